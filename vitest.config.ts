@@ -1,0 +1,13 @@
+import { defineConfig } from "vitest/config"
+
+/** Tests mirror the sources: `test/dag/Key.test.ts` keeps the promises of `src/dag/Key.ts`. */
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    pool: "forks",
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    reporters: ["default"]
+  }
+})
