@@ -1,0 +1,309 @@
+/**
+ * Node definitions are functions: applied to references and parameters they give an instance of the graph.
+ *
+ * Nothing runs here. Wrong artifact, missing input, unknown port, bad parameter or bad row are compile errors; the
+ * error and service types of everything upstream travel in `Ref`.
+ *
+ * Kinds: `sharded` (batches in, batches out, shard by shard), `whole` (sees all rows), `fold` (steps with a state whose
+ * checkpoints the framework owns, see `Fold.ts`), `source` (files from outside, known by content).
+ */
+import { type Duration, type Effect, type Result, Schema, type Scope, type Stream } from "effect"
+import type {
+  Artifact,
+  ArtifactOf,
+  Broadcast,
+  Handle,
+  Outputs,
+  Port,
+  Ports,
+  RowsArtifact,
+  TreeArtifact,
+  ValueArtifact
+} from "./Artifact.ts"
+import { instanceId, overridesFor } from "./Naming.ts"
+import { type Place, place, showPlace } from "./Place.ts"
+
+/** A class made by `Schema.TaggedError`: a reason why a row can be refused. */
+export type RefusalClass = Schema.Codec<any, any> & (new (...args: Array<any>) => { readonly _tag: string })
+
+/** One output of one instance, with the errors and services of everything it takes to make it. */
+export interface Ref<out A extends Artifact, out E = any, out R = any> {
+  readonly node: AnyNode
+  readonly port: string
+  readonly artifact: A
+  readonly "~": { readonly e: E; readonly r: R }
+}
+export type AnyRef = Ref<Artifact>
+/** References that fit the input ports `I`. */
+export type Refs<I extends Ports> = { readonly [K in keyof I]: Ref<ArtifactOf<I[K]>> }
+type ErrorOf<X> = X extends Ref<any, infer E, any> ? E : never
+type ServicesOf<X> = X extends Ref<any, any, infer R> ? R : never
+
+/** What a definition declares beside its function. */
+export interface Declaration<
+  P extends Schema.Top,
+  I extends Ports,
+  O extends Outputs,
+  F extends ReadonlyArray<RefusalClass>
+> {
+  /** Part of the key, for example `cleanShareGpt`. Instances are named after it unless `.named` says otherwise. */
+  readonly id: string
+  /** Part of the key: the version of the algorithm, raised when results change on purpose. */
+  readonly version: string
+  /** One sentence for plans, recipe pages and `show`. */
+  readonly about?: string
+  /** Everything a result depends on beside inputs and code. Encoded to JSON, it is part of the key. */
+  readonly params: P
+  readonly inputs: I
+  readonly outputs: O
+  /** Rows that fail with one of these go to quarantine; all other errors stay in `E`. */
+  readonly refuses?: F
+  /** Share of rows (0 to 1) that may be refused before the node fails; 1 when left out. */
+  readonly refuseAtMost?: number
+  /** Where a shard runs: in a worker thread (pure CPU work), or beside the caller (default). */
+  readonly runs?: "worker" | "here"
+  /** Computes with an engine: its numerics fingerprint becomes part of the key. */
+  readonly engine?: boolean
+  /** Files beside the code that results depend on: wasm, vocabularies. */
+  readonly assets?: ReadonlyArray<URL>
+  /** Times a failed shard or node is tried again; 0 when left out. Never part of a key. */
+  readonly retries?: number
+  /** How long one attempt of a shard (or of a whole node) may take. */
+  readonly timeout?: Duration.Input
+}
+
+/** A definition as the framework sees it, types erased. */
+export interface NodeSpec extends Declaration<Schema.Top, Ports, Outputs, ReadonlyArray<RefusalClass>> {
+  readonly kind: "sharded" | "whole" | "fold" | "source"
+  /** The node's function; its shape depends on `kind`. */
+  readonly run: unknown
+  readonly place: Place
+}
+
+/** An instance: a definition applied to references and parameters. */
+export interface AnyNode {
+  /** Instance id: a path such as `instruct/images`. Never part of a key. */
+  readonly id: string
+  readonly spec: NodeSpec
+  readonly params: unknown
+  readonly inputs: Readonly<Record<string, AnyRef>>
+  readonly out: Readonly<Record<string, AnyRef>>
+  readonly place: Place
+  /** Sources only: absolute path of the file or folder. */
+  readonly location?: string
+}
+
+/** An instance with typed outputs. */
+export interface Applied<O extends Outputs, out E, out R> extends AnyNode {
+  readonly out: { readonly [K in keyof O]: Ref<O[K], E, R> }
+}
+
+/** A definition: apply it to inputs and parameters. */
+export interface NodeDefinition<
+  P extends Schema.Top,
+  I extends Ports,
+  O extends Outputs,
+  out E,
+  out R,
+  F extends ReadonlyArray<RefusalClass> = ReadonlyArray<RefusalClass>
+> {
+  <In extends Refs<I>>(
+    inputs: In & { readonly [K in Exclude<keyof In, keyof I>]: never },
+    params: P["~type.make.in"]
+  ): Applied<O, E | ErrorOf<In[keyof In]>, R | ServicesOf<In[keyof In]>>
+  /** The same definition under another instance id, for a second use in one pipeline. */
+  readonly named: (id: string) => NodeDefinition<P, I, O, E, R, F>
+  readonly spec: NodeSpec
+  readonly "~": { readonly i: I; readonly o: O; readonly p: P; readonly e: E; readonly r: R; readonly f: F }
+}
+
+type Refusal<F extends ReadonlyArray<RefusalClass>> = InstanceType<F[number]>
+
+/** What a node that refuses rows is given. `at` is the row's number in the (shard's) input. */
+export interface Refusing<Refused> {
+  /** Sends one row to quarantine. Saying the same twice counts once. */
+  readonly refuse: (at: number, reason: Refused) => void
+  /** Maps rows by an effect; a row that fails with a declared refusal goes to quarantine. */
+  readonly each: <A, X extends Effect.Effect<any, any, any>, E0, R0>(
+    batches: Stream.Stream<ReadonlyArray<A>, E0, R0>,
+    f: (row: A, at: number) => X
+  ) => Stream.Stream<ReadonlyArray<Effect.Success<X>>, E0 | Exclude<Effect.Error<X>, Refused>, R0 | Effect.Services<X>>
+  /** Maps rows by a plain function to any number of rows; a failed `Result` goes to quarantine. */
+  readonly flatMap: <A, B, E0, R0>(
+    batches: Stream.Stream<ReadonlyArray<A>, E0, R0>,
+    f: (row: A, at: number) => ReadonlyArray<B> | Result.Result<ReadonlyArray<B>, Refused>
+  ) => Stream.Stream<ReadonlyArray<B>, E0, R0>
+}
+
+/** What one shard sees of an input port. */
+export type ShardInput<P> =
+  P extends Broadcast<infer A>
+    ? Handle<A>
+    : P extends RowsArtifact<string, infer Row>
+      ? Stream.Stream<ReadonlyArray<Row>>
+      : Handle<P>
+
+export interface ShardContext<P, I extends Ports, Refused> extends Refusing<Refused> {
+  readonly params: P
+  readonly shard: { readonly [K in keyof I]: ShardInput<I[K]> }
+  /** This shard's number, and how many there are. */
+  readonly index: number
+  readonly count: number
+}
+
+export interface WholeContext<P, I extends Ports, Refused> extends Refusing<Refused> {
+  readonly params: P
+  readonly inputs: { readonly [K in keyof I]: Handle<ArtifactOf<I[K]>> }
+  /** Figures to show while the node runs; never part of a result. */
+  readonly report: (metrics: Readonly<Record<string, number>>) => void
+}
+
+export type ShardOutputs<O extends Outputs, E, R> = {
+  readonly [K in keyof O]: O[K] extends RowsArtifact<string, infer Row>
+    ? Stream.Stream<ReadonlyArray<Row>, E, R>
+    : never
+}
+
+/** Rows as a stream, a value as an effect, a tree as an effect that fills the empty folder it is given. */
+export type WholeOutputs<O extends Outputs, E, R> = {
+  readonly [K in keyof O]: O[K] extends RowsArtifact<string, infer Row>
+    ? Stream.Stream<ReadonlyArray<Row>, E, R>
+    : O[K] extends ValueArtifact<string, infer V>
+      ? Effect.Effect<V, E, R>
+      : O[K] extends TreeArtifact<string>
+        ? (folder: string) => Effect.Effect<void, E, R>
+        : never
+}
+
+export type PartError<X> =
+  X extends Stream.Stream<any, infer E, any>
+    ? E
+    : X extends Effect.Effect<any, infer E, any>
+      ? E
+      : X extends (...args: any) => Effect.Effect<any, infer E, any>
+        ? E
+        : never
+export type PartServices<X> =
+  X extends Stream.Stream<any, any, infer R>
+    ? R
+    : X extends Effect.Effect<any, any, infer R>
+      ? R
+      : X extends (...args: any) => Effect.Effect<any, any, infer R>
+        ? R
+        : never
+
+/** A pipeline was put together wrongly; thrown while it is being built. */
+export class WiringError extends Schema.TaggedError<WiringError>()("WiringError", {
+  node: Schema.String,
+  place: Schema.String,
+  message: Schema.String,
+  hint: Schema.String,
+  cause: Schema.optional(Schema.Unknown)
+}) {}
+
+/** Turns a declaration and a function into an applicable definition. */
+export const define = <D>(spec: NodeSpec): D => {
+  const build = (name: string) => {
+    const apply = (inputs: Record<string, AnyRef>, params: unknown): AnyNode => {
+      const at = place()
+      const id = instanceId(name)
+      const fail = (message: string, hint: string, cause?: unknown): never => {
+        throw new WiringError({ node: id, place: showPlace(at), message, hint, cause })
+      }
+      for (const port of Object.keys(spec.inputs)) {
+        const declared = spec.inputs[port]!
+        const ref = inputs[port]
+        const artifact = declared.kind === "broadcast" ? declared.artifact : declared
+        if (ref === undefined) fail(`input ${port} is missing`, `Wire a ${artifact.tag} to it.`)
+        else if (ref.artifact.tag !== artifact.tag || ref.artifact.kind !== artifact.kind)
+          fail(
+            `input ${port} takes ${artifact.tag}, got ${ref.artifact.tag}`,
+            "Put the node that converts one to the other between."
+          )
+        else if (ref.artifact.kind === "rows" && ref.artifact.transient && !mayStream(spec, declared))
+          fail(
+            `input ${port} asks for rows by number, but ${ref.node.id}.${ref.port} is transient`,
+            "Store that port (drop `transient`), or read it in a sharded node."
+          )
+      }
+      for (const port of Object.keys(inputs))
+        if (!(port in spec.inputs))
+          fail(`there is no input ${port}`, `Inputs are: ${Object.keys(spec.inputs).join(", ") || "none"}.`)
+      const make = (given: unknown): unknown => {
+        try {
+          return spec.params.make(given as never)
+        } catch (cause) {
+          return fail(
+            `parameters: ${cause instanceof Error ? cause.message : String(cause)}`,
+            "See the node's params Schema.",
+            cause
+          )
+        }
+      }
+      const self: { -readonly [K in keyof AnyNode]: AnyNode[K] } = {
+        id,
+        spec,
+        params: make({ ...(params as object), ...overridesFor(id, spec) }),
+        inputs,
+        out: {},
+        place: at
+      }
+      self.out = outputsOf(self, spec.outputs)
+      return self
+    }
+    return Object.assign(apply, { spec, named: build })
+  }
+  return build(spec.id) as D
+}
+
+/** One reference an output of an instance. */
+export const outputsOf = (node: AnyNode, outputs: Outputs): Record<string, AnyRef> =>
+  Object.fromEntries(
+    Object.entries(outputs).map(([port, artifact]) => [port, { node, port, artifact } as unknown as AnyRef])
+  )
+
+const mayStream = (consumer: NodeSpec, port: Port): boolean => consumer.kind === "sharded" && port.kind !== "broadcast"
+
+/**
+ * A node that turns batches into batches, shard by shard; a killed run repeats only the shards in flight.
+ *
+ * Output shard i is made of input shard i of every non-broadcast input (they must have equally many shards). Without
+ * such an input there is one shard. Every output port is a stream of its own over the same input.
+ *
+ * @example
+ * const shout = sharded(
+ *   { id: "shout", version: "1", params: Schema.Struct({}), inputs: { rows: Words }, outputs: { rows: Words } },
+ *   ({ shard }) => ({ rows: Stream.map(shard.rows, (batch) => batch.map((row) => ({ ...row, text: row.text.toUpperCase() }))) })
+ * )
+ */
+export const sharded = <
+  P extends Schema.Top,
+  const I extends Ports,
+  const O extends { readonly [port: string]: RowsArtifact<string, any> },
+  S extends ShardOutputs<O, any, any>,
+  const F extends ReadonlyArray<RefusalClass> = readonly []
+>(
+  declaration: Declaration<P, I, O, F>,
+  run: (context: ShardContext<P["Type"], I, Refusal<F>>) => S
+): NodeDefinition<P, I, O, PartError<S[keyof S]>, PartServices<S[keyof S]>, F> =>
+  define({ ...(declaration as unknown as NodeSpec), kind: "sharded", run, place: place() })
+
+/**
+ * A node that sees all rows of its inputs: counts, duplicates, evaluation, export.
+ *
+ * Row streams are drained first, then values and trees are asked for, so a report can count what the stream did.
+ * Output rows are cut into shards of `shardRows` rows (a parameter of that name, else 1,024).
+ */
+export const whole = <
+  P extends Schema.Top,
+  const I extends Ports,
+  const O extends Outputs,
+  S extends WholeOutputs<O, any, any>,
+  E,
+  R,
+  const F extends ReadonlyArray<RefusalClass> = readonly []
+>(
+  declaration: Declaration<P, I, O, F>,
+  run: (context: WholeContext<P["Type"], I, Refusal<F>>) => Effect.Effect<S, E, R>
+): NodeDefinition<P, I, O, E | PartError<S[keyof S]>, Exclude<R | PartServices<S[keyof S]>, Scope.Scope>, F> =>
+  define({ ...(declaration as unknown as NodeSpec), kind: "whole", run, place: place() })

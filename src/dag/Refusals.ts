@@ -1,0 +1,87 @@
+/**
+ * Collects the rows that a node refuses while it runs.
+ *
+ * Not the quarantine on disk: the store writes what is collected here beside the node's manifest. Idempotent: saying
+ * the same refusal twice (an input that two output ports read, say) counts once. Order is by row.
+ */
+import { Effect, Result, Schema, Stream } from "effect"
+import { canonical } from "./Canonical.ts"
+import type { RefusalClass, Refusing } from "./Node.ts"
+
+/** One refused row: its number in the (shard's) input, the refusal's tag, and the refusal as JSON. */
+export const Refused = Schema.Struct({
+  row: Schema.Number,
+  reason: Schema.String,
+  error: Schema.Json
+})
+export type Refused = typeof Refused.Type
+
+/** A node called `refuse` with an error that it does not declare. Raised as a defect: it is a bug in the node. */
+export class UndeclaredRefusal extends Schema.TaggedError<UndeclaredRefusal>()("UndeclaredRefusal", {
+  reason: Schema.String,
+  message: Schema.String,
+  hint: Schema.String
+}) {}
+
+export interface Refusals extends Refusing<any> {
+  /** What was refused so far, ordered by row. */
+  readonly collected: () => ReadonlyArray<Refused>
+}
+
+/** A fresh collector for one attempt of one shard. `reason` is the error's `reason` field if it has one, else its tag. */
+export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => {
+  const found = new Map<string, Refused>()
+  const encoders = classes.map(
+    (one) => [one, Schema.encodeUnknownSync(Schema.toCodecJson(one) as Schema.Codec<unknown, unknown>)] as const
+  )
+  const isRefusal = (error: unknown): boolean => classes.some((one) => error instanceof one)
+  const refuse = (row: number, error: unknown): void => {
+    const encoder = encoders.find(([one]) => error instanceof one)
+    if (encoder === undefined)
+      throw new UndeclaredRefusal({
+        reason: String((error as { _tag?: string })?._tag ?? error),
+        message: `row ${row} was refused for a reason the node does not declare`,
+        hint: "Add the error's class to `refuses` in the node's declaration."
+      })
+    const json = encoder[1](error) as Schema.Json
+    const tagged = error as { readonly _tag: string; readonly reason?: unknown }
+    const reason = typeof tagged.reason === "string" ? `${tagged._tag}: ${tagged.reason}` : tagged._tag
+    found.set(`${row} ${canonical(json)}`, { row, reason, error: json })
+  }
+  return {
+    refuse,
+    each: (batches, f) =>
+      Stream.suspend(() => {
+        let at = 0
+        return Stream.mapEffect(batches, (batch) =>
+          Effect.gen(function* () {
+            const out: Array<any> = []
+            for (const row of batch) {
+              const index = at++
+              const result = yield* Effect.result(f(row, index))
+              if (Result.isSuccess(result)) out.push(result.success)
+              else if (isRefusal(result.failure)) refuse(index, result.failure)
+              else return yield* Effect.fail(result.failure as never)
+            }
+            return out
+          })
+        )
+      }),
+    flatMap: (batches, f) =>
+      Stream.suspend(() => {
+        let at = 0
+        return Stream.map(batches, (batch) => {
+          const out: Array<any> = []
+          for (const row of batch) {
+            const index = at++
+            const made = f(row, index)
+            if (!Result.isResult(made)) out.push(...made)
+            else if (Result.isSuccess(made)) out.push(...made.success)
+            else refuse(index, made.failure)
+          }
+          return out
+        })
+      }),
+    collected: () => [...found.values()].sort((a, b) => a.row - b.row)
+  }
+}

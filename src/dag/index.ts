@@ -1,0 +1,16 @@
+/** The graph core in one import: artifacts, node definitions, pipelines, keys. Imports no ML. */
+
+export * as Node from "./Alone.ts"
+export * from "./Artifact.ts"
+export { canonical, digestOf, NotCanonical, sha256 } from "./Canonical.ts"
+export * from "./Describe.ts"
+export * from "./Fold.ts"
+export * from "./Format.ts"
+export { jsonl } from "./Jsonl.ts"
+export { encodeParams, KeyParts, keyOf, keyParts } from "./Key.ts"
+export { OverrideError, scope, withOverrides } from "./Naming.ts"
+export * from "./Node.ts"
+export * from "./Pipeline.ts"
+export { Refused } from "./Refusals.ts"
+export { fromArray, fromShards } from "./Rows.ts"
+export * from "./Source.ts"

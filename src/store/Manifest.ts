@@ -1,0 +1,102 @@
+/**
+ * What the store knows of one finished node: its manifest.
+ *
+ * A manifest is written last, so an entry that has one is whole. Digests speak of contents only; the memory figure
+ * stands beside them and reaches no digest. Times, hosts and run ids live in the run's record, never here.
+ */
+import { Schema } from "effect"
+import { KeyParts } from "../dag/Key.ts"
+
+/** One file of an output. `path` is relative to the port's folder. */
+export const FileEntry = Schema.Struct({
+  path: Schema.String,
+  bytes: Schema.Number,
+  sha256: Schema.String
+})
+export type FileEntry = typeof FileEntry.Type
+
+/** One shard of a rows output; a transient shard has no file and keeps `file: ""`. */
+export const ShardEntry = Schema.Struct({
+  file: Schema.String,
+  rows: Schema.Number,
+  bytes: Schema.Number,
+  sha256: Schema.String
+})
+export type ShardEntry = typeof ShardEntry.Type
+
+/** One output port. `digest` is what consumers' keys are made of. */
+export const OutputEntry = Schema.Union([
+  Schema.Struct({
+    kind: Schema.Literal("rows"),
+    tag: Schema.String,
+    format: Schema.String,
+    transient: Schema.Boolean,
+    digest: Schema.String,
+    rows: Schema.Number,
+    bytes: Schema.Number,
+    shards: Schema.Array(ShardEntry)
+  }),
+  Schema.Struct({
+    kind: Schema.Literal("tree"),
+    tag: Schema.String,
+    digest: Schema.String,
+    bytes: Schema.Number,
+    files: Schema.Array(FileEntry)
+  }),
+  Schema.Struct({
+    kind: Schema.Literal("value"),
+    tag: Schema.String,
+    digest: Schema.String,
+    bytes: Schema.Number,
+    value: Schema.Json
+  })
+])
+export type OutputEntry = typeof OutputEntry.Type
+
+/** A local file or package that the code digest covers. `path` is relative to the project's root. */
+export const CodeFile = Schema.Struct({ path: Schema.String, sha256: Schema.String })
+export type CodeFile = typeof CodeFile.Type
+
+/** The digest of a definition's code, and what it is made of. `weak`: no file could be found (a notebook cell). */
+export const Code = Schema.Struct({
+  digest: Schema.String,
+  weak: Schema.Boolean,
+  files: Schema.Array(CodeFile),
+  packages: Schema.Record(Schema.String, Schema.String)
+})
+export type Code = typeof Code.Type
+
+/** One finished shard of a node under way: written after its files, so that what has a record is whole. */
+export const ShardRecord = Schema.Struct({
+  index: Schema.Number,
+  rowsIn: Schema.Number,
+  ports: Schema.Record(Schema.String, ShardEntry),
+  /** Refused rows of this shard, by reason. The rows themselves lie in `refused/NNNNN.jsonl`. */
+  refused: Schema.Record(Schema.String, Schema.Number),
+  peakMemory: Schema.Number
+})
+export type ShardRecord = typeof ShardRecord.Type
+
+export const Manifest = Schema.Struct({
+  format: Schema.Literal(1),
+  key: Schema.String,
+  code: Code,
+  /** Definition id and everything else that the key is made of. */
+  parts: KeyParts,
+  /** Keys of the entries that the inputs came from ("" for sources), by port: the lineage. */
+  parents: Schema.Record(Schema.String, Schema.String),
+  outputs: Schema.Record(Schema.String, OutputEntry),
+  rowsIn: Schema.Number,
+  refused: Schema.Record(Schema.String, Schema.Number),
+  /** Largest resident memory seen while the node ran, bytes. */
+  peakMemory: Schema.Number
+})
+export type Manifest = typeof Manifest.Type
+
+/** Rows of all rows outputs together. */
+export const rowsOut = (manifest: Manifest): number =>
+  Object.values(manifest.outputs).reduce((sum, output) => sum + (output.kind === "rows" ? output.rows : 0), 0)
+
+/** Rows refused, all reasons together. */
+export const rowsRefused = (manifest: Manifest): number =>
+  Object.values(manifest.refused).reduce((sum, count) => sum + count, 0)

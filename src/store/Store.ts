@@ -1,0 +1,152 @@
+/**
+ * The artifact store: one local folder, content-keyed, safe to kill and to share.
+ *
+ * Not a database and not a workflow log: what is done is what has a manifest. This file is the interface and its
+ * lifecycle; `LocalStore.ts` is the implementation on the `FileSystem` service.
+ *
+ * Lifecycle of an entry: `begin` (lock held, a work folder, invisible to readers) -> shards, checkpoints (durable one by
+ * one, resumed after a crash) -> `commit` (manifest written last, folder renamed: visible, immutable). Everything is
+ * idempotent: committing what exists already returns the existing entry.
+ */
+import { Context, type Effect, Schema, type Scope } from "effect"
+import type { Artifact, Handle, RowsArtifact } from "../dag/Artifact.ts"
+import type { StateFiles } from "../dag/Fold.ts"
+import type { ShardReader } from "../dag/Format.ts"
+import type { KeyParts } from "../dag/Key.ts"
+import type { Refused } from "../dag/Refusals.ts"
+import type { Code, Manifest, ShardRecord } from "./Manifest.ts"
+
+/** Anything that goes wrong with the store's folder. */
+export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
+  reason: Schema.Literals([
+    "read-only", // the folder cannot be written
+    "full", // no space or quota left
+    "version", // made by another version of millrace
+    "damaged", // sizes or digests differ from the manifest
+    "missing", // a file that a manifest lists is gone
+    "locked", // another live process works on this key
+    "io" // anything else the file system said
+  ]),
+  path: Schema.String,
+  message: Schema.String,
+  hint: Schema.String,
+  cause: Schema.optional(Schema.Unknown)
+}) {}
+
+/** A source's files are missing, unreadable, or not what they were said to be. */
+export class SourceError extends Schema.TaggedError<SourceError>()("SourceError", {
+  node: Schema.String,
+  path: Schema.String,
+  message: Schema.String,
+  hint: Schema.String,
+  cause: Schema.optional(Schema.Unknown)
+}) {}
+
+/** What an entry was found under: its own code, or another's by alias or policy. */
+export interface Found {
+  readonly manifest: Manifest
+  /** Absolute folder of the entry. */
+  readonly folder: string
+  /** True when an alias record blesses the asked-for code for this entry. */
+  readonly aliased: boolean
+}
+
+/** A node under way. Holds the key's lock until the scope closes. */
+export interface Work {
+  /** Absolute work folder; a resumed node finds its earlier shards and checkpoints here. */
+  readonly folder: string
+  /** Shards whose record is durable and whose files have the recorded sizes. */
+  readonly shards: ReadonlyMap<number, ShardRecord>
+  /** Newest checkpoint whose every byte has its recorded digest; damaged ones are skipped (`skipped` names them). */
+  readonly newestCheckpoint: Effect.Effect<
+    { readonly step: number; readonly files: StateFiles; readonly skipped: ReadonlyArray<string> } | undefined,
+    StoreError
+  >
+  /** Makes one checkpoint durable (temporary folder, fsync, rename), then drops all but the newest `keepLast` and the best. */
+  readonly saveCheckpoint: (checkpoint: {
+    readonly step: number
+    readonly files: StateFiles
+    readonly keepLast: number
+    /** Smaller is better; the checkpoint with the smallest value is kept too. */
+    readonly score?: number
+  }) => Effect.Effect<void, StoreError>
+  /** Empty folder for a tree output; emptied first if an earlier attempt left something. */
+  readonly treeFolder: (port: string) => Effect.Effect<string, StoreError>
+  /** Writes the manifest last and makes the entry visible. `values` are encoded JSON of value ports. */
+  readonly commit: (done: {
+    /** The final key; differs from the one given to `begin` where a transient input's digest was not known then. */
+    readonly parts: KeyParts
+    readonly parents: Readonly<Record<string, string>>
+    readonly shards: ReadonlyArray<ShardRecord>
+    readonly values: Readonly<Record<string, Schema.Json>>
+    readonly outputs: Readonly<Record<string, Artifact>>
+    readonly peakMemory: number
+  }) => Effect.Effect<Found, StoreError>
+}
+
+/** The latest manifest of an instance in a pipeline, for plans ("lr 2e-5 to 1e-5"). */
+export interface Last {
+  readonly key: string
+  readonly code: string
+  readonly parts: KeyParts
+}
+
+export class Store extends Context.Service<
+  Store,
+  {
+    /** Absolute folder. */
+    readonly root: string
+    /** Content digest of a file or folder: sha256 of bytes, remembered by (path, size, mtime, inode). */
+    readonly digestSource: (
+      node: string,
+      path: string
+    ) => Effect.Effect<{ readonly digest: string; readonly bytes: number }, SourceError | StoreError>
+    /** Digest of the code behind a definition; `file` is where it was defined. Remembered while no file changes. */
+    readonly codeOf: (definition: {
+      readonly file: string
+      readonly assets: ReadonlyArray<string>
+    }) => Effect.Effect<Code, StoreError>
+    /** All entries under a key, newest first; sizes of files are checked, digests are not. */
+    readonly find: (key: string) => Effect.Effect<ReadonlyArray<Found>, StoreError>
+    /** Keys that have at least one entry: one listing for a whole plan. */
+    readonly keys: Effect.Effect<ReadonlySet<string>, StoreError>
+    /** Records that `code` may use the entry that `found` is; lineage shows it. */
+    readonly alias: (found: Found, code: Code) => Effect.Effect<void, StoreError>
+    /** Takes the lock of (key, code) and opens or resumes its work folder. Waits while a live process holds it. */
+    readonly begin: (work: {
+      readonly key: string
+      readonly code: Code
+      /** Also look for unfinished work of other code digests (`--accept-code`). */
+      readonly acceptCode: boolean
+      /** Throw away earlier unfinished work (`--force`). */
+      readonly fresh: boolean
+    }) => Effect.Effect<Work, StoreError, Scope.Scope>
+    /** Reads an output port of an entry. Files stay open until the scope closes. */
+    readonly open: <A extends Artifact>(
+      found: Found,
+      port: string,
+      artifact: A
+    ) => Effect.Effect<Handle<A>, StoreError, Scope.Scope>
+    /** Opens one shard of a rows port. */
+    readonly openShard: <Row>(
+      found: Found,
+      port: string,
+      artifact: RowsArtifact<string, Row>,
+      index: number
+    ) => Effect.Effect<ShardReader<Row>, StoreError, Scope.Scope>
+    /** Checks every byte of an entry; names what is damaged. */
+    readonly verify: (
+      found: Found
+    ) => Effect.Effect<ReadonlyArray<{ readonly port: string; readonly file: string }>, StoreError>
+    /** Turns an entry with damaged shards back into unfinished work, so that only those shards are made again. */
+    readonly reopen: (
+      found: Found,
+      damaged: ReadonlyArray<{ readonly port: string; readonly file: string }>
+    ) => Effect.Effect<void, StoreError>
+    readonly refused: (
+      found: Found
+    ) => Effect.Effect<ReadonlyArray<{ readonly shard: number; readonly refused: Refused }>, StoreError>
+    readonly last: (pipeline: string, instance: string) => Effect.Effect<Last | undefined, StoreError>
+    readonly remember: (pipeline: string, instance: string, last: Last) => Effect.Effect<void, StoreError>
+  }
+>()("millrace/store/Store") {}
