@@ -1,0 +1,118 @@
+/**
+ * Cuts text into the pieces that byte-pair merging never crosses.
+ *
+ * Not a tokenizer. Offsets are UTF-16 code units. Pieces cover the text without gaps.
+ *
+ * Source: GPT-2's pattern `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`, where `\s` is
+ * Unicode's White_Space. JavaScript's own `\s` is another set (it holds U+FEFF and lacks U+0085), so ids would differ.
+ */
+import { classTable, OTHER, SPACE } from "./Classes.ts"
+
+/** Calls `emit` for every piece of `text` between `from` and `to`, in order. */
+export type Splitter = (text: string, from: number, to: number, emit: (start: number, end: number) => void) => void
+
+/** Unicode's White_Space as the inside of a character class. */
+export const WHITE_SPACE = "\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
+
+/** Length of the contraction at an apostrophe, or 0. */
+const contraction = (text: string, at: number, to: number): number => {
+  if (at + 1 >= to) return 0
+  const next = text.charCodeAt(at + 1)
+  if (next === 0x73 || next === 0x74 || next === 0x6d || next === 0x64) return 2
+  if (at + 2 >= to) return 0
+  const last = text.charCodeAt(at + 2)
+  if ((next === 0x72 || next === 0x76) && last === 0x65) return 3
+  return next === 0x6c && last === 0x6c ? 3 : 0
+}
+
+/**
+ * GPT-2's pieces by a hand-written scanner: one pass, no allocation.
+ *
+ * @example
+ * splitGpt2("I'll go", 0, 7, (start, end) => pieces.push([start, end])) // "I", "'ll", " go"
+ */
+export const splitGpt2: Splitter = (text, from, to, emit) => {
+  const classes = classTable()
+  const classAt = (at: number): number => {
+    const unit = text.charCodeAt(at)
+    if ((unit & 0xfc00) !== 0xd800 || at + 1 >= to) return classes[unit]!
+    return classes[text.codePointAt(at)!] ?? OTHER
+  }
+  /** End of the run of `wanted` that starts at `at`; the low half of a surrogate pair belongs to its character. */
+  const runEnd = (at: number, wanted: number): number => {
+    while (at < to) {
+      const unit = text.charCodeAt(at)
+      if ((unit & 0xfc00) === 0xd800 && at + 1 < to && (text.charCodeAt(at + 1) & 0xfc00) === 0xdc00) {
+        if ((classes[text.codePointAt(at)!] ?? OTHER) !== wanted) return at
+        at += 2
+      } else if (classes[unit] === wanted) at++
+      else return at
+    }
+    return at
+  }
+  let at = from
+  while (at < to) {
+    const unit = text.charCodeAt(at)
+    let end: number
+    if (unit === 0x27 && (end = contraction(text, at, to)) > 0) end += at
+    else {
+      const body = unit === 0x20 && at + 1 < to ? at + 1 : at
+      const kind = classAt(body)
+      if (kind !== SPACE) end = runEnd(body, kind)
+      else {
+        end = runEnd(at, SPACE)
+        if (end < to && end - at > 1) end--
+      }
+    }
+    emit(at, end)
+    at = end
+  }
+}
+
+/**
+ * Pieces by a regular expression (the `Split` step of newer tokenizers): matches and the text between them.
+ *
+ * `\s` and `\S` in the pattern are taken as Unicode's White_Space, possessive quantifiers as greedy ones.
+ * Throws `SyntaxError` for a pattern that JavaScript cannot express.
+ *
+ * @example
+ * const split = splitByPattern("\\p{N}{1,3}| ?\\p{L}+")
+ */
+export const splitByPattern = (pattern: string): Splitter => {
+  const regex = new RegExp(translate(pattern), "gu")
+  return (text, from, to, emit) => {
+    const part = from === 0 && to === text.length ? text : text.slice(from, to)
+    let done = 0
+    for (const match of part.matchAll(regex)) {
+      const end = match.index + match[0].length
+      if (end === match.index) continue
+      if (match.index > done) emit(from + done, from + match.index)
+      emit(from + match.index, from + end)
+      done = end
+    }
+    if (done < part.length) emit(from + done, from + part.length)
+  }
+}
+
+/** Rewrites a pattern of the Oniguruma dialect for JavaScript's `u` mode. */
+const translate = (pattern: string): string => {
+  let out = ""
+  let inClass = false
+  for (let i = 0; i < pattern.length; i++) {
+    const character = pattern[i]!
+    if (character === "\\") {
+      const escaped = pattern[++i] ?? ""
+      if (escaped === "s") out += inClass ? WHITE_SPACE : `[${WHITE_SPACE}]`
+      else if (escaped === "S" && !inClass) out += `[^${WHITE_SPACE}]`
+      else if (escaped === "S") throw new SyntaxError(`\\S inside a class cannot be translated: ${pattern}`)
+      else if (/[a-zA-Z0-9^$\\.*+?()[\]{}|/-]/.test(escaped)) out += `\\${escaped}`
+      else out += escaped
+      continue
+    }
+    if (character === "[") inClass = true
+    else if (character === "]") inClass = false
+    if (character === "+" && !inClass && /[+*?}]/.test(pattern[i - 1] ?? "") && pattern[i - 2] !== "\\") continue
+    out += character
+  }
+  return out
+}
