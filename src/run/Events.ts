@@ -1,0 +1,120 @@
+/**
+ * What happens in a run, as one typed stream that the terminal, the run's record and any page read alike.
+ *
+ * Not logging: every figure is measured, and what is not known is absent. Times are milliseconds since the epoch and
+ * live here only, never in artifacts.
+ */
+import { Context, Effect, Layer, PubSub, Schema, Stream } from "effect"
+
+const Status = Schema.Literals(["ran", "cached", "failed", "interrupted"])
+const count = Schema.Number
+
+export const Event = Schema.Union([
+  Schema.Struct({
+    event: Schema.Literal("start"),
+    at: count,
+    run: Schema.String,
+    pipeline: Schema.String,
+    preset: Schema.String,
+    nodes: count
+  }),
+  /** One line of the plan. `source` nodes are files from outside. */
+  Schema.Struct({
+    event: Schema.Literal("plan"),
+    node: Schema.String,
+    status: Schema.Literals(["source", "cached", "run", "maybe"]),
+    because: Schema.Array(Schema.String),
+    rows: Schema.optional(count),
+    bytes: Schema.optional(count)
+  }),
+  Schema.Struct({
+    event: Schema.Literal("node-start"),
+    at: count,
+    node: Schema.String,
+    kind: Schema.Literals(["sharded", "whole", "fold"]),
+    because: Schema.Array(Schema.String),
+    /** Shards of a sharded node, and how many an earlier run left finished. */
+    shards: Schema.optional(count),
+    shardsDone: Schema.optional(count),
+    /** The checkpoint's step that a fold goes on from. */
+    resumedAt: Schema.optional(count),
+    /** Rows that will be read, where that is known. */
+    rowsIn: Schema.optional(count)
+  }),
+  Schema.Struct({
+    event: Schema.Literal("node-progress"),
+    at: count,
+    node: Schema.String,
+    /** Rows written so far (sharded, whole). */
+    rows: Schema.optional(count),
+    shardsDone: Schema.optional(count),
+    /** Steps done and in all (fold). */
+    step: Schema.optional(count),
+    total: Schema.optional(count),
+    /** Figures of the last step; `loss` among them while training. */
+    metrics: Schema.optional(Schema.Record(Schema.String, count))
+  }),
+  Schema.Struct({ event: Schema.Literal("checkpoint"), at: count, node: Schema.String, step: count }),
+  /** Something a person should know that is not an error: an old entry taken, a damaged checkpoint skipped. */
+  Schema.Struct({
+    event: Schema.Literal("notice"),
+    at: count,
+    node: Schema.optional(Schema.String),
+    message: Schema.String
+  }),
+  Schema.Struct({
+    event: Schema.Literal("node-end"),
+    at: count,
+    node: Schema.String,
+    kind: Schema.Literals(["source", "sharded", "whole", "fold"]),
+    status: Status,
+    seconds: count,
+    rowsIn: count,
+    rowsOut: count,
+    refused: count,
+    refusedBy: Schema.Record(Schema.String, count),
+    key: Schema.optional(Schema.String),
+    peakMemory: Schema.optional(count),
+    error: Schema.optional(
+      Schema.Struct({
+        tag: Schema.String,
+        message: Schema.String,
+        hint: Schema.String,
+        detail: Schema.optional(Schema.String)
+      })
+    )
+  }),
+  /** Always the last. */
+  Schema.Struct({
+    event: Schema.Literal("run"),
+    status: Schema.Literals(["completed", "failed", "interrupted"]),
+    nodesRun: count,
+    nodesCached: count,
+    outputs: Schema.Record(
+      Schema.String,
+      Schema.Struct({ key: Schema.String, digest: Schema.String, path: Schema.String })
+    ),
+    metrics: Schema.Json
+  })
+])
+export type Event = typeof Event.Type
+
+/** The run's stream of events. `publish` never waits for a slow reader; `stream` starts at the moment of subscription. */
+export class Events extends Context.Service<
+  Events,
+  {
+    readonly publish: (event: Event) => Effect.Effect<void>
+    readonly stream: Stream.Stream<Event>
+  }
+>()("millrace/run/Events") {
+  static readonly layer = Layer.effect(
+    Events,
+    Effect.gen(function* () {
+      const hub = yield* PubSub.unbounded<Event>()
+      return Events.of({
+        publish: (event) => Effect.asVoid(PubSub.publish(hub, event)),
+        stream: Stream.fromPubSub(hub)
+      })
+    })
+  )
+}

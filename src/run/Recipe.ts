@@ -1,0 +1,48 @@
+/**
+ * A recipe: presets, a function that builds the pipeline from one of them, and what its nodes need to run.
+ *
+ * Worker threads import the recipe's module (its default export) and build the same pipeline from the same preset and
+ * overrides; closures never cross a thread.
+ */
+import type { Layer, Schema } from "effect"
+import { withOverrides } from "../dag/Naming.ts"
+import type { Pipeline } from "../dag/Pipeline.ts"
+
+/** What a finished run shows a person, made from the recipe's value outputs. */
+export interface Summary {
+  /** Figures for `--json` (the last event's `metrics`). */
+  readonly metrics: Schema.Json
+  /** Lines for the terminal. */
+  readonly lines: ReadonlyArray<string>
+}
+
+export interface Recipe<Settings, R> {
+  readonly name: string
+  /** Literal tables; the first is the default. */
+  readonly presets: { readonly [preset: string]: Settings }
+  readonly build: (settings: Settings) => { readonly pipeline: Pipeline<any, any, R> }
+  /** Services of the nodes, for an engine name given on the command line. */
+  readonly services: (engine: string) => Layer.Layer<R, any>
+  /** Engine names `--engine` takes; the first is the default. */
+  readonly engines: ReadonlyArray<string>
+  /** Numerics fingerprint of an engine: part of the key of nodes that compute with one. */
+  readonly numerics: (engine: string) => string
+  /** What to do when only a node's code differs from a stored entry's; `rerun` when left out. */
+  readonly whenCodeDiffers?: (settings: Settings, node: string) => "rerun" | "warn"
+  /** Reads decoded value outputs by target name (absent when the run did not get there). */
+  readonly summary?: (values: Readonly<Record<string, unknown>>) => Summary
+}
+
+/** Types a recipe value; see `pipelines/llava-phi.ts`. */
+export const recipe = <Settings, R>(value: Recipe<Settings, R>): Recipe<Settings, R> => value
+
+/** Which pipeline a recipe makes: small, serialisable, the same in every thread. */
+export interface Choice {
+  readonly preset: string
+  readonly settings: ReadonlyArray<string>
+  readonly engine: string
+}
+
+/** Builds the pipeline of a choice. Throws `OverrideError` or `WiringError`. */
+export const build = <Settings, R>(recipe: Recipe<Settings, R>, choice: Choice): Pipeline<any, any, R> =>
+  withOverrides({ settings: choice.settings }, () => recipe.build(recipe.presets[choice.preset]!).pipeline)

@@ -1,0 +1,62 @@
+/**
+ * Runs a recipe's pipeline against the store: interface. See `Scheduler.ts` for the order of things.
+ */
+import { Context, Deferred, Effect, Layer, Schema } from "effect"
+
+/** How a run is cut and executed; none of it reaches a key. */
+export interface RunOptions {
+  readonly only: ReadonlyArray<string>
+  readonly from: ReadonlyArray<string>
+  readonly until: ReadonlyArray<string>
+  readonly force: ReadonlyArray<string>
+  readonly acceptCode: boolean
+  /** Worker threads for CPU-bound sharded nodes; 0 runs them beside the caller. */
+  readonly workers: number
+  /** Steps between checkpoints of folds; when absent, one every `checkpointEveryMs`. */
+  readonly checkpointEverySteps?: number
+  readonly checkpointEveryMs: number
+}
+
+/** A node failed for good. Everything finished before it stays in the store. */
+export class NodeFailed extends Schema.TaggedError<NodeFailed>()("NodeFailed", {
+  node: Schema.String,
+  shard: Schema.optional(Schema.Number),
+  message: Schema.String,
+  hint: Schema.String,
+  cause: Schema.optional(Schema.Unknown)
+}) {}
+
+/** `--only`, `--from`, `--until` or `--force` names no node, or asks for a node whose inputs are not in the store. */
+export class SelectionError extends Schema.TaggedError<SelectionError>()("SelectionError", {
+  node: Schema.String,
+  message: Schema.String,
+  hint: Schema.String
+}) {}
+
+/** The run was asked to stop and did; what was finished is in the store. */
+export class Interrupted extends Schema.TaggedError<Interrupted>()("Interrupted", {
+  message: Schema.String,
+  hint: Schema.String
+}) {}
+
+/** A polite stop: shards in flight are finished and committed, folds save a checkpoint, then the run ends. */
+export class Stop extends Context.Service<
+  Stop,
+  { readonly request: Effect.Effect<void>; readonly requested: () => boolean; readonly wait: Effect.Effect<void> }
+>()("millrace/run/Stop") {
+  static readonly layer = Layer.effect(
+    Stop,
+    Effect.gen(function* () {
+      const asked = yield* Deferred.make<void>()
+      let requested = false
+      return Stop.of({
+        request: Effect.suspend(() => {
+          requested = true
+          return Effect.asVoid(Deferred.succeed(asked, undefined))
+        }),
+        requested: () => requested,
+        wait: Deferred.await(asked)
+      })
+    })
+  )
+}
