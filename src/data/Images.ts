@@ -1,0 +1,222 @@
+/**
+ * Pictures as the originals see them: decoded to what PIL's `convert("RGB")` gives, cropped or padded to a square.
+ *
+ * Not a normaliser: pixels stay uint8 (`/255`, mean and deviation are applied when a row is read). Not a file reader.
+ *
+ * Decoding is libvips' (through sharp) and nothing else of it is used: no colour management, no EXIF rotation. Alpha is
+ * dropped and not blended; grey is repeated; CMYK and 16-bit grey follow Pillow's own formulas. Known difference: pixels
+ * that a GIF marks transparent may be off in value, because the loaders keep different colours under them.
+ *
+ * Shapes: pixels_HWC uint8, 3 channels.
+ */
+import { Effect, Schema } from "effect"
+import sharp from "sharp"
+import { type ImageHeader, type ImageType, imageHeader, sniff } from "./ImageHeader.ts"
+import type { Raster, Window } from "./Resample.ts"
+import { resize } from "./ResampleWasm.ts"
+
+/** A picture that cannot be used; a node refuses its row and goes on. */
+export class BadImage extends Schema.TaggedError<BadImage>()("BadImage", {
+  name: Schema.String,
+  reason: Schema.Literals(["empty", "not-an-image", "unsupported", "misnamed", "too-large", "corrupt"]),
+  message: Schema.String,
+  hint: Schema.String,
+  cause: Schema.optional(Schema.Unknown)
+}) {}
+
+/** A decoded picture and what its bytes said it was. */
+export interface DecodedImage extends Raster {
+  readonly type: ImageType
+}
+
+/** What to accept. Every field has a default. */
+export interface DecodeOptions {
+  /** For errors, and for its extension. Default: none, so that nothing can be misnamed. */
+  readonly name?: string
+  /** Pixels at most, checked before decoding. Default 67,108,864 (201 MB decoded). */
+  readonly maxPixels?: number
+  /** A GIF called `.jpg`: `refuse` it (default) or `accept` it by its content. */
+  readonly misnamed?: "refuse" | "accept"
+}
+
+/** The padding of LLaVA's `pad` mode: CLIP's mean colour. */
+export const CLIP_BACKGROUND = [122, 116, 104] as const
+
+/** Neither side may be longer: JPEG's own limit, and what keeps a padded square in bounds. */
+const MAX_SIDE = 65_535
+
+const extensionTypes: Readonly<Record<string, ImageType>> = {
+  jpg: "jpeg",
+  jpeg: "jpeg",
+  jpe: "jpeg",
+  jfif: "jpeg",
+  png: "png",
+  gif: "gif",
+  webp: "webp"
+}
+
+const hints: Record<BadImage["reason"], string> = {
+  empty: "The file has no bytes; download it again.",
+  "not-an-image": "The bytes are of no picture type (an error page saved as a picture?); download it again.",
+  unsupported: "Convert it to JPEG, PNG, GIF or WebP.",
+  misnamed: 'Rename it, or pass misnamed: "accept" to go by content.',
+  "too-large": "Scale it down, or raise maxPixels if the memory is there (3 bytes a pixel).",
+  corrupt: "The picture is cut or damaged; download it again."
+}
+
+let tuned = false
+
+/** Once a process: parallelism is over pictures and not inside one, and no picture is decoded twice. */
+const tune = (): void => {
+  if (tuned) return
+  sharp.concurrency(1)
+  sharp.cache(false)
+  tuned = true
+}
+
+/** `a * b / 255`, rounded as Pillow's MULDIV255. */
+const mulDiv255 = (a: number, b: number): number => {
+  const product = a * b + 128
+  return ((product >> 8) + product) >> 8
+}
+
+/** Pillow's cmyk2rgb. */
+const fromCmyk = (data: Uint8Array, pixels: number): Uint8Array => {
+  const rgb = new Uint8Array(pixels * 3)
+  for (let i = 0; i < pixels; i++) {
+    const white = 255 - data[i * 4 + 3]!
+    for (let c = 0; c < 3; c++) rgb[i * 3 + c] = Math.max(0, white - mulDiv255(data[i * 4 + c]!, white))
+  }
+  return rgb
+}
+
+/** Pillow's I;16 to RGB: clipped, not scaled. */
+const fromGrey16 = (data: Uint16Array, step: number, pixels: number): Uint8Array => {
+  const rgb = new Uint8Array(pixels * 3)
+  for (let i = 0; i < pixels; i++) rgb.fill(Math.min(255, data[i * step]!), i * 3, i * 3 + 3)
+  return rgb
+}
+
+const repeatGrey = (data: Uint8Array, pixels: number): Uint8Array => {
+  const rgb = new Uint8Array(pixels * 3)
+  for (let i = 0; i < pixels; i++) rgb.fill(data[i]!, i * 3, i * 3 + 3)
+  return rgb
+}
+
+const decode = async (bytes: Uint8Array, header: ImageHeader, maxPixels: number): Promise<Raster> => {
+  const picture = sharp(bytes, { ignoreIcc: true, failOn: "error", limitInputPixels: maxPixels, sequentialRead: true })
+  if (header.samples === "cmyk") {
+    const pipeline = picture.pipelineColourspace("cmyk").toColourspace("cmyk").raw()
+    const { data, info } = await pipeline.toBuffer({ resolveWithObject: true })
+    const pixels = info.width * info.height
+    if (info.channels === 4) return { width: info.width, height: info.height, pixels_HWC: fromCmyk(data, pixels) }
+    throw new Error(`expected 4 channels of CMYK, got ${info.channels}`)
+  }
+  if (header.samples === "grey16") {
+    const pipeline = picture.toColourspace("grey16").raw({ depth: "ushort" })
+    const { data, info } = await pipeline.toBuffer({ resolveWithObject: true })
+    const samples = new Uint16Array(data.buffer, data.byteOffset, data.byteLength >> 1)
+    const pixels_HWC = fromGrey16(samples, info.channels, info.width * info.height)
+    return { width: info.width, height: info.height, pixels_HWC }
+  }
+  const pipeline = picture.removeAlpha().toColourspace("srgb").raw()
+  const { data, info } = await pipeline.toBuffer({ resolveWithObject: true })
+  const pixels_HWC = info.channels === 1 ? repeatGrey(data, info.width * info.height) : data
+  if (pixels_HWC.length !== info.width * info.height * 3) {
+    throw new Error(`expected 3 channels of 8 bits, got ${info.channels}`)
+  }
+  return { width: info.width, height: info.height, pixels_HWC }
+}
+
+/**
+ * Decodes a JPEG, PNG, GIF (first frame) or WebP to RGB, as PIL's `Image.open(...).convert("RGB")` does.
+ *
+ * Fails with `BadImage`; sizes are checked before anything is allocated. The pixels may be a `Buffer` of their own memory.
+ *
+ * @example
+ * ```ts
+ * const photo = yield* decodeImage(bytes, { name: "GCC_train_002582585.jpg" })
+ * ```
+ */
+export const decodeImage = (bytes: Uint8Array, options: DecodeOptions = {}): Effect.Effect<DecodedImage, BadImage> =>
+  Effect.suspend(() => {
+    const name = options.name ?? "image"
+    const maxPixels = options.maxPixels ?? 67_108_864
+    const bad = (reason: BadImage["reason"], detail: string, cause?: unknown): Effect.Effect<never, BadImage> =>
+      Effect.fail(new BadImage({ name, reason, message: `${name}: ${detail}`, hint: hints[reason], cause }))
+    if (bytes.length === 0) return bad("empty", "the file is empty")
+    const type = sniff(bytes)
+    if (type === undefined) return bad("not-an-image", "the first bytes are of no picture type")
+    if (type !== "jpeg" && type !== "png" && type !== "gif" && type !== "webp") {
+      return bad("unsupported", `${type} pictures are not decoded`)
+    }
+    const extension = /\.([^./\\]+)$/.exec(name)?.[1]?.toLowerCase() ?? ""
+    const declared = extensionTypes[extension]
+    if (declared !== undefined && declared !== type && options.misnamed !== "accept") {
+      return bad("misnamed", `the name says ${declared}, the bytes are ${type}`)
+    }
+    const header = imageHeader(bytes)
+    if (header === undefined || header.width === 0 || header.height === 0) {
+      return bad("corrupt", `the ${type} header is cut or damaged`)
+    }
+    const { width, height } = header
+    if (width * height > maxPixels || width > MAX_SIDE || height > MAX_SIDE) {
+      return bad("too-large", `${width} x ${height} pixels are more than ${maxPixels}, or than ${MAX_SIDE} a side`)
+    }
+    tune()
+    return Effect.tryPromise({
+      try: () => decode(bytes, header, maxPixels),
+      catch: (cause) =>
+        new BadImage({
+          name,
+          reason: "corrupt",
+          message: `${name}: ${cause instanceof Error ? cause.message.trim().replace(/\s+/g, " ") : String(cause)}`,
+          hint: hints.corrupt,
+          cause
+        })
+    }).pipe(Effect.map((raster) => ({ ...raster, type })))
+  })
+
+/** How a picture becomes a square. */
+export interface FitOptions {
+  /** Pixels a side. */
+  readonly size: number
+  /** `crop`: shortest edge to size, centre crop. `pad`: centred on an even square, then resized. */
+  readonly fit: "crop" | "pad"
+  /** Colour of the padding. Default `CLIP_BACKGROUND`. */
+  readonly background?: readonly [number, number, number]
+}
+
+/** What `crop` resizes to, and the part of it that is kept. Pixels. */
+export const cropGeometry = (
+  width: number,
+  height: number,
+  size: number
+): { readonly width: number; readonly height: number; readonly window: Window } => {
+  const target = Math.trunc((size * Math.max(width, height)) / Math.min(width, height))
+  const [toWidth, toHeight] = width <= height ? [size, target] : [target, size]
+  const left = Math.floor((toWidth - size) / 2)
+  const top = Math.floor((toHeight - size) / 2)
+  return { width: toWidth, height: toHeight, window: { left, top, width: size, height: size } }
+}
+
+/**
+ * Fits a picture into `size` x `size` pixels, bit-identical to PIL (bicubic). Synchronous; about 1 ms.
+ *
+ * Cost follows what is kept: a crop resamples only what its window needs, a padded square is never built.
+ *
+ * @example
+ * ```ts
+ * fitImage(photo, { size: 336, fit: "crop" }).pixels_HWC // 336 * 336 * 3 bytes
+ * ```
+ */
+export const fitImage = (image: Raster, { size, fit, background = CLIP_BACKGROUND }: FitOptions): Raster => {
+  if (fit === "crop") {
+    const to = cropGeometry(image.width, image.height, size)
+    return resize(image, to.width, to.height, to.window)
+  }
+  const side = Math.max(image.width, image.height)
+  const left = (side - image.width) >> 1
+  const top = (side - image.height) >> 1
+  return resize(image, size, size, undefined, { width: side, height: side, left, top, background })
+}
