@@ -1,0 +1,102 @@
+/**
+ * Layers that provide `Tensors`: which engine computes.
+ *
+ * Not numerics. `wasm` is the embedded default and needs nothing but `npm ci`; other engines are named here so that asking
+ * for one that is not built is a typed error with a hint, before any data is read.
+ */
+import { Effect, Layer } from "effect"
+import { EngineUnavailable } from "./Errors.ts"
+import type { Regions } from "./Regions.ts"
+import { makeTensors, Tensors, type TfEngine } from "./Tensors.ts"
+import { loadWasm } from "./wasm/Backend.ts"
+import { registerKernels } from "./wasm/Kernels.ts"
+import { tf } from "./wasm/Tf.ts"
+
+let loaded: Promise<TfEngine> | undefined
+
+const startWasm = async (): Promise<TfEngine> => {
+  const engine = await loadWasm()
+  tf.registerBackend("wasm", () => engine.backend)
+  await tf.setBackend("wasm")
+  const native: Regions = registerKernels(engine)
+  return {
+    name: "wasm",
+    backendName: "wasm",
+    native,
+    adamW: (w, m, v, g, scalars) =>
+      tf.engine().runKernel("MillraceAdamW", { w, m, v, g }, { ...scalars }) as unknown as [
+        tf.Tensor,
+        tf.Tensor,
+        tf.Tensor
+      ],
+    engineBytes: engine.heapBytes
+  }
+}
+
+/** The wasm engine of this process, started once: TF.js keeps one registry of backends. */
+const wasmEngine = (): Promise<TfEngine> => {
+  loaded ??= startWasm()
+  return loaded
+}
+
+const unavailable = (engine: string, message: string, hint: string, cause?: unknown): EngineUnavailable =>
+  new EngineUnavailable({ engine, message, hint, ...(cause === undefined ? {} : { cause }) })
+
+/** One CPU thread, float32, at most 4 GiB: small models anywhere Node runs. */
+export const wasm: Layer.Layer<Tensors, EngineUnavailable> = Layer.effect(
+  Tensors,
+  Effect.tryPromise({
+    try: wasmEngine,
+    catch: (cause) =>
+      cause instanceof EngineUnavailable
+        ? cause
+        : unavailable(
+            "wasm",
+            cause instanceof Error ? cause.message : String(cause),
+            "The wasm engine needs Node 22.19 or newer (relaxed SIMD) and the packages of `npm ci`.",
+            cause
+          )
+  }).pipe(Effect.map(makeTensors))
+)
+
+/** The wasm backend with every region from plain operations: what tests compare the native regions with. */
+export const wasmPlain: Layer.Layer<Tensors, EngineUnavailable> = Layer.effect(
+  Tensors,
+  Effect.tryPromise({
+    try: async () => {
+      const { adamW: _, ...engine } = await wasmEngine()
+      return { ...engine, native: {} }
+    },
+    catch: (cause) => unavailable("wasm", String(cause), "Run `npm ci`.", cause)
+  }).pipe(Effect.map(makeTensors))
+)
+
+/** Names that a settings file may hold. */
+export const engineNames = ["wasm", "torch", "tensorflow"] as const
+
+const notBuilt: Readonly<Record<string, string>> = {
+  torch: "libtorch through the native addon (CPU and CUDA)",
+  tensorflow: "a @tensorflow/tfjs-node(-gpu) that you installed"
+}
+
+/**
+ * The layer of the engine called `name`; fails with `EngineUnavailable` for one that is unknown or not built yet.
+ *
+ * @example program.pipe(Effect.provide(layer("wasm")))
+ */
+export const layer = (name: string): Layer.Layer<Tensors, EngineUnavailable> => {
+  if (name === "wasm") return wasm
+  const planned = notBuilt[name]
+  return Layer.effect(
+    Tensors,
+    Effect.fail(
+      planned === undefined
+        ? unavailable(name, `there is no engine called ${name}`, `Use one of: ${engineNames.join(", ")}.`)
+        : unavailable(
+            name,
+            `the engine ${name} (${planned}) is not built yet`,
+            "Use engine=wasm with a small model for now."
+          )
+    )
+  )
+}

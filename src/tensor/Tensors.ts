@@ -1,0 +1,162 @@
+/**
+ * The one service that hides the engine: gradients, checkpointing, the optimiser's step, memory, and the fused regions.
+ *
+ * Model code is a plain function of a `Compute` and tensors, runs inside `run` or `valueAndGrad`, and names no engine. An
+ * engine with its own autograd (libtorch) implements `TensorsShape` with its own tape; engines that are a TF.js backend
+ * share `makeTensors`.
+ *
+ * Lifetimes: whatever is made inside `run` or `valueAndGrad` and not returned is freed when it ends, error or not.
+ * What is returned belongs to the caller, who frees it with `free`.
+ */
+import { Context, Effect } from "effect"
+import { type AdamWOptions, type AdamWScalars, adamWScalars, type OptimiserTensors, plainAdamW } from "./AdamW.ts"
+import { EngineFailure, isTensorError, type TensorError } from "./Errors.ts"
+import type { Tensor, Weights } from "./Ops.ts"
+import { tf } from "./Ops.ts"
+import { plain, type Regions } from "./Regions.ts"
+import { checkpointed, gradients, withoutTape } from "./Tape.ts"
+
+/** What decides the bits of a result besides its inputs; reaches the keys of nodes that compute with an engine. */
+export interface Fingerprint {
+  readonly engine: string
+  readonly precision: "f32" | "bf16"
+}
+
+export interface Memory {
+  /** Tensors alive. */
+  readonly tensors: number
+  /** Bytes of tensors alive. */
+  readonly tensorBytes: number
+  /** Bytes the engine holds from the system; for wasm the heap, which only grows. */
+  readonly engineBytes: number
+}
+
+/** What model code computes with. */
+export interface Compute extends Regions {
+  /** Runs a pure `block` keeping only its input, again when its gradient is asked for. `weights`: what it reads. */
+  readonly checkpointed: (block: (x: Tensor) => Tensor, x: Tensor, weights: Weights) => Tensor
+}
+
+export interface TensorsShape {
+  readonly fingerprint: Fingerprint
+  /** Runs `f` without recording gradients. */
+  readonly run: <A extends tf.TensorContainer>(f: (compute: Compute) => A) => Effect.Effect<A, TensorError>
+  /**
+   * The value of the scalar `f` and its gradient by each of `variables`; everything else is frozen. With `into`, the
+   * gradients are added to it and it is consumed.
+   */
+  readonly valueAndGrad: (
+    f: (compute: Compute, variables: Weights) => Tensor,
+    variables: Weights,
+    into?: Weights
+  ) => Effect.Effect<{ readonly value: number; readonly grads: Weights }, TensorError>
+  /** One AdamW update, number `update` (first 1). Consumes `state` and `grads`, which has a gradient for every weight. */
+  readonly adamW: (
+    state: OptimiserTensors,
+    grads: Weights,
+    options: AdamWOptions,
+    lr: number,
+    update: number
+  ) => Effect.Effect<OptimiserTensors, TensorError>
+  /** Float32 values to the engine; `values` may be reused afterwards. */
+  readonly upload: (
+    values: Float32Array | Int32Array,
+    shape: ReadonlyArray<number>
+  ) => Effect.Effect<Tensor, TensorError>
+  /** Values back from the engine, in row-major order. */
+  readonly read: (tensor: Tensor) => Effect.Effect<Float32Array | Int32Array, TensorError>
+  /** Frees tensors; freeing twice is harmless. */
+  readonly free: (...tensors: ReadonlyArray<Tensor | Weights>) => Effect.Effect<void>
+  readonly memory: Effect.Effect<Memory>
+}
+
+/** The engine-neutral tensor service. Layers are in `Engine.ts`. */
+export class Tensors extends Context.Service<Tensors, TensorsShape>()("millrace/tensor/Tensors") {}
+
+/** A TF.js backend, seen from here. */
+export interface TfEngine {
+  readonly name: string
+  /** The registered TF.js backend. */
+  readonly backendName: string
+  /** Regions the engine provides; the rest run from plain operations. */
+  readonly native: Partial<Regions>
+  readonly adamW?: (w: Tensor, m: Tensor, v: Tensor, g: Tensor, scalars: AdamWScalars) => [Tensor, Tensor, Tensor]
+  readonly engineBytes: () => number
+}
+
+const isTensor = (u: Tensor | Weights): u is Tensor => u instanceof tf.Tensor
+
+/** `TensorsShape` over a TF.js backend, with the tape of `Tape.ts`. */
+export const makeTensors = (engine: TfEngine): TensorsShape => {
+  const compute: Compute = { ...plain, ...engine.native, checkpointed }
+  const active = <A>(f: () => A): Effect.Effect<A, TensorError> =>
+    Effect.try({
+      try: () => {
+        // Synchronous for a backend that has been initialised, which `Engine` made sure of.
+        if (tf.getBackend() !== engine.backendName) void tf.setBackend(engine.backendName)
+        return f()
+      },
+      catch: (cause) =>
+        isTensorError(cause)
+          ? cause
+          : new EngineFailure({
+              engine: engine.name,
+              message: cause instanceof Error ? cause.message : String(cause),
+              hint: "An operation failed inside the engine; the cause has its stack. Check shapes and dtypes there.",
+              cause
+            })
+    })
+  const free = (tensors: ReadonlyArray<Tensor | Weights>): void => {
+    for (const t of tensors)
+      if (isTensor(t)) t.dispose()
+      else for (const named of Object.values(t)) named.dispose()
+  }
+  return {
+    fingerprint: { engine: engine.name, precision: "f32" },
+    run: (f) => active(() => withoutTape(() => tf.tidy(() => f(compute)))),
+    valueAndGrad: (f, variables, into) =>
+      active(() => {
+        const names = Object.keys(variables)
+        const { value, grads } = gradients(
+          () => f(compute, variables),
+          names.map((name) => variables[name]!)
+        )
+        const loss = value.dataSync()[0]!
+        value.dispose()
+        return {
+          value: loss,
+          grads: Object.fromEntries(
+            names.map((name, i) => {
+              const before = into?.[name]
+              if (before === undefined) return [name, grads[i]!]
+              const sum = tf.add(before, grads[i]!)
+              free([before, grads[i]!])
+              return [name, sum]
+            })
+          )
+        }
+      }),
+    adamW: (state, grads, options, lr, update) =>
+      active(() => {
+        const next = { weights: {}, m: {}, v: {} } as Record<keyof OptimiserTensors, Record<string, Tensor>>
+        for (const [name, w] of Object.entries(state.weights)) {
+          const [m, v, g] = [state.m[name]!, state.v[name]!, grads[name]!]
+          const scalars = adamWScalars(options, lr, update, w.rank)
+          const [w2, m2, v2] = tf.tidy(() => (engine.adamW ?? plainAdamW)(w, m, v, g, scalars))
+          next.weights[name] = w2
+          next.m[name] = m2
+          next.v[name] = v2
+          free([w, m, v, g])
+        }
+        return next
+      }),
+    upload: (values, shape) =>
+      active(() => tf.tensor(values, [...shape], values instanceof Int32Array ? "int32" : "float32")),
+    read: (tensor) => active(() => tensor.dataSync() as Float32Array | Int32Array),
+    free: (...tensors) => Effect.sync(() => free(tensors)),
+    memory: Effect.sync(() => {
+      const { numTensors, numBytes } = tf.memory()
+      return { tensors: numTensors, tensorBytes: numBytes, engineBytes: engine.engineBytes() }
+    })
+  }
+}
