@@ -98,21 +98,35 @@ export const splitByPattern = (pattern: string): Splitter => {
 const translate = (pattern: string): string => {
   let out = ""
   let inClass = false
+  let quantified = false
   for (let i = 0; i < pattern.length; i++) {
     const character = pattern[i]!
     if (character === "\\") {
+      quantified = false
       const escaped = pattern[++i] ?? ""
-      if (escaped === "s") out += inClass ? WHITE_SPACE : `[${WHITE_SPACE}]`
+      if (escaped === "p" || escaped === "P") {
+        const end = pattern.indexOf("}", i)
+        out += `\\${pattern.slice(i, end + 1)}`
+        i = end
+      } else if (escaped === "s") out += inClass ? WHITE_SPACE : `[${WHITE_SPACE}]`
       else if (escaped === "S" && !inClass) out += `[^${WHITE_SPACE}]`
       else if (escaped === "S") throw new SyntaxError(`\\S inside a class cannot be translated: ${pattern}`)
       else if (/[a-zA-Z0-9^$\\.*+?()[\]{}|/-]/.test(escaped)) out += `\\${escaped}`
       else out += escaped
       continue
     }
-    if (character === "[") inClass = true
-    else if (character === "]") inClass = false
-    if (character === "+" && !inClass && /[+*?}]/.test(pattern[i - 1] ?? "") && pattern[i - 2] !== "\\") continue
-    out += character
+    if (inClass) {
+      inClass = character !== "]"
+      out += character
+      continue
+    }
+    inClass = character === "["
+    // A plus after a quantifier makes it possessive; the patterns in use match the same when it is greedy.
+    if (character === "+" && quantified) continue
+    const repeat = character === "{" ? /^\{\d+(,\d*)?\}/.exec(pattern.slice(i))?.[0] : undefined
+    quantified = repeat !== undefined || (!quantified && "+*?".includes(character))
+    out += repeat ?? character
+    if (repeat !== undefined) i += repeat.length - 1
   }
   return out
 }
