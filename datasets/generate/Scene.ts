@@ -1,0 +1,170 @@
+/**
+ * The scene model that every part of the sample shares: a few flat shapes, each in a place of its own.
+ *
+ * Not a picture and not a text: `Render` draws a scene, `Words` and `Questions` speak about it.
+ *
+ * Units: all lengths are fractions of the central square of the frame (side = the shorter edge), so that a centre crop
+ * and a pad to a square keep every thing whole. Place centres lie at 0.255 and 0.745, or at 0.5 for the centre, which only a thing that is alone takes.
+ */
+import type { Dice } from "./Random.ts"
+
+export const shapes = ["circle", "square", "triangle", "star", "cross", "ring"] as const
+export const colours = ["red", "green", "blue", "yellow", "purple", "black"] as const
+export const sizes = ["small", "large"] as const
+export const corners = ["top left", "top right", "bottom left", "bottom right"] as const
+export const places = [...corners, "centre"] as const
+export const backgrounds = ["white", "pale grey", "pale blue", "pale pink", "pale green", "light brown"] as const
+
+export type Shape = (typeof shapes)[number]
+export type Colour = (typeof colours)[number]
+export type Size = (typeof sizes)[number]
+export type Place = (typeof places)[number]
+export type Background = (typeof backgrounds)[number]
+
+/** One shape of a scene. No two things of a scene share shape and colour, or a place. */
+export interface Thing {
+  readonly shape: Shape
+  readonly colour: Colour
+  readonly size: Size
+  readonly place: Place
+  /** Centre in the central square, 0 to 1. */
+  readonly x: number
+  readonly y: number
+  /** Half the thing's extent. */
+  readonly radius: number
+  /** Radians, clockwise; a few degrees only. */
+  readonly turn: number
+}
+
+/** Picture size in pixels, and its paper. */
+export interface Frame {
+  readonly width: number
+  readonly height: number
+  readonly background: Background
+  /** How much the paper darkens from one side to the other, in levels of 255. */
+  readonly shade: number
+  /** Direction of the shade, radians. */
+  readonly shadeTurn: number
+}
+
+export interface Scene {
+  readonly things: ReadonlyArray<Thing>
+  readonly frame: Frame
+}
+
+/** What the scene shows, without jitter and frame: two scenes with one signature have equal questions and answers. */
+export const signature = (scene: Scene): string =>
+  scene.things
+    .map((t) => `${t.place}: ${t.size} ${t.colour} ${t.shape}`)
+    .sort()
+    .join(" | ")
+
+/** -1, 0 or 1: left, middle or right column. */
+export const column = (place: Place): number => (place.endsWith("left") ? -1 : place.endsWith("right") ? 1 : 0)
+/** -1, 0 or 1: top, middle or bottom row. */
+export const row = (place: Place): number => (place.startsWith("top") ? -1 : place.startsWith("bottom") ? 1 : 0)
+
+/** So that two large neighbours never touch, and nothing leaves the central square. */
+const half = { small: 0.13, large: 0.2 } as const
+
+const jitter = (dice: Dice, amount: number): number => (dice.unit() * 2 - 1) * amount
+
+const thing = (dice: Dice, shape: Shape, colour: Colour, size: Size, place: Place): Thing => ({
+  shape,
+  colour,
+  size,
+  place,
+  x: 0.5 + 0.245 * column(place) + jitter(dice, 0.02),
+  y: 0.5 + 0.245 * row(place) + jitter(dice, 0.02),
+  radius: half[size] * (0.95 + 0.1 * dice.unit()),
+  turn: jitter(dice, 0.12)
+})
+
+/** A frame with a short edge of 96 to 144 pixels and an aspect ratio between 3:4 and 4:3. */
+export const randomFrame = (dice: Dice): Frame => {
+  const short = dice.range(24, 36) * 4
+  const long = Math.round(short * dice.pick([1, 1, 1.12, 1.25, 4 / 3]))
+  const wide = dice.chance(0.6)
+  return {
+    width: wide ? long : short,
+    height: wide ? short : long,
+    background: dice.weighted([
+      ["white", 8],
+      ["pale grey", 5],
+      ["pale blue", 3],
+      ["pale pink", 2],
+      ["pale green", 2],
+      ["light brown", 1]
+    ]),
+    shade: dice.range(0, 14),
+    shadeTurn: dice.unit() * 2 * Math.PI
+  }
+}
+
+/** How often the kinds occur; the captions use uneven weights, the questions even ones. */
+export interface Weights {
+  readonly shapes: ReadonlyArray<readonly [Shape, number]>
+  readonly colours: ReadonlyArray<readonly [Colour, number]>
+  /** Weights of one, two, three and four things. */
+  readonly counts: readonly [number, number, number, number]
+}
+
+/** Every shape and colour alike; two things most often. */
+export const even: Weights = {
+  shapes: shapes.map((s) => [s, 1] as const),
+  colours: colours.map((c) => [c, 1] as const),
+  counts: [3, 4, 3, 2]
+}
+
+/** Circles and red are common, crosses and rings rare: what a balance filter exists for. */
+export const uneven: Weights = {
+  shapes: [
+    ["circle", 8],
+    ["square", 6],
+    ["triangle", 4],
+    ["star", 3],
+    ["cross", 2],
+    ["ring", 2]
+  ],
+  colours: [
+    ["red", 7],
+    ["blue", 6],
+    ["green", 4],
+    ["yellow", 3],
+    ["black", 3],
+    ["purple", 2]
+  ],
+  counts: [4, 5, 3, 2]
+}
+
+/**
+ * Draws one scene of one to four things.
+ *
+ * @example
+ * signature(randomScene(dice(0, "doc"), even)) // "top left: large red circle | ..."
+ */
+export const randomScene = (dice: Dice, weights: Weights): Scene => {
+  const count = dice.weighted(weights.counts.map((weight, i) => [i + 1, weight] as const))
+  const where: ReadonlyArray<Place> = count === 1 ? [dice.pick(places)] : dice.shuffle(corners).slice(0, count)
+  const taken = new Set<string>()
+  const things: Array<Thing> = []
+  for (const place of where) {
+    let shape = dice.weighted(weights.shapes)
+    let colour = dice.weighted(weights.colours)
+    while (taken.has(`${colour} ${shape}`)) {
+      shape = dice.weighted(weights.shapes)
+      colour = dice.weighted(weights.colours)
+    }
+    taken.add(`${colour} ${shape}`)
+    things.push(thing(dice, shape, colour, dice.pick(sizes), place))
+  }
+  return { things, frame: randomFrame(dice) }
+}
+
+/** Draws a scene whose signature is not in `without`. */
+export const freshScene = (dice: Dice, weights: Weights, without: ReadonlySet<string>): Scene => {
+  for (;;) {
+    const scene = randomScene(dice, weights)
+    if (!without.has(signature(scene))) return scene
+  }
+}

@@ -1,0 +1,49 @@
+import { readFileSync } from "node:fs"
+import { describe, expect, it } from "vitest"
+import { sampleFolder } from "../../../datasets/Dataset.ts"
+import { corpus, jsonFiles, parts } from "../../../datasets/generate/Parts.ts"
+import { signature } from "../../../datasets/generate/Scene.ts"
+import { specialTokens, vocabSize } from "../../../datasets/generate/Write.ts"
+import { trainBpe } from "../../../src/text/bpe/Train.ts"
+
+const all = parts(0)
+
+describe("the parts of seed 0", () => {
+  it("give the very bytes of the JSON files that ship", () => {
+    for (const [path, text] of Object.entries(jsonFiles(all))) {
+      expect([path, readFileSync(new URL(path, sampleFolder), "utf8") === text]).toEqual([path, true])
+    }
+  })
+
+  it("give the tokenizer that ships", () => {
+    const tokenizer = trainBpe(corpus(all), { vocabSize, specialTokens })
+    expect(readFileSync(new URL("tokenizer.json", sampleFolder), "utf8")).toBe(`${JSON.stringify(tokenizer)}\n`)
+  })
+
+  it("show no held-out scene in any other part", () => {
+    const heldOut = all.heldOut.signatures
+    expect(heldOut.size).toBe(all.heldOut.rows.length)
+    const seen = [
+      ...all.shareGpt.signatures,
+      ...all.instruct.signatures,
+      ...all.instruct.pictures.map((p) => signature(p.scene)),
+      ...all.captions.pictures.map((p) => signature(p.scene))
+    ]
+    expect(seen.filter((s) => heldOut.has(s))).toEqual([])
+  })
+
+  it("ask each held-out picture one question of every evaluated type", () => {
+    for (const row of all.heldOut.rows) {
+      expect(row.questions.map((q) => q.type)).toEqual(["colour", "shape", "count", "position"])
+    }
+  })
+})
+
+describe("another seed", () => {
+  it("gives other rows of the same make", () => {
+    const other = parts(1)
+    expect(other.shareGpt.rows.length).toBe(all.shareGpt.rows.length)
+    expect(jsonFiles(other)["cc595k/chat.json"]).not.toBe(jsonFiles(all)["cc595k/chat.json"])
+    expect(Object.keys(other.shareGpt.ledger.rules())).toEqual(Object.keys(all.shareGpt.ledger.rules()))
+  })
+})
