@@ -76,12 +76,10 @@ export class StartTagScanner {
     while (position < size && (html.charCodeAt(position) === slash || isPythonSpace(html.charCodeAt(position)))) {
       position += 1
     }
-    const visited: Array<number> = []
+    const visited: Array<number> | undefined = failed === undefined ? undefined : []
     while (position < size) {
-      if (failed !== undefined) {
-        if (failed.has(position)) return this.fail(visited)
-        visited.push(position)
-      }
+      if (failed?.has(position)) return this.fail(visited)
+      visited?.push(position)
       const next = this.attribute(position)
       if (next < 0) break
       position = next
@@ -117,8 +115,8 @@ export class StartTagScanner {
     return out
   }
 
-  private fail(visited: ReadonlyArray<number>): false {
-    if (this.failed !== undefined) for (const position of visited) this.failed.add(position)
+  private fail(visited: ReadonlyArray<number> | undefined): false {
+    if (visited !== undefined) for (const position of visited) this.failed?.add(position)
     return false
   }
 

@@ -63,7 +63,7 @@ class Tokenizer {
   private nextLess = -1
   private nextAmpersand = -1
   /** For each pattern, the least offset from which it is known not to occur. */
-  private readonly absentFrom = new Map<RegExp, number>()
+  private absentFrom: Map<RegExp, number> | undefined
 
   constructor(html: string, sink: TokenSink) {
     this.html = html
@@ -147,10 +147,11 @@ class Tokenizer {
 
   /** Offset of `pattern` at or after `at`, or -1. */
   private find(pattern: RegExp, at: number): number {
-    if (at >= (this.absentFrom.get(pattern) ?? this.size + 1)) return -1
+    if (this.absentFrom !== undefined && at >= (this.absentFrom.get(pattern) ?? this.size + 1)) return -1
     pattern.lastIndex = at
     const found = pattern.exec(this.html)
     if (found !== null) return found.index
+    this.absentFrom ??= new Map()
     this.absentFrom.set(pattern, at)
     return -1
   }

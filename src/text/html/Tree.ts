@@ -76,7 +76,7 @@ class TreeBuilder implements TokenSink {
   /** Names of elements below the depth bound, innermost last. */
   private readonly unbuilt: Array<string> = []
   /** Start tags of empty elements whose end tag, should it come, is to be ignored. */
-  private readonly closedAlready = new Map<string, number>()
+  private closedAlready: Map<string, number> | undefined
   private preserving = 0
   private data: string | undefined
 
@@ -111,14 +111,15 @@ class TreeBuilder implements TokenSink {
       this.pop(name)
     } else if (emptyElements.has(name)) {
       this.pop(name)
+      this.closedAlready ??= new Map()
       this.closedAlready.set(name, (this.closedAlready.get(name) ?? 0) + 1)
     }
   }
 
   endTag(name: string): void {
-    const closed = this.closedAlready.get(name)
+    const closed = this.closedAlready?.get(name)
     if (closed !== undefined && closed > 0) {
-      this.closedAlready.set(name, closed - 1)
+      this.closedAlready?.set(name, closed - 1)
       return
     }
     this.endText(false)
