@@ -3,9 +3,10 @@
  *
  * Not picture damage (`Pictures` does that). The rules are those of FastChat's cleaner and the issues its users filed.
  */
+
+import { toHtml } from "./Markup.ts"
 import type { Dice } from "./Random.ts"
 import { generalTalk, reply, type Talk, type Turn } from "./Talk.ts"
-import { toHtml } from "./Markup.ts"
 import { topics } from "./Topics.ts"
 
 /** A row as it stands in the file: a broken one need not hold to the schema. */
@@ -145,7 +146,8 @@ export const rules: ReadonlyArray<Rule> = [
     rows: 4,
     make: (dice, id) => {
       const { turns } = generalTalk(dice, 2, false)
-      turns[1]!.value = "Here is the plan:\n1. Weigh the flour\n1. Add the water\n1. Wait until it has risen\n\nThen bake."
+      turns[1]!.value =
+        "Here is the plan:\n1. Weigh the flour\n1. Add the water\n1. Wait until it has risen\n\nThen bake."
       return { id, conversations: turns }
     }
   },
@@ -167,7 +169,12 @@ export const rules: ReadonlyArray<Rule> = [
       turns[3]!.value = `<p>${token.replaceAll("<", "&lt;").replaceAll(">", "&gt;")} is a marker, not a word.</p>`
     })
   },
-  { name: "page-counter", fate: "repaired", rows: 6, make: prefixed((dice) => `${dice.range(1, 2)} / ${dice.range(2, 3)}`) },
+  {
+    name: "page-counter",
+    fate: "repaired",
+    rows: 6,
+    make: prefixed((dice) => `${dice.range(1, 2)} / ${dice.range(2, 3)}`)
+  },
   {
     name: "copy-notice",
     fate: "repaired",

@@ -61,7 +61,13 @@ export const languages: ReadonlyArray<Language> = [
     shapes: ["círculo", "cuadrado", "triángulo", "estrella", "cruz", "anillo"],
     colours: ["rojo", "verde", "azul", "amarillo", "morado", "negro"],
     sizes: ["pequeño", "grande"],
-    places: ["arriba a la izquierda", "arriba a la derecha", "abajo a la izquierda", "abajo a la derecha", "en el centro"],
+    places: [
+      "arriba a la izquierda",
+      "arriba a la derecha",
+      "abajo a la izquierda",
+      "abajo a la derecha",
+      "en el centro"
+    ],
     intro: "En la imagen se pueden ver las siguientes figuras",
     colourOf: (s) => `¿De qué color es la figura llamada ${s}?`,
     placeOf: (s) => `¿Dónde está la figura ${s} en la imagen?`,
@@ -133,7 +139,10 @@ export const languages: ReadonlyArray<Language> = [
     howMany: "この絵には形がいくつありますか。",
     numbers: ["一つです", "二つです", "三つです", "四つです"],
     small: [
-      ["パンを長くおいしく食べるにはどうすればいいですか。", "きれいな布に包んで、涼しいところに置いておくといいですよ。"],
+      [
+        "パンを長くおいしく食べるにはどうすればいいですか。",
+        "きれいな布に包んで、涼しいところに置いておくといいですよ。"
+      ],
       ["最後の船は何時に出ますか。", "夏の間は、夜の十時少し前に港を出ます。"]
     ]
   }
@@ -162,10 +171,12 @@ export const pairsIn = (l: Language, scene: Scene): ReadonlyArray<readonly [ques
   return [
     ...scene.things
       .filter((t) => scene.things.filter((o) => o.shape === t.shape).length === 1)
-      .flatMap((t): ReadonlyArray<readonly [string, string]> => [
-        [l.colourOf(shapeName(l, t.shape)), capital(colourName(l, t.colour))],
-        [l.placeOf(shapeName(l, t.shape)), capital(placeName(l, t.place))]
-      ]),
+      .flatMap(
+        (t): ReadonlyArray<readonly [string, string]> => [
+          [l.colourOf(shapeName(l, t.shape)), capital(colourName(l, t.colour))],
+          [l.placeOf(shapeName(l, t.shape)), capital(placeName(l, t.place))]
+        ]
+      ),
     [l.howMany, capital(l.numbers[scene.things.length - 1]!)]
   ]
 }

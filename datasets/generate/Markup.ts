@@ -28,7 +28,13 @@ export interface Item {
   readonly nested?: ReadonlyArray<Item>
 }
 
-const escapes: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;" }
+const escapes: Readonly<Record<string, string>> = {
+  "&": "&amp;",
+  "<": "&lt;",
+  ">": "&gt;",
+  '"': "&quot;",
+  "'": "&#x27;"
+}
 export const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (c) => escapes[c]!)
 
 const inlineHtml = (part: Inline): string => {
@@ -105,26 +111,24 @@ export const toHtml = (blocks: ReadonlyArray<Block>, theme: "light" | "dark" = "
 /** A short reply in the older, slimmer page. */
 export const toSlimHtml = (text: string): string => `<div class="markdown prose"><p>${escapeHtml(text)}</p></div>`
 
-const lineMarkdown = (line: Line): string =>
-  line
-    .map((part) => {
-      if (typeof part === "string") return part
-      switch (part.kind) {
-        case "strong":
-          return `**${part.text}**`
-        case "em":
-          return `*${part.text}*`
-        case "code":
-          return `\`${part.text}\``
-        case "link":
-          return `[${part.text}](${part.href})`
-        case "break":
-          return "  \n"
-        case "entity":
-          return part.text
-      }
-    })
-    .join("")
+const inlineMarkdown = (part: Inline): string => {
+  if (typeof part === "string") return part
+  switch (part.kind) {
+    case "strong":
+      return `**${part.text}**`
+    case "em":
+      return `*${part.text}*`
+    case "code":
+      return `\`${part.text}\``
+    case "link":
+      return `[${part.text}](${part.href})`
+    case "break":
+      return "  \n"
+    case "entity":
+      return part.text
+  }
+}
+const lineMarkdown = (line: Line): string => line.map(inlineMarkdown).join("")
 
 const itemsMarkdown = (items: ReadonlyArray<Item>, ordered: boolean, indent: string): string =>
   items

@@ -5,7 +5,7 @@
  * scenes share these words, so that what a language model learns from text carries over to pictures.
  */
 import type { Dice } from "./Random.ts"
-import { column, colours, type Place, row, type Scene, shapes, type Thing } from "./Scene.ts"
+import { colours, column, type Place, row, type Scene, shapes, type Thing } from "./Scene.ts"
 
 export const questionTypes = ["colour", "shape", "count", "position", "presence", "size"] as const
 export type QuestionType = (typeof questionTypes)[number]

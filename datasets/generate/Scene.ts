@@ -4,7 +4,8 @@
  * Not a picture and not a text: `Render` draws a scene, `Words` and `Questions` speak about it.
  *
  * Units: all lengths are fractions of the central square of the frame (side = the shorter edge), so that a centre crop
- * and a pad to a square keep every thing whole. Place centres lie at 0.255 and 0.745, or at 0.5 for the centre, which only a thing that is alone takes.
+ * and a pad to a square keep every thing whole. Place centres lie at 0.255 and 0.745, or at 0.5 for the centre, which
+ * only a thing that is alone takes.
  */
 import type { Dice } from "./Random.ts"
 

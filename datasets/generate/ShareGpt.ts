@@ -93,7 +93,13 @@ export const shareGpt = (seed: number, heldOut: ReadonlySet<string>): ShareGptPa
   for (const rule of rules) {
     for (let i = 0; i < rule.rows; i++) {
       const id = nextId()
-      others.push(rule.make(dirt, id, unseen(() => generalTalk(dirt, 2))))
+      others.push(
+        rule.make(
+          dirt,
+          id,
+          unseen(() => generalTalk(dirt, 2))
+        )
+      )
       book.note(rule.name, id)
     }
   }

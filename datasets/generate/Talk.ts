@@ -27,11 +27,7 @@ export interface Talk {
 type Form = "html" | "slim" | "markdown"
 
 const replyIn = (form: Form, text: string): string =>
-  form === "html"
-    ? toHtml([{ kind: "paragraph", line: [text] }])
-    : form === "slim"
-      ? toSlimHtml(text)
-      : text
+  form === "html" ? toHtml([{ kind: "paragraph", line: [text] }]) : form === "slim" ? toSlimHtml(text) : text
 
 const talkOf = (pairs: ReadonlyArray<readonly [string, string]>, form: Form, language: string): Talk => ({
   turns: pairs.flatMap(([human, gpt]) => [
@@ -70,7 +66,11 @@ export const foreignTalk = (dice: Dice, language: Language, heldOut: ReadonlySet
   const pairs = dice.shuffle(pairsIn(language, scene)).slice(0, dice.range(2, 4))
   const [first, ...rest] = pairs.length > 0 ? pairs : [[language.howMany, language.numbers[0]] as const]
   const chat = dice.chance(0.4) ? [dice.pick(language.small)] : []
-  return talkOf([[`${describeIn(language, scene)} ${first![0]}`, first![1]], ...rest, ...chat], sceneForm(dice), language.code)
+  return talkOf(
+    [[`${describeIn(language, scene)} ${first![0]}`, first![1]], ...rest, ...chat],
+    sceneForm(dice),
+    language.code
+  )
 }
 
 const prose = (dice: Dice, topic: Topic): Line => {

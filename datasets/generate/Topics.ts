@@ -27,7 +27,11 @@ export const topics: ReadonlyArray<Topic> = [
   },
   {
     name: "tides",
-    questions: ["Why are there two tides a day?", "When is the best time to walk on the beach?", "What is a neap tide?"],
+    questions: [
+      "Why are there two tides a day?",
+      "When is the best time to walk on the beach?",
+      "What is a neap tide?"
+    ],
     sentences: [
       "The moon pulls the water on the near side a little more than the earth itself.",
       "On most coasts the water rises and falls twice in about 25 hours.",
@@ -135,6 +139,9 @@ export const snippets: ReadonlyArray<Snippet> = [
     text: "#include <vector>\n\nint sum(const std::vector<int>& v) {\n\tint s = 0;\n\tfor (int i = 0; i < (int)v.size(); i++) s += v[i];\n\treturn s;\n}"
   },
   { language: "bash", text: 'for f in *.txt; do\n  wc -l "$f" | sort -n\ndone' },
-  { language: "sql", text: "select name, count(*)\nfrom boats\nwhere length_m > 12 and name <> 'Swift'\ngroup by name;" },
+  {
+    language: "sql",
+    text: "select name, count(*)\nfrom boats\nwhere length_m > 12 and name <> 'Swift'\ngroup by name;"
+  },
   { language: "", text: "a plain block\n  with  two  spaces\nand_under_scores *stars*" }
 ]

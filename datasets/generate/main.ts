@@ -4,11 +4,12 @@
  * Not needed to use the sample, which ships. Equal seeds give equal JSON bytes and equal pixels on every machine; the
  * JPEGs' bytes, and so the archives' digests, also depend on the installed sharp.
  */
+
+import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Console, Effect } from "effect"
-import { fileURLToPath } from "node:url"
 import { writeSample } from "./Write.ts"
 
 const { values } = parseArgs({
