@@ -1,0 +1,330 @@
+/**
+ * Rows as Arrow IPC files: a `ShardFormat` of declared, typed columns, with rows that are read by number.
+ *
+ * Not a table: one record batch per appended batch, uncompressed, no dictionaries, no nulls; other Arrow readers open it.
+ * Equal rows in equal batches give equal bytes. apache-arrow lays out what is written; reading is our own, because its
+ * reader loads whole batches and trusts lengths.
+ *
+ * Memory: the encoder holds one batch; the reader keeps offsets and narrow columns of the batches it has visited, at
+ * most 64 MiB, and reads everything else by range. Rows may alias the bytes read: copy before mutating.
+ */
+import { Data, Field, RecordBatch, RecordBatchFileWriter, Schema, Struct } from "apache-arrow"
+import { Effect, Stream } from "effect"
+import {
+  type RandomAccess,
+  type ShardEncoder,
+  type ShardFormat,
+  ShardFormatError,
+  type ShardReader
+} from "../dag/Format.ts"
+import { bool, type Column, float32, float64, int32, json, MAX_BATCH_BYTES, utf8 } from "./ArrowColumn.ts"
+import { type AnyColumn, type BatchPlace, damaged, guarded, openArrowFile } from "./ArrowFile.ts"
+
+export { type Column, fixedBytes, fixedFloats, list } from "./ArrowColumn.ts"
+
+const scalars = { utf8, json, int32, float32, float64, bool } as const
+
+/** A column as it is declared: a scalar's name, or what `fixedBytes`, `fixedFloats`, `list` give. */
+export type ColumnSpec = keyof typeof scalars | AnyColumn
+
+type ColumnOf<S> = S extends keyof typeof scalars ? (typeof scalars)[S] : S
+
+/** The row that a declaration describes. */
+export type RowOf<C> = {
+  readonly [K in keyof C]: ColumnOf<C[K]> extends Column<infer T> ? T : never
+}
+
+const resolve = (spec: ColumnSpec): AnyColumn => (typeof spec === "string" ? scalars[spec] : spec)
+
+/** Collects what the file writer writes, small pieces joined, instead of queueing it. */
+class TakingWriter extends RecordBatchFileWriter {
+  #pieces: Array<Uint8Array> = []
+  #small: Array<Uint8Array> = []
+
+  protected override _write(chunk: unknown): this {
+    if (!this._started) return this
+    if (!ArrayBuffer.isView(chunk)) throw new TypeError("expected a view of bytes")
+    if (chunk.byteLength === 0) return this
+    const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+    this._position += bytes.byteLength
+    if (bytes.byteLength < 1 << 16) this.#small.push(bytes)
+    else {
+      this.#join()
+      this.#pieces.push(bytes)
+    }
+    return this
+  }
+
+  take(): ReadonlyArray<Uint8Array> {
+    this.#join()
+    const pieces = this.#pieces
+    this.#pieces = []
+    return pieces
+  }
+
+  #join(): void {
+    if (this.#small.length > 0) this.#pieces.push(new Uint8Array(Buffer.concat(this.#small)))
+    this.#small = []
+  }
+}
+
+const refuse = (message: string, hint: string, cause?: unknown): ShardFormatError =>
+  new ShardFormatError({ format: "arrow/1", message, hint, cause })
+
+const encoderOf = <Row extends object>(
+  columns: ReadonlyArray<readonly [keyof Row & string, AnyColumn]>
+): ShardEncoder<Row> => {
+  const schema = new Schema(columns.map(([name, column]) => new Field(name, column.type, false)))
+  const struct = new Struct(schema.fields)
+  const writer = new TakingWriter()
+  let state: "new" | "open" | "spent" = "new"
+  const begin = (): void => {
+    if (state === "spent") throw refuse("the encoder is spent", "Make a new encoder for each shard.")
+    if (state === "new") writer.reset(undefined, schema)
+    state = "open"
+  }
+  return {
+    append: (batch) => {
+      begin()
+      if (batch.length === 0) return writer.take()
+      let total = 0
+      const children = columns.map(([name, column]) => {
+        const values = batch.map((row) => row[name])
+        try {
+          const data = column.encode(values)
+          total += data.byteLength
+          return data
+        } catch (cause) {
+          const detail = cause instanceof Error ? cause.message : String(cause)
+          throw refuse(`column ${name}: ${detail}`, `Give ${name} what the declaration says (${column.name}).`, cause)
+        }
+      })
+      if (total > MAX_BATCH_BYTES) {
+        throw refuse(`a batch of ${total} bytes is larger than ${MAX_BATCH_BYTES}`, "Append smaller batches.")
+      }
+      writer.write(new RecordBatch(schema, new Data(struct, 0, batch.length, 0, {}, children)))
+      return writer.take()
+    },
+    finish: () => {
+      begin()
+      state = "spent"
+      writer.close()
+      return writer.take()
+    }
+  }
+}
+
+const EMPTY = new Uint8Array(0)
+/** Bytes of narrow columns and offsets that a reader keeps. */
+const KEPT_BYTES = 1 << 26
+/** Columns at most this wide are kept whole, batch by batch. */
+const NARROW = 8
+/** Bytes of neighbouring rows that are read at once. */
+const RUN_BYTES = 1 << 24
+
+/** Offsets of a `spans` column, checked to rise and to stay inside of the data. */
+const checkedOffsets = (bytes: Uint8Array, rows: number, limit: number): Int32Array => {
+  const copy = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes)
+  const offsets = new Int32Array(copy.buffer, copy.byteOffset, rows + 1)
+  let last = 0
+  for (const offset of offsets) {
+    if (offset < last) throw damaged("offsets of a column fall")
+    last = offset
+  }
+  if (last > limit) throw damaged(`offsets of a column reach ${last} of ${limit}`)
+  return offsets
+}
+
+class Reader<Row> implements ShardReader<Row> {
+  readonly rows: number
+  readonly #bytes: RandomAccess
+  readonly #columns: ReadonlyArray<readonly [string, AnyColumn]>
+  readonly #places: ReadonlyArray<BatchPlace>
+  /** First row of each batch, and the number of rows at the end. */
+  readonly #starts: ReadonlyArray<number>
+  #kept = new Map<string, Uint8Array | Int32Array>()
+  #keptBytes = 0
+
+  constructor(
+    bytes: RandomAccess,
+    columns: ReadonlyArray<readonly [string, AnyColumn]>,
+    places: ReadonlyArray<BatchPlace>
+  ) {
+    this.#bytes = bytes
+    this.#columns = columns
+    this.#places = places
+    const starts = [0]
+    for (const place of places) starts.push(starts.at(-1)! + place.rows)
+    this.#starts = starts
+    this.rows = starts.at(-1)!
+  }
+
+  get batches(): Stream.Stream<ReadonlyArray<Row>, ShardFormatError> {
+    return Stream.range(0, this.#places.length - 1).pipe(
+      Stream.rechunk(1),
+      Stream.mapEffect((batch) => this.#run(batch, 0, this.#places[batch]!.rows))
+    )
+  }
+
+  get(indices: ReadonlyArray<number>): Effect.Effect<ReadonlyArray<Row>, ShardFormatError> {
+    const self = this
+    return Effect.gen(function* () {
+      const out: Array<Row> = []
+      for (let i = 0; i < indices.length; ) {
+        const index = indices[i]!
+        if (!Number.isInteger(index) || index < 0 || index >= self.rows) {
+          return yield* refuse(`row ${index} is not one of ${self.rows}`, "Ask for rows from 0 to rows - 1.")
+        }
+        const batch = self.#batchOf(index)
+        const end = self.#starts[batch + 1]!
+        let count = 1
+        while (i + count < indices.length && indices[i + count] === index + count && index + count < end) count++
+        const rows = yield* self.#run(batch, index - self.#starts[batch]!, count)
+        for (const row of rows) out.push(row)
+        i += count
+      }
+      return out
+    })
+  }
+
+  /** The batch that holds row `index`: binary search for the last start that is not after it. */
+  #batchOf(index: number): number {
+    let low = 0
+    let high = this.#places.length - 1
+    while (low < high) {
+      const middle = (low + high + 1) >> 1
+      if (this.#starts[middle]! <= index) low = middle
+      else high = middle - 1
+    }
+    return low
+  }
+
+  /** Rows `first ... first + count` of a batch, in reads of at most about `RUN_BYTES` a column. */
+  #run(batch: number, first: number, count: number): Effect.Effect<ReadonlyArray<Row>, ShardFormatError> {
+    const self = this
+    return Effect.gen(function* () {
+      const rows: Array<Record<string, unknown>> = Array.from({ length: count }, () => ({}))
+      for (let c = 0; c < self.#columns.length; c++) {
+        const [name, column] = self.#columns[c]!
+        const values = yield* self.#values(batch, c, column, first, count)
+        for (let i = 0; i < count; i++) rows[i]![name] = values[i]
+      }
+      // The columns were checked against the declaration that `Row` is computed from.
+      return rows as ReadonlyArray<Row>
+    })
+  }
+
+  #values(
+    batch: number,
+    c: number,
+    column: AnyColumn,
+    first: number,
+    count: number
+  ): Effect.Effect<ReadonlyArray<unknown>, ShardFormatError> {
+    const self = this
+    const { layout } = column
+    const place = this.#places[batch]!
+    const data = place.columns[c]![layout.data]!
+    return Effect.gen(function* () {
+      if (layout.kind === "bits") {
+        const bits = yield* self.#narrow(`${batch}/${c}`, data.offset, (place.rows + 7) >> 3)
+        return Array.from({ length: count }, (_, i) => ((bits[(first + i) >> 3]! >> ((first + i) & 7)) & 1) === 1)
+      }
+      const values: Array<unknown> = []
+      if (layout.kind === "fixed") {
+        const { width } = layout
+        const narrow = width <= NARROW
+        const whole = narrow ? yield* self.#narrow(`${batch}/${c}`, data.offset, place.rows * width) : EMPTY
+        const step = narrow ? count : Math.max(1, Math.floor(RUN_BYTES / width))
+        for (let done = 0; done < count; done += step) {
+          const n = Math.min(step, count - done)
+          const from = (first + done) * width
+          const bytes = narrow
+            ? whole.subarray(from, from + n * width)
+            : yield* self.#bytes.read(data.offset + from, n * width)
+          yield* guarded(() => {
+            for (let i = 0; i < n; i++) values.push(column.decode(bytes.subarray(i * width, (i + 1) * width)))
+          })
+        }
+        return values
+      }
+      const { unit } = layout
+      const offsets = yield* self.#offsets(batch, c, place.columns[c]![layout.offsets]!.offset, data.length, unit)
+      for (let done = 0; done < count; ) {
+        const from = offsets[first + done]!
+        let n = 1
+        while (done + n < count && (offsets[first + done + n + 1]! - from) * unit <= RUN_BYTES) n++
+        const length = (offsets[first + done + n]! - from) * unit
+        const bytes = length === 0 ? EMPTY : yield* self.#bytes.read(data.offset + from * unit, length)
+        const start = first + done
+        yield* guarded(() => {
+          for (let i = 0; i < n; i++) {
+            const value = bytes.subarray((offsets[start + i]! - from) * unit, (offsets[start + i + 1]! - from) * unit)
+            values.push(column.decode(value))
+          }
+        })
+        done += n
+      }
+      return values
+    })
+  }
+
+  #narrow(key: string, offset: number, length: number): Effect.Effect<Uint8Array, ShardFormatError> {
+    const kept = this.#kept.get(key)
+    if (kept instanceof Uint8Array) return Effect.succeed(kept)
+    return Effect.map(this.#bytes.read(offset, length), (bytes) => this.#keep(key, new Uint8Array(bytes)))
+  }
+
+  #offsets(
+    batch: number,
+    c: number,
+    offset: number,
+    dataBytes: number,
+    unit: number
+  ): Effect.Effect<Int32Array, ShardFormatError> {
+    const key = `${batch}/${c}`
+    const kept = this.#kept.get(key)
+    if (kept instanceof Int32Array) return Effect.succeed(kept)
+    const { rows } = this.#places[batch]!
+    return this.#bytes.read(offset, (rows + 1) * 4).pipe(
+      Effect.flatMap((bytes) =>
+        guarded(() => checkedOffsets(new Uint8Array(bytes), rows, Math.floor(dataBytes / unit)))
+      ),
+      Effect.map((offsets) => this.#keep(key, offsets))
+    )
+  }
+
+  #keep<A extends Uint8Array | Int32Array>(key: string, value: A): A {
+    if (this.#keptBytes + value.byteLength > KEPT_BYTES) {
+      this.#kept = new Map()
+      this.#keptBytes = 0
+    }
+    this.#kept.set(key, value)
+    this.#keptBytes += value.byteLength
+    return value
+  }
+}
+
+/**
+ * A shard format of declared columns, named `arrow/1`; the row type follows from the declaration.
+ *
+ * `append` throws `ShardFormatError` for a value that its column cannot hold, and for a batch over 1 GiB; an empty
+ * batch writes no record batch. Reading fails with `ShardFormatError` on damaged bytes or other columns.
+ *
+ * @example
+ * ```ts
+ * const format = arrowRows({ id: "utf8", pixels: fixedBytes(336 * 336 * 3), ids: list("int32") })
+ * const reader = yield* format.open(bytes)
+ * const [row] = yield* reader.get([17])
+ * ```
+ */
+export const arrowRows = <const C extends Readonly<Record<string, ColumnSpec>>>(columns: C): ShardFormat<RowOf<C>> => {
+  const entries = Object.entries(columns).map(([name, spec]) => [name, resolve(spec)] as const)
+  if (entries.length === 0) throw refuse("no columns are declared", "Declare at least one column.")
+  return {
+    id: "arrow/1",
+    extension: "arrow",
+    encoder: () => encoderOf<RowOf<C>>(entries as ReadonlyArray<readonly [keyof C & string, AnyColumn]>),
+    open: (bytes) => Effect.map(openArrowFile(bytes, entries), (places) => new Reader<RowOf<C>>(bytes, entries, places))
+  }
+}
