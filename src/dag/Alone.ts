@@ -17,6 +17,7 @@ import type {
   TreeArtifact,
   ValueArtifact
 } from "./Artifact.ts"
+import { shardParts } from "./FanOut.ts"
 import type { AnyFold } from "./Fold.ts"
 import type { NodeDefinition, RefusalClass } from "./Node.ts"
 import { makeRefusals, type Refused } from "./Refusals.ts"
@@ -71,9 +72,14 @@ const drain = Effect.fnUntraced(function* (
 ) {
   const out: Record<string, unknown> = {}
   const ports = Object.entries(spec.outputs)
-  for (const [port, artifact] of ports)
-    if (artifact.kind === "rows")
-      out[port] = (yield* Stream.runCollect(parts[port] as Stream.Stream<ReadonlyArray<unknown>>)).flat()
+  yield* Effect.forEach(
+    ports.filter(([, artifact]) => artifact.kind === "rows"),
+    ([port]) =>
+      Effect.map(Stream.runCollect(parts[port] as Stream.Stream<ReadonlyArray<unknown>>), (batches) => {
+        out[port] = batches.flat()
+      }),
+    { concurrency: "unbounded", discard: true }
+  )
   for (const [port, artifact] of ports) {
     if (artifact.kind === "value") out[port] = yield* parts[port] as Effect.Effect<unknown>
     if (artifact.kind === "tree") {
@@ -125,13 +131,7 @@ export const run = <
     }
     let parts: Record<string, unknown>
     if (spec.kind === "sharded")
-      parts = (spec.run as (c: unknown) => Record<string, unknown>)({
-        params: made,
-        shard,
-        index: 0,
-        count: 1,
-        ...refusals
-      })
+      parts = yield* shardParts(spec, { params: made, shard, index: 0, count: 1, ...refusals })
     else if (spec.kind === "whole")
       parts = yield* (spec.run as (c: unknown) => Effect.Effect<Record<string, unknown>>)({
         params: made,

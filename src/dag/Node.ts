@@ -164,6 +164,11 @@ export type ShardOutputs<O extends Outputs, E, R> = {
     : never
 }
 
+/** One batch for every output port at once, for ports that come from the same work (a picture and its caption). */
+export type ShardBatches<O extends Outputs> = {
+  readonly [K in keyof O]: O[K] extends RowsArtifact<string, infer Row> ? ReadonlyArray<Row> : never
+}
+
 /** Rows as a stream, a value as an effect, a tree as an effect that fills the empty folder it is given. */
 export type WholeOutputs<O extends Outputs, E, R> = {
   readonly [K in keyof O]: O[K] extends RowsArtifact<string, infer Row>
@@ -174,6 +179,9 @@ export type WholeOutputs<O extends Outputs, E, R> = {
         ? (folder: string) => Effect.Effect<void, E, R>
         : never
 }
+
+/** The streams of a sharded node's result. */
+export type PartsOf<S> = S extends Stream.Stream<any, any, any> ? S : S[keyof S]
 
 export type PartError<X> =
   X extends Stream.Stream<any, infer E, any>
@@ -268,7 +276,8 @@ const mayStream = (consumer: NodeSpec, port: Port): boolean => consumer.kind ===
  * A node that turns batches into batches, shard by shard; a killed run repeats only the shards in flight.
  *
  * Output shard i is made of input shard i of every non-broadcast input (they must have equally many shards). Without
- * such an input there is one shard. Every output port is a stream of its own over the same input.
+ * such an input there is one shard. The function returns a stream a port, each over the same input, or one stream of
+ * batches for all ports where they come from the same work.
  *
  * @example
  * const shout = sharded(
@@ -280,12 +289,12 @@ export const sharded = <
   P extends Schema.Top,
   const I extends Ports,
   const O extends { readonly [port: string]: RowsArtifact<string, any> },
-  S extends ShardOutputs<O, any, any>,
+  S extends ShardOutputs<O, any, any> | Stream.Stream<ShardBatches<O>, any, any>,
   const F extends ReadonlyArray<RefusalClass> = readonly []
 >(
   declaration: Declaration<P, I, O, F>,
   run: (context: ShardContext<P["Type"], I, Refusal<F>>) => S
-): NodeDefinition<P, I, O, PartError<S[keyof S]>, PartServices<S[keyof S]>, F> =>
+): NodeDefinition<P, I, O, PartError<PartsOf<S>>, PartServices<PartsOf<S>>, F> =>
   define({ ...(declaration as unknown as NodeSpec), kind: "sharded", run, place: place() })
 
 /**

@@ -1,0 +1,43 @@
+/**
+ * One stream of batches for several ports, as one stream a port.
+ *
+ * All streams must be drained, concurrently: the slowest sets the pace (one batch in flight a port).
+ */
+
+import type { Cause } from "effect"
+import { Effect, Queue, type Scope, Stream } from "effect"
+import type { NodeSpec } from "./Node.ts"
+
+/** Splits a stream of `{ port: rows }` batches into its ports. An error reaches every port. */
+export const fanOut = <E, R>(
+  ports: ReadonlyArray<string>,
+  batches: Stream.Stream<Readonly<Record<string, ReadonlyArray<unknown>>>, E, R>
+): Effect.Effect<Readonly<Record<string, Stream.Stream<ReadonlyArray<unknown>, E>>>, never, R | Scope.Scope> =>
+  Effect.gen(function* () {
+    const queues = new Map<string, Queue.Queue<ReadonlyArray<unknown>, E | Cause.Done>>()
+    for (const port of ports) queues.set(port, yield* Queue.bounded<ReadonlyArray<unknown>, E | Cause.Done>(1))
+    yield* batches.pipe(
+      Stream.runForEach((batch) =>
+        Effect.forEach(queues, ([port, queue]) => Queue.offer(queue, batch[port]!), { discard: true })
+      ),
+      Effect.matchCauseEffect({
+        onFailure: (cause) =>
+          Effect.forEach(queues.values(), (queue) => Queue.failCause(queue, cause), { discard: true }),
+        onSuccess: () => Effect.forEach(queues.values(), (queue) => Queue.end(queue), { discard: true })
+      }),
+      Effect.forkScoped
+    )
+    return Object.fromEntries([...queues].map(([port, queue]) => [port, Stream.fromQueue(queue)]))
+  })
+
+/** The output streams of a sharded definition applied to one shard's context, whichever of the two forms it returns. */
+export const shardParts = (
+  spec: Pick<NodeSpec, "run" | "outputs">,
+  context: unknown
+): Effect.Effect<Readonly<Record<string, Stream.Stream<ReadonlyArray<unknown>, any, any>>>, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    const made = (spec.run as (context: unknown) => unknown)(context)
+    return Stream.isStream(made)
+      ? fanOut(Object.keys(spec.outputs), made as Stream.Stream<Readonly<Record<string, ReadonlyArray<unknown>>>, any>)
+      : Effect.succeed(made as Readonly<Record<string, Stream.Stream<ReadonlyArray<unknown>>>>)
+  })

@@ -1,0 +1,218 @@
+/**
+ * What a run would do and why, decided before anything runs.
+ *
+ * Not a schedule: order and workers are the runner's. `decide` is the one place where a node is found cached or due; the
+ * plan calls it where all input digests are known, and the runner calls it again once they are, so a plan never
+ * disagrees with the run. Where an input will be made anew, the node *may* run: an equal result cuts the re-run off.
+ */
+import { Effect } from "effect"
+import { canonical } from "./Canonical.ts"
+import { type KeyParts, keyOf, keyParts } from "./Key.ts"
+import type { AnyNode } from "./Node.ts"
+import type { Pipeline } from "./Pipeline.ts"
+
+/** A stored result, as far as planning needs to know it. */
+export interface Known {
+  /** Code digest that the entry was made with. */
+  readonly code: string
+  /** The entry's code is the node's present code, or was accepted for it. */
+  readonly accepted: boolean
+  /** Content digest of each output port. */
+  readonly digests: Readonly<Record<string, string>>
+  readonly rows: number
+  readonly bytes: number
+}
+
+/** Digest of a definition's code and the files behind it. */
+export interface CodeFacts {
+  readonly digest: string
+  readonly files: ReadonlyArray<{ readonly path: string; readonly sha256: string }>
+  readonly packages: Readonly<Record<string, string>>
+}
+
+/** What an instance was made of when it last ran, and how large it came out. */
+export interface Before {
+  readonly parts: KeyParts
+  readonly code: CodeFacts
+  readonly key: string
+  readonly rows: number
+  readonly bytes: number
+}
+
+/** Where the planner gets its facts; the store answers in runs, literals in tests. */
+export interface Facts<K extends Known, E = never, R = never> {
+  readonly source: (node: AnyNode) => Effect.Effect<{ readonly digest: string; readonly bytes: number }, E, R>
+  readonly code: (node: AnyNode) => Effect.Effect<CodeFacts, E, R>
+  readonly entries: (key: string, code: string) => Effect.Effect<ReadonlyArray<K>, E, R>
+  readonly before: (node: AnyNode) => Effect.Effect<Before | undefined, E, R>
+  readonly numerics: string
+  /** Instances to run again whatever is stored. */
+  readonly forced: ReadonlySet<string>
+  /** Take an entry whose code differs (`--accept-code`, or the preset's `warn`), or run again. */
+  readonly takesOldCode: (node: AnyNode) => boolean
+}
+
+/** The verdict on one node whose input digests are known. */
+export interface Decision<K extends Known> {
+  readonly parts: KeyParts
+  readonly key: string
+  readonly code: CodeFacts
+  /** The entry to take; absent when the node must run. */
+  readonly entry?: K
+  /** The entry was made by other code and is taken all the same: to be recorded as an alias. */
+  readonly oldCode: boolean
+  readonly because: ReadonlyArray<string>
+}
+
+const plain = (value: unknown): string => (typeof value === "string" ? value : canonical(value))
+
+/** Names of code files and packages that differ, `path/File.ts` or `package 1.0.0 to 1.1.0`. */
+export const codeChanges = (now: CodeFacts, then: CodeFacts): ReadonlyArray<string> => {
+  const out: Array<string> = []
+  const old = new Map(then.files.map((file) => [file.path, file.sha256]))
+  for (const file of now.files) if (old.get(file.path) !== file.sha256) out.push(file.path)
+  for (const file of then.files)
+    if (!now.files.some((other) => other.path === file.path)) out.push(`${file.path} (gone)`)
+  for (const [name, version] of Object.entries(now.packages))
+    if (then.packages[name] !== version) out.push(`${name} ${then.packages[name] ?? "(new)"} to ${version}`)
+  return out
+}
+
+/** What differs between two keys' parts, in words: `parameter lr 0.00002 to 0.00001`, `input rows`. */
+export const partChanges = (now: KeyParts, then: KeyParts, node: AnyNode): ReadonlyArray<string> => {
+  const out: Array<string> = []
+  if (now.definition !== then.definition) out.push(`definition ${then.definition} to ${now.definition}`)
+  else if (now.version !== then.version) out.push(`version ${then.version} to ${now.version}`)
+  const params = (parts: KeyParts) => (parts.params ?? {}) as Readonly<Record<string, unknown>>
+  for (const name of new Set([...Object.keys(params(then)), ...Object.keys(params(now))])) {
+    const [a, b] = [params(then)[name], params(now)[name]]
+    const show = (value: unknown) => (value === undefined ? "(unset)" : plain(value))
+    if (show(a) !== show(b)) out.push(`parameter ${name} ${show(a)} to ${show(b)}`)
+  }
+  for (const [port, digest] of Object.entries(now.inputs))
+    if (then.inputs[port] !== digest) out.push(`input ${port} (${node.inputs[port]?.node.id ?? "?"}) changed`)
+  if (canonical(now.formats) !== canonical(then.formats)) out.push("shard format changed")
+  if (now.numerics !== then.numerics) out.push(`numerics ${then.numerics ?? "none"} to ${now.numerics ?? "none"}`)
+  if (now.artifact !== then.artifact) out.push("artifact layout changed")
+  return out
+}
+
+/** Decides one node: take a stored entry, or run and why. Fails only where a fact fails. */
+export const decide = Effect.fnUntraced(function* <K extends Known, E, R>(
+  node: AnyNode,
+  inputs: Readonly<Record<string, string>>,
+  facts: Facts<K, E, R>
+): Effect.fn.Return<Decision<K>, E, R> {
+  const parts = keyParts(node, inputs, facts.numerics)
+  const key = keyOf(parts)
+  const code = yield* facts.code(node)
+  const base = { parts, key, code, oldCode: false }
+  if (facts.forced.has(node.id)) return { ...base, because: ["forced"] }
+  const entries = yield* facts.entries(key, code.digest)
+  const exact = entries.find((entry) => entry.accepted)
+  if (exact !== undefined) return { ...base, entry: exact, because: [] }
+  const before = yield* facts.before(node)
+  const changed = before === undefined ? [] : codeChanges(code, before.code)
+  const changedCode = changed.length === 0 ? "code changed" : `code of ${changed.join(", ")} changed`
+  const other = entries[0]
+  if (other !== undefined)
+    return facts.takesOldCode(node)
+      ? { ...base, entry: other, oldCode: true, because: [`${changedCode}; the stored result is taken`] }
+      : { ...base, because: [changedCode] }
+  if (before === undefined) return { ...base, because: ["not in the store"] }
+  const because = partChanges(parts, before.parts, node)
+  if (before.code.digest !== code.digest) return { ...base, because: [...because, changedCode] }
+  return { ...base, because: because.length === 0 ? ["not in the store any more"] : because }
+})
+
+/** One line of a plan. */
+export interface PlanStep<K extends Known> {
+  readonly node: AnyNode
+  readonly status: "source" | "cached" | "run" | "maybe"
+  readonly because: ReadonlyArray<string>
+  /** Of the stored result, or estimated from the last one. */
+  readonly rows?: number
+  readonly bytes?: number
+  readonly decision?: Decision<K>
+}
+
+export interface Plan<K extends Known> {
+  readonly steps: ReadonlyArray<PlanStep<K>>
+}
+
+const estimate = (before: Before | undefined) =>
+  before === undefined ? {} : { rows: before.rows, bytes: before.bytes }
+
+/** Why a node whose inputs will change may or must run. */
+const guess = (
+  node: AnyNode,
+  changing: ReadonlyArray<AnyNode>,
+  before: Before | undefined,
+  code: CodeFacts,
+  numerics: string,
+  forced: boolean
+) => {
+  const waits = `${[...new Set(changing.map((one) => one.id))].join(", ")}`
+  if (forced) return { status: "run" as const, because: ["forced"] }
+  if (before === undefined) return { status: "run" as const, because: ["not in the store"] }
+  const now = keyParts(node, before.parts.inputs, numerics)
+  const own = partChanges(now, before.parts, node)
+  if (before.code.digest !== code.digest) {
+    const changed = codeChanges(code, before.code)
+    return {
+      status: "run" as const,
+      because: [...own, changed.length === 0 ? "code changed" : `code of ${changed.join(", ")} changed`]
+    }
+  }
+  if (own.length > 0) return { status: "run" as const, because: own }
+  return { status: "maybe" as const, because: [`if ${waits} changes`] }
+}
+
+/** Plans the given nodes (inputs before consumers). */
+export const plan = Effect.fnUntraced(function* <K extends Known, E, R>(
+  pipeline: Pick<Pipeline, "nodes">,
+  facts: Facts<K, E, R>
+): Effect.fn.Return<Plan<K>, E, R> {
+  const digests = new Map<AnyNode, Readonly<Record<string, string>> | undefined>()
+  const steps: Array<PlanStep<K>> = []
+  for (const node of pipeline.nodes) {
+    if (node.spec.kind === "source") {
+      const { digest, bytes } = yield* facts.source(node)
+      digests.set(node, { files: digest })
+      steps.push({ node, status: "source", because: [], bytes })
+      continue
+    }
+    const changing = Object.values(node.inputs)
+      .map((ref) => ref.node)
+      .filter((input) => digests.get(input) === undefined)
+    if (changing.length > 0) {
+      digests.set(node, undefined)
+      const before = yield* facts.before(node)
+      const code = yield* facts.code(node)
+      steps.push({
+        node,
+        ...guess(node, changing, before, code, facts.numerics, facts.forced.has(node.id)),
+        ...estimate(before)
+      })
+      continue
+    }
+    const inputs: Record<string, string> = {}
+    for (const [port, ref] of Object.entries(node.inputs)) inputs[port] = digests.get(ref.node)![ref.port]!
+    const decision = yield* decide(node, inputs, facts)
+    if (decision.entry === undefined) {
+      digests.set(node, undefined)
+      steps.push({ node, status: "run", because: decision.because, ...estimate(yield* facts.before(node)), decision })
+    } else {
+      digests.set(node, decision.entry.digests)
+      steps.push({
+        node,
+        status: "cached",
+        because: decision.because,
+        rows: decision.entry.rows,
+        bytes: decision.entry.bytes,
+        decision
+      })
+    }
+  }
+  return { steps }
+})

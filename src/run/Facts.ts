@@ -1,0 +1,80 @@
+/** The planner's facts, answered by the store. */
+import { fileURLToPath } from "node:url"
+import { Effect } from "effect"
+import type { AnyNode } from "../dag/Node.ts"
+import type { Before, Facts, Known } from "../dag/Plan.ts"
+import { type Manifest, rowsOut } from "../store/Manifest.ts"
+import { type Found, SourceError, Store, type StoreError } from "../store/Store.ts"
+
+/** A stored entry as planning sees it. */
+export interface Entry extends Known {
+  readonly found: Found
+}
+
+const bytesOf = (manifest: Manifest): number =>
+  Object.values(manifest.outputs).reduce((sum, output) => sum + output.bytes, 0)
+
+/** What planning needs to know of an entry; `code` is the digest of the node's present code. */
+export const entryOf = (found: Found, code: string): Entry => ({
+  found,
+  code: found.manifest.code.digest,
+  accepted: found.aliased || found.manifest.code.digest === code,
+  digests: Object.fromEntries(Object.entries(found.manifest.outputs).map(([port, output]) => [port, output.digest])),
+  rows: rowsOut(found.manifest),
+  bytes: bytesOf(found.manifest)
+})
+
+export interface FactOptions {
+  readonly pipeline: string
+  readonly numerics: string
+  readonly forced: ReadonlySet<string>
+  readonly takesOldCode: (node: AnyNode) => boolean
+  /** List the store's keys once (a plan of many nodes) instead of asking for each key (a run, where others write). */
+  readonly listed: boolean
+}
+
+/** Facts from the store in context. */
+export const storeFacts = Effect.fnUntraced(function* (
+  options: FactOptions
+): Effect.fn.Return<Facts<Entry, StoreError | SourceError>, StoreError, Store> {
+  const store = yield* Store
+  const keys = options.listed ? yield* store.keys : undefined
+  const assets = (node: AnyNode) => (node.spec.assets ?? []).map((url) => fileURLToPath(url))
+  return {
+    numerics: options.numerics,
+    forced: options.forced,
+    takesOldCode: options.takesOldCode,
+    code: (node) => store.codeOf({ file: node.spec.place.file, assets: assets(node) }),
+    entries: (key, code) =>
+      keys !== undefined && !keys.has(key)
+        ? Effect.succeed([])
+        : Effect.map(store.find(key, code), (found) => found.map((one) => entryOf(one, code))),
+    before: Effect.fnUntraced(function* (node) {
+      const last = yield* store.last(options.pipeline, node.id)
+      if (last === undefined) return undefined
+      const found = (yield* store.find(last.key, last.code))[0]
+      if (found === undefined) return undefined
+      const { manifest } = found
+      return {
+        parts: last.parts,
+        code: manifest.code,
+        key: last.key,
+        rows: rowsOut(manifest),
+        bytes: bytesOf(manifest)
+      } satisfies Before
+    }),
+    source: Effect.fnUntraced(function* (node) {
+      const path = node.location!
+      const digested = yield* store.digestSource(node.id, path)
+      const wanted = (node.params as { readonly sha256?: string }).sha256
+      if (wanted !== undefined && wanted !== digested.digest)
+        return yield* new SourceError({
+          node: node.id,
+          path,
+          message: `its digest is ${digested.digest}, not ${wanted}`,
+          hint: "The file differs from what the recipe describes: fetch it again, or update the description."
+        })
+      return digested
+    })
+  }
+})

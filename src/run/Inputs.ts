@@ -1,0 +1,149 @@
+/**
+ * Where a node's inputs lie, and opening them.
+ *
+ * A `Where` is small and serialisable, so that a worker thread opens the same inputs from the same store. A transient
+ * input has no files: its producer's function runs again, shard by shard, inside the consumer.
+ */
+import { Effect, type Scope, Stream } from "effect"
+import { type Artifact, artifactOf, InputUnavailable, type RowsArtifact } from "../dag/Artifact.ts"
+import { shardParts } from "../dag/FanOut.ts"
+import type { AnyNode, AnyRef } from "../dag/Node.ts"
+import { makeRefusals, type Refusals } from "../dag/Refusals.ts"
+import { type Found, Store, StoreError } from "../store/Store.ts"
+
+/** A finished node: its entry in the store, or a source's path. */
+export type Where =
+  | { readonly kind: "entry"; readonly key: string; readonly code: string }
+  | { readonly kind: "source"; readonly path: string }
+
+/** Finished nodes by instance id. */
+export type Places = Readonly<Record<string, Where>>
+
+/** The places a node needs: its inputs', and through transient inputs their producers'. */
+export const placesFor = (node: AnyNode, all: ReadonlyMap<AnyNode, Where>): Places => {
+  const out: Record<string, Where> = {}
+  const visit = (one: AnyNode) => {
+    for (const ref of Object.values(one.inputs)) {
+      const where = all.get(ref.node)
+      if (where !== undefined) out[ref.node.id] = where
+      if (isTransient(ref.artifact)) visit(ref.node)
+    }
+  }
+  visit(node)
+  return out
+}
+
+export const isTransient = (artifact: Artifact): boolean => artifact.kind === "rows" && artifact.transient
+
+/** The entry of a finished node. */
+export const findEntry = Effect.fnUntraced(function* (where: Extract<Where, { kind: "entry" }>) {
+  const store = yield* Store
+  const found = (yield* store.find(where.key, where.code)).find((one) => one.manifest.code.digest === where.code)
+  if (found === undefined)
+    return yield* new StoreError({
+      reason: "missing",
+      path: store.root,
+      message: `the entry ${where.key.slice(0, 12)} is not in the store`,
+      hint: "It was removed while the run went on (gc, or by hand); run again, it will be made anew."
+    })
+  return found
+})
+
+const placeOf = (ref: AnyRef, places: Places): Where => {
+  const where = places[ref.node.id]
+  if (where === undefined) throw new Error(`no place for ${ref.node.id}`)
+  return where
+}
+
+/** Opens an input that is seen whole. */
+export const openWhole = Effect.fnUntraced(function* (ref: AnyRef, places: Places) {
+  const where = placeOf(ref, places)
+  if (where.kind === "source") return { path: where.path } as unknown
+  const store = yield* Store
+  return (yield* store.open(yield* findEntry(where), ref.port, ref.artifact)) as unknown
+})
+
+/** How many shards a node has: as many as its sharded inputs, which must agree; one without any. */
+export const shardCount = Effect.fnUntraced(function* (node: AnyNode, places: Places) {
+  let count: number | undefined
+  for (const [port, declared] of Object.entries(node.spec.inputs)) {
+    const ref = node.inputs[port]!
+    if (declared.kind !== "rows") continue
+    const where = placeOf(ref, places)
+    if (where.kind === "source") continue
+    const output = (yield* findEntry(where)).manifest.outputs[ref.port]
+    const here = output?.kind === "rows" ? output.shards.length : 1
+    if (count !== undefined && here !== count)
+      return yield* new InputUnavailable({
+        port,
+        message: `${ref.node.id}.${ref.port} has ${here} shards, another input has ${count}`,
+        hint: "Sharded inputs are read side by side: make them with equally many shards, or declare one as broadcast."
+      })
+    count = here
+  }
+  return count ?? 1
+})
+
+const readShard = <Row>(found: Found, port: string, artifact: RowsArtifact<string, Row>, index: number) =>
+  Effect.map(
+    Effect.flatMap(Store, (store) => store.openShard(found, port, artifact, index)),
+    (reader) =>
+      Stream.orDie(
+        Stream.mapError(
+          reader.batches,
+          (cause) => new InputUnavailable({ port, message: cause.message, hint: cause.hint, cause })
+        )
+      )
+  )
+
+/** The output streams of one shard of a sharded node, ready to be drained. */
+export interface ShardRun {
+  readonly parts: Readonly<Record<string, Stream.Stream<ReadonlyArray<unknown>, unknown, unknown>>>
+  readonly refusals: Refusals
+  /** Rows read so far, of the first sharded input. */
+  readonly rowsIn: () => number
+}
+
+/** Opens shard `index` of a node's inputs and applies its function. */
+export const openShardRun = (
+  node: AnyNode,
+  places: Places,
+  index: number,
+  count: number
+): Effect.Effect<ShardRun, StoreError, Store | Scope.Scope> =>
+  Effect.gen(function* () {
+    const shard: Record<string, unknown> = {}
+    const rowsSeen = { best: 0 }
+    let counted = false
+    for (const [port, declared] of Object.entries(node.spec.inputs)) {
+      const ref = node.inputs[port]!
+      if (declared.kind !== "rows") {
+        shard[port] = yield* openWhole(ref, places)
+        continue
+      }
+      const artifact = artifactOf(declared) as RowsArtifact<string, unknown>
+      let batches: Stream.Stream<ReadonlyArray<unknown>, unknown, unknown>
+      if (isTransient(ref.artifact)) {
+        const upstream = yield* openShardRun(ref.node, places, index, count)
+        batches = upstream.parts[ref.port]!
+      } else {
+        const where = placeOf(ref, places)
+        if (where.kind === "source") throw new Error(`${ref.node.id} gives files, not rows`)
+        batches = yield* readShard(yield* findEntry(where), ref.port, artifact, index)
+      }
+      if (!counted) {
+        counted = true
+        shard[port] = Stream.suspend(() => {
+          let seen = 0
+          return Stream.map(batches, (batch) => {
+            seen += batch.length
+            rowsSeen.best = Math.max(rowsSeen.best, seen)
+            return batch
+          })
+        })
+      } else shard[port] = batches
+    }
+    const refusals = makeRefusals(node.spec.refuses ?? [])
+    const parts = yield* shardParts(node.spec, { params: node.params, shard, index, count, ...refusals })
+    return { parts, refusals, rowsIn: () => rowsSeen.best }
+  })

@@ -1,0 +1,87 @@
+/**
+ * Drains what a whole or fold node returned: row streams first, then values and trees.
+ *
+ * Durable when it returns, visible only after `Work.commit`.
+ */
+import { Effect, type FileSystem, Schema, type Scope, type Stream } from "effect"
+import type { RowsArtifact } from "../dag/Artifact.ts"
+import type { AnyNode } from "../dag/Node.ts"
+import type { Refused } from "../dag/Refusals.ts"
+import type { ShardEntry, ShardRecord } from "../store/Manifest.ts"
+import { writeRefused, writeRows } from "../store/ShardFiles.ts"
+import type { Work } from "../store/Store.ts"
+import { sampledMemory } from "./Memory.ts"
+
+/** Rows a shard when a node has no `shardRows` parameter. */
+const SHARD_ROWS = 1024
+
+const shardRowsOf = (node: AnyNode): number => {
+  const given = (node.params as { readonly shardRows?: unknown }).shardRows
+  return typeof given === "number" && given > 0 ? given : SHARD_ROWS
+}
+
+/** Everything `Work.commit` needs beside the key. */
+export interface Drained {
+  readonly shards: ReadonlyArray<ShardRecord>
+  readonly values: Readonly<Record<string, Schema.Json>>
+}
+
+/** Counts refusals by reason. */
+export const countReasons = (refused: ReadonlyArray<Refused>): Record<string, number> => {
+  const out: Record<string, number> = {}
+  for (const one of refused) out[one.reason] = (out[one.reason] ?? 0) + 1
+  return out
+}
+
+export const drainOutputs = Effect.fnUntraced(function* (options: {
+  readonly node: AnyNode
+  readonly work: Work
+  readonly parts: Readonly<Record<string, unknown>>
+  readonly refused: () => ReadonlyArray<Refused>
+  readonly rowsIn: number
+  readonly onRows: (rows: number) => void
+}) {
+  const { node, work, parts } = options
+  const ports: Array<Record<string, ShardEntry>> = []
+  const values: Record<string, Schema.Json> = {}
+  const outputs = Object.entries(node.spec.outputs)
+  for (const [port, artifact] of outputs) {
+    if (artifact.kind !== "rows") continue
+    const entries = yield* writeRows({
+      folder: work.folder,
+      port,
+      artifact: artifact as RowsArtifact<string, any>,
+      batches: parts[port] as Stream.Stream<ReadonlyArray<any>, unknown, FileSystem.FileSystem>,
+      shardRows: shardRowsOf(node),
+      onRows: options.onRows
+    })
+    entries.forEach((entry, i) => {
+      ports[i] = { ...ports[i], [port]: entry }
+    })
+  }
+  for (const [port, artifact] of outputs) {
+    if (artifact.kind === "value") {
+      const made = yield* parts[port] as Effect.Effect<unknown, unknown, Scope.Scope>
+      values[port] = Schema.encodeUnknownSync(
+        Schema.toCodecJson(artifact.schema) as Schema.Codec<unknown, Schema.Json>
+      )(made)
+    }
+    if (artifact.kind === "tree") {
+      const folder = yield* work.treeFolder(port)
+      yield* (parts[port] as (folder: string) => Effect.Effect<void, unknown, Scope.Scope>)(folder)
+    }
+  }
+  const refused = options.refused()
+  if (refused.length > 0) yield* writeRefused(work.folder, 0, refused)
+  if (ports.length === 0) ports.push({})
+  const shards = ports.map(
+    (entry, index): ShardRecord => ({
+      index,
+      rowsIn: index === 0 ? options.rowsIn : 0,
+      ports: entry,
+      refused: index === 0 ? countReasons(refused) : {},
+      peakMemory: sampledMemory()
+    })
+  )
+  return { shards, values } satisfies Drained
+})

@@ -1,0 +1,473 @@
+/**
+ * Runs a recipe: every node as soon as its inputs are there, cached ones without work.
+ *
+ * Order: a node waits for its inputs, is decided (`dag/Plan.ts`) on their real digests, takes the key's lock, is decided
+ * again (another run may have made it meanwhile), runs, commits. Nodes that compute with an engine run one at a time;
+ * worker shards share one pool. The first failure stops new work; what is in flight of other nodes is interrupted and
+ * its finished shards stay. Nothing here decides what is done: only the store does.
+ */
+import { join } from "node:path"
+import { Clock, Context, Deferred, Effect, type FileSystem, Layer, Schema, type Scope, Semaphore } from "effect"
+import type { AnyNode } from "../dag/Node.ts"
+import type { Pipeline } from "../dag/Pipeline.ts"
+import { type Decision, decide, type Plan, plan } from "../dag/Plan.ts"
+import { type Code, type Manifest, rowsOut, rowsRefused, type ShardRecord } from "../store/Manifest.ts"
+import { type Found, type SourceError, Store, StoreError, type Work } from "../store/Store.ts"
+import { type Event, Events } from "./Events.ts"
+import { type Entry, entryOf, storeFacts } from "./Facts.ts"
+import { asNodeFailed, describeError } from "./Failure.ts"
+import { runFold } from "./FoldTask.ts"
+import { placesFor, shardCount, type Where } from "./Inputs.ts"
+import { sampledMemory } from "./Memory.ts"
+import type { Drained } from "./Outputs.ts"
+import { build, type Choice, type Recipe } from "./Recipe.ts"
+import { Interrupted, NodeFailed, type RunOptions, SelectionError, Stop } from "./Run.ts"
+import { type Selection, select } from "./Selection.ts"
+import { runShard } from "./ShardTask.ts"
+import { runWhole } from "./WholeTask.ts"
+import { makeWorkers, type Workers } from "./Workers.ts"
+
+/** What a completed run gives, by target name. */
+export interface RunResult {
+  readonly nodesRun: number
+  readonly nodesCached: number
+  readonly outputs: Readonly<Record<string, { readonly key: string; readonly digest: string; readonly path: string }>>
+  /** Decoded values of value targets. */
+  readonly values: Readonly<Record<string, unknown>>
+}
+
+export type RunError = NodeFailed | SelectionError | Interrupted | StoreError | SourceError
+
+/** Progress events of one node are published at most this often. */
+const PROGRESS_EVERY_MS = 100
+
+const factsFor = (
+  recipe: Recipe<any, any>,
+  choice: Choice,
+  pipeline: Pipeline,
+  selection: Selection,
+  options: RunOptions,
+  listed: boolean
+) =>
+  storeFacts({
+    pipeline: pipeline.name,
+    numerics: recipe.numerics(choice.engine),
+    forced: selection.forced,
+    takesOldCode: (node) =>
+      options.acceptCode || recipe.whenCodeDiffers?.(recipe.presets[choice.preset], node.id) === "warn",
+    listed
+  })
+
+/** What a run would do, without doing it. The pipeline must build (`Recipe.build`); a wrong override throws. */
+export const planRecipe = Effect.fnUntraced(function* <S, R>(
+  recipe: Recipe<S, R>,
+  choice: Choice,
+  options: RunOptions
+): Effect.fn.Return<Plan<Entry>, SelectionError | StoreError | SourceError, Store> {
+  const pipeline = build(recipe, choice)
+  const selection = yield* select(pipeline, options)
+  return yield* plan(selection, yield* factsFor(recipe, choice, pipeline, selection, options, true))
+})
+
+/** A node that is done: where it lies and the digest of each output. */
+interface Done {
+  readonly where: Where
+  readonly digests: Readonly<Record<string, string>>
+  readonly found?: Found
+}
+
+interface Session {
+  readonly pipeline: Pipeline
+  readonly options: RunOptions
+  readonly selection: Selection
+  readonly workers: Workers
+  /** Services of the recipe's nodes, built when the first node runs. */
+  readonly services: Effect.Effect<Context.Context<never>, unknown>
+  readonly engine: Semaphore.Semaphore
+}
+
+const notCommitted = (node: AnyNode) =>
+  new Interrupted({
+    message: `${node.id} stopped between shards; finished shards are kept`,
+    hint: "Run the same command again: only the missing shards are made."
+  })
+
+/** Publishes progress of one node, not more often than `PROGRESS_EVERY_MS`. */
+const progressOf = Effect.fnUntraced(function* (node: AnyNode) {
+  const events = yield* Events
+  const clock = yield* Clock.Clock
+  const context = yield* Effect.context<never>()
+  const fork = Effect.runForkWith(context)
+  let last = 0
+  return (progress: Omit<Extract<Event, { event: "node-progress" }>, "event" | "at" | "node">, always = false) => {
+    const at = clock.currentTimeMillisUnsafe()
+    if (!always && at - last < PROGRESS_EVERY_MS) return
+    last = at
+    fork(events.publish({ event: "node-progress", at, node: node.id, ...progress }))
+  }
+})
+
+const runSharded = Effect.fnUntraced(function* (
+  session: Session,
+  node: AnyNode,
+  places: ReturnType<typeof placesFor>,
+  work: Work,
+  count: number
+) {
+  const stop = yield* Stop
+  const progress = yield* progressOf(node)
+  const records = new Map<number, ShardRecord>([...work.shards].filter(([index]) => index < count))
+  const rowsOfRecord = (record: ShardRecord) => Object.values(record.ports).reduce((sum, port) => sum + port.rows, 0)
+  let committed = 0
+  for (const record of records.values()) committed += rowsOfRecord(record)
+  const inFlight = new Map<number, number>()
+  const show = (always: boolean) => {
+    let rows = committed
+    for (const some of inFlight.values()) rows += some
+    progress({ rows, shardsDone: records.size }, always)
+  }
+  const missing = Array.from({ length: count }, (_, index) => index).filter((index) => !records.has(index))
+  const threads = node.spec.runs === "worker" ? session.options.workers : 0
+  yield* Effect.forEach(
+    missing,
+    (index) =>
+      Effect.gen(function* () {
+        if (stop.requested()) return
+        const task = { node: node.id, places, index, count, folder: work.folder }
+        const onRows = (rows: number) => {
+          inFlight.set(index, rows)
+          show(false)
+        }
+        const record = yield* threads > 0 ? session.workers.run(task, onRows) : runShard(node, task, onRows)
+        inFlight.delete(index)
+        records.set(index, record)
+        committed += rowsOfRecord(record)
+        show(true)
+      }),
+    { concurrency: Math.max(1, threads), discard: true }
+  )
+  if (records.size < count) return yield* notCommitted(node)
+  return { shards: [...records.values()].sort((a, b) => a.index - b.index), values: {} } satisfies Drained
+})
+
+const tooManyRefused = (node: AnyNode, drained: Drained): NodeFailed | undefined => {
+  const limit = node.spec.refuseAtMost ?? 1
+  let rowsIn = 0
+  const by: Record<string, number> = {}
+  for (const record of drained.shards) {
+    rowsIn += record.rowsIn
+    for (const [reason, rows] of Object.entries(record.refused)) by[reason] = (by[reason] ?? 0) + rows
+  }
+  const refused = Object.values(by).reduce((sum, rows) => sum + rows, 0)
+  if (rowsIn === 0 || refused <= limit * rowsIn) return undefined
+  const top = Object.entries(by)
+    .sort((a, b) => b[1] - a[1])
+    .slice(0, 3)
+  return new NodeFailed({
+    node: node.id,
+    message: `${refused} of ${rowsIn} rows were refused, more than the ${limit * 100} % allowed: ${top.map(([reason, rows]) => `${reason} (${rows})`).join(", ")}`,
+    hint: "Look at the input of this node: so many bad rows mean a wrong file or a wrong setting."
+  })
+}
+
+/** Runs a node that is due and commits it, or takes what another run committed while this one waited for the lock. */
+const execute = Effect.fnUntraced(function* (
+  session: Session,
+  node: AnyNode,
+  done: ReadonlyMap<AnyNode, Where>,
+  decision: Decision<Entry>
+): Effect.fn.Return<
+  { readonly found: Found; readonly ran: boolean },
+  RunError,
+  Store | Events | Stop | FileSystem.FileSystem | Scope.Scope
+> {
+  const store = yield* Store
+  const events = yield* Events
+  const forced = session.selection.forced.has(node.id)
+  const code = decision.code as Code
+  const work = yield* store.begin({ key: decision.key, code, acceptCode: session.options.acceptCode, fresh: forced })
+  if (!forced) {
+    const meanwhile = (yield* store.find(decision.key, code.digest)).find((one) => entryOf(one, code.digest).accepted)
+    if (meanwhile !== undefined) return { found: meanwhile, ran: false }
+  }
+  const places = placesFor(node, done)
+  const count = node.spec.kind === "sharded" ? yield* shardCount(node, places).pipe(asNodeFailed(node.id)) : undefined
+  const at = yield* Clock.currentTimeMillis
+  const known = yield* rowsInOf(node, done, store)
+  const restored = node.spec.kind === "fold" ? yield* work.newestCheckpoint : undefined
+  yield* events.publish({
+    event: "node-start",
+    at,
+    node: node.id,
+    kind: node.spec.kind as "sharded" | "whole" | "fold",
+    because: decision.because,
+    ...(count === undefined
+      ? {}
+      : { shards: count, shardsDone: [...work.shards.keys()].filter((i) => i < count).length }),
+    ...(restored === undefined ? {} : { resumedAt: restored.step }),
+    ...(known === undefined ? {} : { rowsIn: known })
+  })
+  const progress = yield* progressOf(node)
+  const services = yield* Effect.mapError(
+    session.services,
+    (cause) =>
+      new NodeFailed({
+        node: node.id,
+        message: `services could not start: ${describeError(cause)}`,
+        hint: "Check --engine.",
+        cause
+      })
+  )
+  const body: Effect.Effect<
+    Drained,
+    NodeFailed | Interrupted | StoreError,
+    Store | Events | Stop | FileSystem.FileSystem
+  > =
+    count !== undefined
+      ? runSharded(session, node, places, work, count)
+      : node.spec.kind === "whole"
+        ? runWhole(node, places, work, {
+            rows: (rows) => progress({ rows }),
+            metrics: (metrics) => progress({ metrics }, true)
+          })
+        : runFold(node, places, work, session.options, {
+            resumed: (step, skipped) =>
+              Effect.forEach(
+                skipped,
+                (name) =>
+                  events.publish({
+                    event: "notice",
+                    at,
+                    node: node.id,
+                    message: `checkpoint ${name} is damaged and was skipped; going on from step ${step}`
+                  }),
+                { discard: true }
+              ),
+            step: (step, total, metrics) => Effect.sync(() => progress({ step, total, metrics }, step === total)),
+            saved: (step) =>
+              Effect.flatMap(Clock.currentTimeMillis, (now) =>
+                events.publish({ event: "checkpoint", at: now, node: node.id, step })
+              )
+          })
+  const provided = Effect.provideContext(
+    body as Effect.Effect<Drained, NodeFailed | Interrupted | StoreError, never>,
+    Context.merge(yield* Effect.context<never>(), services)
+  )
+  const drained = yield* node.spec.engine === true ? Semaphore.withPermit(session.engine, provided) : provided
+  const refusal = tooManyRefused(node, drained)
+  if (refusal !== undefined) return yield* refusal
+  const parents = Object.fromEntries(
+    Object.entries(node.inputs).map(([port, ref]) => {
+      const where = done.get(ref.node)
+      return [port, where?.kind === "entry" ? where.key : ""]
+    })
+  )
+  const found = yield* work.commit({
+    parts: decision.parts,
+    parents,
+    shards: drained.shards,
+    values: drained.values,
+    outputs: node.spec.outputs,
+    peakMemory: Math.max(sampledMemory(), ...drained.shards.map((record) => record.peakMemory))
+  })
+  return { found, ran: true }
+})
+
+/** Rows of a node's rows inputs together; undefined when one is not known. */
+const rowsInOf = (node: AnyNode, done: ReadonlyMap<AnyNode, Where>, store: Store["Service"]) =>
+  Effect.gen(function* () {
+    let rows = 0
+    for (const ref of Object.values(node.inputs)) {
+      if (ref.artifact.kind !== "rows") continue
+      const where = done.get(ref.node)
+      if (where?.kind !== "entry") return undefined
+      const output = (yield* store.find(where.key, where.code))[0]?.manifest.outputs[ref.port]
+      if (output?.kind !== "rows") return undefined
+      rows += output.rows
+    }
+    return rows
+  })
+
+const nodeEnd = (node: AnyNode, status: "ran" | "cached", seconds: number, at: number, manifest: Manifest): Event => ({
+  event: "node-end",
+  at,
+  node: node.id,
+  kind: node.spec.kind,
+  status,
+  seconds,
+  rowsIn: manifest.rowsIn,
+  rowsOut: rowsOut(manifest),
+  refused: rowsRefused(manifest),
+  refusedBy: manifest.refused,
+  key: manifest.key,
+  peakMemory: manifest.peakMemory
+})
+
+/** Runs a recipe. Publishes every event but `start` and the last; see the file header for the order of things. */
+export const runRecipe = Effect.fnUntraced(function* <S, R>(
+  recipe: Recipe<S, R>,
+  moduleUrl: string,
+  choice: Choice,
+  options: RunOptions
+): Effect.fn.Return<RunResult, RunError, Store | Events | Stop | FileSystem.FileSystem> {
+  return yield* Effect.scoped(
+    Effect.gen(function* () {
+      const store = yield* Store
+      const events = yield* Events
+      const stop = yield* Stop
+      const pipeline = build(recipe, choice)
+      const selection = yield* select(pipeline, options)
+      const planned = yield* plan(selection, yield* factsFor(recipe, choice, pipeline, selection, options, true))
+      for (const step of planned.steps)
+        yield* events.publish({
+          event: "plan",
+          node: step.node.id,
+          status: step.status,
+          because: step.because,
+          ...(step.rows === undefined ? {} : { rows: step.rows }),
+          ...(step.bytes === undefined ? {} : { bytes: step.bytes })
+        })
+      const facts = yield* factsFor(recipe, choice, pipeline, selection, options, false)
+      const scope = yield* Effect.scope
+      const session: Session = {
+        pipeline,
+        options,
+        selection,
+        workers: yield* makeWorkers(options.workers, { module: moduleUrl, choice, store: store.root }),
+        services: yield* Effect.cached(
+          Layer.buildWithScope(recipe.services(choice.engine) as Layer.Layer<never, unknown>, scope)
+        ),
+        engine: Semaphore.makeUnsafe(1)
+      }
+      const done = new Map<AnyNode, Done>()
+      const places = new Map<AnyNode, Where>()
+      const ready = new Map<AnyNode, Deferred.Deferred<boolean>>()
+      for (const node of selection.nodes) ready.set(node, yield* Deferred.make<boolean>())
+      const counts = { ran: 0, cached: 0 }
+      let stopped: Interrupted | undefined
+
+      const finish = (node: AnyNode, result: Done) =>
+        Effect.suspend(() => {
+          done.set(node, result)
+          places.set(node, result.where)
+          return Deferred.succeed(ready.get(node)!, true)
+        })
+
+      const process = Effect.fnUntraced(function* (node: AnyNode) {
+        if (node.spec.kind === "source") {
+          const { digest } = yield* facts.source(node)
+          return yield* finish(node, { where: { kind: "source", path: node.location! }, digests: { files: digest } })
+        }
+        for (const ref of Object.values(node.inputs))
+          if (!(yield* Deferred.await(ready.get(ref.node)!))) return yield* Deferred.succeed(ready.get(node)!, false)
+        const inputs = Object.fromEntries(
+          Object.entries(node.inputs).map(([port, ref]) => [port, done.get(ref.node)!.digests[ref.port]!])
+        )
+        const decision = yield* decide(node, inputs, facts)
+        const started = yield* Clock.currentTimeMillis
+        let found = decision.entry?.found
+        let ran = false
+        if (found !== undefined && decision.oldCode) {
+          yield* store.alias(found, decision.code as Code)
+          yield* events.publish({ event: "notice", at: started, node: node.id, message: decision.because.join("; ") })
+        }
+        if (found === undefined) {
+          if (!selection.mayRun.has(node))
+            return yield* new SelectionError({
+              node: node.id,
+              message: `${node.id} is not in the store (${decision.because.join(", ")})`,
+              hint: "--only and --from take what comes before from the store: run without them once, or name this node too."
+            })
+          if (stop.requested()) {
+            stopped ??= new Interrupted({
+              message: `stopped before ${node.id}`,
+              hint: "Run the same command again: finished nodes are kept."
+            })
+            return yield* Deferred.succeed(ready.get(node)!, false)
+          }
+          const result = yield* Effect.scoped(execute(session, node, places, decision)).pipe(
+            Effect.tapError((error) =>
+              Effect.flatMap(Clock.currentTimeMillis, (at) =>
+                events.publish({
+                  event: "node-end",
+                  at,
+                  node: node.id,
+                  kind: node.spec.kind,
+                  status: error instanceof Interrupted ? "interrupted" : "failed",
+                  seconds: (at - started) / 1000,
+                  rowsIn: 0,
+                  rowsOut: 0,
+                  refused: 0,
+                  refusedBy: {},
+                  error: { tag: error._tag, message: error.message, hint: error.hint }
+                })
+              )
+            ),
+            Effect.catch((error) =>
+              error instanceof Interrupted
+                ? Effect.sync(() => {
+                    stopped ??= error
+                    return undefined
+                  })
+                : Effect.fail(error)
+            )
+          )
+          if (result === undefined) return yield* Deferred.succeed(ready.get(node)!, false)
+          found = result.found
+          ran = result.ran
+        }
+        const { manifest } = found
+        yield* store.remember(pipeline.name, node.id, {
+          key: manifest.key,
+          code: manifest.code.digest,
+          parts: manifest.parts
+        })
+        if (ran) counts.ran++
+        else counts.cached++
+        const at = yield* Clock.currentTimeMillis
+        yield* events.publish(nodeEnd(node, ran ? "ran" : "cached", (at - started) / 1000, at, manifest))
+        return yield* finish(node, {
+          where: { kind: "entry", key: manifest.key, code: manifest.code.digest },
+          digests: entryOf(found, decision.code.digest).digests,
+          found
+        })
+      })
+
+      yield* Effect.forEach(selection.nodes, process, { concurrency: "unbounded", discard: true })
+      if (stopped !== undefined) return yield* stopped
+      return { nodesRun: counts.ran, nodesCached: counts.cached, ...(yield* collect(pipeline, done)) }
+    })
+  )
+})
+
+/** Keys, digests, paths and values of the targets that this run reached. */
+const collect = Effect.fnUntraced(function* (pipeline: Pipeline, done: ReadonlyMap<AnyNode, Done>) {
+  const outputs: Record<string, { key: string; digest: string; path: string }> = {}
+  const values: Record<string, unknown> = {}
+  for (const [name, ref] of Object.entries(pipeline.targets)) {
+    const one = done.get(ref.node)
+    if (one?.found === undefined) continue
+    const output = one.found.manifest.outputs[ref.port]!
+    outputs[name] = {
+      key: one.found.manifest.key,
+      digest: output.digest,
+      path: join(one.found.folder, "ports", ref.port)
+    }
+    if (output.kind === "value" && ref.artifact.kind === "value")
+      values[name] = yield* Effect.mapError(
+        Schema.decodeUnknownEffect(Schema.toCodecJson(ref.artifact.schema))(output.value) as Effect.Effect<
+          unknown,
+          unknown
+        >,
+        (cause) =>
+          new StoreError({
+            reason: "damaged",
+            path: one.found!.folder,
+            message: `the stored ${name} does not fit its schema: ${describeError(cause)}`,
+            hint: "Raise the version of the node that makes it.",
+            cause
+          })
+      )
+  }
+  return { outputs, values }
+})

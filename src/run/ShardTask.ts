@@ -1,0 +1,50 @@
+/**
+ * One shard of a sharded node, from open inputs to a durable shard record; the same in any thread.
+ */
+import { Effect, type FileSystem, type Scope } from "effect"
+import type { RowsArtifact } from "../dag/Artifact.ts"
+import type { AnyNode } from "../dag/Node.ts"
+import type { ShardRecord } from "../store/Manifest.ts"
+import { writeShard } from "../store/ShardFiles.ts"
+import type { Store } from "../store/Store.ts"
+import { asNodeFailed } from "./Failure.ts"
+import { openShardRun, type Places } from "./Inputs.ts"
+import { retrying } from "./Retry.ts"
+import type { NodeFailed } from "./Run.ts"
+
+export interface ShardTask {
+  readonly node: string
+  readonly places: Places
+  readonly index: number
+  readonly count: number
+  /** Work folder of the node. */
+  readonly folder: string
+}
+
+/** Runs one shard, with the node's retries and timeout; durable when it returns. `R` of the node must be in context. */
+export const runShard = (
+  node: AnyNode,
+  task: ShardTask,
+  onRows: (rows: number) => void
+): Effect.Effect<ShardRecord, NodeFailed, Store | FileSystem.FileSystem> => {
+  const attempt = Effect.scoped(
+    Effect.gen(function* () {
+      const run = yield* openShardRun(node, task.places, task.index, task.count)
+      const outputs = Object.fromEntries(
+        Object.entries(node.spec.outputs).map(([port, artifact]) => [
+          port,
+          { artifact: artifact as RowsArtifact<string, any>, batches: run.parts[port]! }
+        ])
+      )
+      return yield* writeShard({
+        folder: task.folder,
+        index: task.index,
+        outputs: outputs as never,
+        refusals: run.refusals.collected,
+        rowsIn: run.rowsIn,
+        onRows
+      })
+    })
+  ) as Effect.Effect<ShardRecord, unknown, Store | FileSystem.FileSystem | Scope.Scope>
+  return Effect.scoped(attempt).pipe(retrying(node), asNodeFailed(node.id, task.index))
+}

@@ -1,0 +1,44 @@
+/** A whole node, from opened inputs to durable outputs. Not resumable inside: a killed one starts over. */
+import { Effect, type FileSystem } from "effect"
+import type { AnyNode } from "../dag/Node.ts"
+import { makeRefusals } from "../dag/Refusals.ts"
+import type { Store, Work } from "../store/Store.ts"
+import { asNodeFailed } from "./Failure.ts"
+import { openWhole, type Places } from "./Inputs.ts"
+import { type Drained, drainOutputs } from "./Outputs.ts"
+import { retrying } from "./Retry.ts"
+import type { NodeFailed } from "./Run.ts"
+
+/** Opens every input of a node whole; also counts the rows of rows inputs. */
+export const openInputs = Effect.fnUntraced(function* (node: AnyNode, places: Places) {
+  const inputs: Record<string, unknown> = {}
+  let rowsIn = 0
+  for (const [port, ref] of Object.entries(node.inputs)) {
+    inputs[port] = yield* openWhole(ref, places)
+    if (ref.artifact.kind === "rows") rowsIn += (inputs[port] as { readonly length: number }).length
+  }
+  return { inputs, rowsIn }
+})
+
+export const runWhole = (
+  node: AnyNode,
+  places: Places,
+  work: Work,
+  progress: {
+    readonly rows: (rows: number) => void
+    readonly metrics: (figures: Readonly<Record<string, number>>) => void
+  }
+): Effect.Effect<Drained, NodeFailed, Store | FileSystem.FileSystem> => {
+  const attempt = Effect.scoped(
+    Effect.gen(function* () {
+      const { inputs, rowsIn } = yield* openInputs(node, places)
+      const refusals = makeRefusals(node.spec.refuses ?? [])
+      const run = node.spec.run as (context: unknown) => Effect.Effect<Readonly<Record<string, unknown>>, unknown>
+      const parts = yield* Effect.suspend(() =>
+        run({ params: node.params, inputs, report: progress.metrics, ...refusals })
+      )
+      return yield* drainOutputs({ node, work, parts, refused: refusals.collected, rowsIn, onRows: progress.rows })
+    })
+  ) as Effect.Effect<Drained, unknown, Store | FileSystem.FileSystem>
+  return attempt.pipe(retrying(node), asNodeFailed(node.id))
+}
