@@ -1,0 +1,203 @@
+import { expect, it } from "@effect/vitest"
+import { Effect, Schema, Stream } from "effect"
+import { digestOf } from "../../src/dag/Canonical.ts"
+import { toJson, toMermaid, toTable } from "../../src/dag/Describe.ts"
+import { pipeline, rows, sharded, source, tree, whole } from "../../src/dag/index.ts"
+import { keyOf, keyParts } from "../../src/dag/Key.ts"
+import type { AnyNode } from "../../src/dag/Node.ts"
+import { type Before, type CodeFacts, type Facts, type Known, plan } from "../../src/dag/Plan.ts"
+
+const Words = rows("words", Schema.Struct({ text: Schema.String }))
+const File = tree("file")
+const read = whole(
+  {
+    id: "read",
+    version: "1",
+    params: Schema.Struct({ limit: Schema.optional(Schema.Int) }),
+    inputs: { file: File },
+    outputs: { rows: Words }
+  },
+  () => Effect.succeed({ rows: Stream.make([{ text: "a" }]) })
+)
+const shout = sharded(
+  {
+    id: "shout",
+    version: "1",
+    params: Schema.Struct({ times: Schema.Int }),
+    inputs: { rows: Words },
+    outputs: { rows: Words }
+  },
+  ({ shard }) => ({ rows: shard.rows })
+)
+const graph = (times: number, limit?: number) => {
+  const file = source(File, { id: "words.txt", location: "words.txt" })
+  const first = read({ file: file.out.files }, limit === undefined ? {} : { limit })
+  const loud = shout({ rows: first.out.rows }, { times })
+  return pipeline("words", { loud: shout.named("louder")({ rows: loud.out.rows }, { times: 9 }).out.rows })
+}
+
+/** A store in memory: running a node gives output digests that are a function of what `result` says. */
+const world = (
+  options: { file?: string; code?: (node: AnyNode) => CodeFacts; result?: (node: AnyNode, key: string) => string } = {}
+) => {
+  const entries = new Map<string, Known & { key: string }>()
+  const befores = new Map<string, Before>()
+  const asked: Array<string> = []
+  const code = options.code ?? (() => ({ digest: "c1", files: [{ path: "src/words.ts", sha256: "1" }], packages: {} }))
+  const facts = (more: Partial<Facts<Known>> = {}): Facts<Known> => ({
+    numerics: "none",
+    forced: new Set(),
+    takesOldCode: () => false,
+    source: () => Effect.succeed({ digest: options.file ?? "f1", bytes: 3 }),
+    code: (node) => Effect.succeed(code(node)),
+    entries: (key, now) =>
+      Effect.sync(() => {
+        asked.push(key)
+        const entry = entries.get(key)
+        return entry === undefined ? [] : [{ ...entry, accepted: entry.code === now }]
+      }),
+    before: (node) => Effect.sync(() => befores.get(node.id)),
+    ...more
+  })
+  const run = (nodes: ReadonlyArray<AnyNode>) => {
+    const digests = new Map<AnyNode, Record<string, string>>()
+    for (const node of nodes) {
+      if (node.spec.kind === "source") {
+        digests.set(node, { files: options.file ?? "f1" })
+        continue
+      }
+      const inputs = Object.fromEntries(
+        Object.entries(node.inputs).map(([port, ref]) => [port, digests.get(ref.node)![ref.port]!])
+      )
+      const parts = keyParts(node, inputs, "none")
+      const key = keyOf(parts)
+      const out = { rows: options.result?.(node, key) ?? digestOf(key) }
+      entries.set(key, { key, code: code(node).digest, accepted: true, digests: out, rows: 1, bytes: 10 })
+      befores.set(node.id, { parts, code: code(node), key, rows: 1, bytes: 10 })
+      digests.set(node, out)
+    }
+  }
+  return { facts, run, asked, entries, befores }
+}
+const lines = (made: { steps: ReadonlyArray<{ node: AnyNode; status: string; because: ReadonlyArray<string> }> }) =>
+  made.steps.map(
+    (step) => `${step.node.id}: ${step.status}${step.because.length === 0 ? "" : ` (${step.because.join("; ")})`}`
+  )
+
+it.effect("an empty store runs everything, a full one nothing", () =>
+  Effect.gen(function* () {
+    const w = world()
+    const p = graph(2)
+    expect(lines(yield* plan(p, w.facts()))).toEqual([
+      "words.txt: source",
+      "read: run (not in the store)",
+      "shout: run (not in the store)",
+      "louder: run (not in the store)"
+    ])
+    w.run(p.nodes)
+    expect(lines(yield* plan(graph(2), w.facts()))).toEqual([
+      "words.txt: source",
+      "read: cached",
+      "shout: cached",
+      "louder: cached"
+    ])
+  })
+)
+
+it.effect("a changed parameter says so, and what follows may run, if its input changes", () =>
+  Effect.gen(function* () {
+    const w = world()
+    w.run(graph(2).nodes)
+    expect(lines(yield* plan(graph(3), w.facts()))).toEqual([
+      "words.txt: source",
+      "read: cached",
+      "shout: run (parameter times 2 to 3)",
+      "louder: maybe (if shout changes)"
+    ])
+    expect(lines(yield* plan(graph(2, 5), w.facts()))[1]).toBe("read: run (parameter limit (unset) to 5)")
+  })
+)
+
+it.effect("changed code names the file; --accept-code or `warn` takes the stored result and says so", () =>
+  Effect.gen(function* () {
+    const w = world()
+    w.run(graph(2).nodes)
+    const edited = w.facts({
+      code: (node) =>
+        Effect.succeed({
+          digest: node.id === "shout" ? "c2" : "c1",
+          files: [{ path: "src/words.ts", sha256: node.id === "shout" ? "2" : "1" }],
+          packages: {}
+        })
+    })
+    expect(lines(yield* plan(graph(2), edited)).slice(2)).toEqual([
+      "shout: run (code of src/words.ts changed)",
+      "louder: maybe (if shout changes)"
+    ])
+    expect(lines(yield* plan(graph(2), { ...edited, takesOldCode: () => true })).slice(2)).toEqual([
+      "shout: cached (code of src/words.ts changed; the stored result is taken)",
+      "louder: cached"
+    ])
+  })
+)
+
+it.effect("a changed source, a forced node", () =>
+  Effect.gen(function* () {
+    const w = world()
+    w.run(graph(2).nodes)
+    const moved = w.facts({ source: () => Effect.succeed({ digest: "f2", bytes: 4 }) })
+    expect(lines(yield* plan(graph(2), moved))[1]).toBe("read: run (input file (words.txt) changed)")
+    expect(lines(yield* plan(graph(2), w.facts({ forced: new Set(["shout"]) }))).slice(2)).toEqual([
+      "shout: run (forced)",
+      "louder: maybe (if shout changes)"
+    ])
+  })
+)
+
+it.effect("renaming an instance is a hit", () =>
+  Effect.gen(function* () {
+    const w = world()
+    const file = source(File, { id: "a", location: "a" })
+    w.run(pipeline("p", { out: read({ file: file.out.files }, {}).out.rows }).nodes)
+    const renamed = pipeline("p", { out: read.named("elsewhere")({ file: file.out.files }, {}).out.rows })
+    expect(lines(yield* plan(renamed, w.facts()))[1]).toBe("elsewhere: cached")
+  })
+)
+
+it.effect("ten thousand nodes: one verdict a node, nothing looked up twice", () =>
+  Effect.gen(function* () {
+    let rowsRef = read({ file: source(File, { id: "f", location: "f" }).out.files }, {}).out.rows
+    for (let i = 0; i < 9_998; i++) rowsRef = shout.named(`n${i}`)({ rows: rowsRef }, { times: i }).out.rows
+    const p = pipeline("long", { end: rowsRef })
+    expect(p.nodes.length).toBe(10_000)
+    const w = world()
+    w.run(p.nodes)
+    const made = yield* plan(p, w.facts())
+    expect(made.steps.filter((step) => step.status === "cached").length).toBe(9_999)
+    expect(w.asked.length).toBe(9_999)
+  })
+)
+
+it("a pipeline prints as a table, as Mermaid and as JSON", () => {
+  const p = graph(2)
+  expect(
+    toTable(p)
+      .split("\n")
+      .map((line) => line.trimEnd())
+  ).toEqual(
+    [
+      "node       kind     takes          gives",
+      "words.txt  source   -              file (files)",
+      "read       whole    words.txt.files  words (rows)".replace(/ {2}words \(rows\)/, "  words (rows)"),
+      "shout      sharded  read.rows      words (rows)",
+      "louder     sharded  shout.rows     words (rows)"
+    ].map((line) => expect.stringMatching(new RegExp(`^${line.replace(/[.()]/g, "\\$&").replace(/ +/g, " +")}$`)))
+  )
+  expect(toMermaid(p)).toContain('n1["read"]')
+  expect(toMermaid(p)).toContain("n1 -->|words| n2")
+  expect(toJson(p)).toMatchObject({
+    name: "words",
+    targets: { loud: "louder.rows" },
+    nodes: [{ id: "words.txt" }, { id: "read" }, { params: { times: 2 } }, {}]
+  })
+})
