@@ -1,0 +1,201 @@
+/**
+ * Where a dataset's picture files are: one interface over a zip, a folder, or several of them under prefixes.
+ *
+ * Not a decoder: bytes only. A missing or damaged file is an error of its row; a source that fails as a whole (a disk
+ * that went away) is an `ImageSourceError`, which no node should refuse rows for.
+ */
+import { constants } from "node:fs"
+import { open, realpath, stat } from "node:fs/promises"
+import { sep } from "node:path"
+import { Effect, Schema } from "effect"
+import type { Zip, ZipError } from "./Zip.ts"
+import { isSafeName } from "./ZipFormat.ts"
+
+/** The source has no file of this name. */
+export class ImageMissing extends Schema.TaggedError<ImageMissing>()("ImageMissing", {
+  source: Schema.String,
+  name: Schema.String,
+  message: Schema.String,
+  hint: Schema.String
+}) {}
+
+/** The source has the file, but its bytes cannot be had or trusted. */
+export class ImageUnreadable extends Schema.TaggedError<ImageUnreadable>()("ImageUnreadable", {
+  source: Schema.String,
+  name: Schema.String,
+  reason: Schema.Literals(["unsafe-name", "too-large", "damaged", "not-a-file"]),
+  message: Schema.String,
+  hint: Schema.String,
+  cause: Schema.optional(Schema.Unknown)
+}) {}
+
+/** The source as a whole cannot be read. */
+export class ImageSourceError extends Schema.TaggedError<ImageSourceError>()("ImageSourceError", {
+  source: Schema.String,
+  name: Schema.String,
+  message: Schema.String,
+  hint: Schema.String,
+  cause: Schema.optional(Schema.Unknown)
+}) {}
+
+/** Picture files by name. Names are relative, with forward slashes. */
+export interface ImageSource {
+  /** For messages: a path. */
+  readonly source: string
+  readonly read: (name: string) => Effect.Effect<Uint8Array, ImageMissing | ImageUnreadable | ImageSourceError>
+}
+
+/** What to accept. */
+export interface FolderOptions {
+  /** Bytes of one file at most. Default 64 MiB. */
+  readonly maxFileBytes?: number
+}
+
+const missing = (source: string, name: string): ImageMissing =>
+  new ImageMissing({
+    source,
+    name,
+    message: `${source}: has no ${name}`,
+    hint: "Check that the download is whole, and whether the source expects a folder before the name."
+  })
+
+const unreadable = (
+  source: string,
+  name: string,
+  reason: ImageUnreadable["reason"],
+  detail: string,
+  cause?: unknown
+): ImageUnreadable =>
+  new ImageUnreadable({
+    source,
+    name,
+    reason,
+    message: `${source}: ${name}: ${detail}`,
+    hint:
+      reason === "unsafe-name"
+        ? "Names must stay inside of the source: relative, without `..`, no links that lead out."
+        : reason === "too-large"
+          ? "Raise the limit if the file is to be trusted."
+          : "Download the file again.",
+    cause
+  })
+
+const failed = (source: string, name: string, cause: unknown): ImageSourceError =>
+  new ImageSourceError({
+    source,
+    name,
+    message: `${source}: ${name}: ${cause instanceof Error ? cause.message : String(cause)}`,
+    hint: "Check the disk and the permissions, then run again: finished shards are kept.",
+    cause
+  })
+
+const fromZipError = (
+  source: string,
+  name: string,
+  error: ZipError
+): ImageMissing | ImageUnreadable | ImageSourceError => {
+  switch (error.reason) {
+    case "not-found":
+      return missing(source, name)
+    case "unsafe-name":
+    case "too-large":
+      return unreadable(source, name, error.reason, error.message, error)
+    case "unreadable":
+      return failed(source, name, error)
+    default:
+      return unreadable(source, name, "damaged", error.message, error)
+  }
+}
+
+/**
+ * The files of an open zip.
+ *
+ * @example
+ * ```ts
+ * const images = fromZip(yield* openZip("images.zip"))
+ * ```
+ */
+export const fromZip = (zip: Zip): ImageSource => ({
+  source: zip.path,
+  read: (name) => Effect.mapError(zip.read(name), (error) => fromZipError(zip.path, name, error))
+})
+
+const codeOf = (cause: unknown): unknown =>
+  typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined
+
+const ABSENT: ReadonlySet<unknown> = new Set(["ENOENT", "ENOTDIR", "ENAMETOOLONG"])
+
+const readInside = async (root: string, name: string, maxFileBytes: number): Promise<Uint8Array> => {
+  const path = await realpath(`${root}${sep}${name}`)
+  if (!path.startsWith(root.endsWith(sep) ? root : root + sep)) {
+    throw unreadable(root, name, "unsafe-name", "a link leads out of the folder")
+  }
+  // Looked at before it is opened: opening a named pipe would wait for a writer.
+  if (!(await stat(path)).isFile()) throw unreadable(root, name, "not-a-file", "is no regular file")
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  try {
+    const { size } = await file.stat()
+    if (size > maxFileBytes) throw unreadable(root, name, "too-large", `${size} bytes are more than ${maxFileBytes}`)
+    return await file.readFile()
+  } finally {
+    await file.close()
+  }
+}
+
+/**
+ * The files below a folder. Links are followed as long as they stay inside of it.
+ *
+ * Fails with `ImageSourceError` when the folder itself cannot be resolved.
+ *
+ * @example
+ * ```ts
+ * const images = yield* openFolder("coco/train2017")
+ * ```
+ */
+export const openFolder = (path: string, options: FolderOptions = {}): Effect.Effect<ImageSource, ImageSourceError> => {
+  const maxFileBytes = options.maxFileBytes ?? 64 * 1024 * 1024
+  return Effect.map(
+    Effect.tryPromise({ try: () => realpath(path), catch: (cause) => failed(path, "", cause) }),
+    (root): ImageSource => ({
+      source: root,
+      read: (name) =>
+        isSafeName(name)
+          ? Effect.tryPromise({
+              try: () => readInside(root, name, maxFileBytes),
+              catch: (cause) =>
+                cause instanceof ImageUnreadable
+                  ? cause
+                  : ABSENT.has(codeOf(cause))
+                    ? missing(root, name)
+                    : codeOf(cause) === "ELOOP"
+                      ? unreadable(root, name, "unsafe-name", "links lead in a circle", cause)
+                      : failed(root, name, cause)
+            })
+          : Effect.fail(unreadable(root, name, "unsafe-name", "the name leaves the folder"))
+    })
+  )
+}
+
+/**
+ * Several sources under prefixes, as in LLaVA's mix665k: `coco/train2017/1.jpg` is `1.jpg` of the source at `coco/train2017`.
+ *
+ * The longest prefix that fits is asked, and it alone; a name under no prefix is missing.
+ *
+ * @example
+ * ```ts
+ * const images = mounted({ "coco/train2017": fromZip(coco), gqa: yield* openFolder("gqa") })
+ * ```
+ */
+export const mounted = (sources: Readonly<Record<string, ImageSource>>): ImageSource => {
+  const prefixes = Object.entries(sources)
+    .map(([prefix, source]) => [`${prefix.replace(/\/+$/, "")}/`, source] as const)
+    .sort(([a], [b]) => b.length - a.length)
+  const source = `{ ${prefixes.map(([prefix, { source }]) => `${prefix}: ${source}`).join(", ")} }`
+  return {
+    source,
+    read: (name) => {
+      const found = prefixes.find(([prefix]) => name.startsWith(prefix))
+      return found === undefined ? Effect.fail(missing(source, name)) : found[1].read(name.slice(found[0].length))
+    }
+  }
+}
