@@ -16,7 +16,7 @@ import { maxDepth, parseHtml, type Tree } from "./Tree.ts"
 
 /** Markup that the reference refuses. `offset` is in UTF-16 units of the text without `div` and `span` tags. */
 export class HtmlRejected extends Schema.TaggedError<HtmlRejected>()("HtmlRejected", {
-  reason: Schema.Literals(["unknown-section", "too-deep"]),
+  reason: Schema.Literals(["UnknownSection", "TooDeep"]),
   offset: Schema.Number,
   message: Schema.String,
   hint: Schema.String
@@ -44,7 +44,7 @@ export const htmlToMarkdown = (html: string): string => finish(parse(html))
  *
  * @example
  * ```ts
- * convertHtml("<![foo bar]>") // Result.fail(HtmlRejected { reason: "unknown-section" })
+ * convertHtml("<![foo bar]>") // Result.fail(HtmlRejected { reason: "UnknownSection" })
  * ```
  */
 export const convertHtml = (html: string): Result.Result<string, HtmlRejected> => {
@@ -52,7 +52,7 @@ export const convertHtml = (html: string): Result.Result<string, HtmlRejected> =
   if (tree.rejected !== undefined) {
     return Result.fail(
       new HtmlRejected({
-        reason: "unknown-section",
+        reason: "UnknownSection",
         offset: tree.rejected.offset,
         message: `a marked section of unknown kind: ${JSON.stringify(tree.rejected.what)}`,
         hint: "Escape the `<` as `&lt;`, or use htmlToMarkdown, which reads it as text."
@@ -62,7 +62,7 @@ export const convertHtml = (html: string): Result.Result<string, HtmlRejected> =
   if (tree.tooDeep) {
     return Result.fail(
       new HtmlRejected({
-        reason: "too-deep",
+        reason: "TooDeep",
         offset: 0,
         message: `elements are nested more than ${maxDepth} deep`,
         hint: "Such markup is nearly always damaged; htmlToMarkdown keeps its text and drops the innermost tags."

@@ -1,0 +1,98 @@
+/**
+ * Splits long conversations into parts that fit a model's context, whole question-and-reply pairs at a time.
+ *
+ * Not a tokenizer and no truncation: text is never cut. Pure over a function that counts tokens.
+ *
+ * FastChat's `split_long_conversation.py` loses the last pair when it overflows a part, keeps a pair that is too long by
+ * itself and may write an empty part. Here every pair that fits is kept and each one that does not is refused.
+ *
+ * Units: lengths in tokens; a message counts `perMessage` more than its own, for its role and separators.
+ */
+import { Schema } from "effect"
+import { type Conversation, ConversationTurn } from "./Conversation.ts"
+
+/** `maxTokens`: most tokens in a part, overhead included. `perMessage`: overhead of one message. */
+export const SplitOptions = Schema.Struct({ maxTokens: Schema.Number, perMessage: Schema.Number })
+export type SplitOptions = typeof SplitOptions.Type
+
+export const defaultSplitOptions: SplitOptions = { maxTokens: 2048, perMessage: 6 }
+
+/**
+ * Turns that no part can hold. `turn` is the first one's place in the conversation, from 0; `tokens` their length,
+ * overhead included.
+ */
+export class SplitRefused extends Schema.TaggedError<SplitRefused>()("SplitRefused", {
+  reason: Schema.Literals(["PairTooLong", "RolesOutOfOrder", "Unpaired"]),
+  id: Schema.String,
+  turn: Schema.Number,
+  tokens: Schema.Number,
+  turns: Schema.Array(ConversationTurn),
+  hint: Schema.String
+}) {}
+
+/** Parts in order, then what was refused, in order. Together they hold every turn of the conversation once. */
+export interface Split {
+  readonly parts: ReadonlyArray<Conversation>
+  readonly refused: ReadonlyArray<SplitRefused>
+}
+
+/**
+ * Splits one conversation. Parts are greedy and contiguous: a refused pair ends the part before it. A part's id is
+ * `{id}_{place of its first turn}`, also when there is only one part.
+ *
+ * @example
+ * ```ts
+ * splitConversation(conversation, (text) => tokenizer.encode(text).length, { maxTokens: 2048 })
+ * // { parts: [{ id: "a_0", ... }, { id: "a_4", ... }], refused: [] }
+ * ```
+ */
+export const splitConversation = (
+  conversation: Conversation,
+  countTokens: (text: string) => number,
+  options: Partial<SplitOptions> = {}
+): Split => {
+  const { maxTokens, perMessage } = { ...defaultSplitOptions, ...options }
+  const turns = conversation.conversations
+  const parts: Array<Conversation> = []
+  const refused: Array<SplitRefused> = []
+  let start = 0
+  let length = 0
+
+  const close = (end: number): void => {
+    if (end > start) parts.push({ id: `${conversation.id}_${start}`, conversations: turns.slice(start, end) })
+    start = end
+    length = 0
+  }
+  const refuse = (reason: SplitRefused["reason"], turn: number, end: number, tokens: number, hint: string): void => {
+    close(turn)
+    refused.push(new SplitRefused({ reason, id: conversation.id, turn, tokens, turns: turns.slice(turn, end), hint }))
+    start = end
+  }
+
+  for (let i = 0; i < turns.length; i += 2) {
+    const question = turns[i]!
+    const reply = turns[i + 1]
+    if (reply === undefined) {
+      const tokens = countTokens(question.value) + perMessage
+      refuse("Unpaired", i, i + 1, tokens, "A last turn without a reply teaches nothing; clean the conversation first.")
+      break
+    }
+    const tokens = countTokens(question.value) + countTokens(reply.value) + 2 * perMessage
+    if (question.from !== "human" || reply.from !== "gpt") {
+      refuse(
+        "RolesOutOfOrder",
+        i,
+        i + 2,
+        tokens,
+        "A pair is a human turn and a gpt turn; clean the conversation first."
+      )
+    } else if (tokens > maxTokens) {
+      refuse("PairTooLong", i, i + 2, tokens, `Raise maxTokens to ${tokens} if the model's context allows it.`)
+    } else {
+      if (length + tokens > maxTokens) close(i)
+      length += tokens
+    }
+  }
+  close(turns.length)
+  return { parts, refused }
+}
