@@ -1,0 +1,145 @@
+/**
+ * Tables for people: the plan before a run, the nodes after it, stored runs, a quarantine.
+ *
+ * Pure text from values; nothing is read or written here.
+ */
+import { columns } from "../dag/Describe.ts"
+import type { AnyNode } from "../dag/Node.ts"
+import { bytes, duration, figure, type NodeView, number, type View } from "../run/Progress.ts"
+
+/** One line of a plan, as far as it is shown. */
+export interface PlanLine {
+  readonly node: Pick<AnyNode, "id">
+  readonly status: "source" | "cached" | "run" | "maybe"
+  readonly because: ReadonlyArray<string>
+  readonly rows?: number | undefined
+  readonly bytes?: number | undefined
+}
+
+const planned = (step: PlanLine): string => {
+  const why = step.because.join("; ")
+  switch (step.status) {
+    case "source":
+      return "source"
+    case "cached":
+      return why === "" ? "cached" : `cached (${why})`
+    case "run":
+      return why === "" ? "will run" : `will run, because ${why}`
+    case "maybe":
+      return why === "" ? "may run" : `may run, ${why}`
+  }
+}
+
+/** `1 source, 3 cached, 4 will run, 2 may run` */
+export const planCounts = (steps: ReadonlyArray<PlanLine>): string => {
+  const count = (status: PlanLine["status"]) => steps.filter((step) => step.status === status).length
+  const sources = count("source")
+  return [
+    ...(sources > 0 ? [`${sources} source${sources === 1 ? "" : "s"}`] : []),
+    `${count("cached")} cached`,
+    `${count("run")} will run`,
+    `${count("maybe")} may run`
+  ].join(", ")
+}
+
+/**
+ * The plan as a table and a line that counts. Rows and bytes of nodes that are not cached come from their last run and
+ * are marked `~`; where there was none the cell is empty.
+ */
+export const planTable = (steps: ReadonlyArray<PlanLine>): string => {
+  const size = (step: PlanLine, value: number | undefined, show: (n: number) => string) =>
+    value === undefined ? "" : `${step.status === "run" || step.status === "maybe" ? "~" : ""}${show(value)}`
+  return [
+    columns([
+      ["node", "rows", "bytes", "plan"],
+      ...steps.map((step) => [
+        step.node.id,
+        size(step, step.rows, number),
+        size(step, step.bytes, bytes),
+        planned(step)
+      ])
+    ]),
+    planCounts(steps)
+  ].join("\n")
+}
+
+const refused = (node: NodeView): string => {
+  const by = Object.entries(node.end?.refusedBy ?? {}).sort((a, b) => b[1] - a[1])
+  const count = node.end?.refused ?? 0
+  if (count === 0) return "0"
+  const shown = by.slice(0, 2).map(([reason, n]) => `${reason} ${number(n)}`)
+  const rest = by.length - shown.length
+  return `${number(count)} (${[...shown, ...(rest > 0 ? [`${rest} more`] : [])].join(", ")})`
+}
+
+/** The nodes of a run: what ran, how long, rows in, out and refused. Sources are left out. */
+export const nodeTable = (view: View): string =>
+  columns([
+    ["node", "status", "seconds", "rows in", "rows out", "loss", "refused"],
+    ...[...view.nodes.values()]
+      .filter((node) => node.kind !== "source")
+      .map((node) => [
+        node.id,
+        node.end?.status ?? "unfinished",
+        node.end === undefined || node.end.status === "cached" ? "-" : node.end.seconds.toFixed(1),
+        node.end === undefined ? "-" : number(node.end.rowsIn),
+        node.end === undefined ? "-" : number(node.end.rowsOut),
+        node.metrics["loss"] === undefined ? "-" : figure(node.metrics["loss"]),
+        refused(node)
+      ])
+  ])
+
+/** `3 nodes ran, 2 cached in 4m 10s` */
+export const runLine = (status: string, nodesRun: number, nodesCached: number, ms: number): string =>
+  `${status}: ${nodesRun} node${nodesRun === 1 ? "" : "s"} ran, ${nodesCached} cached, in ${duration(ms)}`
+
+/** Where the outputs lie: `name  path`. */
+export const outputLines = (
+  outputs: Readonly<Record<string, { readonly path: string; readonly digest: string }>>
+): ReadonlyArray<string> => {
+  const entries = Object.entries(outputs)
+  if (entries.length === 0) return []
+  return columns([
+    ["output", "digest", "path"],
+    ...entries.map(([name, out]) => [name, out.digest.slice(0, 12), out.path])
+  ]).split("\n")
+}
+
+/** One refused row as a line: shard, row, reason, and the error's other fields. */
+export interface RefusedRow {
+  readonly shard: number
+  readonly refused: { readonly row: number; readonly reason: string; readonly error: unknown }
+}
+
+const fields = (error: unknown): string => {
+  if (typeof error !== "object" || error === null) return error === undefined ? "" : JSON.stringify(error)
+  return Object.entries(error)
+    .filter(([name]) => name !== "_tag" && name !== "reason")
+    .map(([name, value]) => {
+      const text = typeof value === "string" ? value : JSON.stringify(value)
+      return `${name}=${text.length > 120 ? `${text.slice(0, 119)}…` : text}`
+    })
+    .join(" ")
+    .replace(/\s+/g, " ")
+}
+
+/** Counts by reason, most first, then the first `limit` rows. */
+export const quarantineText = (node: string, rows: ReadonlyArray<RefusedRow>, limit: number): string => {
+  if (rows.length === 0) return `${node}: no row was refused`
+  const counts = new Map<string, number>()
+  for (const { refused } of rows) counts.set(refused.reason, (counts.get(refused.reason) ?? 0) + 1)
+  const shown = rows.slice(0, limit)
+  return [
+    `${node}: ${number(rows.length)} rows were refused`,
+    columns([
+      ["reason", "rows"],
+      ...[...counts].sort((a, b) => b[1] - a[1]).map(([reason, count]) => [reason, number(count)])
+    ]),
+    "",
+    columns([
+      ["shard", "row", "reason", "error"],
+      ...shown.map(({ shard, refused }) => [String(shard), String(refused.row), refused.reason, fields(refused.error)])
+    ]),
+    ...(shown.length < rows.length ? [`and ${number(rows.length - shown.length)} more (--limit ${rows.length})`] : [])
+  ].join("\n")
+}
