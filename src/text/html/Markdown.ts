@@ -90,12 +90,19 @@ const withoutBlanks = (children: Array<HtmlNode>): Array<HtmlNode> => {
 
 const blanks = /[\t ]+/g
 
-const escapeMarkdown = (text: string): string => text.replaceAll("*", "\\*").replaceAll("_", "\\_")
+/** One space for each run of spaces and tabs; most text has none to change. */
+const collapseBlanks = (text: string): string =>
+  text.includes("  ") || text.includes("\t") ? text.replace(blanks, " ") : text
+
+const escapeMarkdown = (text: string): string => {
+  const starred = text.includes("*") ? text.replaceAll("*", "\\*") : text
+  return starred.includes("_") ? starred.replaceAll("_", "\\_") : starred
+}
 
 const writeText = (value: string, frame: Frame): string => {
   const { name } = frame.element
   const inPre = name === "pre" || (name === "code" && frame.parent?.element.name === "pre")
-  let text = inPre ? value : value.replace(blanks, " ")
+  let text = inPre ? value : collapseBlanks(value)
   if (name !== "code" && name !== "pre") text = escapeMarkdown(text)
   if (name === "li") {
     const after = frame.element.children[frame.next]
@@ -105,7 +112,7 @@ const writeText = (value: string, frame: Frame): string => {
 }
 
 /** Puts `prefix` at the start of every line, the empty one after a final newline included. */
-const prefixLines = (text: string, prefix: string): string => prefix + text.replaceAll("\n", "\n" + prefix)
+const prefixLines = (text: string, prefix: string): string => prefix + text.replaceAll("\n", `\n${prefix}`)
 
 /** Wraps text in a mark, outside of the blanks at its ends. */
 const wrap = (text: string, mark: string): string => {
