@@ -47,8 +47,10 @@ export interface Found {
   readonly manifest: Manifest
   /** Absolute folder of the entry. */
   readonly folder: string
-  /** True when an alias record blesses the asked-for code for this entry. */
+  /** True when an alias record blesses the asked-for code for this entry (any code, where none was asked for). */
   readonly aliased: boolean
+  /** Digests of all codes that alias records bless for this entry. */
+  readonly aliases?: ReadonlyArray<string>
 }
 
 /** A node under way. Holds the key's lock until the scope closes. */
@@ -57,6 +59,8 @@ export interface Work {
   readonly folder: string
   /** Shards whose record is durable and whose files have the recorded sizes. */
   readonly shards: ReadonlyMap<number, ShardRecord>
+  /** The entry, when another process finished it while `begin` waited for its lock: nothing is left to do. */
+  readonly existing?: Found
   /** Newest checkpoint whose every byte has its recorded digest; damaged ones are skipped (`skipped` names them). */
   readonly newestCheckpoint: Effect.Effect<
     { readonly step: number; readonly files: StateFiles; readonly skipped: ReadonlyArray<string> } | undefined,
@@ -106,8 +110,8 @@ export class Store extends Context.Service<
       readonly file: string
       readonly assets: ReadonlyArray<string>
     }) => Effect.Effect<Code, StoreError>
-    /** All entries under a key, newest first; sizes of files are checked, digests are not. */
-    readonly find: (key: string) => Effect.Effect<ReadonlyArray<Found>, StoreError>
+    /** All entries under a key, that of `code` first; `aliased` is about `code`. Sizes of files are checked, digests are not. */
+    readonly find: (key: string, code: string) => Effect.Effect<ReadonlyArray<Found>, StoreError>
     /** Keys that have at least one entry: one listing for a whole plan. */
     readonly keys: Effect.Effect<ReadonlySet<string>, StoreError>
     /** Records that `code` may use the entry that `found` is; lineage shows it. */

@@ -1,0 +1,292 @@
+/**
+ * Durable files: temporary name, write, fsync, rename, fsync of the folder; and what the file system says as `StoreError`.
+ *
+ * Not about entries: this file knows bytes and folders only. Everything goes through the `FileSystem` service, so that
+ * tests can make any single operation fail. Crash rule: whoever sees the final name sees all bytes.
+ *
+ * Files over 2 GiB are written, read and hashed in slices: Node refuses larger single calls.
+ */
+import { createHash, randomBytes } from "node:crypto"
+import { basename, dirname, join } from "node:path"
+import { Effect, Exit, FileSystem, type PlatformError, Schema, Scope } from "effect"
+import { StoreError } from "./Store.ts"
+
+/** Bytes of one read or write call. */
+export const SLICE = 4 << 20
+/** Smaller pieces than this are gathered before they are written. */
+const STAGE = 1 << 20
+
+const reasons: Record<string, { readonly reason: StoreError["reason"]; readonly hint: string }> = {
+  ENOSPC: {
+    reason: "full",
+    hint: "Free space on the store's disk (`gc` shows what may go) and run again: it resumes."
+  },
+  EDQUOT: { reason: "full", hint: "Your quota is used up: free some (`gc` shows what may go) and run again." },
+  EROFS: { reason: "read-only", hint: "The disk is mounted read-only: give another --store folder." },
+  EACCES: { reason: "read-only", hint: "You may not write here: give another --store folder, or fix its owner." },
+  EPERM: { reason: "read-only", hint: "You may not write here: give another --store folder, or fix its owner." },
+  ENOENT: { reason: "missing", hint: "The file is gone; if nobody deleted it, check the disk, then run again." },
+  EMFILE: { reason: "io", hint: "Too many open files: raise the limit (`ulimit -n 65536`) or lower the concurrency." },
+  ENFILE: { reason: "io", hint: "The machine has too many open files; close something and run again." },
+  EIO: { reason: "io", hint: "The disk reports an error: check its health before you run again." }
+}
+const tags: Record<string, string> = { PermissionDenied: "EACCES", NotFound: "ENOENT" }
+
+/** The errno of a platform error (`ENOSPC`), or undefined. */
+export const errnoOf = (error: PlatformError.PlatformError): string | undefined => {
+  const code = (error.reason.cause as { readonly code?: unknown } | undefined)?.code
+  return typeof code === "string" ? code : tags[error.reason._tag]
+}
+
+/** A platform error about `path` as a `StoreError` that says what to do. */
+export const fromPlatform =
+  (path: string) =>
+  (cause: PlatformError.PlatformError): StoreError => {
+    const known = reasons[errnoOf(cause) ?? ""]
+    const raw = cause.reason.cause
+    return new StoreError({
+      reason: known?.reason ?? "io",
+      path,
+      message: `${path}: ${raw instanceof Error ? raw.message : cause.message}`,
+      hint: known?.hint ?? "The file system refused; its own words are above. Run again once that is solved.",
+      cause
+    })
+  }
+
+/** Runs a file system operation on `path`, its error as `StoreError`. */
+export const io = <A, R>(
+  path: string,
+  use: (fs: FileSystem.FileSystem) => Effect.Effect<A, PlatformError.PlatformError, R>
+): Effect.Effect<A, StoreError, R | FileSystem.FileSystem> =>
+  Effect.flatMap(FileSystem.FileSystem, (fs) => Effect.mapError(use(fs), fromPlatform(path)))
+
+/** `value` instead of the errors named; other errors stay. */
+export const instead = <A, B, R>(
+  effect: Effect.Effect<A, PlatformError.PlatformError, R>,
+  named: ReadonlyArray<PlatformError.SystemErrorTag>,
+  value: B
+): Effect.Effect<A | B, PlatformError.PlatformError, R> =>
+  Effect.catch(effect, (error) =>
+    (named as ReadonlyArray<string>).includes(error.reason._tag) ? Effect.succeed(value) : Effect.fail(error)
+  )
+
+/** Makes names created or removed in a folder durable. */
+export const syncFolder = (folder: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  io(folder, (fs) => Effect.scoped(Effect.flatMap(fs.open(folder, { flag: "r" }), (file) => file.sync)))
+
+/** Makes a folder and its missing parents, each durable in its parent. */
+export const makeFolder = (folder: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    if (yield* io(folder, (fs) => fs.exists(folder))) return
+    yield* makeFolder(dirname(folder))
+    yield* io(folder, (fs) => instead(fs.makeDirectory(folder), ["AlreadyExists"], undefined))
+    yield* syncFolder(dirname(folder))
+  })
+
+/** Names in a folder, sorted; none if there is no folder. */
+export const namesIn = (folder: string): Effect.Effect<ReadonlyArray<string>, StoreError, FileSystem.FileSystem> =>
+  io(folder, (fs) =>
+    instead(
+      Effect.map(fs.readDirectory(folder), (names) => names.sort()),
+      ["NotFound", "BadResource"],
+      []
+    )
+  )
+
+/** A name that no other process or thread uses. Not from the Random service: a seeded one would repeat. */
+export const token = (): string => randomBytes(8).toString("hex")
+
+/**
+ * Removes a file or folder so that no reader ever sees half of it: renamed first, then deleted. Nothing there is fine.
+ */
+export const removeWhole = (path: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const gone = join(dirname(path), `.gone-${token()}`)
+    const moved = yield* io(path, (fs) => instead(Effect.as(fs.rename(path, gone), true), ["NotFound"], false))
+    if (moved) yield* io(gone, (fs) => fs.remove(gone, { recursive: true, force: true }))
+  })
+
+/** Digest and length of what a writer wrote. */
+export interface Written {
+  readonly bytes: number
+  readonly sha256: string
+}
+
+/** Writes one file in pieces and hashes on the way. Spent after `finish`. */
+export interface Writer {
+  readonly write: (chunks: ReadonlyArray<Uint8Array>) => Effect.Effect<void, StoreError>
+  /** Flushes, fsyncs, gives the file its name and makes the name durable. */
+  readonly finish: Effect.Effect<Written, StoreError>
+}
+
+const sliced = (bytes: Uint8Array): ReadonlyArray<Uint8Array> => {
+  if (bytes.byteLength <= SLICE) return [bytes]
+  const out: Array<Uint8Array> = []
+  for (let at = 0; at < bytes.byteLength; at += SLICE) out.push(bytes.subarray(at, at + SLICE))
+  return out
+}
+
+/**
+ * Opens a writer of `path`; until `finish` the bytes lie in `path.tmp`. A scope that closes early removes them, and a
+ * `path.tmp` that a killed attempt left is removed first. One writer a path at a time. `hashOnly` writes nothing.
+ *
+ * Pieces are copied or written before `write` returns, so an encoder may reuse its buffers.
+ */
+export const openWriter = (
+  path: string,
+  options: { readonly hashOnly?: boolean } = {}
+): Effect.Effect<Writer, StoreError, FileSystem.FileSystem | Scope.Scope> =>
+  Effect.gen(function* () {
+    const hash = createHash("sha256")
+    let bytes = 0
+    const count = (chunk: Uint8Array) => {
+      hash.update(chunk)
+      bytes += chunk.byteLength
+    }
+    if (options.hashOnly === true)
+      return {
+        write: (chunks) =>
+          Effect.sync(() => {
+            for (const chunk of chunks) for (const slice of sliced(chunk)) count(slice)
+          }),
+        finish: Effect.sync(() => ({ bytes, sha256: hash.digest("hex") }))
+      }
+    const fs = yield* FileSystem.FileSystem
+    const at = <A>(effect: Effect.Effect<A, PlatformError.PlatformError>) => Effect.mapError(effect, fromPlatform(path))
+    const temporary = `${path}.tmp`
+    yield* at(fs.remove(temporary, { force: true }))
+    const outer = yield* Effect.scope
+    const own = yield* Scope.fork(outer)
+    let named = false
+    yield* Scope.addFinalizer(
+      outer,
+      Effect.suspend(() =>
+        named
+          ? Effect.void
+          : Effect.catch(fs.remove(temporary, { force: true }), (error) =>
+              Effect.logWarning(`${temporary} stays behind: ${error.message}`)
+            )
+      )
+    )
+    const file = yield* at(Scope.provide(fs.open(temporary, { flag: "wx" }), own))
+    let stage: Buffer | undefined
+    let staged = 0
+    const flush = Effect.suspend(() => {
+      if (stage === undefined || staged === 0) return Effect.void
+      const ready = stage.subarray(0, staged)
+      staged = 0
+      return at(file.writeAll(ready))
+    })
+    const write = Effect.fnUntraced(function* (chunks: ReadonlyArray<Uint8Array>) {
+      for (const chunk of chunks) {
+        for (const slice of sliced(chunk)) {
+          count(slice)
+          if (slice.byteLength >= STAGE) {
+            yield* flush
+            yield* at(file.writeAll(slice))
+          } else {
+            stage ??= Buffer.allocUnsafeSlow(STAGE)
+            if (staged + slice.byteLength > STAGE) yield* flush
+            stage.set(slice, staged)
+            staged += slice.byteLength
+          }
+        }
+      }
+    })
+    const finish = Effect.gen(function* () {
+      yield* flush
+      yield* at(file.sync)
+      yield* Scope.close(own, Exit.void)
+      yield* at(fs.rename(temporary, path))
+      named = true
+      yield* at(Effect.scoped(Effect.flatMap(fs.open(dirname(path), { flag: "r" }), (folder) => folder.sync)))
+      return { bytes, sha256: hash.digest("hex") }
+    })
+    return { write, finish }
+  })
+
+/**
+ * Replaces a file atomically and durably; readers see the old bytes or the new ones.
+ *
+ * `shared` is for files that several processes write: each uses a temporary name of its own and the last one wins.
+ */
+export const writeWhole = (
+  path: string,
+  data: string | Uint8Array,
+  options: { readonly shared?: boolean } = {}
+): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data
+      if (options.shared !== true) {
+        const writer = yield* openWriter(path)
+        yield* writer.write([bytes])
+        yield* writer.finish
+        return
+      }
+      const own = join(dirname(path), `.${basename(path)}.${token()}`)
+      const writer = yield* openWriter(own)
+      yield* writer.write([bytes])
+      yield* writer.finish
+      yield* io(path, (fs) =>
+        Effect.onError(fs.rename(own, path), () => Effect.ignore(fs.remove(own, { force: true })))
+      )
+      yield* syncFolder(dirname(path))
+    })
+  )
+
+/** sha256 and length of a file, read once in slices. */
+export const hashFile = (path: string): Effect.Effect<Written, StoreError, FileSystem.FileSystem> =>
+  io(path, (fs) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const file = yield* fs.open(path, { flag: "r" })
+        const hash = createHash("sha256")
+        const buffer = Buffer.allocUnsafeSlow(SLICE)
+        let bytes = 0
+        for (;;) {
+          const got = yield* file.read(buffer)
+          if (got === 0) break
+          hash.update(buffer.subarray(0, got))
+          bytes += got
+        }
+        return { bytes, sha256: hash.digest("hex") }
+      })
+    )
+  )
+
+/** fsyncs a file that somebody else wrote. */
+export const syncFile = (path: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  io(path, (fs) => Effect.scoped(Effect.flatMap(fs.open(path, { flag: "r" }), (file) => file.sync)))
+
+/** Reads JSON of a schema: undefined if there is no file, `damaged` if it does not decode. */
+export const readJson = <A>(
+  path: string,
+  schema: Schema.Codec<A, any>
+): Effect.Effect<A | undefined, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const text = yield* io(path, (fs) => instead(fs.readFileString(path), ["NotFound"], undefined))
+    if (text === undefined) return undefined
+    return yield* Effect.try({
+      try: () => Schema.decodeUnknownSync(schema)(JSON.parse(text)),
+      catch: (cause) =>
+        new StoreError({
+          reason: "damaged",
+          path,
+          message: `${path} does not hold what it should: ${cause instanceof Error ? cause.message : String(cause)}`,
+          hint: "The file was changed or cut off; it is ignored and made again where that is possible.",
+          cause
+        })
+    })
+  })
+
+/** Like `readJson`, but a damaged file is reported and counts as absent. */
+export const readJsonIfGood = <A>(
+  path: string,
+  schema: Schema.Codec<A, any>
+): Effect.Effect<A | undefined, StoreError, FileSystem.FileSystem> =>
+  Effect.catchIf(
+    readJson(path, schema),
+    (error) => error.reason === "damaged",
+    (error) => Effect.as(Effect.logWarning(error.message), undefined)
+  )

@@ -1,0 +1,207 @@
+/**
+ * Finished nodes: finding them by key, checking them, blessing them for other code, and what plans remember of them.
+ *
+ * Not how they come to be (`Work.ts`). Reading an entry checks its manifest and the sizes of all its files; whatever
+ * fails that is reported and counts as absent, and `Work.begin` reuses its good shards.
+ *
+ * Two things use `node:fs` synchronously instead of the `FileSystem` service, for a plan's sake: the listing of all keys
+ * (a few milliseconds for ten thousand) and the sizes of an entry's files (5 us a file instead of 80).
+ */
+import { readdirSync, statSync } from "node:fs"
+import { basename, join } from "node:path"
+import { Effect, type FileSystem, Schema } from "effect"
+import { canonical } from "../dag/Canonical.ts"
+import { KeyParts } from "../dag/Key.ts"
+import { io, makeFolder, namesIn, readJson, readJsonIfGood, writeWhole } from "./Durable.ts"
+import { type Layout, manifestFile, portFolder } from "./Layout.ts"
+import { Code, Manifest } from "./Manifest.ts"
+import { type Found, type Last, StoreError } from "./Store.ts"
+
+/** "This code may use the entry of that code." Lives beside the entry, never in it. */
+export const AliasRecord = Schema.Struct({
+  format: Schema.Literal(1),
+  key: Schema.String,
+  /** Code digest of the entry. */
+  entry: Schema.String,
+  /** The code that may use it. */
+  code: Code
+})
+export type AliasRecord = typeof AliasRecord.Type
+
+/** What a plan compares with; see `Last`. */
+export const LastRecord = Schema.Struct({ key: Schema.String, code: Schema.String, parts: KeyParts })
+
+const hex = /^[0-9a-f]{64}$/
+
+const sizeOf = (path: string): number | undefined => {
+  const info = statSync(path, { throwIfNoEntry: false })
+  return info?.isFile() === true ? info.size : undefined
+}
+
+/** Files of an entry that are missing or have another size than the manifest says; paths relative to `folder`. */
+export const wrongSizes = (
+  folder: string,
+  manifest: Manifest
+): ReadonlyArray<{ readonly port: string; readonly file: string }> => {
+  const wrong: Array<{ readonly port: string; readonly file: string }> = []
+  for (const [port, output] of Object.entries(manifest.outputs)) {
+    const base = portFolder(folder, port)
+    if (output.kind === "rows") {
+      for (const shard of output.shards)
+        if (shard.file !== "" && sizeOf(join(base, shard.file)) !== shard.bytes) wrong.push({ port, file: shard.file })
+    } else if (output.kind === "tree") {
+      for (const file of output.files)
+        if (sizeOf(join(base, file.path)) !== file.bytes) wrong.push({ port, file: file.path })
+    }
+  }
+  return wrong
+}
+
+/** Reads one entry: its manifest if it decodes and all sizes are right, else undefined and a warning that says why. */
+export const readEntry = (folder: string): Effect.Effect<Manifest | undefined, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const manifest = yield* Effect.catchIf(
+      readJson(manifestFile(folder), Manifest),
+      (error) => error.reason === "damaged",
+      (error) => Effect.as(Effect.logWarning(`damaged entry, counts as absent: ${error.message}`), undefined)
+    )
+    if (manifest === undefined) return undefined
+    const wrong = yield* Effect.try({
+      try: () => wrongSizes(folder, manifest),
+      catch: (cause) =>
+        new StoreError({
+          reason: "io",
+          path: folder,
+          message: `${folder}: ${cause instanceof Error ? cause.message : String(cause)}`,
+          hint: "The entry's files cannot be looked at: check the folder's permissions and the disk.",
+          cause
+        })
+    })
+    if (wrong.length === 0) return manifest
+    const first = wrong[0]!
+    yield* Effect.logWarning(
+      `damaged entry, counts as absent: ${wrong.length} files of ${folder} are missing or cut off, first ${first.port}/${first.file}`
+    )
+    return undefined
+  })
+
+const aliasesOf = (
+  layout: Layout,
+  key: string
+): Effect.Effect<ReadonlyArray<AliasRecord>, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const out: Array<AliasRecord> = []
+    for (const name of yield* namesIn(layout.aliasFolder(key))) {
+      if (!name.endsWith(".json") || name.startsWith(".")) continue
+      const record = yield* readJsonIfGood(join(layout.aliasFolder(key), name), AliasRecord)
+      if (record !== undefined) out.push(record)
+    }
+    return out
+  })
+
+/**
+ * Entries under a key, newest first by the time their manifest was written. With `code`, `aliased` answers for that
+ * code; without, it says whether any code is blessed for the entry.
+ */
+export const find = (
+  layout: Layout,
+  key: string,
+  code?: string
+): Effect.Effect<ReadonlyArray<Found>, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const codes = (yield* namesIn(layout.keyFolder(key))).filter((name) => hex.test(name))
+    if (codes.length === 0) return []
+    const aliases = yield* aliasesOf(layout, key)
+    const found: Array<{ readonly at: number; readonly entry: Found }> = []
+    for (const one of codes) {
+      const folder = layout.entry(key, one)
+      const manifest = yield* readEntry(folder)
+      if (manifest === undefined) continue
+      const blessed = aliases.filter((alias) => alias.entry === one).map((alias) => alias.code.digest)
+      found.push({
+        at: statSync(manifestFile(folder), { throwIfNoEntry: false })?.mtimeMs ?? 0,
+        entry: {
+          manifest,
+          folder,
+          aliased: code === undefined ? blessed.length > 0 : blessed.includes(code),
+          aliases: blessed
+        }
+      })
+    }
+    return found.sort((a, b) => b.at - a.at || (a.entry.folder < b.entry.folder ? -1 : 1)).map(({ entry }) => entry)
+  })
+
+const list = (folder: string): ReadonlyArray<string> => {
+  try {
+    return readdirSync(folder)
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    if (code === "ENOENT" || code === "ENOTDIR") return []
+    throw error
+  }
+}
+
+/** All keys that have an entry's folder; whether it is whole, `find` says. */
+export const keys = (layout: Layout): Effect.Effect<ReadonlySet<string>, StoreError> =>
+  Effect.try({
+    try: () => {
+      const out = new Set<string>()
+      for (const prefix of list(layout.entries))
+        for (const key of list(join(layout.entries, prefix))) if (hex.test(key)) out.add(key)
+      return out
+    },
+    catch: (cause) =>
+      new StoreError({
+        reason: "io",
+        path: layout.entries,
+        message: `${layout.entries}: ${cause instanceof Error ? cause.message : String(cause)}`,
+        hint: "The store's folder cannot be listed: check its permissions and the disk.",
+        cause
+      })
+  })
+
+/** Blesses an entry for another code. Writing the same again changes nothing. */
+export const alias = (
+  layout: Layout,
+  found: Found,
+  code: Code
+): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const key = found.manifest.key
+    const record: AliasRecord = { format: 1, key, entry: basename(found.folder), code }
+    if (record.entry === code.digest) return
+    yield* makeFolder(layout.aliasFolder(key))
+    yield* writeWhole(layout.alias(key, code.digest), canonical(record) + "\n", { shared: true })
+  })
+
+/** The entry's code digest that `code` is blessed for under `key`. */
+export const aliasTarget = (
+  layout: Layout,
+  key: string,
+  code: string
+): Effect.Effect<string | undefined, StoreError, FileSystem.FileSystem> =>
+  Effect.map(readJsonIfGood(layout.alias(key, code), AliasRecord), (record) => record?.entry)
+
+/** What an instance was when it was last done. A damaged record is reported and counts as none. */
+export const last = (
+  layout: Layout,
+  pipeline: string,
+  instance: string
+): Effect.Effect<Last | undefined, StoreError, FileSystem.FileSystem> =>
+  readJsonIfGood(layout.instance(pipeline, instance), LastRecord)
+
+/** One file an instance, so that concurrent runs of one pipeline never lose each other's. */
+export const remember = (
+  layout: Layout,
+  pipeline: string,
+  instance: string,
+  record: Last
+): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const path = layout.instance(pipeline, instance)
+    const text = canonical(record) + "\n"
+    const before = yield* io(path, (fs) => Effect.catch(fs.readFileString(path), () => Effect.succeed("")))
+    if (before === text) return
+    yield* makeFolder(layout.pipeline(pipeline))
+    yield* writeWhole(path, text, { shared: true })
+  })

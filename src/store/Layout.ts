@@ -1,0 +1,80 @@
+/**
+ * Where everything lies in a store's folder. Pure names; nothing is read or written here.
+ *
+ * | path under the root                     | what                                                                     |
+ * |-----------------------------------------|--------------------------------------------------------------------------|
+ * | `format.json`                           | version of this layout                                                   |
+ * | `entries/<kk>/<key>/<code>/`            | one finished node, immutable; `kk` is the key's first two digits         |
+ * | `.../manifest.json`                     | written last: an entry that has one is whole                             |
+ * | `.../ports/<port>/NNNNN.<ext>`          | shards of a rows port (none for a transient port)                        |
+ * | `.../ports/<port>/<files>`              | files of a tree port                                                     |
+ * | `.../refused/NNNNN.jsonl`               | refused rows of shard NNNNN                                              |
+ * | `.../shards/NNNNN.json`                 | shard records, kept so that one damaged shard can be made again alone    |
+ * | `.../checkpoints/step-NNNNNNNNN/`       | what a fold left; `gc` removes those of finished nodes                   |
+ * | `work/<key>.<code>/`                    | the same inner layout, unfinished, invisible to readers                  |
+ * | `locks/<key>.<code>.lock`               | who works on it: process, start time, token (32 digits of each name)     |
+ * | `aliases/<key>/<code>.json`             | "this code may use the entry of that code"                               |
+ * | `instances/<pipeline>/<instance>.json`  | latest key, code and key parts of an instance, for plans and `gc`        |
+ * | `pins/<name>.json`                      | what `gc` keeps although no pipeline reaches it                          |
+ * | `runs/<id>/run.json`, `events.jsonl`    | a run's record                                                           |
+ * | `sources.json`, `code.json`             | remembered digests; losing them costs time only                          |
+ *
+ * Names that start with a dot or end in `.tmp` are on their way in or out and mean nothing to readers.
+ */
+import { join } from "node:path"
+
+/** Version of this layout; a store of another version is refused. */
+export const storeVersion = 1
+
+/** Digits of a shard's number in file names; more shards than that widen the name, order is by number. */
+const pad = (index: number): string => String(index).padStart(5, "0")
+
+/** File-name form of a name that may hold slashes (`instruct/images`); reversible. */
+export const encodeName = (name: string): string =>
+  encodeURIComponent(name).replace(/^\./, "%2E").replaceAll("*", "%2A")
+
+/** The name that `encodeName` was given. */
+export const decodeName = (name: string): string => decodeURIComponent(name)
+
+/** Names inside an entry or a work folder. */
+export const shardFile = (index: number, extension: string): string => `${pad(index)}.${extension}`
+export const portFolder = (folder: string, port: string): string => join(folder, "ports", encodeName(port))
+export const refusedFolder = (folder: string): string => join(folder, "refused")
+export const refusedFile = (folder: string, index: number): string => join(folder, "refused", `${pad(index)}.jsonl`)
+export const recordsFolder = (folder: string): string => join(folder, "shards")
+export const recordFile = (folder: string, index: number): string => join(folder, "shards", `${pad(index)}.json`)
+export const manifestFile = (folder: string): string => join(folder, "manifest.json")
+export const checkpointsFolder = (folder: string): string => join(folder, "checkpoints")
+export const stepName = (step: number): string => `step-${String(step).padStart(9, "0")}`
+
+/** The step of a checkpoint folder's name, or undefined for anything else. */
+export const stepOf = (name: string): number | undefined => {
+  const match = /^step-(\d{9,})$/.exec(name)
+  return match === null ? undefined : Number(match[1])
+}
+
+/** Names under a store's root. */
+export const layoutOf = (root: string) => ({
+  root,
+  format: join(root, "format.json"),
+  entries: join(root, "entries"),
+  keyFolder: (key: string) => join(root, "entries", key.slice(0, 2), key),
+  entry: (key: string, code: string) => join(root, "entries", key.slice(0, 2), key, code),
+  works: join(root, "work"),
+  work: (key: string, code: string) => join(root, "work", `${key}.${code}`),
+  locks: join(root, "locks"),
+  lock: (key: string, code: string) => join(root, "locks", `${key.slice(0, 32)}.${code.slice(0, 32)}.lock`),
+  aliasFolder: (key: string) => join(root, "aliases", key),
+  alias: (key: string, code: string) => join(root, "aliases", key, `${code}.json`),
+  instances: join(root, "instances"),
+  pipeline: (pipeline: string) => join(root, "instances", encodeName(pipeline)),
+  instance: (pipeline: string, instance: string) =>
+    join(root, "instances", encodeName(pipeline), `${encodeName(instance)}.json`),
+  pins: join(root, "pins"),
+  pin: (name: string) => join(root, "pins", `${encodeName(name)}.json`),
+  runs: join(root, "runs"),
+  run: (id: string) => join(root, "runs", encodeName(id)),
+  sources: join(root, "sources.json"),
+  code: join(root, "code.json")
+})
+export type Layout = ReturnType<typeof layoutOf>

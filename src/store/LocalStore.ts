@@ -1,0 +1,201 @@
+/**
+ * The `Store` service on one local folder. The folder's layout is the table in `Layout.ts`.
+ *
+ * Not where the work is done: finding is in `Entries.ts`, making in `Work.ts`, shards in `ShardFiles.ts` and
+ * `Readers.ts`, digests of code and sources in `CodeDigest.ts` and `Sources.ts`. Several processes may share a store.
+ */
+import { resolve } from "node:path"
+import { Effect, FileSystem, Layer, Schema } from "effect"
+import type { Artifact, Handle, RowsArtifact } from "../dag/Artifact.ts"
+import { fromShards } from "../dag/Rows.ts"
+import * as CodeDigest from "./CodeDigest.ts"
+import { instead, io, makeFolder, namesIn, readJson, writeWhole } from "./Durable.ts"
+import * as Entries from "./Entries.ts"
+import { type Layout, layoutOf, portFolder, storeVersion } from "./Layout.ts"
+import type { OutputEntry } from "./Manifest.ts"
+import { lazyReader, makePool } from "./Readers.ts"
+import { readRefused } from "./ShardFiles.ts"
+import * as Sources from "./Sources.ts"
+import { type Found, Store, StoreError } from "./Store.ts"
+import { verify } from "./Verify.ts"
+import * as Work from "./Work.ts"
+
+const FormatFile = Schema.Struct({ store: Schema.Number })
+
+/** Opens the folder: made if missing, refused if another version of millrace made it. */
+const openFolder = (layout: Layout, readOnly: boolean): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const wrong = (message: string) =>
+      new StoreError({
+        reason: "version",
+        path: layout.format,
+        message,
+        hint: `Give another --store folder, or move this one away: this version reads stores of version ${storeVersion}.`
+      })
+    const format = yield* Effect.catchIf(
+      readJson(layout.format, FormatFile),
+      (error) => error.reason === "damaged",
+      () => Effect.fail(wrong(`${layout.format} is not the format file of a store`))
+    )
+    if (format !== undefined) {
+      if (format.store !== storeVersion) return yield* wrong(`${layout.root} is a store of version ${format.store}`)
+      return
+    }
+    const names = yield* namesIn(layout.root)
+    if (names.some((name) => ["entries", "work", "instances"].includes(name)))
+      return yield* wrong(`${layout.root} has entries but no format.json`)
+    if (names.some((name) => !name.startsWith(".") && !["runs", "locks", "lost+found"].includes(name)))
+      return yield* wrong(`${layout.root} is a folder with other things in it, and no store`)
+    if (readOnly) {
+      const exists = yield* io(layout.root, (fs) => instead(Effect.as(fs.stat(layout.root), true), ["NotFound"], false))
+      return yield* new StoreError({
+        reason: "missing",
+        path: layout.root,
+        message: exists ? `${layout.root} holds no store` : `${layout.root} does not exist`,
+        hint: "Open it once for writing, or give the folder of an existing store."
+      })
+    }
+    yield* makeFolder(layout.root)
+    yield* writeWhole(layout.format, `${JSON.stringify({ store: storeVersion })}\n`, { shared: true })
+  })
+
+const outputOf = (found: Found, port: string, artifact: Artifact): Effect.Effect<OutputEntry, StoreError> => {
+  const output = found.manifest.outputs[port]
+  if (output !== undefined && output.kind === artifact.kind && output.tag === artifact.tag)
+    return Effect.succeed(output)
+  return Effect.fail(
+    new StoreError({
+      reason: output === undefined ? "missing" : "damaged",
+      path: found.folder,
+      message:
+        output === undefined
+          ? `the entry has no output ${port}`
+          : `output ${port} is a ${output.kind} of ${output.tag}, a ${artifact.kind} of ${artifact.tag} was asked for`,
+      hint: "The entry was made by another definition of that id: raise the definition's version."
+    })
+  )
+}
+
+const rowsOf = (
+  found: Found,
+  port: string,
+  artifact: RowsArtifact<string, any>
+): Effect.Effect<Extract<OutputEntry, { readonly kind: "rows" }>, StoreError> =>
+  Effect.flatMap(outputOf(found, port, artifact), (output) => {
+    if (output.kind === "rows" && !output.transient && output.format === artifact.format.id)
+      return Effect.succeed(output)
+    const transient = output.kind === "rows" && output.transient
+    return Effect.fail(
+      new StoreError({
+        reason: "missing",
+        path: found.folder,
+        message: transient
+          ? `output ${port} is transient: it was streamed and never stored`
+          : `output ${port} is not stored as ${artifact.format.id}`,
+        hint: transient
+          ? "Run its node again and read the stream, or drop `transient` from the port."
+          : "Read it with the format that its manifest names."
+      })
+    )
+  })
+
+/**
+ * A store in the folder `root`, made if it does not exist. With `readOnly` nothing is ever written.
+ *
+ * Fails with `StoreError`: "version" for a store of another version or a folder of other things, "read-only", "full".
+ *
+ * @example
+ * const store = LocalStore.layer({ root: ".millrace" }).pipe(Layer.provide(NodeFileSystem.layer))
+ */
+export const layer = (options: {
+  readonly root: string
+  readonly readOnly?: boolean
+}): Layer.Layer<Store, StoreError, FileSystem.FileSystem> =>
+  Layer.effect(
+    Store,
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const readOnly = options.readOnly === true
+      const layout = layoutOf(resolve(options.root))
+      yield* openFolder(layout, readOnly)
+      const sources = yield* Sources.make(layout, { readOnly })
+      const codes = yield* CodeDigest.make(layout, { readOnly })
+      const here = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provideService(effect, FileSystem.FileSystem, fs)
+      const writable = Effect.suspend(() =>
+        readOnly
+          ? Effect.fail(
+              new StoreError({
+                reason: "read-only",
+                path: layout.root,
+                message: `${layout.root} was opened read-only`,
+                hint: "Open the store for writing, or give another --store folder."
+              })
+            )
+          : Effect.void
+      )
+      const open = (found: Found, port: string, artifact: Artifact) =>
+        Effect.gen(function* () {
+          const folder = portFolder(found.folder, port)
+          switch (artifact.kind) {
+            case "rows": {
+              const output = yield* rowsOf(found, port, artifact)
+              const pool = yield* makePool()
+              return fromShards(
+                port,
+                output.shards.map((shard) => lazyReader(pool, folder, shard, artifact))
+              )
+            }
+            case "tree":
+              yield* outputOf(found, port, artifact)
+              return { path: folder }
+            case "value": {
+              const output = yield* outputOf(found, port, artifact)
+              const json = output.kind === "value" ? output.value : null
+              return yield* Effect.try({
+                try: () => Schema.decodeUnknownSync(Schema.toCodecJson(artifact.schema))(json) as unknown,
+                catch: (cause) =>
+                  new StoreError({
+                    reason: "damaged",
+                    path: found.folder,
+                    message: `the value of ${port} is not a ${artifact.tag}: ${cause instanceof Error ? cause.message : String(cause)}`,
+                    hint: "The schema changed without the definition's version: raise the version.",
+                    cause
+                  })
+              })
+            }
+          }
+        })
+      return Store.of({
+        root: layout.root,
+        digestSource: sources.digest,
+        codeOf: codes.digest,
+        find: (key, code) => here(Entries.find(layout, key, code)),
+        keys: Entries.keys(layout),
+        alias: (found, code) => Effect.andThen(writable, here(Entries.alias(layout, found, code))),
+        begin: (work) => Effect.andThen(writable, here(Work.begin(layout, work))),
+        open: <A extends Artifact>(found: Found, port: string, artifact: A) =>
+          here(open(found, port, artifact)) as Effect.Effect<Handle<A>, StoreError, never>,
+        openShard: (found, port, artifact, index) =>
+          here(
+            Effect.gen(function* () {
+              const output = yield* rowsOf(found, port, artifact)
+              const shard = output.shards[index]
+              if (shard === undefined)
+                return yield* new StoreError({
+                  reason: "missing",
+                  path: portFolder(found.folder, port),
+                  message: `there is no shard ${index}: ${port} has ${output.shards.length}`,
+                  hint: "Shards are numbered from 0; this is a bug in the caller."
+                })
+              return lazyReader(yield* makePool(1), portFolder(found.folder, port), shard, artifact)
+            })
+          ),
+        verify: (found) => here(verify(found)),
+        reopen: (found, damaged) => Effect.andThen(writable, here(Work.reopen(layout, found, damaged))),
+        refused: (found) => here(readRefused(found.folder)),
+        last: (pipeline, instance) => here(Entries.last(layout, pipeline, instance)),
+        remember: (pipeline, instance, record) =>
+          Effect.andThen(writable, here(Entries.remember(layout, pipeline, instance, record)))
+      })
+    })
+  )

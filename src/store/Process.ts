@@ -1,0 +1,73 @@
+/**
+ * Which process someone is, and whether it still lives.
+ *
+ * Not a lock: facts only. A pid alone is not an identity (it is reused), so its start time, the machine's boot and the
+ * pid namespace stand beside it. `/proc` is read with `node:fs`: it is no part of the store's folder. Where there is no
+ * `/proc`, the pid's liveness alone decides.
+ */
+import { readFileSync, readlinkSync } from "node:fs"
+import { hostname } from "node:os"
+import { Schema } from "effect"
+
+export const Identity = Schema.Struct({
+  pid: Schema.Number,
+  /** Clock ticks from boot to the process's start; "" where `/proc` is missing. */
+  start: Schema.String,
+  host: Schema.String,
+  /** Id of the machine's boot, and of the pid namespace (a container has its own); "" where unknown. */
+  boot: Schema.String,
+  namespace: Schema.String
+})
+export type Identity = typeof Identity.Type
+
+const quiet = (read: () => string): string => {
+  try {
+    return read()
+  } catch {
+    return "" // no /proc, or no such process: both mean "unknown" to the callers below
+  }
+}
+
+/** State letter and start time from `/proc/PID/stat`; the command's name may hold blanks and parentheses. */
+const statOf = (pid: number): { readonly state: string; readonly start: string } | undefined => {
+  const text = quiet(() => readFileSync(`/proc/${pid}/stat`, "utf8"))
+  if (text === "") return undefined
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ")
+  return { state: fields[0] ?? "", start: fields[19] ?? "" }
+}
+
+const exists = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM" // exists, and is somebody else's
+  }
+}
+
+let own: Identity | undefined
+
+/** This process. */
+export const self = (): Identity =>
+  (own ??= {
+    pid: process.pid,
+    start: statOf(process.pid)?.start ?? "",
+    host: hostname(),
+    boot: quiet(() => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()),
+    namespace: quiet(() => readlinkSync("/proc/self/ns/pid"))
+  })
+
+/**
+ * Whether a process lives. `unknown`: it runs, or ran, where this process cannot see (another machine or container).
+ *
+ * Same boot and namespace: pid and start time decide, zombies are dead. Same host name but another boot: dead.
+ */
+export const liveness = (other: Identity): "alive" | "dead" | "unknown" => {
+  const me = self()
+  if (other.boot !== me.boot) return other.host === me.host ? "dead" : "unknown"
+  if (other.namespace !== me.namespace || other.host !== me.host) return "unknown"
+  if (other.start === "" || me.start === "") return exists(other.pid) ? "alive" : "dead"
+  const now = statOf(other.pid)
+  if (now === undefined) return exists(other.pid) ? "alive" : "dead"
+  return now.start === other.start && now.state !== "Z" && now.state !== "X" ? "alive" : "dead"
+}

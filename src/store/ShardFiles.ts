@@ -1,0 +1,352 @@
+/**
+ * Writes and opens shards: port files, refused rows, and the record that makes a shard done.
+ *
+ * Not the Store service: a worker thread uses this file with nothing but a `FileSystem` and a work folder's path, so
+ * rows never cross a thread. Lifecycle of a shard: port files (temporary, fsync, rename) -> refused rows -> record. A
+ * shard without a record does not exist; writing it again replaces whatever an earlier attempt left.
+ *
+ * Memory: one encoder and 1 MiB a port; a batch is encoded, hashed, written and let go.
+ */
+
+import { join } from "node:path"
+import { Effect, Exit, type FileSystem, Schema, Scope, Stream } from "effect"
+import type { RowsArtifact } from "../dag/Artifact.ts"
+import { type RandomAccess, type ShardEncoder, ShardFormatError } from "../dag/Format.ts"
+import { Refused } from "../dag/Refusals.ts"
+import {
+  fromPlatform,
+  instead,
+  io,
+  makeFolder,
+  namesIn,
+  openWriter,
+  readJsonIfGood,
+  SLICE,
+  type Writer,
+  writeWhole
+} from "./Durable.ts"
+import * as Layout from "./Layout.ts"
+import { type ShardEntry, ShardRecord } from "./Manifest.ts"
+import { StoreError } from "./Store.ts"
+
+/** A row that its artifact's schema or format cannot encode. Raised as a defect: it is a bug in the node. */
+export class RowsNotEncodable extends Schema.TaggedError<RowsNotEncodable>()("RowsNotEncodable", {
+  port: Schema.String,
+  artifact: Schema.String,
+  shard: Schema.Number,
+  /** Rows of the port before the batch that failed. */
+  row: Schema.Number,
+  message: Schema.String,
+  hint: Schema.String,
+  cause: Schema.optional(Schema.Unknown)
+}) {}
+
+/** One output port on its way into a shard. */
+export interface PortStream<E, R> {
+  readonly artifact: RowsArtifact<string, any>
+  readonly batches: Stream.Stream<ReadonlyArray<any>, E, R>
+}
+
+interface OpenShard {
+  readonly append: (batch: ReadonlyArray<unknown>) => Effect.Effect<void, StoreError>
+  readonly finish: Effect.Effect<ShardEntry, StoreError>
+  readonly rows: () => number
+}
+
+const openShardWriter = (
+  folder: string,
+  port: string,
+  artifact: RowsArtifact<string, any>,
+  index: number
+): Effect.Effect<OpenShard, StoreError, FileSystem.FileSystem | Scope.Scope> =>
+  Effect.gen(function* () {
+    const name = Layout.shardFile(index, artifact.format.extension)
+    const writer: Writer = yield* openWriter(join(Layout.portFolder(folder, port), name), {
+      hashOnly: artifact.transient
+    })
+    let rows = 0
+    const guard = (encode: (encoder: ShardEncoder<unknown>) => ReadonlyArray<Uint8Array>) =>
+      Effect.suspend(() => {
+        try {
+          return Effect.succeed(encode(encoder))
+        } catch (cause) {
+          return Effect.die(
+            new RowsNotEncodable({
+              port,
+              artifact: artifact.tag,
+              shard: index,
+              row: rows,
+              message: `port ${port}, shard ${index}, a row from ${rows} on: ${cause instanceof Error ? cause.message : String(cause)}`,
+              hint: `The node gave a row that ${artifact.tag} (${artifact.format.id}) cannot write: fix the node or the schema.`,
+              cause
+            })
+          )
+        }
+      })
+    const encoder: ShardEncoder<unknown> = artifact.format.encoder()
+    return {
+      rows: () => rows,
+      append: (batch) =>
+        Effect.gen(function* () {
+          yield* writer.write(yield* guard((one) => one.append(batch)))
+          rows += batch.length
+        }),
+      finish: Effect.gen(function* () {
+        yield* writer.write(yield* guard((one) => one.finish()))
+        const { bytes, sha256 } = yield* writer.finish
+        return { file: artifact.transient ? "" : name, rows, bytes, sha256 }
+      })
+    }
+  })
+
+/**
+ * Writes one shard of a sharded node and its record; all ports are drained at once.
+ *
+ * `refusals` and `rowsIn` are asked when the ports are done. `onRows` hears of every batch of every port. Fails with the
+ * streams' errors or `StoreError`; then no record exists and the shard is written anew next time.
+ *
+ * @example
+ * const record = yield* writeShard({
+ *   folder: work.folder, index: 3, outputs: { rows: { artifact: Clean, batches } },
+ *   refusals: refusals.collected, rowsIn: () => seen
+ * })
+ */
+export const writeShard = <E, R>(options: {
+  readonly folder: string
+  readonly index: number
+  readonly outputs: Readonly<Record<string, PortStream<E, R>>>
+  readonly refusals: () => ReadonlyArray<Refused>
+  readonly rowsIn: () => number
+  readonly onRows?: (rows: number) => void
+}): Effect.Effect<ShardRecord, E | StoreError, R | FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const { folder, index } = options
+    yield* io(folder, (fs) => fs.remove(Layout.recordFile(folder, index), { force: true }))
+    let peakMemory = process.memoryUsage.rss()
+    const drain = (port: string, { artifact, batches }: PortStream<E, R>) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          if (!artifact.transient) yield* makeFolder(Layout.portFolder(folder, port))
+          const shard = yield* openShardWriter(folder, port, artifact, index)
+          let count = 0
+          yield* Stream.runForEach(batches, (batch) =>
+            Effect.andThen(
+              shard.append(batch),
+              Effect.sync(() => {
+                if (count++ % 16 === 0) peakMemory = Math.max(peakMemory, process.memoryUsage.rss())
+                options.onRows?.(batch.length)
+              })
+            )
+          )
+          return [port, yield* shard.finish] as const
+        })
+      )
+    const ports = yield* Effect.forEach(Object.entries(options.outputs), ([port, output]) => drain(port, output), {
+      concurrency: "unbounded"
+    })
+    const refused = options.refusals()
+    yield* writeRefused(folder, index, refused)
+    const record: ShardRecord = {
+      index,
+      rowsIn: options.rowsIn(),
+      ports: Object.fromEntries(ports),
+      refused: countReasons(refused),
+      peakMemory: Math.max(peakMemory, process.memoryUsage.rss())
+    }
+    yield* makeFolder(Layout.recordsFolder(folder))
+    yield* writeWhole(Layout.recordFile(folder, index), JSON.stringify(record) + "\n")
+    return record
+  })
+
+/**
+ * Cuts one stream into shards of exactly `shardRows` rows (the last may be smaller; no rows give one empty shard).
+ *
+ * For `whole` and `fold` nodes. Whatever an earlier attempt left in the port's folder is removed first. Writes no
+ * record: such a node is done when it is committed.
+ *
+ * @example
+ * const shards = yield* writeRows({ folder: work.folder, port: "rows", artifact: Pairs, batches, shardRows: 1024 })
+ */
+export const writeRows = <E, R>(options: {
+  readonly folder: string
+  readonly port: string
+  readonly artifact: RowsArtifact<string, any>
+  readonly batches: Stream.Stream<ReadonlyArray<any>, E, R>
+  readonly shardRows: number
+  readonly onRows?: (rows: number) => void
+}): Effect.Effect<ReadonlyArray<ShardEntry>, E | StoreError, R | FileSystem.FileSystem> =>
+  Effect.scopedWith((scope) =>
+    Effect.gen(function* () {
+      const { folder, port, artifact, shardRows } = options
+      const target = Layout.portFolder(folder, port)
+      if (!Number.isInteger(shardRows) || shardRows < 1)
+        return yield* new StoreError({
+          reason: "io",
+          path: target,
+          message: `shards of ${shardRows} rows were asked for`,
+          hint: "`shardRows` must be a whole number of at least 1."
+        })
+      yield* io(target, (fs) => fs.remove(target, { recursive: true, force: true }))
+      if (!artifact.transient) yield* makeFolder(target)
+      const done: Array<ShardEntry> = []
+      let open: { readonly shard: OpenShard; readonly scope: Scope.Closeable } | undefined
+      const current = Effect.gen(function* () {
+        if (open !== undefined) return open
+        const own = yield* Scope.fork(scope)
+        const shard = yield* Scope.provide(openShardWriter(folder, port, artifact, done.length), own)
+        return (open = { shard, scope: own })
+      })
+      const close = Effect.gen(function* () {
+        const { shard, scope: own } = yield* current
+        done.push(yield* shard.finish)
+        open = undefined
+        yield* Scope.close(own, Exit.void)
+      })
+      yield* Stream.runForEach(options.batches, (batch) =>
+        Effect.gen(function* () {
+          for (let at = 0; at < batch.length; ) {
+            const { shard } = yield* current
+            const room = shardRows - shard.rows()
+            const piece = at === 0 && batch.length <= room ? batch : batch.slice(at, at + room)
+            yield* shard.append(piece)
+            at += piece.length
+            if (shard.rows() === shardRows) yield* close
+          }
+          options.onRows?.(batch.length)
+        })
+      )
+      if (open !== undefined || done.length === 0) yield* close
+      return done
+    })
+  )
+
+/** How many rows were refused, by reason. */
+export const countReasons = (refused: ReadonlyArray<Refused>): Record<string, number> => {
+  const counts: Record<string, number> = {}
+  for (const { reason } of refused) counts[reason] = (counts[reason] ?? 0) + 1
+  return counts
+}
+
+/** Writes the refused rows of a shard as JSON lines beside its ports; none removes what an earlier attempt left. */
+export const writeRefused = (
+  folder: string,
+  index: number,
+  refused: ReadonlyArray<Refused>
+): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const path = Layout.refusedFile(folder, index)
+    if (refused.length === 0) return yield* io(path, (fs) => fs.remove(path, { force: true }))
+    yield* makeFolder(Layout.refusedFolder(folder))
+    yield* Effect.scoped(
+      Effect.gen(function* () {
+        const writer = yield* openWriter(path)
+        const text = new TextEncoder()
+        for (const one of refused) yield* writer.write([text.encode(JSON.stringify(one) + "\n")])
+        yield* writer.finish
+      })
+    )
+  })
+
+const decodeRefused = Schema.decodeUnknownSync(Refused)
+
+/** Reads the refused rows of all shards of an entry or work folder, by shard, then row. */
+export const readRefused = (
+  folder: string
+): Effect.Effect<
+  ReadonlyArray<{ readonly shard: number; readonly refused: Refused }>,
+  StoreError,
+  FileSystem.FileSystem
+> =>
+  Effect.gen(function* () {
+    const out: Array<{ readonly shard: number; readonly refused: Refused }> = []
+    for (const name of yield* namesIn(Layout.refusedFolder(folder))) {
+      const match = /^(\d{5,})\.jsonl$/.exec(name)
+      if (match === null) continue
+      const path = join(Layout.refusedFolder(folder), name)
+      const shard = Number(match[1])
+      const text = yield* io(path, (fs) => fs.readFileString(path))
+      yield* Effect.try({
+        try: () => {
+          for (const line of text.split("\n"))
+            if (line !== "") out.push({ shard, refused: decodeRefused(JSON.parse(line)) })
+        },
+        catch: (cause) =>
+          new StoreError({
+            reason: "damaged",
+            path,
+            message: `${path} does not hold refused rows: ${cause instanceof Error ? cause.message : String(cause)}`,
+            hint: "Run again with --force on this node to make its quarantine anew.",
+            cause
+          })
+      })
+    }
+    return out.sort((a, b) => a.shard - b.shard || a.refused.row - b.refused.row)
+  })
+
+/** Shard records whose files have their recorded sizes, by index. Damaged records are reported and left out. */
+export const readShardRecords = (
+  folder: string
+): Effect.Effect<ReadonlyMap<number, ShardRecord>, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const names = (yield* namesIn(Layout.recordsFolder(folder))).filter((name) => /^\d{5,}\.json$/.test(name))
+    const records = yield* Effect.forEach(
+      names,
+      (name) =>
+        Effect.gen(function* () {
+          const record = yield* readJsonIfGood(join(Layout.recordsFolder(folder), name), ShardRecord)
+          if (record === undefined || name !== `${Layout.shardFile(record.index, "json")}`) return undefined
+          for (const [port, entry] of Object.entries(record.ports)) {
+            if (entry.file === "") continue
+            const path = join(Layout.portFolder(folder, port), entry.file)
+            const info = yield* io(path, (fs) => instead(fs.stat(path), ["NotFound"], undefined))
+            if (info === undefined || Number(info.size) !== entry.bytes) {
+              yield* Effect.logWarning(`${path} is missing or cut off; shard ${record.index} is made again`)
+              return undefined
+            }
+          }
+          return record
+        }),
+      { concurrency: 8 }
+    )
+    const found = records.filter((record) => record !== undefined)
+    return new Map(found.sort((a, b) => a.index - b.index).map((record) => [record.index, record]))
+  })
+
+/** A range outside a file, as a format's reader expects it. */
+export const rangeError = (path: string, offset: number, length: number, size: number): ShardFormatError =>
+  new ShardFormatError({
+    format: "file",
+    message: `${path}: range ${offset}+${length} lies outside ${size} bytes`,
+    hint: "The shard is cut off; `--verify` finds damaged shards and recomputes them alone."
+  })
+
+/** Reads exactly `length` bytes at `offset`; results are the caller's own. */
+export const readRange = (
+  path: string,
+  file: FileSystem.File,
+  size: number,
+  offset: number,
+  length: number
+): Effect.Effect<Uint8Array, ShardFormatError> =>
+  Effect.gen(function* () {
+    if (offset < 0 || length < 0 || offset + length > size) return yield* rangeError(path, offset, length, size)
+    const out = Buffer.allocUnsafe(length)
+    for (let at = 0; at < length; ) {
+      const part = at === 0 && length <= SLICE ? out : out.subarray(at, Math.min(length, at + SLICE))
+      const got = yield* Effect.mapError(file.read(part, { position: BigInt(offset + at) }), (cause) => {
+        const error = fromPlatform(path)(cause)
+        return new ShardFormatError({ format: "file", message: error.message, hint: error.hint, cause })
+      })
+      if (got === 0) return yield* rangeError(path, offset + at, length - at, offset + at)
+      at += got
+    }
+    return out
+  })
+
+/** Opens a file for reads by range; one handle, closed with the scope. */
+export const openFile = (path: string): Effect.Effect<RandomAccess, StoreError, FileSystem.FileSystem | Scope.Scope> =>
+  Effect.gen(function* () {
+    const file = yield* io(path, (fs) => fs.open(path, { flag: "r" }))
+    const size = Number((yield* Effect.mapError(file.stat, fromPlatform(path))).size)
+    return { size, read: (offset, length) => readRange(path, file, size, offset, length) }
+  })

@@ -1,0 +1,292 @@
+/**
+ * Unfinished nodes: taking the lock, resuming what an earlier process left, and the commit.
+ *
+ * Lifecycle: `begin` (lock; work folder made, resumed or taken over) -> shards and checkpoints become durable one by one
+ * -> `commit` (tree files fsynced and hashed, manifest written last, folder renamed to its entry). Killed at any point,
+ * either the old state or the whole new entry is visible. Killed between manifest and rename, the next `begin` finishes
+ * the rename. An entry that exists already is kept; one that is damaged makes way.
+ */
+import { join } from "node:path"
+import { Effect, FileSystem, type Schema, type Scope, Semaphore } from "effect"
+import type { Artifact } from "../dag/Artifact.ts"
+import { canonical, NotCanonical } from "../dag/Canonical.ts"
+import { type KeyParts, keyOf } from "../dag/Key.ts"
+import * as Checkpoints from "./Checkpoints.ts"
+import { hashTree, rowsDigest, treeDigest, valueDigest } from "./Digests.ts"
+import { io, makeFolder, namesIn, removeWhole, syncFolder, writeWhole } from "./Durable.ts"
+import { readEntry } from "./Entries.ts"
+import { type Layout, manifestFile, portFolder, recordFile, recordsFolder } from "./Layout.ts"
+import { lock, tryLock } from "./Lock.ts"
+import type { Code, Manifest, OutputEntry, ShardRecord } from "./Manifest.ts"
+import { readShardRecords } from "./ShardFiles.ts"
+import { type Found, StoreError, type Work } from "./Store.ts"
+
+/** What `Work.commit` is given. */
+export type Done = Parameters<Work["commit"]>[0]
+
+const bytesOf = (files: ReadonlyArray<{ readonly bytes: number }>): number =>
+  files.reduce((sum, file) => sum + file.bytes, 0)
+
+const outputOf = (
+  folder: string,
+  port: string,
+  artifact: Artifact,
+  shards: ReadonlyArray<ShardRecord>,
+  values: Readonly<Record<string, Schema.Json>>
+): Effect.Effect<OutputEntry, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const path = portFolder(folder, port)
+    switch (artifact.kind) {
+      case "rows": {
+        const having = shards.filter((record) => record.ports[port] !== undefined)
+        for (let i = 0; i < having.length; i++)
+          if (having[i]!.index !== i)
+            return yield* new StoreError({
+              reason: "missing",
+              path,
+              message: `shard ${i} of port ${port} has no record`,
+              hint: "All shards must be written before the commit; this is a bug in the runner."
+            })
+        const entries = having.map((record) => record.ports[port]!)
+        const { tag, transient } = artifact
+        const format = artifact.format.id
+        return {
+          kind: "rows",
+          tag,
+          format,
+          transient,
+          digest: rowsDigest(tag, format, entries),
+          rows: entries.reduce((sum, entry) => sum + entry.rows, 0),
+          bytes: bytesOf(entries),
+          shards: entries
+        }
+      }
+      case "tree": {
+        yield* makeFolder(path)
+        const files = yield* hashTree(path)
+        return { kind: "tree", tag: artifact.tag, digest: treeDigest(files), bytes: bytesOf(files), files }
+      }
+      case "value": {
+        const value = values[port]
+        if (value === undefined)
+          return yield* new StoreError({
+            reason: "missing",
+            path,
+            message: `no value was given for port ${port}`,
+            hint: "Every value port needs its encoded JSON at the commit; this is a bug in the runner."
+          })
+        return yield* Effect.try({
+          try: (): OutputEntry => ({
+            kind: "value",
+            tag: artifact.tag,
+            digest: valueDigest(artifact.tag, value),
+            bytes: Buffer.byteLength(canonical(value)),
+            value
+          }),
+          catch: (cause) =>
+            new StoreError({
+              reason: "io",
+              path,
+              message: `the value of port ${port} has no JSON form: ${cause instanceof Error ? cause.message : String(cause)}`,
+              hint: cause instanceof NotCanonical ? cause.hint : "Encode it with the artifact's schema first.",
+              cause
+            })
+        })
+      }
+    }
+  })
+
+const sum = (records: ReadonlyArray<Readonly<Record<string, number>>>): Record<string, number> => {
+  const out: Record<string, number> = {}
+  for (const record of records) for (const [name, count] of Object.entries(record)) out[name] = (out[name] ?? 0) + count
+  return out
+}
+
+/** Renames a work folder that has its manifest to its entry. What exists and is whole stays. */
+const publish = (
+  layout: Layout,
+  folder: string,
+  manifest: Manifest
+): Effect.Effect<Found, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const entry = layout.entry(manifest.key, manifest.code.digest)
+    const parent = layout.keyFolder(manifest.key)
+    yield* makeFolder(parent)
+    for (let round = 0; ; round++) {
+      if (yield* io(entry, (fs) => fs.exists(entry))) {
+        const existing = yield* readEntry(entry)
+        if (existing !== undefined) {
+          yield* removeWhole(folder)
+          return { manifest: existing, folder: entry, aliased: false, aliases: [] }
+        }
+        yield* removeWhole(entry)
+      }
+      const moved = yield* Effect.result(io(entry, (fs) => fs.rename(folder, entry)))
+      if (moved._tag === "Success") break
+      const taken = yield* io(entry, (fs) => fs.exists(entry))
+      if (!taken || round === 3) return yield* Effect.fail(moved.failure)
+    }
+    yield* syncFolder(parent)
+    yield* syncFolder(layout.works)
+    return { manifest, folder: entry, aliased: false, aliases: [] }
+  })
+
+const commit = (
+  layout: Layout,
+  folder: string,
+  code: Code,
+  done: Done
+): Effect.Effect<Found, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const shards = [...done.shards].sort((a, b) => a.index - b.index)
+    const outputs: Record<string, OutputEntry> = {}
+    for (const [port, artifact] of Object.entries(done.outputs))
+      outputs[port] = yield* outputOf(folder, port, artifact, shards, done.values)
+    const manifest: Manifest = {
+      format: 1,
+      key: keyOf(done.parts),
+      code,
+      parts: done.parts as KeyParts,
+      parents: done.parents,
+      outputs,
+      rowsIn: shards.reduce((total, record) => total + record.rowsIn, 0),
+      refused: sum(shards.map((record) => record.refused)),
+      peakMemory: shards.reduce((peak, record) => Math.max(peak, record.peakMemory), done.peakMemory)
+    }
+    yield* writeWhole(manifestFile(folder), canonical(manifest) + "\n")
+    return yield* publish(layout, folder, manifest)
+  })
+
+/** Unfinished work of other code digests under the same key, most recent first. */
+const others = (
+  layout: Layout,
+  key: string,
+  own: string
+): Effect.Effect<ReadonlyArray<string>, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const names = (yield* namesIn(layout.works)).filter(
+      (name) => name.startsWith(`${key}.`) && name !== `${key}.${own}`
+    )
+    const dated = yield* Effect.forEach(names, (name) =>
+      Effect.map(
+        io(join(layout.works, name), (fs) => fs.stat(join(layout.works, name))),
+        (info) => ({ name, at: info.mtime._tag === "Some" ? info.mtime.value.getTime() : 0 })
+      )
+    )
+    return dated.sort((a, b) => b.at - a.at).map(({ name }) => name.slice(key.length + 1))
+  })
+
+/** Moves a folder to where work is resumed, without its manifest. */
+const takeOver = (
+  layout: Layout,
+  from: string,
+  folder: string
+): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    yield* io(from, (fs) => fs.remove(manifestFile(from), { force: true }))
+    yield* io(folder, (fs) => fs.rename(from, folder))
+    yield* syncFolder(layout.works)
+  })
+
+/** Makes the work folder, or finds what can be resumed: own work, a damaged entry's good shards, another code's work. */
+const prepare = (
+  layout: Layout,
+  folder: string,
+  work: { readonly key: string; readonly code: Code; readonly acceptCode: boolean; readonly fresh: boolean }
+): Effect.Effect<void, StoreError, FileSystem.FileSystem | Scope.Scope> =>
+  Effect.gen(function* () {
+    yield* makeFolder(layout.works)
+    if (work.fresh) yield* removeWhole(folder)
+    if (yield* io(folder, (fs) => fs.exists(folder))) {
+      const manifest = work.fresh ? undefined : yield* readEntry(folder)
+      if (manifest === undefined) yield* io(folder, (fs) => fs.remove(manifestFile(folder), { force: true }))
+      else yield* publish(layout, folder, manifest)
+    }
+    const entry = layout.entry(work.key, work.code.digest)
+    const has = (path: string) => io(path, (fs) => fs.exists(path))
+    if (!work.fresh && !(yield* has(folder))) {
+      if ((yield* has(entry)) && (yield* readEntry(entry)) === undefined) yield* takeOver(layout, entry, folder)
+      else if (work.acceptCode)
+        for (const code of yield* others(layout, work.key, work.code.digest)) {
+          const free = yield* Effect.result(tryLock(layout.lock(work.key, code)))
+          if (free._tag === "Failure") {
+            if (free.failure.reason === "locked") continue
+            return yield* Effect.fail(free.failure)
+          }
+          yield* takeOver(layout, layout.work(work.key, code), folder)
+          break
+        }
+    }
+    yield* makeFolder(folder)
+  })
+
+/**
+ * Takes the lock of (key, code) and opens its work folder; see `Store.begin`. `existing` is set when the entry was
+ * finished while this call waited, or when a killed commit has just been finished.
+ */
+export const begin = (
+  layout: Layout,
+  work: { readonly key: string; readonly code: Code; readonly acceptCode: boolean; readonly fresh: boolean }
+): Effect.Effect<Work, StoreError, FileSystem.FileSystem | Scope.Scope> =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const { key, code } = work
+    const folder = layout.work(key, code.digest)
+    yield* lock(layout.lock(key, code.digest))
+    yield* prepare(layout, folder, work)
+    const entry = layout.entry(key, code.digest)
+    const manifest = yield* readEntry(entry)
+    const shards = yield* readShardRecords(folder)
+    const oneSave = yield* Semaphore.make(1)
+    const here = <A>(effect: Effect.Effect<A, StoreError, FileSystem.FileSystem>) =>
+      Effect.provideService(effect, FileSystem.FileSystem, fs)
+    return {
+      folder,
+      shards,
+      ...(manifest === undefined ? {} : { existing: { manifest, folder: entry, aliased: false, aliases: [] } }),
+      newestCheckpoint: here(Checkpoints.newest(folder)),
+      saveCheckpoint: (checkpoint) => oneSave.withPermits(1)(here(Checkpoints.save(folder, checkpoint))),
+      treeFolder: (port) =>
+        here(
+          Effect.gen(function* () {
+            const path = portFolder(folder, port)
+            yield* removeWhole(path)
+            yield* makeFolder(path)
+            return path
+          })
+        ),
+      commit: (done) => here(commit(layout, folder, code, done))
+    }
+  })
+
+/**
+ * Turns an entry with damaged files back into unfinished work; only what is damaged is made again.
+ *
+ * The damaged shards' records go first, then the manifest (the entry is invisible from here on), then the folder moves.
+ * Killed in between, `begin` finds the folder where it lies and goes on. Fails with `locked` while someone works on it.
+ */
+export const reopen = (
+  layout: Layout,
+  found: Found,
+  damaged: ReadonlyArray<{ readonly port: string; readonly file: string }>
+): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const key = found.manifest.key
+      const code = found.manifest.code.digest
+      const folder = layout.work(key, code)
+      yield* tryLock(layout.lock(key, code))
+      const records = yield* readShardRecords(found.folder)
+      for (const record of records.values()) {
+        const hit = damaged.some(({ port, file }) => record.ports[port]?.file === file && file !== "")
+        if (!hit) continue
+        const path = recordFile(found.folder, record.index)
+        yield* io(path, (fs) => fs.remove(path, { force: true }))
+      }
+      if (records.size > 0) yield* syncFolder(recordsFolder(found.folder))
+      yield* removeWhole(folder)
+      yield* makeFolder(layout.works)
+      yield* takeOver(layout, found.folder, folder)
+      yield* syncFolder(layout.keyFolder(key))
+    })
+  )
