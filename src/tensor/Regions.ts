@@ -10,6 +10,7 @@
 import { expectShape } from "./Errors.ts"
 import type { Tensor } from "./Ops.ts"
 import { tf } from "./Ops.ts"
+import { fillUniform, type RandomStream } from "./Random.ts"
 import { gradients } from "./Tape.ts"
 
 /**
@@ -56,6 +57,11 @@ export interface Regions {
   ) => Tensor
   /** Sum over rows with a label >= 0 of -log softmax(logits)[label], divided by `normaliser`; a scalar. */
   readonly crossEntropy: (logits_NV: Tensor, labels_N: Tensor, normaliser: number) => Tensor
+  /**
+   * Zeroes a share `rate` of `x_B..` and scales the rest by 1 / (1 - rate). Element i of row b is kept when number i of
+   * `fillUniform(streams[b])` reaches `rate`: a pure function, so a replay under checkpointing drops the same.
+   */
+  readonly dropout: (x: Tensor, streams: ReadonlyArray<RandomStream>, rate: number) => Tensor
   /** Rows of `table_ND` at `indices` (any shape, in range): `[..indices, D]`. The gradient sums over equal indices. */
   readonly rows: (table_ND: Tensor, indices: Tensor) => Tensor
 }
@@ -147,6 +153,13 @@ export const check = {
       "crossEntropy",
       () => `logits ${show(logits)}, labels ${show(labels)}`,
       "Logits are [N, V] and labels [N]; flatten batch and time first."
+    ),
+  dropout: (x: Tensor, streams: ReadonlyArray<RandomStream>, rate: number): void =>
+    expectShape(
+      x.shape[0] === streams.length && rate >= 0 && rate < 1,
+      "dropout",
+      () => `x ${show(x)}, ${streams.length} streams, rate ${rate}`,
+      "Give one random stream for each row of x, and a rate in [0, 1)."
     ),
   rows: (table: Tensor, indices: Tensor): void =>
     expectShape(
@@ -240,6 +253,16 @@ export const plain: Regions = {
     const hot = tf.cast(tf.oneHot(tf.cast(safe, "int32"), logits.shape[1]!, 1, 0, "int32"), "float32")
     const oneHot = tf.mul(hot, tf.expandDims(tf.cast(counted, "float32"), 1))
     return tf.div(tf.neg(tf.sum(tf.mul(tf.logSoftmax(logits), oneHot))), tf.scalar(normaliser))
+  },
+  dropout: (x, streams, rate) => {
+    check.dropout(x, streams, rate)
+    const mask = new Float32Array(x.size)
+    const columns = streams.length === 0 ? 0 : x.size / streams.length
+    for (const [b, key] of streams.entries()) {
+      const row = fillUniform(key, mask.subarray(b * columns, (b + 1) * columns))
+      for (let i = 0; i < columns; i++) row[i] = row[i]! >= rate ? 1 / (1 - rate) : 0
+    }
+    return tf.mul(x, tf.tensor(mask, x.shape))
   },
   rows: (table, indices) => {
     check.rows(table, indices)

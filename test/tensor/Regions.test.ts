@@ -7,6 +7,7 @@ import { Effect } from "effect"
 import * as Engine from "../../src/tensor/Engine.ts"
 import type { Tensor } from "../../src/tensor/Ops.ts"
 import { tf } from "../../src/tensor/Ops.ts"
+import { stream } from "../../src/tensor/Random.ts"
 import type { Regions } from "../../src/tensor/Regions.ts"
 import { gradients } from "../../src/tensor/Tape.ts"
 import { Tensors } from "../../src/tensor/Tensors.ts"
@@ -82,6 +83,11 @@ const cases: ReadonlyArray<Case> = [
     name: "crossEntropy with rows that have no label",
     shapes: [[6, 13]],
     f: (r, [x]) => r.crossEntropy(x!, tf.tensor1d(ints(3, -100, 12, 0, -100, 7), "int32"), 4)
+  },
+  {
+    name: "dropout",
+    shapes: [[2, 7, 3]],
+    f: (r, [x]) => r.dropout(x!, [stream(1, "a"), stream(2 ** 40, "b")], 0.3)
   },
   {
     name: "rows, repeated",

@@ -123,7 +123,7 @@ export interface KernelExports {
   ): void
   segmentSum(x: number, ids: number, out: number, N: number, D: number, S: number): void
   gatherRows(x: number, ids: number, out: number, N: number, D: number): void
-  add(a: number, b: number, out: number, n: number): void
+  dropout(x: number, keys: number, y: number, B: number, n: number, threshold: number, scale: number): void
 }
 
 /** The part of emscripten's module that is used here. */

@@ -22,7 +22,7 @@ const size = (x: Info): number => tf.util.sizeFromShape(x.shape)
 const lastOf = (x: Info): number => x.shape[x.shape.length - 1]!
 const maskKinds = { none: 0, causal: 1, keys: 2 } as const
 const geluKinds = { tanh: 0, erf: 1, quick: 2 } as const
-const regionNames = ["Linear", "LayerNorm", "Gelu", "Rotary", "Attention", "CrossEntropy"] as const
+const regionNames = ["Linear", "LayerNorm", "Gelu", "Rotary", "Attention", "CrossEntropy", "Dropout", "Rows"] as const
 type RegionName = (typeof regionNames)[number]
 
 /** Registers everything and returns the native regions. Call once per process, after the backend `wasm` is registered. */
@@ -315,6 +315,20 @@ export const registerKernels = (engine: WasmEngine): Regions => {
     }
   })
 
+  kernel("MillraceDropout", ({ x, keys }, { rate }) => {
+    const y = make(x!.shape)
+    const [batch, r] = [keys!.shape[0]!, rate as number]
+    kernels.dropout(at(x!), at(keys!), at(y), batch, size(x!) / Math.max(1, batch), Math.ceil(r * 2 ** 24), 1 / (1 - r))
+    return y
+  })
+  tf.registerGradient({
+    kernelName: "MillraceDropout",
+    inputsToSave: ["keys"],
+    gradFunc: (dy, saved, attrs) => ({
+      x: () => call<Tensor>("Dropout", { x: dy as Tensor, keys: (saved as Array<Tensor>)[0]! }, attrs!)
+    })
+  })
+
   kernel("MillraceAdamW", ({ w, m, v, g }, a) => {
     const [w2, m2, v2] = [make(w!.shape), make(w!.shape), make(w!.shape)]
     const n = (name: string) => a[name] as number
@@ -454,6 +468,11 @@ const nativeRegions = (
     crossEntropy: (logits, labels, normaliser) => {
       check.crossEntropy(logits, labels)
       return call<Array<Tensor>>("CrossEntropy", { logits, labels }, { scale: 1 / normaliser })[0]!
+    },
+    dropout: (x, streams, rate) => {
+      check.dropout(x, streams, rate)
+      const keys = Int32Array.from(streams.flatMap(({ low, high }) => [low | 0, high | 0]))
+      return call<Tensor>("Dropout", { x, keys: tf.tensor2d(keys, [streams.length, 2], "int32") }, { rate })
     },
     rows: (table, indices) => {
       check.rows(table, indices)

@@ -1,0 +1,90 @@
+/**
+ * What the training step needs of a model: upload a batch, then a loss that is a pure function of weights.
+ *
+ * Not a loop and not an optimiser. Which weights are trained is not known here: frozen ones are simply not
+ * differentiated for, by the engine.
+ */
+import type { Tensor, Weights } from "../tensor/Ops.ts"
+import { tf } from "../tensor/Ops.ts"
+import type { Compute } from "../tensor/Tensors.ts"
+import type { LlavaConfig } from "./llava/Config.ts"
+import { type LlavaBatch, llavaEmbed, spliceIndex, towerFeatures } from "./llava/Model.ts"
+import type { PhiConfig } from "./phi/Config.ts"
+import { type Dropout, type PreparedTokens, phiEmbed, phiHidden, phiLoss, prepareTokens } from "./phi/Model.ts"
+import type { TokenBatch } from "./TokenBatch.ts"
+import { under } from "./Weights.ts"
+
+export interface LossOptions {
+  /** Supervised tokens of the global batch. */
+  readonly normaliser: number
+  /** Absent: no dropout. */
+  readonly dropout?: Dropout
+}
+
+export interface Trainable<in Batch extends TokenBatch, Prepared extends tf.TensorContainer> {
+  readonly id: string
+  /** Uploads a batch and computes what no gradient is wanted of (a frozen tower). Not recorded. */
+  readonly prepare: (c: Compute, weights: Weights, batch: Batch) => Prepared
+  /** The share of the loss that this batch has in the global batch; a scalar. */
+  readonly loss: (c: Compute, weights: Weights, prepared: Prepared, options: LossOptions) => Tensor
+}
+
+/** A Phi language model. `checkpoint` trades time for memory, never bits. */
+export const phiTrainable = (
+  config: PhiConfig,
+  options: { readonly checkpoint?: boolean } = {}
+): Trainable<TokenBatch, PreparedTokens & tf.TensorContainerObject> => ({
+  id: "phi",
+  prepare: (_, __, batch) => ({ ...prepareTokens(config, batch) }),
+  loss: (c, w, prepared, { normaliser, dropout }) => {
+    const x_BTD = phiEmbed(c, w, prepared.ids_BT)
+    const hidden = phiHidden(c, w, config, x_BTD, prepared.layout, {
+      checkpoint: options.checkpoint ?? false,
+      ...(dropout === undefined ? {} : { dropout })
+    })
+    return phiLoss(c, w, hidden, prepared.targets, normaliser)
+  }
+})
+
+/** A LLaVA batch on the engine: `features_MND` of a frozen tower, or `pixels_MCSS` when the tower is trained. */
+export interface PreparedLlava extends PreparedTokens {
+  readonly splice_BT: Tensor
+  readonly features_MND: Tensor | undefined
+  readonly pixels_MCSS: Tensor | undefined
+}
+
+/** A LLaVA. With `trainsVision` the tower is inside the gradient pass; else its features are computed before it. */
+export const llavaTrainable = (
+  config: LlavaConfig,
+  options: { readonly checkpoint?: boolean; readonly trainsVision?: boolean } = {}
+): Trainable<LlavaBatch, PreparedLlava & tf.TensorContainerObject> => {
+  const checkpoint = options.checkpoint ?? false
+  const { channels, imageSize } = config.vision
+  return {
+    id: "llava",
+    prepare: (c, w, batch) => {
+      const splice = spliceIndex(config, batch, batch.images)
+      const pixels =
+        batch.images === 0 ? undefined : tf.tensor4d(batch.pixels_MCSS, [batch.images, channels, imageSize, imageSize])
+      const frozen = pixels !== undefined && options.trainsVision !== true
+      return {
+        ...prepareTokens(config.text, batch),
+        splice_BT: tf.tensor2d(splice, [batch.rows, batch.time], "int32"),
+        features_MND: frozen ? towerFeatures(c, w, config, pixels) : undefined,
+        pixels_MCSS: frozen ? undefined : pixels
+      }
+    },
+    loss: (c, w, prepared, { normaliser, dropout }) => {
+      const features =
+        prepared.features_MND ??
+        (prepared.pixels_MCSS === undefined ? undefined : towerFeatures(c, w, config, prepared.pixels_MCSS, checkpoint))
+      const x_BTD = llavaEmbed(c, w, config, prepared.ids_BT, prepared.splice_BT, features)
+      const language = under(w, "language.")
+      const hidden = phiHidden(c, language, config.text, x_BTD, prepared.layout, {
+        checkpoint,
+        ...(dropout === undefined ? {} : { dropout })
+      })
+      return phiLoss(c, language, hidden, prepared.targets, normaliser)
+    }
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * Phi: a decoder whose attention and MLP read the same layer norm side by side, with partial rotary embeddings.
+ *
+ * Written once on `Compute`; not tied to an engine. No sampling (`Generate.ts`), no files (`Names.ts`).
+ *
+ * Shapes: B rows, T tokens a row, D hidden, V vocabulary, N supervised positions. Follows `PhiForCausalLM`.
+ */
+import type { Tensor, Weights } from "../../tensor/Ops.ts"
+import { tf } from "../../tensor/Ops.ts"
+import { extend, type RandomStream, stream } from "../../tensor/Random.ts"
+import type { Compute } from "../../tensor/Tensors.ts"
+import { checkTokenBatch, positionsOf, supervised, type TokenBatch } from "../TokenBatch.ts"
+import { under } from "../Weights.ts"
+import { type PhiConfig, rotaryDim } from "./Config.ts"
+
+/** Where tokens stand; must outlive the gradient pass, so it is made before it. */
+export interface Layout {
+  readonly segments_BT: Tensor
+  readonly positions_BT: Tensor
+}
+
+/** Names the dropout masks of a step: a pure function of (seed, step, row, layer, site). */
+export interface Dropout {
+  readonly seed: number
+  readonly step: number
+  /** Number of each of the B rows in the global batch. */
+  readonly rows: ReadonlyArray<number>
+}
+
+export interface PhiOptions {
+  /** Keep only the inputs of each block and compute it again for its gradient. */
+  readonly checkpoint?: boolean
+  /** Absent: no dropout (evaluation). */
+  readonly dropout?: Dropout
+}
+
+/** Embeddings of tokens: `ids_BT` int32 -> `x_BTD`. */
+export const phiEmbed = (c: Compute, w: Weights, ids_BT: Tensor): Tensor =>
+  c.rows(w["model.embed_tokens.weight"]!, ids_BT)
+
+/** How a block's queries meet keys: over the row itself, or over a cache. */
+type Attend = (q_BTD: Tensor, k_BTD: Tensor, v_BTD: Tensor) => Tensor
+type Drop = (x_BTD: Tensor, site: string) => Tensor
+
+/** One block: x + dense(attention(LN x)) + fc2(gelu(fc1(LN x))). `w` holds this layer's names. */
+const block = (
+  c: Compute,
+  w: Weights,
+  config: PhiConfig,
+  x_BTD: Tensor,
+  positions_BT: Tensor,
+  attend: Attend,
+  drop: Drop
+): Tensor => {
+  const linear = (x: Tensor, name: string) => c.linear(x, w[`${name}.weight`]!, w[`${name}.bias`]!)
+  const y_BTD = c.layerNorm(x_BTD, w["input_layernorm.weight"]!, w["input_layernorm.bias"]!, config.layerNormEps)
+  const turn = (x: Tensor) =>
+    c.rotary(x, positions_BT, {
+      heads: config.heads,
+      rotaryDim: rotaryDim(config),
+      theta: config.ropeTheta,
+      maxPositions: config.maxPositions
+    })
+  const heads_BTD = attend(
+    turn(linear(y_BTD, "self_attn.q_proj")),
+    turn(linear(y_BTD, "self_attn.k_proj")),
+    linear(y_BTD, "self_attn.v_proj")
+  )
+  const attention_BTD = drop(linear(heads_BTD, "self_attn.dense"), "attention")
+  const mlp_BTD = drop(linear(c.gelu(linear(y_BTD, "mlp.fc1"), config.activation), "mlp.fc2"), "mlp")
+  return tf.add(tf.add(attention_BTD, mlp_BTD), x_BTD)
+}
+
+/** Hidden states after the final norm: `x_BTD` embeddings -> `hidden_BTD`. */
+export const phiHidden = (
+  c: Compute,
+  w: Weights,
+  config: PhiConfig,
+  x_BTD: Tensor,
+  layout: Layout,
+  options: PhiOptions = {}
+): Tensor => {
+  const { dropout } = options
+  const rate = config.residualDropout
+  const streams: ReadonlyArray<RandomStream> =
+    dropout === undefined ? [] : dropout.rows.map((row) => stream(dropout.seed, "dropout", dropout.step, row))
+  let hidden_BTD = x_BTD
+  for (let layer = 0; layer < config.layers; layer++) {
+    const own = under(w, `model.layers.${layer}.`)
+    const drop: Drop = (x, site) =>
+      dropout === undefined || rate === 0
+        ? x
+        : c.dropout(
+            x,
+            streams.map((s) => extend(s, layer, site)),
+            rate
+          )
+    const run = (x: Tensor) =>
+      block(
+        c,
+        own,
+        config,
+        x,
+        layout.positions_BT,
+        (q, k, v) =>
+          c.attention(q, k, v, { heads: config.heads, mask: { kind: "causal", segments_BT: layout.segments_BT } }),
+        drop
+      )
+    hidden_BTD = options.checkpoint === true ? c.checkpointed(run, hidden_BTD, own) : run(hidden_BTD)
+  }
+  return finalNorm(c, w, config, hidden_BTD)
+}
+
+const finalNorm = (c: Compute, w: Weights, config: PhiConfig, x: Tensor): Tensor =>
+  c.layerNorm(x, w["model.final_layernorm.weight"]!, w["model.final_layernorm.bias"]!, config.layerNormEps)
+
+/** The head: `hidden_..D` -> `logits_..V`. */
+export const phiLogits = (c: Compute, w: Weights, hidden: Tensor): Tensor =>
+  c.linear(hidden, w["lm_head.weight"]!, w["lm_head.bias"])
+
+/** Rows of the head that are computed at once: bounds the logits kept for the gradient to 16 MiB or one row. */
+const headRows = (config: PhiConfig): number => Math.max(1, Math.floor(2 ** 22 / config.vocabSize))
+
+/** A batch on the engine, made before the gradient pass. */
+export interface PreparedTokens {
+  readonly ids_BT: Tensor
+  readonly layout: { readonly segments_BT: Tensor; readonly positions_BT: Tensor }
+  /** Supervised positions and labels, cut into runs that the head takes at once. */
+  readonly targets: Array<{ readonly positions_N: Tensor; readonly labels_N: Tensor }>
+}
+
+/** Uploads a batch. Throws `ShapeMismatch`. */
+export const prepareTokens = (config: PhiConfig, batch: TokenBatch): PreparedTokens => {
+  checkTokenBatch(batch)
+  const shape: [number, number] = [batch.rows, batch.time]
+  const { positions, labels } = supervised(batch)
+  const step = headRows(config)
+  const targets = []
+  for (let at = 0; at < positions.length; at += step)
+    targets.push({
+      positions_N: tf.tensor1d(positions.subarray(at, at + step), "int32"),
+      labels_N: tf.tensor1d(labels.subarray(at, at + step), "int32")
+    })
+  return {
+    ids_BT: tf.tensor2d(batch.ids_BT, shape, "int32"),
+    layout: {
+      segments_BT: tf.tensor2d(batch.segments_BT, shape, "int32"),
+      positions_BT: tf.tensor2d(positionsOf(batch.segments_BT, batch.rows, batch.time), shape, "int32")
+    },
+    targets
+  }
+}
+
+/**
+ * Loss of hidden states: sum over supervised tokens of the cross-entropy, divided by `normaliser`; a scalar.
+ *
+ * `normaliser` is the number of supervised tokens of the global batch, so that micro-batches add up exactly.
+ */
+export const phiLoss = (
+  c: Compute,
+  w: Weights,
+  hidden_BTD: Tensor,
+  targets: PreparedTokens["targets"],
+  normaliser: number
+): Tensor => {
+  const flat_ND = tf.reshape(hidden_BTD, [-1, hidden_BTD.shape[2]!])
+  const head = Object.fromEntries(Object.entries(w).filter(([name]) => name.startsWith("lm_head.")))
+  const losses = targets.map(({ positions_N, labels_N }) => {
+    const part = (x: Tensor) => c.crossEntropy(phiLogits(c, w, c.rows(x, positions_N)), labels_N, normaliser)
+    return targets.length === 1 ? part(flat_ND) : c.checkpointed(part, flat_ND, head)
+  })
+  // A batch without labels still has a gradient: zero.
+  return losses.length === 0 ? tf.mul(tf.sum(flat_ND), tf.scalar(0)) : losses.reduce((sum, loss) => tf.add(sum, loss))
+}
+
+/** Keys and values seen so far, for each layer `[B, K, D]`. */
+export interface PhiCache {
+  readonly keys: ReadonlyArray<Tensor>
+  readonly values: ReadonlyArray<Tensor>
+}
+
+/**
+ * Hidden states of new tokens over a cache, and the cache with them. For decoding: no gradient, no dropout.
+ *
+ * `segments_BK` covers cached and new keys (0 = not to be seen). Without a cache (the prompt) attention is causal.
+ */
+export const phiExtend = (
+  c: Compute,
+  w: Weights,
+  config: PhiConfig,
+  x_BTD: Tensor,
+  positions_BT: Tensor,
+  segments_BK: Tensor,
+  cache?: PhiCache
+): { readonly hidden_BTD: Tensor; readonly keys: Array<Tensor>; readonly values: Array<Tensor> } => {
+  const [keys, values]: [Array<Tensor>, Array<Tensor>] = [[], []]
+  let hidden_BTD = x_BTD
+  for (let layer = 0; layer < config.layers; layer++)
+    hidden_BTD = block(
+      c,
+      under(w, `model.layers.${layer}.`),
+      config,
+      hidden_BTD,
+      positions_BT,
+      (q, k, v) => {
+        const allKeys = cache === undefined ? k : tf.concat([cache.keys[layer]!, k], 1)
+        const allValues = cache === undefined ? v : tf.concat([cache.values[layer]!, v], 1)
+        keys.push(allKeys)
+        values.push(allValues)
+        const mask =
+          cache === undefined
+            ? ({ kind: "causal", segments_BT: segments_BK } as const)
+            : ({ kind: "keys", segments_BK } as const)
+        return c.attention(q, allKeys, allValues, { heads: config.heads, mask })
+      },
+      (x) => x
+    )
+  return { hidden_BTD: finalNorm(c, w, config, hidden_BTD), keys, values }
+}
