@@ -54,6 +54,8 @@ export type ArtifactOf<P> = P extends Broadcast<infer A> ? A : P extends Artifac
  */
 export interface Rows<out Row> {
   readonly length: number
+  /** Rows of each shard; they add up to `length`. */
+  readonly shards: ReadonlyArray<number>
   /** All rows in order, in batches as they were written. */
   readonly batches: Stream.Stream<ReadonlyArray<Row>>
   /** Rows at `indices` (0 <= index < length), in the order asked for. */

@@ -17,6 +17,7 @@ const outOfRange = (port: string, index: number, length: number) =>
 /** Rows from an array, in batches of `batchRows`. */
 export const fromArray = <Row>(rows: ReadonlyArray<Row>, batchRows = 256): Rows<Row> => ({
   length: rows.length,
+  shards: [rows.length],
   batches: Stream.suspend(() => {
     const batches: Array<ReadonlyArray<Row>> = []
     for (let at = 0; at < rows.length; at += batchRows) batches.push(rows.slice(at, at + batchRows))
@@ -50,6 +51,7 @@ export const fromShards = <Row>(port: string, shards: ReadonlyArray<ShardReader<
   }
   return {
     length,
+    shards: shards.map((shard) => shard.rows),
     batches: Stream.fromIterable(shards).pipe(
       Stream.flatMap((shard) => shard.batches),
       Stream.mapError(unavailable(port)),

@@ -1,0 +1,153 @@
+/**
+ * The artifacts of the recipes' nodes: every kind of rows, files and values that flows between them.
+ *
+ * Not the nodes. Two artifacts of the same shape are two types where mixing them up would be a mistake: cleaned
+ * conversations are not split ones.
+ */
+import { Schema } from "effect"
+import { rows, tree, value } from "../dag/Artifact.ts"
+import { arrowRows, list } from "../data/ArrowShard.ts"
+import { type FeatureRow, featureRows, type PixelRow, pixelRows } from "../data/UniformRows.ts"
+import { Conversation, ConversationTurn } from "../text/Conversation.ts"
+
+// ---- files from outside
+
+/** A ShareGPT JSON array (or JSON Lines) of `{ id, conversations }`. */
+export const ShareGptFile = tree("sharegpt-file")
+/** CC-595K's `chat.json`. */
+export const ChatFile = tree("cc595k-chat-file")
+/** CC-595K's `metadata.json`. */
+export const MetadataFile = tree("cc595k-metadata-file")
+/** LLaVA-Instruct's JSON array. */
+export const InstructFile = tree("llava-instruct-file")
+/** Held-out questions with their types. */
+export const HeldOutFile = tree("held-out-file")
+/** Pictures: a zip archive, or a folder. */
+export const ImageFiles = tree("image-files")
+/** A byte-level BPE `tokenizer.json`. */
+export const TokenizerFile = tree("tokenizer-file")
+
+// ---- models, as Hugging Face folders (config.json and safetensors)
+
+export const LanguageModel = tree("language-model")
+export const VisionTower = tree("vision-tower")
+/** A projector between the two: `config.json` with its sizes, `model.safetensors` with linear_1 and linear_2. */
+export const Projector = tree("projector")
+/** `LlavaForConditionalGeneration`'s layout with tokenizer and processor files: what others open. */
+export const Checkpoint = tree("checkpoint")
+
+// ---- rows
+
+/** A ShareGPT element as found, HTML and all. */
+export const RawConversations = rows(
+  "raw-conversations",
+  Schema.Struct({
+    id: Schema.String,
+    conversations: Schema.Array(Schema.Struct({ from: Schema.String, value: Schema.String })),
+    plugins: Schema.optional(Schema.Json)
+  })
+)
+
+/** Cleaned conversations: markdown, human and gpt in turn. */
+export const Conversations = rows("conversations", Conversation)
+
+/** Conversations whose parts fit the context: what a language model is tuned on. */
+export const Vicuna = rows("vicuna", Conversation)
+
+/** A captioned picture. `caption` is the alt text, `blip` a machine caption where there is one. */
+export const Caption = Schema.Struct({
+  id: Schema.String,
+  image: Schema.String,
+  caption: Schema.String,
+  conversations: Schema.Array(ConversationTurn)
+})
+export const Captions = rows("captions", Caption)
+
+/** A conversation about a picture; `image` is null for text alone. */
+export const ImageConversation = Schema.Struct({
+  id: Schema.String,
+  image: Schema.NullOr(Schema.String),
+  conversations: Schema.Array(ConversationTurn)
+})
+export const ImageConversations = rows("image-conversations", ImageConversation)
+
+/** Conversations whose pictures were all decoded: the k-th row with an image belongs to the k-th row of `pixels`. */
+export const PicturedConversations = rows("pictured-conversations", ImageConversation)
+
+/** A held-out question about a picture. */
+export const Question = Schema.Struct({
+  id: Schema.String,
+  image: Schema.String,
+  type: Schema.String,
+  question: Schema.String,
+  answer: Schema.String
+})
+export const Questions = rows("questions", Question)
+
+// ---- values
+
+/** Rows in, rows kept, and rows taken by each rule, in the order the rules are applied. */
+export const RuleCounts = Schema.Struct({
+  rowsIn: Schema.Number,
+  rowsOut: Schema.Number,
+  taken: Schema.Array(Schema.Struct({ rule: Schema.String, rows: Schema.Number }))
+})
+export const FilterReport = value("filter-report", RuleCounts)
+
+/** A training stage's losses: one a step (mean over the step's loss tokens), and what the stage ran over. */
+export const TrainingLog = Schema.Struct({
+  steps: Schema.Number,
+  epochs: Schema.Number,
+  rows: Schema.Number,
+  /** Tokens that carried loss. */
+  lossTokens: Schema.Number,
+  losses: Schema.Array(Schema.Number)
+})
+export const TrainingReport = value("training-report", TrainingLog)
+
+// ---- tensors, as Arrow shards
+
+/** Decoded pictures, S x S x 3 uint8, ready to be normalised. */
+export const Pixels = rows(
+  "pixels",
+  Schema.Struct({ id: Schema.String, pixels_HWC: Schema.Uint8Array }) satisfies Schema.Codec<PixelRow, any>,
+  { format: pixelRows }
+)
+
+/** Frozen image features, P patches x D floats. */
+export const Features = rows(
+  "image-features",
+  Schema.Struct({ id: Schema.String, features_PD: Schema.instanceOf(Float32Array) }) satisfies Schema.Codec<
+    FeatureRow,
+    any
+  >,
+  { format: featureRows }
+)
+
+/** Token ids with labels (-100 = no loss); `imageAt` is the first image placeholder's position, or -1. */
+export const Examples = rows(
+  "examples",
+  Schema.Struct({
+    id: Schema.String,
+    /** The shard the example was made in, and its picture's number among that shard's pictures, or -1. */
+    shard: Schema.Number,
+    picture: Schema.Number,
+    ids: Schema.instanceOf(Int32Array),
+    labels: Schema.instanceOf(Int32Array),
+    imageAt: Schema.Number,
+    /** Length in words, negative for text alone: what a length-grouped sampler goes by. */
+    words: Schema.Number,
+    /** Tokens cut off at the context's end. */
+    cut: Schema.Number
+  }),
+  {
+    format: arrowRows({
+      id: "utf8",
+      ids: list("int32"),
+      labels: list("int32"),
+      imageAt: "int32",
+      words: "int32",
+      cut: "int32"
+    })
+  }
+)

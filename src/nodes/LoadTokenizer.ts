@@ -1,0 +1,53 @@
+/** Opens a tokenizer artifact: a `tokenizer.json`, or a model's folder that holds one. */
+import { readFile, stat } from "node:fs/promises"
+import { join } from "node:path"
+import { Effect, Schema } from "effect"
+import type { Tree } from "../dag/Artifact.ts"
+import { fromTokenizerJson, type Tokenizer } from "../text/Tokenizer.ts"
+
+/** A tokenizer file that cannot be used. */
+export class BadTokenizer extends Schema.TaggedError<BadTokenizer>()("BadTokenizer", {
+  path: Schema.String,
+  message: Schema.String,
+  hint: Schema.String,
+  cause: Schema.optional(Schema.Unknown)
+}) {}
+
+/** A tokenizer and the ids of its control tokens. */
+export interface ControlIds {
+  readonly eosId: number
+  readonly imageId: number
+  readonly padId: number
+}
+
+/** Reads a tokenizer. Fails with `BadTokenizer`. */
+export const loadTokenizer = (tree: Tree): Effect.Effect<Tokenizer, BadTokenizer> =>
+  Effect.tryPromise({
+    try: async () => {
+      const path = (await stat(tree.path)).isDirectory() ? join(tree.path, "tokenizer.json") : tree.path
+      return fromTokenizerJson(await readFile(path, "utf8"))
+    },
+    catch: (cause) =>
+      new BadTokenizer({
+        path: tree.path,
+        message: cause instanceof Error ? cause.message : String(cause),
+        hint: "It must be a byte-level BPE tokenizer.json as Hugging Face's tokenizers writes it.",
+        cause
+      })
+  })
+
+/** The ids of `<|endoftext|>`, `<image>` and `<pad>`; all three must be in the vocabulary. */
+export const controlIds = (tokenizer: Tokenizer, path: string): Effect.Effect<ControlIds, BadTokenizer> =>
+  Effect.gen(function* () {
+    const id = Effect.fnUntraced(function* (token: string) {
+      const found = tokenizer.tokenToId(token)
+      if (found === undefined)
+        return yield* new BadTokenizer({
+          path,
+          message: `it has no token ${token}`,
+          hint: "Add it to the tokenizer.json as a special token; Phi-2 has free ids from 50295 on."
+        })
+      return found
+    })
+    return { eosId: yield* id("<|endoftext|>"), imageId: yield* id("<image>"), padId: yield* id("<pad>") }
+  })

@@ -1,0 +1,137 @@
+/**
+ * Reads LLaVA's JSON files into rows: CC-595K's captions, instruction data, held-out questions.
+ *
+ * Not a filter. A row of the wrong shape is refused with its position; a picture's name is not looked at here.
+ */
+import { Effect, Result, Schema, Stream } from "effect"
+import type { Refusing } from "../dag/Node.ts"
+import { whole } from "../dag/Node.ts"
+import { BadJsonRow, type JsonError, readJson } from "../data/JsonArray.ts"
+import { Captions, ChatFile, HeldOutFile, ImageConversations, InstructFile, Questions } from "./Artifacts.ts"
+
+/** A row that does not have the format's shape. `row` counts from 0 in its file. */
+export class BadRow extends Schema.TaggedError<BadRow>()("BadLlavaRow", {
+  row: Schema.Number,
+  id: Schema.optional(Schema.String),
+  message: Schema.String,
+  hint: Schema.String
+}) {}
+
+const params = Schema.Struct({
+  /** Rows a shard of the output. */
+  shardRows: Schema.Int
+})
+const refuses = [BadRow, BadJsonRow] as const
+
+const Turn = Schema.Struct({ from: Schema.Literals(["human", "gpt"]), value: Schema.String })
+const ChatRow = Schema.Struct({ id: Schema.String, image: Schema.String, conversations: Schema.Array(Turn) })
+const InstructRow = Schema.Struct({
+  id: Schema.Union([Schema.String, Schema.Number]),
+  image: Schema.optional(Schema.String),
+  conversations: Schema.Array(Turn)
+})
+const HeldOutRow = Schema.Struct({
+  id: Schema.String,
+  image: Schema.String,
+  questions: Schema.Array(Schema.Struct({ type: Schema.String, question: Schema.String, answer: Schema.String }))
+})
+
+/** Streams a file's rows through a schema; what does not fit is refused. */
+const readRows = <A, B>(
+  path: string,
+  schema: Schema.Codec<A, any>,
+  make: (row: A) => ReadonlyArray<B> | string,
+  refuse: Refusing<BadRow | BadJsonRow>["refuse"]
+): Stream.Stream<ReadonlyArray<B>, JsonError> => {
+  const decode = Schema.decodeUnknownResult(schema)
+  const bad = (row: number, value: unknown, message: string) => {
+    const id = typeof value === "object" && value !== null && "id" in value ? String(value.id) : undefined
+    refuse(
+      row,
+      new BadRow({
+        row,
+        ...(id === undefined ? {} : { id }),
+        message,
+        hint: "Mend or remove the row in the source; the other rows are not affected."
+      })
+    )
+    return []
+  }
+  return readJson(path).pipe(
+    Stream.map((batch) => {
+      for (const one of batch.refused) refuse(one.row, one)
+      return batch.rows.flatMap(({ index, value }) => {
+        const row = decode(value)
+        if (Result.isFailure(row)) return bad(index, value, row.failure.message)
+        const made = make(row.success)
+        return typeof made === "string" ? bad(index, value, made) : made
+      })
+    })
+  )
+}
+
+export const readCaptions = whole(
+  {
+    id: "readCaptions",
+    version: "1",
+    about: "Reads CC-595K's chat.json: one request and one caption a picture.",
+    params,
+    inputs: { file: ChatFile },
+    outputs: { rows: Captions },
+    refuses
+  },
+  ({ inputs, refuse }) =>
+    Effect.succeed({
+      rows: readRows(
+        inputs.file.path,
+        ChatRow,
+        (row) => {
+          const caption = row.conversations.find((turn) => turn.from === "gpt")?.value
+          return caption === undefined ? "no caption: there is no gpt turn" : [{ ...row, caption }]
+        },
+        refuse
+      )
+    })
+)
+
+export const readInstructions = whole(
+  {
+    id: "readInstructions",
+    version: "1",
+    about: "Reads LLaVA-Instruct rows: several questions and answers about one picture, or text alone.",
+    params,
+    inputs: { file: InstructFile },
+    outputs: { rows: ImageConversations },
+    refuses
+  },
+  ({ inputs, refuse }) =>
+    Effect.succeed({
+      rows: readRows(
+        inputs.file.path,
+        InstructRow,
+        (row) => [{ id: String(row.id), image: row.image ?? null, conversations: row.conversations }],
+        refuse
+      )
+    })
+)
+
+export const readQuestions = whole(
+  {
+    id: "readQuestions",
+    version: "1",
+    about: "Reads held-out questions, one row a question.",
+    params,
+    inputs: { file: HeldOutFile },
+    outputs: { rows: Questions },
+    refuses
+  },
+  ({ inputs, refuse }) =>
+    Effect.succeed({
+      rows: readRows(
+        inputs.file.path,
+        HeldOutRow,
+        (row) => row.questions.map((question, i) => ({ id: `${row.id}/${i}`, image: row.image, ...question })),
+        refuse
+      )
+    })
+)

@@ -1,0 +1,35 @@
+/** Splits long conversations into parts that fit the context; a pair that fits nowhere is refused. */
+import { Effect, Schema, Stream } from "effect"
+import { broadcast } from "../dag/Artifact.ts"
+import { sharded } from "../dag/Node.ts"
+import { SplitRefused, splitConversation } from "../text/Split.ts"
+import { Conversations, TokenizerFile, Vicuna } from "./Artifacts.ts"
+import { loadTokenizer } from "./LoadTokenizer.ts"
+
+export const splitConversations = sharded(
+  {
+    id: "splitConversations",
+    version: "1",
+    about: "Cuts conversations into parts of at most maxTokens, whole question-and-reply pairs at a time.",
+    params: Schema.Struct({
+      maxTokens: Schema.Int,
+      /** Tokens a message costs beside its own, for role and separators. */
+      perMessage: Schema.Int
+    }),
+    inputs: { rows: Conversations, tokenizer: broadcast(TokenizerFile) },
+    outputs: { rows: Vicuna },
+    refuses: [SplitRefused],
+    runs: "worker"
+  },
+  ({ flatMap, params, refuse, shard }) => ({
+    rows: Stream.unwrap(
+      Effect.map(loadTokenizer(shard.tokenizer), (tokenizer) =>
+        flatMap(shard.rows, (row, at) => {
+          const { parts, refused } = splitConversation(row, (text) => tokenizer.count(text), params)
+          for (const one of refused) refuse(at, one)
+          return parts
+        })
+      )
+    )
+  })
+)

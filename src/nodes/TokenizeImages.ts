@@ -1,0 +1,116 @@
+/**
+ * Decodes each row's picture, fits it into a square and writes its pixels to Arrow shards; bad pictures are refused.
+ *
+ * Not a model: pixels stay uint8 (normalised when read), features are another node's. Two ports from one pass: rows in
+ * input order, and pixels where the k-th picture belongs to the k-th row that has one.
+ */
+import { stat } from "node:fs/promises"
+import { Effect, Result, Schema, type Scope, Stream } from "effect"
+import { broadcast, type Tree } from "../dag/Artifact.ts"
+import { sharded } from "../dag/Node.ts"
+import {
+  fromZip,
+  ImageMissing,
+  type ImageSource,
+  type ImageSourceError,
+  ImageUnreadable,
+  openFolder
+} from "../data/ImageSource.ts"
+import { BadImage, decodeImage, fitImage } from "../data/Images.ts"
+import type { PixelRow } from "../data/UniformRows.ts"
+import { openZip, type ZipError } from "../data/Zip.ts"
+import { ImageConversations, ImageFiles, PicturedConversations, Pixels } from "./Artifacts.ts"
+
+/** The picture is too small or too narrow to teach anything. */
+export class OddImage extends Schema.TaggedError<OddImage>()("OddImage", {
+  reason: Schema.Literals(["too-small", "aspect-ratio"]),
+  name: Schema.String,
+  width: Schema.Number,
+  height: Schema.Number,
+  hint: Schema.String
+}) {}
+
+/** Pictures decoded and written at a time: bounds memory to this many raw pictures a thread. */
+const BATCH = 32
+
+/** Opens a zip archive or a folder as a source of pictures. */
+export const openImages = (tree: Tree): Effect.Effect<ImageSource, ZipError | ImageSourceError, Scope.Scope> =>
+  Effect.flatMap(
+    Effect.promise(() => stat(tree.path)),
+    (info): Effect.Effect<ImageSource, ZipError | ImageSourceError, Scope.Scope> =>
+      info.isDirectory() ? openFolder(tree.path) : Effect.map(openZip(tree.path), fromZip)
+  )
+
+export const tokenizeImages = sharded(
+  {
+    id: "tokenizeImages",
+    version: "1",
+    about: "Decodes, crops or pads pictures as PIL does, and writes uint8 pixels to Arrow shards.",
+    params: Schema.Struct({
+      /** Pixels a side: 336 for CLIP ViT-L/14-336. */
+      size: Schema.Int,
+      /** `crop`: shortest edge to size, centre crop (pretraining). `pad`: to a square first (instruction tuning). */
+      fit: Schema.Literals(["crop", "pad"]),
+      /** Folder inside the archive before every name, such as `train2017/`. */
+      folder: Schema.String,
+      /** Shortest side, in pixels, that is still kept. */
+      minSide: Schema.Int,
+      /** Longest over shortest side that is still kept. */
+      maxAspect: Schema.Number,
+      /** A GIF called .jpg: refuse it, or take it for what it is. */
+      misnamed: Schema.Literals(["refuse", "accept"])
+    }),
+    inputs: { rows: ImageConversations, images: broadcast(ImageFiles) },
+    outputs: { rows: PicturedConversations, pixels: Pixels },
+    refuses: [BadImage, ImageMissing, ImageUnreadable, OddImage],
+    refuseAtMost: 0.5,
+    runs: "worker"
+  },
+  ({ params, refuse, shard }) => {
+    const prepare = Effect.fnUntraced(function* (source: ImageSource, id: string, image: string) {
+      const bytes = yield* source.read(params.folder + image)
+      const picture = yield* decodeImage(bytes, { name: image, misnamed: params.misnamed })
+      const { width, height } = picture
+      const odd = (reason: OddImage["reason"], hint: string) =>
+        new OddImage({ reason, name: image, width, height, hint })
+      if (Math.min(width, height) < params.minSide)
+        return yield* odd("too-small", "Lower `minSide` to keep such pictures.")
+      if (Math.max(width, height) > params.maxAspect * Math.min(width, height))
+        return yield* odd("aspect-ratio", "Raise `maxAspect` to keep such pictures.")
+      return { id, pixels_HWC: fitImage(picture, params).pixels_HWC } satisfies PixelRow
+    })
+    return Stream.unwrap(
+      Effect.map(openImages(shard.images), (source) => {
+        let at = 0
+        return shard.rows.pipe(
+          Stream.flatMap(Stream.fromIterable),
+          Stream.grouped(BATCH),
+          Stream.mapEffect((batch) =>
+            Effect.gen(function* () {
+              const first = at
+              at += batch.length
+              const made = yield* Effect.forEach(
+                batch,
+                (row) =>
+                  row.image === null ? Effect.succeed(undefined) : Effect.result(prepare(source, row.id, row.image)),
+                { concurrency: 4 }
+              )
+              const rows: Array<(typeof batch)[number]> = []
+              const pixels: Array<PixelRow> = []
+              for (const [i, row] of batch.entries()) {
+                const result = made[i]
+                if (result === undefined) rows.push(row)
+                else if (Result.isSuccess(result)) {
+                  rows.push(row)
+                  pixels.push(result.success)
+                } else if (result.failure._tag === "ImageSourceError") return yield* result.failure
+                else refuse(first + i, result.failure)
+              }
+              return { rows, pixels }
+            })
+          )
+        )
+      })
+    )
+  }
+)

@@ -1,0 +1,99 @@
+/**
+ * Renders conversations by a template and tokenises them, with loss on the answers by character offsets.
+ *
+ * Not packing: an example is one conversation. Two definitions of one algorithm: for text alone, and for conversations
+ * with pictures, whose placeholders are expanded before anything is cut.
+ */
+import { Effect, Result, Schema, Stream } from "effect"
+import { broadcast, type Tree } from "../dag/Artifact.ts"
+import { type Refusing, sharded } from "../dag/Node.ts"
+import { BadExample, type TemplateName, tokenizeExample } from "../text/Template.ts"
+import { modalityLength } from "../training/Sampler.ts"
+import { Examples, PicturedConversations, TokenizerFile, Vicuna } from "./Artifacts.ts"
+import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
+
+type Example = typeof Examples.schema.Type
+interface Row {
+  readonly id: string
+  readonly image?: string | null
+  readonly conversations: ReadonlyArray<{ readonly from: "human" | "gpt"; readonly value: string }>
+}
+
+const tokenizeRows = (
+  tree: Tree,
+  rows: Stream.Stream<ReadonlyArray<Row>>,
+  flatMap: Refusing<BadExample>["flatMap"],
+  shard: number,
+  options: { readonly template: TemplateName; readonly maxTokens: number; readonly imageTokens: number }
+) =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const tokenizer = yield* loadTokenizer(tree)
+      const { eosId, imageId } = yield* controlIds(tokenizer, tree.path)
+      let pictures = 0
+      return flatMap(rows, (row) => {
+        const image = row.image !== undefined && row.image !== null
+        const picture = image ? pictures++ : -1
+        return Result.map(
+          tokenizeExample(tokenizer, { turns: row.conversations, image }, { ...options, eosId, imageTokenId: imageId }),
+          ({ fullLength, ids, imageAt, labels }): ReadonlyArray<Example> => [
+            {
+              id: row.id,
+              shard,
+              picture,
+              ids,
+              labels,
+              imageAt,
+              words: modalityLength(
+                row.conversations.map((turn) => turn.value),
+                image
+              ),
+              cut: fullLength - ids.length
+            }
+          ]
+        )
+      })
+    })
+  )
+
+export const tokenizeConversations = sharded(
+  {
+    id: "tokenizeConversations",
+    version: "1",
+    about: "Vicuna v1.1 prompts as token ids, loss on answers and their ends.",
+    params: Schema.Struct({ maxTokens: Schema.Int }),
+    inputs: { rows: Vicuna, tokenizer: broadcast(TokenizerFile) },
+    outputs: { rows: Examples },
+    refuses: [BadExample],
+    runs: "worker"
+  },
+  ({ flatMap, index, params, shard }) => ({
+    rows: tokenizeRows(shard.tokenizer, shard.rows, flatMap, index, {
+      template: "v1",
+      maxTokens: params.maxTokens,
+      imageTokens: 0
+    })
+  })
+)
+
+export const tokenizePictured = sharded(
+  {
+    id: "tokenizePictured",
+    version: "1",
+    about: "Conversations about pictures as token ids, one placeholder an image patch.",
+    params: Schema.Struct({
+      /** `plain`: image, caption, newline (pretraining). `v1`: Vicuna with the image first (instruction tuning). */
+      template: Schema.Literals(["plain", "v1"]),
+      maxTokens: Schema.Int,
+      /** Placeholders an image: the tower's patches, 576 for CLIP ViT-L/14 at 336 px. */
+      imageTokens: Schema.Int
+    }),
+    inputs: { rows: PicturedConversations, tokenizer: broadcast(TokenizerFile) },
+    outputs: { rows: Examples },
+    refuses: [BadExample],
+    runs: "worker"
+  },
+  ({ flatMap, index, params, shard }) => ({
+    rows: tokenizeRows(shard.tokenizer, shard.rows, flatMap, index, params)
+  })
+)
