@@ -143,6 +143,8 @@ export const Examples = rows(
   {
     format: arrowRows({
       id: "utf8",
+      shard: "int32",
+      picture: "int32",
       ids: list("int32"),
       labels: list("int32"),
       imageAt: "int32",
