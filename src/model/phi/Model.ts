@@ -42,13 +42,18 @@ export const phiEmbed = (c: Compute, w: Weights, ids_BT: Tensor): Tensor =>
 type Attend = (q_BTD: Tensor, k_BTD: Tensor, v_BTD: Tensor) => Tensor
 type Drop = (x_BTD: Tensor, site: string) => Tensor
 
-/** One block: x + dense(attention(LN x)) + fc2(gelu(fc1(LN x))). `w` holds this layer's names. */
+/** Positions in the rotary table: the model's, or the next power of two past it for longer rows, as `transformers` goes on. */
+const rotaryPositions = (config: PhiConfig, length: number): number =>
+  length <= config.maxPositions ? config.maxPositions : 2 ** Math.ceil(Math.log2(length))
+
+/** One block: x + dense(attention(LN x)) + fc2(gelu(fc1(LN x))). `w` holds this layer's names; positions are below `length`. */
 const block = (
   c: Compute,
   w: Weights,
   config: PhiConfig,
   x_BTD: Tensor,
   positions_BT: Tensor,
+  length: number,
   attend: Attend,
   drop: Drop
 ): Tensor => {
@@ -59,7 +64,7 @@ const block = (
       heads: config.heads,
       rotaryDim: rotaryDim(config),
       theta: config.ropeTheta,
-      maxPositions: config.maxPositions
+      maxPositions: rotaryPositions(config, length)
     })
   const heads_BTD = attend(
     turn(linear(y_BTD, "self_attn.q_proj")),
@@ -102,6 +107,7 @@ export const phiHidden = (
         config,
         x,
         layout.positions_BT,
+        x_BTD.shape[1]!,
         (q, k, v) =>
           c.attention(q, k, v, { heads: config.heads, mask: { kind: "causal", segments_BT: layout.segments_BT } }),
         drop
@@ -202,6 +208,7 @@ export const phiExtend = (
       config,
       hidden_BTD,
       positions_BT,
+      segments_BK.shape[1]!,
       (q, k, v) => {
         const allKeys = cache === undefined ? k : tf.concat([cache.keys[layer]!, k], 1)
         const allValues = cache === undefined ? v : tf.concat([cache.values[layer]!, v], 1)
