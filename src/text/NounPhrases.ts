@@ -20,7 +20,7 @@ interface Token {
 }
 
 const tokenise = (caption: string): ReadonlyArray<Token> => {
-  const nlp = (loaded ??= winkNlp(model, ["sbd", "pos"]))
+  const nlp = (loaded ??= winkNlp(model, ["pos"]))
   const tokens = nlp.readDoc(caption).tokens()
   const tags = tokens.out(nlp.its.pos) as ReadonlyArray<PartOfSpeech>
   const words = tokens.out() as ReadonlyArray<string>

@@ -48,8 +48,9 @@ const buildTrie = (tokens: ReadonlyArray<AddedToken>): { root: TrieNode; first: 
   return { root, first }
 }
 
-const WORD_BEFORE = /[\p{L}\p{N}\p{M}\p{Pc}]$/u
-const WORD_AFTER = /^[\p{L}\p{N}\p{M}\p{Pc}]/u
+// Word characters as Unicode's UTS 18 defines `\w`.
+const WORD_BEFORE = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u
+const WORD_AFTER = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u
 const SPACES = new RegExp(`[${WHITE_SPACE}]`, "u")
 
 const standsAlone = (text: string, start: number, end: number): boolean =>
@@ -81,11 +82,16 @@ const pass = (tokens: ReadonlyArray<AddedToken>): ((text: string, from: number, 
       let end = at + found.content.length
       at = end
       if (found.single_word && !standsAlone(text, start, end)) continue
-      if (found.lstrip) while (start > done && SPACES.test(text[start - 1]!)) start--
+      if (found.lstrip) {
+        while (start > 0 && start > from && SPACES.test(text[start - 1]!)) start--
+        start = Math.max(start, done)
+      }
       if (found.rstrip) while (end < to && SPACES.test(text[end]!)) end++
       if (start > done) emit(done, start, undefined)
       emit(start, end, found)
-      done = at = end
+      // The search goes on behind the token itself: as in the original, white space that `rstrip` took along is still
+      // found by tokens made of white space.
+      done = end
     }
     if (done < to) emit(done, to, undefined)
   }

@@ -53,18 +53,38 @@ const RUNS =
 /** Number of code points in the table: the planes above the third hold neither letters nor numbers. */
 const TABLE_SIZE = 0x34000
 
-const build = (): Uint8Array => {
-  const classes = new Uint8Array(TABLE_SIZE)
+/** Calls `use` for every run of the table. */
+const eachRun = (use: (kind: number, first: number, end: number) => void): void => {
   let first = 0
   for (const [, kind, length] of RUNS.matchAll(/([OLNS])([0-9a-z]+)/g)) {
     const end = first + Number.parseInt(length!, 36)
-    classes.fill(KINDS.indexOf(kind!), first, Math.min(end, TABLE_SIZE))
+    use(KINDS.indexOf(kind!), first, end)
     first = end
   }
-  return classes
 }
 
 let table: Uint8Array | undefined
 
 /** Classes indexed by code point, up to U+33FFF; read anything above as `OTHER`. */
-export const classTable = (): Uint8Array => (table ??= build())
+export const classTable = (): Uint8Array => {
+  if (table === undefined) {
+    const classes = new Uint8Array(TABLE_SIZE)
+    eachRun((kind, first, end) => classes.fill(kind, first, Math.min(end, TABLE_SIZE)))
+    table = classes
+  }
+  return table
+}
+
+/**
+ * The inside of a regular expression's class for letters or numbers of this table.
+ *
+ * @example
+ * new RegExp(`[${classRanges(LETTER)}]+`, "u")
+ */
+export const classRanges = (wanted: typeof LETTER | typeof NUMBER): string => {
+  let ranges = ""
+  eachRun((kind, first, end) => {
+    if (kind === wanted) ranges += `\\u{${first.toString(16)}}-\\u{${(end - 1).toString(16)}}`
+  })
+  return ranges
+}

@@ -6,7 +6,7 @@
  * Source: GPT-2's pattern `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`, where `\s` is
  * Unicode's White_Space. JavaScript's own `\s` is another set (it holds U+FEFF and lacks U+0085), so ids would differ.
  */
-import { classTable, OTHER, SPACE } from "./Classes.ts"
+import { classRanges, classTable, LETTER, NUMBER, OTHER, SPACE } from "./Classes.ts"
 
 /** Calls `emit` for every piece of `text` between `from` and `to`, in order. */
 export type Splitter = (text: string, from: number, to: number, emit: (start: number, end: number) => void) => void
@@ -72,7 +72,8 @@ export const splitGpt2: Splitter = (text, from, to, emit) => {
 /**
  * Pieces by a regular expression (the `Split` step of newer tokenizers): matches and the text between them.
  *
- * `\s` and `\S` in the pattern are taken as Unicode's White_Space, possessive quantifiers as greedy ones.
+ * `\s` and `\S` in the pattern are taken as Unicode's White_Space, `\p{L}` and `\p{N}` from the pinned table of
+ * `Classes` (other categories follow the engine's Unicode version), possessive quantifiers as greedy ones.
  * Throws `SyntaxError` for a pattern that JavaScript cannot express.
  *
  * @example
@@ -94,19 +95,42 @@ export const splitByPattern = (pattern: string): Splitter => {
   }
 }
 
-/** Rewrites a pattern of the Oniguruma dialect for JavaScript's `u` mode. */
+/** A literal of a case-insensitive group as a class of its case variants. */
+const anyCase = (character: string): string => {
+  const lower = character.toLowerCase()
+  const upper = character.toUpperCase()
+  if (lower === upper || lower.length > 1 || upper.length > 1) return character
+  return `[${lower}${upper}${lower === "s" ? "\u017f" : lower === "k" ? "\u212a" : ""}]`
+}
+
+/**
+ * Rewrites a pattern of the Oniguruma dialect for JavaScript's `u` mode.
+ *
+ * `(?i:...)` is spelled out: the V8 of Node 24 mismatches such groups beside classes of explicit ranges.
+ */
 const translate = (pattern: string): string => {
   let out = ""
   let inClass = false
   let quantified = false
+  const groups: Array<boolean> = [false] // whether each open group ignores case
   for (let i = 0; i < pattern.length; i++) {
     const character = pattern[i]!
+    if (!inClass && pattern.startsWith("(?i:", i)) {
+      groups.push(true)
+      out += "(?:"
+      quantified = false
+      i += 3
+      continue
+    }
     if (character === "\\") {
       quantified = false
       const escaped = pattern[++i] ?? ""
       if (escaped === "p" || escaped === "P") {
         const end = pattern.indexOf("}", i)
-        out += `\\${pattern.slice(i, end + 1)}`
+        const name = pattern.slice(i + 2, end)
+        const ranges = name === "L" ? classRanges(LETTER) : name === "N" ? classRanges(NUMBER) : undefined
+        if (ranges === undefined || (escaped === "P" && inClass)) out += `\\${pattern.slice(i, end + 1)}`
+        else out += inClass ? ranges : `[${escaped === "P" ? "^" : ""}${ranges}]`
         i = end
       } else if (escaped === "s") out += inClass ? WHITE_SPACE : `[${WHITE_SPACE}]`
       else if (escaped === "S" && !inClass) out += `[^${WHITE_SPACE}]`
@@ -117,15 +141,20 @@ const translate = (pattern: string): string => {
     }
     if (inClass) {
       inClass = character !== "]"
+      if (groups.at(-1) === true && anyCase(character) !== character) {
+        throw new SyntaxError(`a class of letters in a case-insensitive group cannot be translated: ${pattern}`)
+      }
       out += character
       continue
     }
     inClass = character === "["
+    if (character === "(") groups.push(groups.at(-1)!)
+    if (character === ")") groups.pop()
     // A plus after a quantifier makes it possessive; the patterns in use match the same when it is greedy.
     if (character === "+" && quantified) continue
     const repeat = character === "{" ? /^\{\d+(,\d*)?\}/.exec(pattern.slice(i))?.[0] : undefined
     quantified = repeat !== undefined || (!quantified && "+*?".includes(character))
-    out += repeat ?? character
+    out += repeat ?? (groups.at(-1) === true ? anyCase(character) : character)
     if (repeat !== undefined) i += repeat.length - 1
   }
   return out

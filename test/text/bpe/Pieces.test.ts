@@ -44,5 +44,12 @@ it("does not let letters newer than the pinned Unicode version change the pieces
 
 it("keeps what a pattern does not match, and reads possessive quantifiers", () => {
   expect(pieces(splitByPattern("\\p{N}{1,3}"), "ab12345c")).toEqual(["ab", "123", "45", "c"])
+  expect(pieces(splitByPattern("(?i:'s|'ll)|[^\\p{L}]?\\p{L}+"), "I'LLI's\u{323b0}")).toEqual([
+    "I",
+    "'LL",
+    "I",
+    "'s",
+    "\u{323b0}"
+  ])
   expect(pieces(splitByPattern("[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++"), " ab!c")).toEqual([" ab", "!c"])
 })
