@@ -6,7 +6,7 @@
 import { type Ledger, ledger } from "./Ledger.ts"
 import { dice } from "./Random.ts"
 import { freshScene, type Scene, uneven } from "./Scene.ts"
-import { caption, machineCaption, phrase } from "./Words.ts"
+import { caption, machineCaption, phrase, requests } from "./Words.ts"
 
 export const amounts = { rows: 1200, tooLong: 24, repetitive: 18, tooShort: 12, duplicates: 40 } as const
 
@@ -45,19 +45,6 @@ export const treated: ReadonlyArray<readonly [Treatment, number]> = [
   ["wrong-crc", 1],
   ["missing", 8]
 ]
-
-const requests = [
-  "Describe this picture in a few words.",
-  "What does the image show, in short?",
-  "Give a brief caption for the picture.",
-  "Say concisely what can be seen here.",
-  "Write one short sentence about the image.",
-  "Sum up what is in this picture.",
-  "What is in the image? Be brief.",
-  "Provide a compact description of the photo.",
-  "Name the things in the picture, briefly.",
-  "State in one line what the image contains."
-] as const
 
 export interface ChatRow {
   readonly id: string

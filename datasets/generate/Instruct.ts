@@ -5,11 +5,12 @@
  */
 import type { Picture } from "./Captions.ts"
 import { type Ledger, ledger } from "./Ledger.ts"
-import { choose, type Question, questionsOf } from "./Questions.ts"
+import { choose, questionsOf } from "./Questions.ts"
 import { type Dice, dice } from "./Random.ts"
 import { even, freshScene, type Scene, signature } from "./Scene.ts"
 import { idMaker } from "./ShareGpt.ts"
 import { sceneTalk } from "./Talk.ts"
+import { fullCaption, requests } from "./Words.ts"
 
 export const amounts = { images: 1500, secondRows: 150, textOnly: 60, heldOut: 300 } as const
 
@@ -88,16 +89,21 @@ export interface InstructPart {
   readonly plain: ReadonlyArray<string>
 }
 
-const turns = (throws: Dice, asked: ReadonlyArray<Question>): InstructRow["conversations"] => {
+type Pairs = ReadonlyArray<readonly [question: string, answer: string]>
+
+const turns = (throws: Dice, pairs: Pairs): InstructRow["conversations"] => {
   const before = throws.chance(0.5)
-  return asked.flatMap((q, i) => {
-    const value = i > 0 ? q.question : before ? `<image>\n${q.question}` : `${q.question}\n<image>`
+  return pairs.flatMap(([question, answer], i) => {
+    const value = i > 0 ? question : before ? `<image>\n${question}` : `${question}\n<image>`
     return [
       { from: "human", value },
-      { from: "gpt", value: q.answer }
+      { from: "gpt", value: answer }
     ]
   })
 }
+
+/** Share of the rows that begin with a request for a caption; the original has one description in seven rows. */
+export const described = 0.3
 
 /** Makes the training rows: three to five questions each; some pictures have two rows, some rows no picture. */
 export const instruct = (seed: number, without: ReadonlySet<string>): InstructPart => {
@@ -113,8 +119,10 @@ export const instruct = (seed: number, without: ReadonlySet<string>): InstructPa
   const plain: Array<string> = []
   const ask = (id: string, scene: Scene): InstructRow => {
     const asked = choose(asks, questionsOf(scene), asks.range(3, 5))
-    plain.push(...asked.flatMap((q) => [q.question, q.answer]))
-    return { id, image: `${id}.jpg`, conversations: turns(asks, asked) }
+    const pairs: Array<readonly [string, string]> = asked.map((q) => [q.question, q.answer])
+    if (asks.chance(described)) pairs.unshift([asks.pick(requests), fullCaption(scene)])
+    plain.push(...pairs.flat())
+    return { id, image: `${id}.jpg`, conversations: turns(asks, pairs) }
   }
   for (let i = 0; i < amounts.images; i++) {
     const scene = freshScene(scenes, even, without)

@@ -110,11 +110,11 @@ export interface Weights {
   readonly counts: readonly [number, number, number, number]
 }
 
-/** Every shape and colour alike; two things most often. */
+/** Every shape and colour alike; one and two things most often. */
 export const even: Weights = {
   shapes: shapes.map((s) => [s, 1] as const),
   colours: colours.map((c) => [c, 1] as const),
-  counts: [3, 4, 3, 2]
+  counts: [4, 4, 2, 1]
 }
 
 /** Circles and red are common, crosses and rings rare: what a balance filter exists for. */
@@ -135,7 +135,7 @@ export const uneven: Weights = {
     ["black", 3],
     ["purple", 2]
   ],
-  counts: [4, 5, 3, 2]
+  counts: [5, 5, 2, 1]
 }
 
 /**

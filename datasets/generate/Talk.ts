@@ -10,7 +10,7 @@ import { choose, questionsOf } from "./Questions.ts"
 import type { Dice } from "./Random.ts"
 import { even, freshScene, type Scene } from "./Scene.ts"
 import { snippets, type Topic, topics } from "./Topics.ts"
-import { describe } from "./Words.ts"
+import { describe, requests } from "./Words.ts"
 
 export interface Turn {
   from: string
@@ -45,18 +45,21 @@ const sceneForm = (dice: Dice): Form =>
     ["markdown", 7]
   ])
 
-/** A described scene and two to five questions that follow from the description. */
+/**
+ * A described scene and two to five questions that follow from the description; half begin with a request to caption it,
+ * so that a model has spoken captions before it sees a picture.
+ */
 export const sceneTalk = (dice: Dice, heldOut: ReadonlySet<string>): Talk & { readonly scene: Scene } => {
   const scene = freshScene(dice, even, heldOut)
-  const { text, knows } = describe(dice, scene)
+  const { text, caption, knows } = describe(dice, scene)
   const asked = choose(
     dice,
     questionsOf(scene).filter((q) => knows.has(q.needs)),
     dice.range(2, 5)
   )
-  const pairs = asked.map(
-    (q, i) => [i === 0 ? `${text}${dice.pick([" ", "\n"])}${q.question}` : q.question, q.answer] as const
-  )
+  const told: Array<readonly [string, string]> = asked.map((q) => [q.question, q.answer])
+  if (dice.chance(0.5)) told.unshift([dice.pick(requests), caption])
+  const pairs = told.map(([q, a], i) => [i === 0 ? `${text}${dice.pick([" ", "\n"])}${q}` : q, a] as const)
   return { ...talkOf(pairs, sceneForm(dice), "en"), scene }
 }
 

@@ -10,8 +10,32 @@ import { column, row, type Scene, type Thing } from "./Scene.ts"
 
 export interface Description {
   readonly text: string
+  /** The same facts as a caption: what a good reply to one of `requests` is. */
+  readonly caption: string
   readonly knows: ReadonlySet<Question["needs"]>
 }
+
+/** How a caption is asked for, of pictures and of described scenes alike. */
+export const requests = [
+  "Describe this picture in a few words.",
+  "What does the image show, in short?",
+  "Give a brief caption for the picture.",
+  "Say concisely what can be seen here.",
+  "Write one short sentence about the image.",
+  "Sum up what is in this picture.",
+  "What is in the image? Be brief.",
+  "Provide a compact description of the photo.",
+  "Name the things in the picture, briefly.",
+  "State in one line what the image contains."
+] as const
+
+/** Reading order: rows from the top, each from the left. */
+const reading = (things: ReadonlyArray<Thing>): Array<Thing> =>
+  [...things].sort((a, b) => row(a.place) - row(b.place) || column(a.place) - column(b.place))
+
+/** Mostly in reading order, at times in any. */
+const ordered = (dice: Dice, things: ReadonlyArray<Thing>): Array<Thing> =>
+  dice.chance(0.8) ? reading(things) : dice.shuffle(things)
 
 /** "a large red circle", "a red circle". */
 export const phrase = (thing: Thing, size: boolean): string =>
@@ -32,7 +56,7 @@ const related = (a: Thing, b: Thing, axis: "columns" | "rows"): string | undefin
 
 /** A sentence or two that describes the scene. */
 export const describe = (dice: Dice, scene: Scene): Description => {
-  const things = dice.shuffle(scene.things)
+  const things = ordered(dice, scene.things)
   const withSize = dice.chance(0.75)
   const [first, second] = things
   if (things.length === 2 && first && second && dice.chance(0.4)) {
@@ -40,7 +64,7 @@ export const describe = (dice: Dice, scene: Scene): Description => {
     const knows = new Set<Question["needs"]>(["nothing", axis])
     if (withSize) knows.add("sizes")
     const pair = `${phrase(first, withSize)} ${related(first, second, axis)} ${phrase(second, withSize)}`
-    return { text: `${dice.pick(["The picture shows", "There is", "I see"])} ${pair}.`, knows }
+    return { text: `${dice.pick(["The picture shows", "There is", "I see"])} ${pair}.`, caption: pair, knows }
   }
   const knows = new Set<Question["needs"]>(["nothing", "places", "columns", "rows"])
   if (withSize) knows.add("sizes")
@@ -52,8 +76,12 @@ export const describe = (dice: Dice, scene: Scene): Description => {
     `I see ${list}.`,
     `In the picture there ${things.length === 1 ? "is" : "are"} ${counted[things.length]}: ${list}.`
   ])
-  return { text, knows }
+  return { text, caption: list, knows }
 }
+
+/** The whole scene in reading order, sizes and places included: the answer to a request about a picture. */
+export const fullCaption = (scene: Scene): string =>
+  listed(reading(scene.things).map((t) => `${phrase(t, true)} ${at(t.place)}`))
 
 /** Tails of web captions with Zipf weights: the common ones swamp a plain sample, the rare ones a filter drops. */
 const tails: ReadonlyArray<string> = [
@@ -97,7 +125,7 @@ const tail = (dice: Dice): string => dice.weighted(tails.map((text, i) => [text,
  * `spaced` sets blanks before commas, like the tokenised captions of CC-3M.
  */
 export const caption = (dice: Dice, scene: Scene): string => {
-  const things = dice.shuffle(scene.things)
+  const things = ordered(dice, scene.things)
   const comma = dice.chance(0.25) ? " , " : ", "
   const withSize = dice.chance(0.7)
   const [first, second] = things

@@ -6,11 +6,11 @@
 import { createHash } from "node:crypto"
 import { dirname, join } from "node:path"
 import { Effect, FileSystem, type PlatformError } from "effect"
+import { zipBytes } from "../../src/data/ZipWriter.ts"
 import { trainBpe } from "../../src/text/bpe/Train.ts"
 import type { Picture } from "./Captions.ts"
 import { corpus, jsonFiles, parts } from "./Parts.ts"
 import { encode, type PictureError } from "./Pictures.ts"
-import { storedZip } from "./StoredZip.ts"
 
 /** Entries of the tokenizer: control tokens, 256 bytes, merges. */
 export const vocabSize = 1800
@@ -28,7 +28,7 @@ export const archive = (
   Effect.forEach(pictures, (picture) => encode(seed, picture), { concurrency: 4 }).pipe(
     Effect.map((encoded) => {
       const present = encoded.filter((e) => e.treatment !== "missing")
-      const zip = storedZip(present.map(({ name, bytes }) => ({ name: folder + name, bytes })))
+      const zip = zipBytes(present.map(({ name, bytes }) => ({ name: folder + name, data: bytes })))
       for (const { bytes } of present.filter((e) => e.treatment === "wrong-crc")) {
         zip[Buffer.from(zip.buffer, zip.byteOffset, zip.length).indexOf(bytes) + Math.floor(bytes.length / 2)]! ^= 0x10
       }
