@@ -122,6 +122,16 @@ const NARROW = 8
 /** Bytes of neighbouring rows that are read at once. */
 const RUN_BYTES = 1 << 24
 
+/** Runs a decoder over untrusted bytes; gives the error instead of throwing it. */
+const attempt = (step: () => void): ShardFormatError | undefined => {
+  try {
+    step()
+    return undefined
+  } catch (cause) {
+    return damaged(cause instanceof Error ? cause.message : String(cause), cause)
+  }
+}
+
 /** Offsets of a `spans` column, checked to rise and to stay inside of the data. */
 const checkedOffsets = (bytes: Uint8Array, rows: number, limit: number): Int32Array => {
   const copy = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes)
@@ -142,7 +152,7 @@ class Reader<Row> implements ShardReader<Row> {
   readonly #places: ReadonlyArray<BatchPlace>
   /** First row of each batch, and the number of rows at the end. */
   readonly #starts: ReadonlyArray<number>
-  #kept = new Map<string, Uint8Array | Int32Array>()
+  #kept = new Map<number, Uint8Array | Int32Array>()
   #keptBytes = 0
 
   constructor(
@@ -162,30 +172,29 @@ class Reader<Row> implements ShardReader<Row> {
   get batches(): Stream.Stream<ReadonlyArray<Row>, ShardFormatError> {
     return Stream.range(0, this.#places.length - 1).pipe(
       Stream.rechunk(1),
-      Stream.mapEffect((batch) => this.#run(batch, 0, this.#places[batch]!.rows))
+      Stream.mapEffect((batch) => this.#runEffect(batch, 0, this.#places[batch]!.rows))
     )
   }
 
-  get(indices: ReadonlyArray<number>): Effect.Effect<ReadonlyArray<Row>, ShardFormatError> {
-    const self = this
-    return Effect.gen(function* () {
-      const out: Array<Row> = []
-      for (let i = 0; i < indices.length; ) {
-        const index = indices[i]!
-        if (!Number.isInteger(index) || index < 0 || index >= self.rows) {
-          return yield* refuse(`row ${index} is not one of ${self.rows}`, "Ask for rows from 0 to rows - 1.")
-        }
-        const batch = self.#batchOf(index)
-        const end = self.#starts[batch + 1]!
-        let count = 1
-        while (i + count < indices.length && indices[i + count] === index + count && index + count < end) count++
-        const rows = yield* self.#run(batch, index - self.#starts[batch]!, count)
-        for (const row of rows) out.push(row)
-        i += count
+  readonly get = Effect.fnUntraced(function* (
+    this: Reader<Row>,
+    indices: ReadonlyArray<number>
+  ): Effect.fn.Return<ReadonlyArray<Row>, ShardFormatError> {
+    const out: Array<Row> = []
+    for (let i = 0; i < indices.length; ) {
+      const index = indices[i]!
+      if (!Number.isInteger(index) || index < 0 || index >= this.rows) {
+        return yield* refuse(`row ${index} is not one of ${this.rows}`, "Ask for rows from 0 to rows - 1.")
       }
-      return out
-    })
-  }
+      const batch = this.#batchOf(index)
+      const end = this.#starts[batch + 1]!
+      let count = 1
+      while (i + count < indices.length && indices[i + count] === index + count && index + count < end) count++
+      for (const row of yield* this.#run(batch, index - this.#starts[batch]!, count)) out.push(row)
+      i += count
+    }
+    return out
+  }).bind(this)
 
   /** The batch that holds row `index`: binary search for the last start that is not after it. */
   #batchOf(index: number): number {
@@ -199,102 +208,90 @@ class Reader<Row> implements ShardReader<Row> {
     return low
   }
 
-  /** Rows `first ... first + count` of a batch, in reads of at most about `RUN_BYTES` a column. */
-  #run(batch: number, first: number, count: number): Effect.Effect<ReadonlyArray<Row>, ShardFormatError> {
+  #runEffect(batch: number, first: number, count: number): Effect.Effect<ReadonlyArray<Row>, ShardFormatError> {
     const self = this
     return Effect.gen(function* () {
-      const rows: Array<Record<string, unknown>> = Array.from({ length: count }, () => ({}))
-      for (let c = 0; c < self.#columns.length; c++) {
-        const [name, column] = self.#columns[c]!
-        const values = yield* self.#values(batch, c, column, first, count)
-        for (let i = 0; i < count; i++) rows[i]![name] = values[i]
-      }
-      // The columns were checked against the declaration that `Row` is computed from.
-      return rows as ReadonlyArray<Row>
+      return yield* self.#run(batch, first, count)
     })
   }
 
-  #values(
-    batch: number,
-    c: number,
-    column: AnyColumn,
-    first: number,
-    count: number
-  ): Effect.Effect<ReadonlyArray<unknown>, ShardFormatError> {
-    const self = this
-    const { layout } = column
-    const place = this.#places[batch]!
-    const data = place.columns[c]![layout.data]!
-    return Effect.gen(function* () {
+  /**
+   * Rows `first ... first + count` of a batch. Here and below, plain generators that are delegated to: one fiber frame a
+   * call of `get` and not one a column of a row.
+   */
+  *#run(batch: number, first: number, count: number): Effect.fn.Return<ReadonlyArray<Row>, ShardFormatError> {
+    const rows: Array<Record<string, unknown>> = Array.from({ length: count }, () => ({}))
+    for (let c = 0; c < this.#columns.length; c++) {
+      const [name, { layout, decode }] = this.#columns[c]!
+      const place = this.#places[batch]!
+      const data = place.columns[c]![layout.data]!
       if (layout.kind === "bits") {
-        const bits = yield* self.#narrow(`${batch}/${c}`, data.offset, (place.rows + 7) >> 3)
-        return Array.from({ length: count }, (_, i) => ((bits[(first + i) >> 3]! >> ((first + i) & 7)) & 1) === 1)
-      }
-      const values: Array<unknown> = []
-      if (layout.kind === "fixed") {
+        const bits = yield* this.#narrow(batch, c, data.offset, (place.rows + 7) >> 3)
+        for (let i = 0; i < count; i++) rows[i]![name] = ((bits[(first + i) >> 3]! >> ((first + i) & 7)) & 1) === 1
+      } else if (layout.kind === "fixed") {
         const { width } = layout
-        const narrow = width <= NARROW
-        const whole = narrow ? yield* self.#narrow(`${batch}/${c}`, data.offset, place.rows * width) : EMPTY
-        const step = narrow ? count : Math.max(1, Math.floor(RUN_BYTES / width))
+        const narrow = width <= NARROW ? yield* this.#narrow(batch, c, data.offset, place.rows * width) : undefined
+        const step = narrow === undefined ? Math.max(1, Math.floor(RUN_BYTES / width)) : count
         for (let done = 0; done < count; done += step) {
           const n = Math.min(step, count - done)
           const from = (first + done) * width
-          const bytes = narrow
-            ? whole.subarray(from, from + n * width)
-            : yield* self.#bytes.read(data.offset + from, n * width)
-          yield* guarded(() => {
-            for (let i = 0; i < n; i++) values.push(column.decode(bytes.subarray(i * width, (i + 1) * width)))
+          const bytes =
+            narrow?.subarray(from, from + n * width) ?? (yield* this.#bytes.read(data.offset + from, n * width))
+          const error = attempt(() => {
+            for (let i = 0; i < n; i++) rows[done + i]![name] = decode(bytes.subarray(i * width, (i + 1) * width))
           })
+          if (error !== undefined) return yield* error
         }
-        return values
+      } else {
+        const { unit } = layout
+        const offsets = yield* this.#offsets(batch, c, place.columns[c]![layout.offsets]!.offset, data.length, unit)
+        for (let done = 0; done < count; ) {
+          const start = first + done
+          const from = offsets[start]!
+          let n = 1
+          while (done + n < count && (offsets[start + n + 1]! - from) * unit <= RUN_BYTES) n++
+          const length = (offsets[start + n]! - from) * unit
+          const bytes = length === 0 ? EMPTY : yield* this.#bytes.read(data.offset + from * unit, length)
+          const error = attempt(() => {
+            for (let i = 0; i < n; i++) {
+              const [at, to] = [offsets[start + i]! - from, offsets[start + i + 1]! - from]
+              rows[done + i]![name] = decode(bytes.subarray(at * unit, to * unit))
+            }
+          })
+          if (error !== undefined) return yield* error
+          done += n
+        }
       }
-      const { unit } = layout
-      const offsets = yield* self.#offsets(batch, c, place.columns[c]![layout.offsets]!.offset, data.length, unit)
-      for (let done = 0; done < count; ) {
-        const from = offsets[first + done]!
-        let n = 1
-        while (done + n < count && (offsets[first + done + n + 1]! - from) * unit <= RUN_BYTES) n++
-        const length = (offsets[first + done + n]! - from) * unit
-        const bytes = length === 0 ? EMPTY : yield* self.#bytes.read(data.offset + from * unit, length)
-        const start = first + done
-        yield* guarded(() => {
-          for (let i = 0; i < n; i++) {
-            const value = bytes.subarray((offsets[start + i]! - from) * unit, (offsets[start + i + 1]! - from) * unit)
-            values.push(column.decode(value))
-          }
-        })
-        done += n
-      }
-      return values
-    })
+    }
+    // The columns were checked against the declaration that `Row` is computed from.
+    return rows as ReadonlyArray<Row>
   }
 
-  #narrow(key: string, offset: number, length: number): Effect.Effect<Uint8Array, ShardFormatError> {
+  /** A narrow column of a batch, whole. */
+  *#narrow(batch: number, c: number, offset: number, length: number): Effect.fn.Return<Uint8Array, ShardFormatError> {
+    const key = batch * this.#columns.length + c
     const kept = this.#kept.get(key)
-    if (kept instanceof Uint8Array) return Effect.succeed(kept)
-    return Effect.map(this.#bytes.read(offset, length), (bytes) => this.#keep(key, new Uint8Array(bytes)))
+    if (kept instanceof Uint8Array) return kept
+    return this.#keep(key, new Uint8Array(yield* this.#bytes.read(offset, length)))
   }
 
-  #offsets(
+  /** The offsets of a `spans` column of a batch, whole and checked. */
+  *#offsets(
     batch: number,
     c: number,
     offset: number,
     dataBytes: number,
     unit: number
-  ): Effect.Effect<Int32Array, ShardFormatError> {
-    const key = `${batch}/${c}`
+  ): Effect.fn.Return<Int32Array, ShardFormatError> {
+    const key = batch * this.#columns.length + c
     const kept = this.#kept.get(key)
-    if (kept instanceof Int32Array) return Effect.succeed(kept)
+    if (kept instanceof Int32Array) return kept
     const { rows } = this.#places[batch]!
-    return this.#bytes.read(offset, (rows + 1) * 4).pipe(
-      Effect.flatMap((bytes) =>
-        guarded(() => checkedOffsets(new Uint8Array(bytes), rows, Math.floor(dataBytes / unit)))
-      ),
-      Effect.map((offsets) => this.#keep(key, offsets))
-    )
+    const bytes = new Uint8Array(yield* this.#bytes.read(offset, (rows + 1) * 4))
+    return this.#keep(key, yield* guarded(() => checkedOffsets(bytes, rows, Math.floor(dataBytes / unit))))
   }
 
-  #keep<A extends Uint8Array | Int32Array>(key: string, value: A): A {
+  #keep<A extends Uint8Array | Int32Array>(key: number, value: A): A {
     if (this.#keptBytes + value.byteLength > KEPT_BYTES) {
       this.#kept = new Map()
       this.#keptBytes = 0
