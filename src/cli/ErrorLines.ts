@@ -4,7 +4,8 @@
  * Not a stack trace: those are shown only when MILLRACE_DEBUG is set. Every tagged error of millrace carries `message`
  * and `hint`, and some of `node`, `shard`, `row`, `path`, `port`, `cause`; anything else is told as the defect it is.
  */
-import { Cause } from "effect"
+import { Cause, SchemaIssue } from "effect"
+import { CliError } from "effect/cli"
 
 /** Most lines that a failure takes on a screen. */
 export const maxLines = 8
@@ -35,8 +36,18 @@ const tagOf = (error: unknown): string =>
       ? "Error"
       : typeof error
 
+const issueText = SchemaIssue.makeFormatterDefault()
+
 const messageOf = (error: unknown): string =>
-  isRecord(error) ? (text(error["message"]) ?? text(error["_tag"]) ?? "(no message)") : String(error)
+  SchemaIssue.isIssue(error)
+    ? issueText(error)
+    : isRecord(error)
+      ? (text(error["message"]) ?? text(error["_tag"]) ?? "(no message)")
+      : String(error)
+
+/** Schema issues are told by what they say alone: their tag (`Composite`) means nothing to a person. */
+const named = (error: unknown): string =>
+  isRecord(error) && text(error["message"]) !== undefined ? `${tagOf(error)}: ` : ""
 
 /** Text without stack frames: some causes are a stack, as text. */
 const withoutStack = (value: string): string => value.replace(/\n\s+at [\s\S]*$/, "")
@@ -52,7 +63,7 @@ const causes = (error: unknown): ReadonlyArray<string> => {
     const inner = Cause.isCause(at) ? Cause.squash(at) : at
     const message = withoutStack(messageOf(inner))
     // The message of an outer error often repeats its cause's: saying it twice helps nobody.
-    if (!said.includes(message)) out.push(oneLine(isRecord(inner) ? `${tagOf(inner)}: ${message}` : message))
+    if (!said.includes(message)) out.push(oneLine(named(inner) + message))
     said = `${said}\n${message}`
     at = isRecord(inner) ? inner["cause"] : undefined
   }
@@ -61,6 +72,13 @@ const causes = (error: unknown): ReadonlyArray<string> => {
 
 /** Tag, message and hint of anything that can be thrown; what has no hint is a defect and is told as one. */
 export const tell = (error: unknown): Told => {
+  // A wrong invocation carries its faults; the formatter has told them with the flags' names already.
+  if (CliError.isCliError(error))
+    return {
+      tag: "UsageError",
+      message: error._tag === "ShowHelp" ? error.errors.map((one) => one.message).join("; ") : error.message,
+      hint: "See --help."
+    }
   const hint = isRecord(error) ? text(error["hint"]) : undefined
   return {
     tag: tagOf(error),

@@ -9,7 +9,7 @@ import { bytes, duration, figure, type NodeView, number, type View } from "../ru
 
 /** One line of a plan, as far as it is shown. */
 export interface PlanLine {
-  readonly node: Pick<AnyNode, "id">
+  readonly node: Pick<AnyNode, "id" | "spec">
   readonly status: "source" | "cached" | "run" | "maybe"
   readonly because: ReadonlyArray<string>
   readonly rows?: number | undefined
@@ -47,6 +47,7 @@ export const planCounts = (steps: ReadonlyArray<PlanLine>): string => {
  * are marked `~`; where there was none the cell is empty.
  */
 export const planTable = (steps: ReadonlyArray<PlanLine>): string => {
+  const hasRows = (step: PlanLine) => Object.values(step.node.spec.outputs).some((output) => output.kind === "rows")
   const size = (step: PlanLine, value: number | undefined, show: (n: number) => string) =>
     value === undefined ? "" : `${step.status === "run" || step.status === "maybe" ? "~" : ""}${show(value)}`
   return [
@@ -54,7 +55,7 @@ export const planTable = (steps: ReadonlyArray<PlanLine>): string => {
       ["node", "rows", "bytes", "plan"],
       ...steps.map((step) => [
         step.node.id,
-        size(step, step.rows, number),
+        hasRows(step) ? size(step, step.rows, number) : "-",
         size(step, step.bytes, bytes),
         planned(step)
       ])

@@ -1,10 +1,10 @@
 /**
  * Finds out from content what a folder of goldens holds.
  *
- * Not a reader of models: a folder with `golden.safetensors` is named and left to `model/Golden.ts`. A folder may hold
+ * Not a reader of models: a set of folders with `golden.safetensors` is named and left to `model/Golden.ts`. A folder may hold
  * several kinds, and subfolders.
  */
-import { readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { extname, join } from "node:path"
 import { Effect, Schema } from "effect"
 import { GoldenError } from "./Line.ts"
@@ -106,9 +106,16 @@ const imageCases = Effect.fnUntraced(function* (folder: string, names: ReadonlyA
   return out
 })
 
-/** Everything known under `folder`, in order of name. Fails where a golden cannot be read. */
+const isModel = (folder: string): boolean => existsSync(join(folder, "golden.safetensors"))
+
+/**
+ * Everything known under `folder`, in order of name. Fails where a golden cannot be read.
+ *
+ * A model set is the folder that holds model folders: its AdamW case starts from the Phi case beside it.
+ */
 export const findGoldens = Effect.fnUntraced(function* (
-  folder: string
+  folder: string,
+  inSet = false
 ): Effect.fn.Return<ReadonlyArray<Golden>, GoldenError> {
   const entries = yield* Effect.try({
     try: () =>
@@ -119,10 +126,12 @@ export const findGoldens = Effect.fnUntraced(function* (
   })
   const names = entries.filter((entry) => !entry.isDirectory()).map((entry) => entry.name)
   const out: Array<Golden> = []
-  if (names.includes("golden.safetensors")) out.push({ kind: "model", folder })
-  else out.push(...(yield* jsonGoldens(folder, names)))
+  const folders = entries.filter((entry) => entry.isDirectory()).map((entry) => join(folder, entry.name))
+  const set = !inSet && (isModel(folder) || folders.some(isModel))
+  if (set) out.push({ kind: "model", folder })
+  if (!isModel(folder)) out.push(...(yield* jsonGoldens(folder, names)))
   const cases = yield* imageCases(folder, names)
   if (cases.length > 0) out.push({ kind: "images", folder, cases })
-  for (const entry of entries) if (entry.isDirectory()) out.push(...(yield* findGoldens(join(folder, entry.name))))
+  for (const inner of folders) out.push(...(yield* findGoldens(inner, set)))
   return out
 })

@@ -1,0 +1,255 @@
+/**
+ * The command without a subcommand: plans or runs the recipe and tells what came of it.
+ *
+ * Not the scheduler. It publishes the two events that the scheduler leaves out (`start` and the last `run`), feeds every
+ * event to the terminal, the JSON stream and the run's record in the order of publishing, and prints the report. Errors
+ * are not printed here: they leave as they are, `Main.ts` tells them once.
+ */
+import { availableParallelism } from "node:os"
+import { Cause, Clock, Effect, Exit, Layer, Result, Schema } from "effect"
+import type { Pipeline } from "../dag/Pipeline.ts"
+import { type Event, Events } from "../run/Events.ts"
+import type { Choice, Recipe, Summary } from "../run/Recipe.ts"
+import { Interrupted, type RunOptions, Stop } from "../run/Run.ts"
+import { planRecipe, type RunResult, runRecipe } from "../run/Scheduler.ts"
+import { Store } from "../store/Store.ts"
+import { checkSelection, choose } from "./Choose.ts"
+import { nodeTable, outputLines, planCounts, planTable, runLine } from "./Report.ts"
+import type { Session } from "./Session.ts"
+import { animate, make, paint } from "./Terminal.ts"
+import { record, storeLayer } from "./Wire.ts"
+
+/** The recipe's `summary` threw; the run itself is complete. */
+export class SummaryFailed extends Schema.TaggedError<SummaryFailed>()("SummaryFailed", {
+  message: Schema.String,
+  hint: Schema.String,
+  cause: Schema.optional(Schema.Unknown)
+}) {}
+
+/** Flags of a run. Lists hold node ids; `settings` hold `instance.param=value`. */
+export interface RunFlags {
+  readonly preset: string | undefined
+  readonly engine: string | undefined
+  readonly settings: ReadonlyArray<string>
+  /** Absolute or relative folder of the store. */
+  readonly store: string
+  readonly plan: boolean
+  readonly only: ReadonlyArray<string>
+  readonly from: ReadonlyArray<string>
+  readonly until: ReadonlyArray<string>
+  readonly force: ReadonlyArray<string>
+  readonly workers: number | undefined
+  readonly acceptCode: boolean
+  readonly quiet: boolean
+  readonly checkpointEvery: number | undefined
+  readonly verify: boolean
+}
+
+/** Folds save a checkpoint this often unless `--checkpoint-every` counts steps. */
+export const checkpointEveryMs = 120_000
+
+const optionsOf = (flags: RunFlags): RunOptions => ({
+  only: flags.only,
+  from: flags.from,
+  until: flags.until,
+  force: flags.force,
+  acceptCode: flags.acceptCode,
+  workers: flags.workers ?? availableParallelism(),
+  ...(flags.checkpointEvery === undefined ? {} : { checkpointEverySteps: flags.checkpointEvery }),
+  checkpointEveryMs
+})
+
+/** Checks every byte of what the plan takes from the store; damaged shards become unfinished work. */
+const verifyStored = Effect.fnUntraced(function* <S, R>(
+  recipe: Recipe<S, R>,
+  choice: Choice,
+  options: RunOptions,
+  mend: boolean
+) {
+  const store = yield* Store
+  const found: Array<string> = []
+  // What hides behind a damaged node is planned as "may run" and seen only once that node is whole again, so one pass.
+  const plan = yield* planRecipe(recipe, choice, options)
+  for (const step of plan.steps) {
+    const entry = step.decision?.entry
+    if (entry === undefined) continue
+    const damaged = yield* store.verify(entry.found)
+    if (damaged.length === 0) continue
+    found.push(`${step.node.id}: ${damaged.map((one) => `${one.port}/${one.file}`).join(", ")} damaged`)
+    if (mend) yield* store.reopen(entry.found, damaged)
+  }
+  return found
+})
+
+const startEvent = (run: string, at: number, pipeline: Pipeline, choice: Choice): Event => ({
+  event: "start",
+  at,
+  run,
+  pipeline: pipeline.name,
+  preset: choice.preset,
+  nodes: pipeline.nodes.filter((node) => node.spec.kind !== "source").length
+})
+
+const showPlan = Effect.fnUntraced(function* <S, R>(
+  recipe: Recipe<S, R>,
+  choice: Choice,
+  pipeline: Pipeline,
+  options: RunOptions,
+  flags: RunFlags,
+  session: Session
+) {
+  if (flags.verify)
+    for (const line of yield* verifyStored(recipe, choice, options, false)) session.output.people(line + "\n")
+  const plan = yield* planRecipe(recipe, choice, options)
+  session.emit(startEvent("", yield* Clock.currentTimeMillis, pipeline, choice))
+  for (const step of plan.steps)
+    session.emit({
+      event: "plan",
+      node: step.node.id,
+      status: step.status,
+      because: step.because,
+      ...(step.rows === undefined ? {} : { rows: step.rows }),
+      ...(step.bytes === undefined ? {} : { bytes: step.bytes })
+    })
+  session.output.people((flags.quiet ? planCounts(plan.steps) : planTable(plan.steps)) + "\n")
+  session.emit({
+    event: "run",
+    status: "completed",
+    nodesRun: 0,
+    nodesCached: plan.steps.filter((step) => step.status === "cached").length,
+    outputs: {},
+    metrics: null
+  })
+})
+
+/** The events service that hands every event to `take`, in the order of publishing, before others see it. */
+const tapped = (take: (event: Event) => Effect.Effect<void>) =>
+  Layer.effect(
+    Events,
+    Effect.map(Events, (inner) =>
+      Events.of({
+        stream: inner.stream,
+        publish: (event) => Effect.andThen(take(event), inner.publish(event))
+      })
+    )
+  ).pipe(Layer.provide(Events.layer))
+
+const summarize = (recipe: Recipe<any, any>, result: RunResult): Effect.Effect<Summary, SummaryFailed> =>
+  recipe.summary === undefined
+    ? Effect.succeed({ metrics: null, lines: [] })
+    : Effect.try({
+        try: () => recipe.summary!(result.values),
+        catch: (cause) =>
+          new SummaryFailed({
+            message: `the run is complete, but its summary failed: ${cause instanceof Error ? cause.message : String(cause)}`,
+            hint: "The outputs are in the store. Mend `summary` in the recipe and run again: every node is cached.",
+            cause
+          })
+      })
+
+/** The failure to tell of a cause: the first that is no interruption, else the first, else the defect. */
+export const failureOf = (cause: Cause.Cause<unknown>): unknown => {
+  const errors = cause.reasons.filter(Cause.isFailReason).map((reason) => reason.error)
+  const real = errors.find((error) => !(error instanceof Interrupted))
+  if (real !== undefined) return real
+  const defect = Cause.findDefect(cause)
+  return Result.isSuccess(defect) ? defect.success : (errors[0] ?? Cause.squash(cause))
+}
+
+/** True when nothing failed but the run was asked to stop (or its fiber was interrupted). */
+export const wasInterrupted = (cause: Cause.Cause<unknown>): boolean =>
+  Cause.hasInterruptsOnly(cause) || failureOf(cause) instanceof Interrupted
+
+/** Runs (or with `--plan` plans) the recipe. Everything is told through the session; failures leave unchanged. */
+export const execute = Effect.fnUntraced(function* <S, R>(
+  recipe: Recipe<S, R>,
+  moduleUrl: string,
+  flags: RunFlags,
+  session: Session
+) {
+  const { choice, pipeline } = yield* choose(recipe, flags)
+  yield* checkSelection(pipeline, flags)
+  const options = optionsOf(flags)
+  const { output } = session
+  if (flags.plan)
+    return yield* showPlan(recipe, choice, pipeline, options, flags, session).pipe(
+      Effect.provide(storeLayer(flags.store))
+    )
+
+  const started = yield* Clock.currentTimeMillis
+  const terminal = make({ ...output, write: output.people }, { quiet: flags.quiet })
+  session.terminal = terminal
+
+  const work = Effect.gen(function* () {
+    const recorder = yield* record((yield* Store).root, pipeline.name, choice)
+    let over = false
+    const take = (event: Event): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        // Progress is published from forked fibers: what comes after the end is no part of the run.
+        if (over) return Effect.void
+        over = event.event === "run"
+        terminal.event(event)
+        session.emit(event)
+        return Effect.flatMap(recorder.append(event, terminal.view()), (broke) =>
+          broke === undefined
+            ? Effect.void
+            : Effect.flatMap(Clock.currentTimeMillis, (at) => take({ event: "notice", at, message: broke }))
+        )
+      })
+
+    const inner = Effect.gen(function* () {
+      const events = yield* Events
+      const stop = yield* Stop
+      session.stop = () => void Effect.runFork(stop.request)
+      yield* events.publish(startEvent(recorder.run, started, pipeline, choice))
+      if (flags.verify)
+        for (const message of yield* verifyStored(recipe, choice, options, true))
+          yield* events.publish({ event: "notice", at: yield* Clock.currentTimeMillis, message })
+      yield* animate(terminal)
+      const result = yield* runRecipe(recipe, moduleUrl, choice, options)
+      return { result, summary: yield* summarize(recipe, result) }
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(tapped(take), Stop.layer)))
+
+    const exit = yield* Effect.exit(inner)
+    session.stop = undefined
+    terminal.close()
+    const ms = (yield* Clock.currentTimeMillis) - started
+    const say = (text: string) => (text === "" ? undefined : output.people(text + "\n"))
+    if (Exit.isFailure(exit)) {
+      const status = wasInterrupted(exit.cause) ? "interrupted" : "failed"
+      const last = session.unfinished(status, status === "failed" ? failureOf(exit.cause) : undefined)
+      if (!flags.quiet) {
+        if (terminal.view().nodes.size > 0) say(nodeTable(terminal.view()))
+        say(
+          paint(
+            output.color,
+            status === "failed" ? "red" : "yellow",
+            runLine(status, last.nodesRun, last.nodesCached, ms)
+          )
+        )
+      }
+      yield* take(last)
+      return yield* Effect.failCause(exit.cause)
+    }
+    const { result, summary } = exit.value
+    const last: Event = {
+      event: "run",
+      status: "completed",
+      nodesRun: result.nodesRun,
+      nodesCached: result.nodesCached,
+      outputs: result.outputs,
+      metrics: summary.metrics
+    }
+    if (!flags.quiet) {
+      output.people("\n")
+      say(nodeTable(terminal.view()))
+      say(paint(output.color, "bold", runLine("completed", result.nodesRun, result.nodesCached, ms)))
+    }
+    if (!(flags.quiet && session.json)) {
+      for (const line of summary.lines) output.people(line + "\n")
+      for (const line of outputLines(result.outputs)) say(line)
+    }
+    yield* take(last)
+  })
+  yield* work.pipe(Effect.scoped, Effect.provide(storeLayer(flags.store)))
+})

@@ -1,0 +1,256 @@
+/**
+ * The subcommands that look at a store: `runs`, `show`, `gc`, `quarantine`.
+ *
+ * Nothing runs here. With `--json` each gives one JSON object a line on stdout, and people read stderr. All but `gc` open
+ * the store read-only, so they work while a run goes on and on a store that cannot be written.
+ */
+import { Clock, Effect, Option, Stream } from "effect"
+import { columns } from "../dag/Describe.ts"
+import type { Pipeline } from "../dag/Pipeline.ts"
+import { bytes, duration, empty, figure, number, reduce, type View } from "../run/Progress.ts"
+import * as Gc from "../store/Gc.ts"
+import * as RunLog from "../store/RunLog.ts"
+import { type Found, Store } from "../store/Store.ts"
+import { nodeCalled, UsageError } from "./Choose.ts"
+import { decodeEvent } from "./EventJson.ts"
+import { didYouMean } from "./Nearest.ts"
+import { nodeTable, outputLines, quarantineText } from "./Report.ts"
+import type { Session } from "./Session.ts"
+import { storeLayer } from "./Wire.ts"
+
+type Record_ = RunLog.RunRecord
+
+/** `2026-11-22 20:52:10`, UTC. */
+const when = (ms: number): string => new Date(ms).toISOString().slice(0, 19).replace("T", " ")
+
+const field = (value: unknown, name: string): unknown =>
+  typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>)[name] : undefined
+
+const preset = (run: Record_): string => String(field(run.settings, "preset") ?? "-")
+
+const nodeCounts = (run: Record_): string => {
+  const statuses = Object.values(run.nodes).map((node) => field(node, "status"))
+  const parts = ["ran", "cached", "failed", "interrupted"].flatMap((status) => {
+    const count = statuses.filter((one) => one === status).length
+    return count === 0 ? [] : [`${count} ${status}`]
+  })
+  return parts.join(", ") || "-"
+}
+
+/** How long a run took, or takes so far; unknown for one that was killed. */
+const took = (run: Record_, now: number): string =>
+  run.endedMs !== undefined
+    ? duration(run.endedMs - run.startedMs)
+    : run.status === "running"
+      ? `${duration(now - run.startedMs)} so far`
+      : "-"
+
+/** Runs of a store as a table, newest first. */
+export const runsTable = (runs: ReadonlyArray<Record_>, now: number): string =>
+  columns([
+    ["run", "pipeline", "preset", "status", "started (UTC)", "duration", "nodes"],
+    ...runs.map((run) => [
+      run.id,
+      run.pipeline,
+      preset(run),
+      run.status,
+      when(run.startedMs),
+      took(run, now),
+      nodeCounts(run)
+    ])
+  ])
+
+/** `runs` */
+export const listRuns = (root: string, session: Session) =>
+  Effect.gen(function* () {
+    const store = yield* Store
+    const runs = yield* RunLog.list(store.root)
+    if (session.json) for (const run of runs) session.output.result(JSON.stringify(run))
+    session.output.people((runs.length === 0 ? "no run yet" : runsTable(runs, yield* Clock.currentTimeMillis)) + "\n")
+  }).pipe(Effect.provide(storeLayer(root, { readOnly: true })))
+
+/** Losses of one node on the way: the first, the last, and evenly spaced ones between; memory stays bounded. */
+interface Losses {
+  points: Array<{ readonly step: number; readonly loss: number }>
+  every: number
+  seen: number
+  last: { readonly step: number; readonly loss: number } | undefined
+}
+const lossPoints = 8
+
+const addLoss = (losses: Losses, step: number, loss: number): void => {
+  if (losses.seen % losses.every === 0) losses.points.push({ step, loss })
+  losses.seen++
+  losses.last = { step, loss }
+  if (losses.points.length > 2 * lossPoints) {
+    losses.points = losses.points.filter((_, i) => i % 2 === 0)
+    losses.every *= 2
+  }
+}
+
+const lossLine = (node: string, { last, points }: Losses): string => {
+  const shown = points.filter((_, i) => i % Math.ceil(points.length / lossPoints) === 0)
+  if (last !== undefined && shown[shown.length - 1]?.step !== last.step) shown.push(last)
+  return `  ${node}: ${shown.map(({ loss, step }) => `step ${number(step)} ${figure(loss)}`).join(", ")}`
+}
+
+/** Where each finished node came from: key, code, and what its inputs were made by. */
+const lineage = Effect.fnUntraced(function* (run: Record_) {
+  const store = yield* Store
+  const keys = new Map<string, string>()
+  const nameOf = new Map<string, string>()
+  for (const [id, node] of Object.entries(run.nodes)) {
+    const key = field(node, "key")
+    if (typeof key !== "string") continue
+    keys.set(id, key)
+    nameOf.set(key, id)
+  }
+  const rows: Array<ReadonlyArray<string>> = []
+  for (const [id, key] of keys) {
+    const found = (yield* store.find(key, ""))[0]
+    if (found === undefined) {
+      rows.push([id, key.slice(0, 12), "-", "not in the store any more"])
+      continue
+    }
+    const { manifest } = found
+    const from = Object.entries(manifest.parents).map(([port, parent]) =>
+      parent === ""
+        ? `${port}: source ${(manifest.parts.inputs[port] ?? "?").slice(0, 12)}`
+        : `${port}: ${nameOf.get(parent) ?? "entry"} ${parent.slice(0, 12)}`
+    )
+    rows.push([
+      id,
+      key.slice(0, 12),
+      `${manifest.parts.definition} ${manifest.parts.version}, code ${manifest.code.digest.slice(0, 12)}${manifest.code.weak ? " (weak)" : ""}`,
+      from.join(", ") || "-"
+    ])
+  }
+  return rows
+})
+
+/** `show RUN`; `last` is the newest. */
+export const showRun = (root: string, id: string, session: Session) =>
+  Effect.gen(function* () {
+    const store = yield* Store
+    const wanted = id === "last" ? ((yield* RunLog.list(store.root))[0]?.id ?? id) : id
+    const run = yield* RunLog.show(store.root, wanted).pipe(
+      Effect.catchIf(
+        (error) => error.reason === "missing",
+        (error) =>
+          Effect.flatMap(RunLog.list(store.root), (runs) => {
+            const ids = runs.map((one) => one.id)
+            return Effect.fail(new UsageError({ message: `${error.message}${didYouMean(id, ids)}`, hint: error.hint }))
+          })
+      )
+    )
+    let view: View = empty
+    let unknown = 0
+    const losses = new Map<string, Losses>()
+    yield* Stream.runForEach(RunLog.events(store.root, run.id), (json) =>
+      Effect.sync(() => {
+        if (session.json) session.output.result(JSON.stringify(json))
+        const event = Option.getOrUndefined(decodeEvent(json))
+        if (event === undefined) {
+          unknown++
+          return
+        }
+        view = reduce(view, event)
+        const loss = event.event === "node-progress" ? event.metrics?.["loss"] : undefined
+        if (event.event !== "node-progress" || loss === undefined || event.step === undefined) return
+        let of = losses.get(event.node)
+        if (of === undefined) losses.set(event.node, (of = { points: [], every: 1, seen: 0, last: undefined }))
+        addLoss(of, event.step, loss)
+      })
+    )
+    const say = (text: string) => session.output.people(text + "\n")
+    say(runsTable([run], yield* Clock.currentTimeMillis))
+    say(`settings: ${JSON.stringify(run.settings)}`)
+    say("")
+    say(nodeTable(view))
+    for (const node of view.nodes.values())
+      if (node.end?.error !== undefined)
+        say(`  ${node.id}: ${node.end.error.tag}: ${node.end.error.message.replaceAll("\n", " ")}`)
+    if (losses.size > 0) say(["", "losses", ...[...losses].map(([node, of]) => lossLine(node, of))].join("\n"))
+    const made = yield* lineage(run)
+    if (made.length > 0) say(`\n${columns([["made", "key", "by", "from"], ...made])}`)
+    const outputs = outputLines(view.run?.outputs ?? {})
+    if (outputs.length > 0) say(`\n${outputs.join("\n")}`)
+    if (unknown > 0) say(`${unknown} events are of another version and were left out`)
+  }).pipe(Effect.provide(storeLayer(root, { readOnly: true })))
+
+/** The entry whose key starts with `prefix`; a usage error when there is none or more than one. */
+const entryCalled = Effect.fnUntraced(function* (prefix: string) {
+  const store = yield* Store
+  const keys = /^[0-9a-f]{6,64}$/.test(prefix) ? [...(yield* store.keys)].filter((key) => key.startsWith(prefix)) : []
+  const found: Found | undefined = keys.length === 1 ? (yield* store.find(keys[0]!, ""))[0] : undefined
+  if (found !== undefined) return found
+  return yield* new UsageError({
+    message:
+      keys.length > 1 ? `${keys.length} entries have keys that start with ${prefix}` : `no entry is called ${prefix}`,
+    hint: "Give at least 6 digits of a key; `show last` lists the keys of a run."
+  })
+})
+
+/** `gc`: what would go; `--collect` removes it, `--pin` and `--unpin` decide what stays. */
+export const gc = (
+  root: string,
+  flags: { readonly collect: boolean; readonly pin: ReadonlyArray<string>; readonly unpin: ReadonlyArray<string> },
+  session: Session
+) => {
+  const writes = flags.collect || flags.pin.length > 0 || flags.unpin.length > 0
+  const say = (text: string) => session.output.people(text + "\n")
+  return Effect.gen(function* () {
+    const store = yield* Store
+    for (const pin of flags.pin) {
+      const at = pin.lastIndexOf("=")
+      const found = yield* entryCalled(pin.slice(at + 1))
+      const name = at > 0 ? pin.slice(0, at) : found.manifest.key.slice(0, 12)
+      yield* Gc.pin(store.root, name, found)
+      say(`pinned ${found.manifest.parts.definition} ${found.manifest.key.slice(0, 12)} as ${name}`)
+    }
+    for (const name of flags.unpin) {
+      if (!(yield* Gc.unpin(store.root, name))) {
+        const names = (yield* Gc.pins(store.root)).map((one) => one.name)
+        return yield* new UsageError({
+          message: `no pin is called "${name}"${didYouMean(name, names)}`,
+          hint: `Pins: ${names.join(", ") || "none"}`
+        })
+      }
+      say(`unpinned ${name}`)
+    }
+    const plan = yield* Gc.plan(store.root)
+    if (session.json) for (const one of plan.garbage) session.output.result(JSON.stringify(one))
+    if (plan.garbage.length > 0)
+      say(
+        columns([
+          ["kind", "bytes", "what", "path"],
+          ...plan.garbage.map((one) => [one.kind, bytes(one.bytes), one.what, one.path])
+        ])
+      )
+    const pins = yield* Gc.pins(store.root)
+    if (pins.length > 0) say(`pins: ${pins.map((pin) => `${pin.name} ${pin.key.slice(0, 12)}`).join(", ")}`)
+    if (plan.resumable.length > 0) say(`${plan.resumable.length} unfinished nodes can be resumed and stay`)
+    say(`${plan.kept} entries are reached; ${plan.garbage.length} things could go, ${bytes(plan.bytes)}`)
+    if (flags.collect) say(`removed ${bytes(yield* Gc.collect(store.root, plan))}`)
+    else if (plan.garbage.length > 0) say("Nothing was removed; --collect does.")
+  }).pipe(Effect.provide(storeLayer(root, { readOnly: !writes })))
+}
+
+/** `quarantine NODE`: counts by reason and the first rows that the node's latest stored result refused. */
+export const quarantine = (root: string, pipeline: Pipeline, id: string, limit: number, session: Session) =>
+  Effect.gen(function* () {
+    const node = yield* nodeCalled(pipeline, id)
+    const store = yield* Store
+    const last = yield* store.last(pipeline.name, node.id)
+    const found = last === undefined ? undefined : (yield* store.find(last.key, last.code))[0]
+    if (found === undefined)
+      return yield* new UsageError({
+        message: `${node.id} has no stored result in ${store.root}`,
+        hint: "Run it first, or give the store it ran in with --store."
+      })
+    const rows = yield* store.refused(found)
+    if (session.json)
+      for (const { refused, shard } of rows.slice(0, limit))
+        session.output.result(JSON.stringify({ node: node.id, shard, ...refused }))
+    session.output.people(quarantineText(node.id, rows, limit) + "\n")
+  }).pipe(Effect.provide(storeLayer(root, { readOnly: true })))

@@ -1,0 +1,35 @@
+import { execFileSync } from "node:child_process"
+import { expect, it } from "@effect/vitest"
+import { Arbitrary, Schema } from "effect"
+import { quote, resumeCommand } from "../../src/cli/Resume.ts"
+
+const started = {
+  argv0: "node",
+  execArgv: [],
+  argv: ["/usr/bin/node", "/w/pipelines/llava.ts", "--preset", "sample", "--set", "a.b=[1, 2]"],
+  cwd: "/w",
+  npmCommand: undefined
+}
+
+it("is the command that was typed", () => {
+  expect(resumeCommand(started)).toBe("node pipelines/llava.ts --preset sample --set 'a.b=[1, 2]'")
+  expect(resumeCommand({ ...started, npmCommand: "exec" })).toMatch(/^npx node pipelines/)
+  const tsx = [
+    "--require",
+    "/x/node_modules/tsx/dist/preflight.cjs",
+    "--import",
+    "file:///x/node_modules/tsx/dist/loader.mjs"
+  ]
+  expect(resumeCommand({ ...started, execArgv: tsx })).toMatch(/^npx tsx pipelines/)
+  expect(resumeCommand({ ...started, cwd: "/elsewhere" })).toMatch(/^node \/w\/pipelines\/llava.ts/)
+})
+
+it("does not force again what a forced run has finished", () => {
+  const argv = ["node", "/w/p.ts", "--force", "a", "--force=b,c", "--store", "s"]
+  expect(resumeCommand({ ...started, argv })).toBe("node p.ts --store s")
+})
+
+const Word = Arbitrary.map(Arbitrary.schema(Schema.String), (text) => text.replaceAll("\0", "").toWellFormed())
+it.prop("quotes any word so that a shell gives it back", [Word], ([word]) => {
+  expect(execFileSync("/bin/sh", ["-c", `printf %s ${quote(word)}`]).toString()).toBe(word)
+})
