@@ -131,6 +131,13 @@ export const cut = (source: Raster, window: Window): Raster => {
 }
 
 /**
+ * Whether the vertical pass comes first, as in Pillow's `Image.resize`: for pictures over 100 times as high as wide that
+ * become less high. The order matters because each pass rounds to uint8.
+ */
+export const verticalFirst = (source: { readonly width: number; readonly height: number }, height: number): boolean =>
+  source.height > source.width * 100 && height < source.height
+
+/**
  * Resizes to `width` x `height` and gives the part `window` of it, as Pillow's `resize(..., BICUBIC)` then `crop` would.
  *
  * @example
@@ -144,11 +151,13 @@ export const resizeReference = (
   height: number,
   window: Window = { left: 0, top: 0, width, height }
 ): Raster => {
-  const rows =
-    width === source.width
-      ? cut(source, { left: window.left, top: 0, width: window.width, height: source.height })
-      : alongRows(source, coefficients(source.width, width, window.left, window.width))
-  return height === source.height
-    ? cut(rows, { left: 0, top: window.top, width: window.width, height: window.height })
-    : alongColumns(rows, coefficients(source.height, height, window.top, window.height))
+  const across = (raster: Raster): Raster =>
+    width === raster.width
+      ? cut(raster, { left: window.left, top: 0, width: window.width, height: raster.height })
+      : alongRows(raster, coefficients(raster.width, width, window.left, window.width))
+  const down = (raster: Raster): Raster =>
+    height === raster.height
+      ? cut(raster, { left: 0, top: window.top, width: raster.width, height: window.height })
+      : alongColumns(raster, coefficients(raster.height, height, window.top, window.height))
+  return verticalFirst(source, height) ? across(down(source)) : down(across(source))
 }

@@ -7,7 +7,7 @@
  * Shapes: pixels_HWC uint8, 3 channels. A canvas is a picture placed on a larger, evenly coloured one without building it.
  */
 import { readFileSync } from "node:fs"
-import { type Coefficients, coefficients, type Raster, type Window } from "./Resample.ts"
+import { type Coefficients, coefficients, type Raster, verticalFirst, type Window } from "./Resample.ts"
 
 /** Where a raster lies on a canvas of `width` x `height` pixels of one colour. */
 export interface Canvas {
@@ -143,23 +143,8 @@ const whole = (source: Raster): Canvas => ({
   background: [0, 0, 0]
 })
 
-/**
- * Resizes a raster, or a canvas that holds it, to `width` x `height` bicubically and gives the part `window` of it.
- *
- * Bit-identical to Pillow's `resize((width, height), BICUBIC)` followed by `crop`. Synchronous.
- *
- * @example
- * ```ts
- * resize(photo, 448, 336, { left: 56, top: 0, width: 336, height: 336 })
- * ```
- */
-export const resize = (
-  source: Raster,
-  width: number,
-  height: number,
-  window: Window = { left: 0, top: 0, width, height },
-  canvas: Canvas = whole(source)
-): Raster => {
+/** One horizontal pass, then one vertical pass. */
+const passes = (source: Raster, width: number, height: number, window: Window, canvas: Canvas): Raster => {
   const { memory, horizontal, vertical } = kernel()
   const across = coefficients(canvas.width, width, window.left, window.width)
   const down = coefficients(canvas.height, height, window.top, window.height)
@@ -243,4 +228,28 @@ export const resize = (
     pixels.set(bytes.subarray(target + y * stride, target + y * stride + rowBytes), y * rowBytes)
   }
   return { width: window.width, height: window.height, pixels_HWC: pixels }
+}
+
+/**
+ * Resizes a raster, or a canvas that holds it, to `width` x `height` bicubically and gives the part `window` of it.
+ *
+ * Bit-identical to Pillow's `resize((width, height), BICUBIC)` followed by `crop`. Synchronous.
+ *
+ * @example
+ * ```ts
+ * resize(photo, 448, 336, { left: 56, top: 0, width: 336, height: 336 })
+ * ```
+ */
+export const resize = (
+  source: Raster,
+  width: number,
+  height: number,
+  window: Window = { left: 0, top: 0, width, height },
+  canvas: Canvas = whole(source)
+): Raster => {
+  if (!verticalFirst(canvas, height)) return passes(source, width, height, window, canvas)
+  // A pass between equal sizes changes nothing, so that two calls swap the order of the passes.
+  const rows = { left: 0, top: window.top, width: canvas.width, height: window.height }
+  const low = passes(source, canvas.width, height, rows, canvas)
+  return passes(low, width, low.height, { ...window, top: 0 }, whole(low))
 }

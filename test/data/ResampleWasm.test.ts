@@ -69,6 +69,14 @@ describe("ResampleWasm", () => {
     { arbitrary: { runs: 100 } }
   )
 
+  it("swaps the passes for pictures over 100 times as high as wide, as Pillow does", () => {
+    for (const height of [200, 201, 203, 700]) {
+      const source = noise(2, height, height)
+      const window = { left: 0, top: 9, width: 1, height: 50 }
+      assert.deepStrictEqual(resize(source, 1, 99, window), resizeReference(source, 1, 99, window))
+    }
+  })
+
   it("goes through pictures larger than a band", () => {
     const source = noise(1501, 1203, 7)
     assert.deepStrictEqual(resize(source, 64, 51), resizeReference(source, 64, 51))
