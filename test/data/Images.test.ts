@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
@@ -39,6 +40,36 @@ describe("Images", () => {
       )
     }
   }
+
+  // Width, height, size, fit and the digest of what Pillow 12.3 makes of a computed picture.
+  const digests: ReadonlyArray<readonly [number, number, number, "crop" | "pad", string]> = [
+    [640, 480, 336, "crop", "b3565f4d265f6d10"],
+    [640, 480, 336, "pad", "533dd238aa1a9b8c"],
+    [333, 500, 336, "crop", "588f0f4e7803a6d3"],
+    [333, 500, 336, "pad", "de2eaa9a93079db1"],
+    [97, 61, 56, "crop", "fba8431578656cf7"],
+    [97, 61, 56, "pad", "9d4bdfc983c13aab"],
+    [17, 31, 28, "crop", "816a3d889217c275"],
+    [17, 31, 28, "pad", "037fcec1928fe297"],
+    [2, 1002, 1, "crop", "d698ed8646f7b05e"],
+    [2, 1002, 1, "pad", "db0f725a1cc3911b"],
+    [3, 700, 2, "crop", "3733c0426a79d5b0"],
+    [3, 700, 2, "pad", "ac50f958df059778"],
+    [1, 90, 14, "crop", "3aa2bf9c8f66a1c1"],
+    [1, 90, 14, "pad", "bc261bcb7d99d693"],
+    [1200, 7, 28, "crop", "a4bb11b9021e8871"],
+    [1200, 7, 28, "pad", "506b452408ced943"]
+  ]
+  it("makes of computed pictures, very tall and very wide ones too, what Pillow 12.3 makes", () => {
+    for (const [width, height, size, fit, digest] of digests) {
+      const pixels_HWC = Uint8Array.from({ length: width * height * 3 }, (_, i) =>
+        i % 89 < 9 ? 0 : i % 97 < 9 ? 255 : (i * 37 + (i >> 3) * 11) & 255
+      )
+      const fitted = fitImage({ width, height, pixels_HWC }, { size, fit })
+      const got = createHash("sha256").update(fitted.pixels_HWC).digest("hex").slice(0, 16)
+      assert.strictEqual(got, digest, `${width} x ${height} ${fit} ${size}`)
+    }
+  })
 
   it("covers every golden picture", () => assert.strictEqual(sources.length, 10))
 
