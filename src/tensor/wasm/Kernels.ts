@@ -61,6 +61,12 @@ export const registerKernels = (engine: WasmEngine): Regions => {
 
   registerProducts(kernel, kernels, at, make)
 
+  // The stock kernel copies; every tensor saved for a gradient goes through here, so share the data as `Reshape` does.
+  kernel("Identity", ({ x }) => {
+    backend.incRef(x!.dataId)
+    return { dataId: x!.dataId, shape: x!.shape, dtype: x!.dtype }
+  })
+
   kernel("UnsortedSegmentSum", ({ x, segmentIds }, { numSegments }) => {
     const segments = numSegments as number
     const columns = size(x!) / Math.max(1, segmentIds!.shape[0]!)

@@ -651,7 +651,13 @@ export function crossEntropy(logits: usize, labels: usize, loss: usize, stats: u
     for (; j < V; j++) m = max<f32>(m, load<f32>(row + ((j as usize) << 2)))
     m4 = f32x4.splat(m)
     let t: f64 = 0
-    for (j = 0; j < v4; j += 4) t += sum4(exp4(f32x4.sub(v128.load(row + ((j as usize) << 2)), m4))) as f64
+    // Runs of 256 in f32 lanes, then doubles: no horizontal sum in the inner loop, and no long f32 sum.
+    for (j = 0; j < v4; ) {
+      let run = f32x4.splat(0)
+      const end = min(v4, j + 256)
+      for (; j < end; j += 4) run = f32x4.add(run, exp4(f32x4.sub(v128.load(row + ((j as usize) << 2)), m4)))
+      t += sum4(run) as f64
+    }
     for (; j < V; j++) t += exp1(load<f32>(row + ((j as usize) << 2)) - m) as f64
     store<f32>(at, m)
     store<f32>(at, (1 / t) as f32, 4)
