@@ -100,35 +100,34 @@ const aliasesOf = (
   })
 
 /**
- * Entries under a key, newest first by the time their manifest was written. With `code`, `aliased` answers for that
- * code; without, it says whether any code is blessed for the entry.
+ * Entries under a key: that of `code` first, then those that `code` is blessed for, then the others; newest first among
+ * equals, by the time their manifest was written. Sizes are checked, digests are not.
  */
 export const find = (
   layout: Layout,
   key: string,
-  code?: string
+  code: string
 ): Effect.Effect<ReadonlyArray<Found>, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const codes = (yield* namesIn(layout.keyFolder(key))).filter((name) => hex.test(name))
     if (codes.length === 0) return []
     const aliases = yield* aliasesOf(layout, key)
-    const found: Array<{ readonly at: number; readonly entry: Found }> = []
+    const found: Array<{ readonly rank: number; readonly at: number; readonly entry: Found }> = []
     for (const one of codes) {
       const folder = layout.entry(key, one)
       const manifest = yield* readEntry(folder)
       if (manifest === undefined) continue
       const blessed = aliases.filter((alias) => alias.entry === one).map((alias) => alias.code.digest)
+      const aliased = blessed.includes(code)
       found.push({
+        rank: one === code ? 0 : aliased ? 1 : 2,
         at: statSync(manifestFile(folder), { throwIfNoEntry: false })?.mtimeMs ?? 0,
-        entry: {
-          manifest,
-          folder,
-          aliased: code === undefined ? blessed.length > 0 : blessed.includes(code),
-          aliases: blessed
-        }
+        entry: { manifest, folder, aliased, aliases: blessed }
       })
     }
-    return found.sort((a, b) => b.at - a.at || (a.entry.folder < b.entry.folder ? -1 : 1)).map(({ entry }) => entry)
+    return found
+      .sort((a, b) => a.rank - b.rank || b.at - a.at || (a.entry.folder < b.entry.folder ? -1 : 1))
+      .map(({ entry }) => entry)
   })
 
 const list = (folder: string): ReadonlyArray<string> => {

@@ -47,7 +47,7 @@ export interface Found {
   readonly manifest: Manifest
   /** Absolute folder of the entry. */
   readonly folder: string
-  /** True when an alias record blesses the asked-for code for this entry (any code, where none was asked for). */
+  /** True when an alias record blesses the asked-for code for this entry. */
   readonly aliased: boolean
   /** Digests of all codes that alias records bless for this entry. */
   readonly aliases?: ReadonlyArray<string>

@@ -15,7 +15,7 @@ import * as Checkpoints from "./Checkpoints.ts"
 import { hashTree, rowsDigest, treeDigest, valueDigest } from "./Digests.ts"
 import { io, makeFolder, namesIn, removeWhole, syncFolder, writeWhole } from "./Durable.ts"
 import { readEntry } from "./Entries.ts"
-import { type Layout, manifestFile, portFolder, recordFile, recordsFolder } from "./Layout.ts"
+import { checkpointsFolder, type Layout, manifestFile, portFolder, recordFile, recordsFolder } from "./Layout.ts"
 import { lock, tryLock } from "./Lock.ts"
 import type { Code, Manifest, OutputEntry, ShardRecord } from "./Manifest.ts"
 import { readShardRecords } from "./ShardFiles.ts"
@@ -111,8 +111,8 @@ const publish = (
   Effect.gen(function* () {
     const entry = layout.entry(manifest.key, manifest.code.digest)
     const parent = layout.keyFolder(manifest.key)
-    yield* makeFolder(parent)
     for (let round = 0; ; round++) {
+      yield* makeFolder(parent)
       if (yield* io(entry, (fs) => fs.exists(entry))) {
         const existing = yield* readEntry(entry)
         if (existing !== undefined) {
@@ -123,8 +123,9 @@ const publish = (
       }
       const moved = yield* Effect.result(io(entry, (fs) => fs.rename(folder, entry)))
       if (moved._tag === "Success") break
-      const taken = yield* io(entry, (fs) => fs.exists(entry))
-      if (!taken || round === 3) return yield* Effect.fail(moved.failure)
+      const still = yield* io(folder, (fs) => fs.exists(folder))
+      const lost = (yield* io(entry, (fs) => fs.exists(entry))) || moved.failure.reason === "missing"
+      if (!still || !lost || round === 3) return yield* Effect.fail(moved.failure)
     }
     yield* syncFolder(parent)
     yield* syncFolder(layout.works)
@@ -167,12 +168,14 @@ const others = (
     const names = (yield* namesIn(layout.works)).filter(
       (name) => name.startsWith(`${key}.`) && name !== `${key}.${own}`
     )
-    const dated = yield* Effect.forEach(names, (name) =>
-      Effect.map(
-        io(join(layout.works, name), (fs) => fs.stat(join(layout.works, name))),
-        (info) => ({ name, at: info.mtime._tag === "Some" ? info.mtime.value.getTime() : 0 })
-      )
-    )
+    const dated: Array<{ readonly name: string; readonly at: number }> = []
+    for (const name of names) {
+      const path = join(layout.works, name)
+      const held = [...(yield* namesIn(recordsFolder(path))), ...(yield* namesIn(checkpointsFolder(path)))]
+      if (held.length === 0) continue // begun and never got anywhere
+      const info = yield* io(path, (fs) => fs.stat(path))
+      dated.push({ name, at: info.mtime._tag === "Some" ? info.mtime.value.getTime() : 0 })
+    }
     return dated.sort((a, b) => b.at - a.at).map(({ name }) => name.slice(key.length + 1))
   })
 

@@ -1,0 +1,198 @@
+/**
+ * Records of runs: who ran what, when, with which settings, how it ended, and every event on the way.
+ *
+ * Not what decides what is done (the manifests do) and no part of any key: times and process ids live here and only
+ * here. Events are JSON; their types belong to whoever writes them. An event is appended with one write and reaches the
+ * disk at the latest when the run ends; a line that a killed run left half written is ignored by readers.
+ */
+import { join } from "node:path"
+import { Clock, Effect, FileSystem, Random, Schema, type Scope, Semaphore, Stream } from "effect"
+import { fromPlatform, instead, io, makeFolder, namesIn, readJsonIfGood, SLICE, writeWhole } from "./Durable.ts"
+import { layoutOf } from "./Layout.ts"
+import * as Process from "./Process.ts"
+import { StoreError } from "./Store.ts"
+
+/** How a run stands. `killed` is never written: it is what a running record of a dead process is shown as. */
+export const RunStatus = Schema.Literals(["running", "done", "failed", "interrupted", "killed"])
+export type RunStatus = typeof RunStatus.Type
+
+export const RunRecord = Schema.Struct({
+  format: Schema.Literal(1),
+  id: Schema.String,
+  pipeline: Schema.String,
+  /** Settings of the run as JSON (preset, overrides, engine); never raw arguments, which may hold secrets. */
+  settings: Schema.Json,
+  /** Milliseconds since 1970, UTC. */
+  startedMs: Schema.Number,
+  endedMs: Schema.optional(Schema.Number),
+  status: RunStatus,
+  /** Per instance: whatever the runner says (status, key, rows). */
+  nodes: Schema.Record(Schema.String, Schema.Json),
+  process: Process.Identity
+})
+export type RunRecord = typeof RunRecord.Type
+
+/** A run under way. */
+export interface RunLog {
+  readonly id: string
+  /** Absolute folder of the record. */
+  readonly folder: string
+  /** Appends one event. Events of one run keep their order. */
+  readonly event: (event: Schema.Json) => Effect.Effect<void, StoreError>
+  /** Writes what is known of the instances so far; the status stays `running`. */
+  readonly update: (nodes: Readonly<Record<string, Schema.Json>>) => Effect.Effect<void, StoreError>
+  /** Ends the record. */
+  readonly end: (
+    status: "done" | "failed" | "interrupted",
+    nodes?: Readonly<Record<string, Schema.Json>>
+  ) => Effect.Effect<void, StoreError>
+}
+
+/** `20260131-235959-0a1b`: sorts by start, UTC. */
+const makeId = Effect.gen(function* () {
+  const now = yield* Clock.currentTimeMillis
+  const [day, time] = new Date(now).toISOString().split("T")
+  const salt = yield* Random.nextIntBetween(0, 0x10000)
+  return `${day!.replaceAll("-", "")}-${time!.slice(0, 8).replaceAll(":", "")}-${salt.toString(16).padStart(4, "0")}`
+})
+
+const runFile = (folder: string): string => join(folder, "run.json")
+const eventsFile = (folder: string): string => join(folder, "events.jsonl")
+
+/**
+ * Opens the record of a new run in the store at `root`. The events' file stays open until the scope closes.
+ *
+ * A scope that closes before `end` leaves the record `running`: `list` shows it as `killed` once the process is gone.
+ *
+ * @example
+ * const log = yield* start(store.root, { pipeline: "llava-phi", settings: { preset: "sample" } })
+ * yield* log.event({ type: "node-started", node: "clean" })
+ * yield* log.end("done")
+ */
+export const start = (
+  root: string,
+  run: { readonly pipeline: string; readonly settings: Schema.Json }
+): Effect.Effect<RunLog, StoreError, FileSystem.FileSystem | Scope.Scope> =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const layout = layoutOf(root)
+    yield* makeFolder(layout.runs)
+    let id = yield* makeId
+    for (;;) {
+      const folder = layout.run(id)
+      const made = yield* io(folder, (files) =>
+        instead(Effect.as(files.makeDirectory(folder), true), ["AlreadyExists"], false)
+      )
+      if (made) break
+      id = yield* makeId
+    }
+    const folder = layout.run(id)
+    let record: RunRecord = {
+      format: 1,
+      id,
+      pipeline: run.pipeline,
+      settings: run.settings,
+      startedMs: yield* Clock.currentTimeMillis,
+      status: "running",
+      nodes: {},
+      process: Process.self()
+    }
+    const write = (next: RunRecord) =>
+      Effect.suspend(() => {
+        record = next
+        return Effect.provideService(
+          writeWhole(runFile(folder), JSON.stringify(next, undefined, 2) + "\n"),
+          FileSystem.FileSystem,
+          fs
+        )
+      })
+    yield* write(record)
+    const events = yield* io(eventsFile(folder), (files) => files.open(eventsFile(folder), { flag: "a" }))
+    const one = yield* Semaphore.make(1)
+    const text = new TextEncoder()
+    const said = fromPlatform(eventsFile(folder))
+    return {
+      id,
+      folder,
+      event: (event) =>
+        one.withPermits(1)(Effect.mapError(events.writeAll(text.encode(JSON.stringify(event) + "\n")), said)),
+      update: (nodes) => one.withPermits(1)(Effect.suspend(() => write({ ...record, nodes }))),
+      end: (status, nodes) =>
+        one.withPermits(1)(
+          Effect.gen(function* () {
+            yield* Effect.mapError(events.sync, said)
+            yield* write({
+              ...record,
+              status,
+              endedMs: yield* Clock.currentTimeMillis,
+              ...(nodes === undefined ? {} : { nodes })
+            })
+          })
+        )
+    }
+  })
+
+/** A running record whose process is gone is shown as killed. */
+const shown = (record: RunRecord): RunRecord =>
+  record.status === "running" && Process.liveness(record.process) === "dead" ? { ...record, status: "killed" } : record
+
+/** All runs of a store, newest first. Damaged records are reported and left out. */
+export const list = (root: string): Effect.Effect<ReadonlyArray<RunRecord>, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const layout = layoutOf(root)
+    const out: Array<RunRecord> = []
+    for (const id of [...(yield* namesIn(layout.runs))].reverse()) {
+      const record = yield* readJsonIfGood(runFile(layout.run(id)), RunRecord)
+      if (record !== undefined) out.push(shown(record))
+    }
+    return out
+  })
+
+/** One run's record, by its id or by the only id that starts so. Fails with `missing`. */
+export const show = (root: string, id: string): Effect.Effect<RunRecord, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const layout = layoutOf(root)
+    const names = yield* namesIn(layout.runs)
+    const matching = names.includes(id) ? [id] : names.filter((name) => name.startsWith(id))
+    const path = layout.run(matching[0] ?? id)
+    const record = matching.length === 1 ? yield* readJsonIfGood(runFile(path), RunRecord) : undefined
+    if (record !== undefined) return shown(record)
+    return yield* new StoreError({
+      reason: "missing",
+      path,
+      message: matching.length > 1 ? `${matching.length} runs start with ${id}` : `there is no run ${id}`,
+      hint: names.length === 0 ? "This store has seen no run yet." : `The latest run is ${names[names.length - 1]}.`
+    })
+  })
+
+/** The events of a run in order, as far as they are written; a half-written last line is left out. */
+export const events = (root: string, id: string): Stream.Stream<Schema.Json, StoreError, FileSystem.FileSystem> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const path = eventsFile(layoutOf(root).run(id))
+      const fs = yield* FileSystem.FileSystem
+      const bytes = Stream.mapError(fs.stream(path, { chunkSize: SLICE }), fromPlatform(path))
+      const decoder = new TextDecoder()
+      let rest = ""
+      return bytes.pipe(
+        Stream.mapEffect((chunk) =>
+          Effect.try({
+            try: () => {
+              const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n")
+              rest = lines.pop() ?? ""
+              return lines.filter((line) => line !== "").map((line) => JSON.parse(line) as Schema.Json)
+            },
+            catch: (cause) =>
+              new StoreError({
+                reason: "damaged",
+                path,
+                message: `${path} holds a line that is not JSON`,
+                hint: "The file was edited; the lines before it are good.",
+                cause
+              })
+          })
+        ),
+        Stream.flatMap((lines) => Stream.fromIterable(lines))
+      )
+    })
+  )

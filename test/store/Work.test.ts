@@ -1,0 +1,229 @@
+/** Killed or failing at any change, the commit shows the old state or the whole new entry; what was durable is resumed. */
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { NodeFileSystem } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Layer } from "effect"
+import { keyOf } from "../../src/dag/Key.ts"
+import { Store, StoreError } from "../../src/store/Store.ts"
+import {
+  buryLocks,
+  codeOf,
+  Files,
+  faulty,
+  finish,
+  makeEntry,
+  outputs,
+  partsOf,
+  pathsUnder,
+  Report,
+  shardCount,
+  shardOf,
+  storeAt,
+  temporaryFolder,
+  Words,
+  wordsOf
+} from "./Support.ts"
+
+const key = keyOf(partsOf("node"))
+
+/** Reads everything of the only entry under the key and compares it with what was written. */
+const checkWhole = Effect.gen(function* () {
+  const store = yield* Store
+  const [found, ...more] = yield* store.find(key, codeOf("code").digest)
+  assert.lengthOf(more, 0)
+  if (found === undefined) return false
+  assert.deepStrictEqual(yield* store.verify(found), [])
+  const read = yield* Effect.scoped(
+    Effect.gen(function* () {
+      const words = yield* store.open(found, "rows", Words)
+      const files = yield* store.open(found, "files", Files)
+      const report = yield* store.open(found, "report", Report)
+      const all = yield* words.get(Array.from({ length: words.length }, (_, i) => i))
+      return { all, files, report }
+    })
+  )
+  assert.deepStrictEqual(read.all, Array.from({ length: shardCount }, (_, i) => wordsOf(i)).flat())
+  assert.strictEqual(readFileSync(join(read.files.path, "sub", "b.txt"), "utf8"), "contents of b")
+  assert.deepStrictEqual(read.report, { seen: 9 })
+  assert.lengthOf(yield* store.refused(found), 1)
+  return true
+})
+
+const digestsOf = Effect.map(
+  Effect.flatMap(Store, (store) => store.find(key, codeOf("code").digest)),
+  (found) => Object.fromEntries(Object.entries(found[0]!.manifest.outputs).map(([port, one]) => [port, one.digest]))
+)
+
+describe("Work", () => {
+  for (const how of ["crash", "ENOSPC"])
+    it.live(`${how} at every change leaves the old state or the whole entry, and the next run completes it`, () =>
+      Effect.gen(function* () {
+        const counting = faulty({ at: Number.POSITIVE_INFINITY, how })
+        yield* Effect.provide(makeEntry("node"), storeAt(temporaryFolder(), counting.layer))
+        const expected = yield* Effect.gen(function* () {
+          yield* makeEntry("node")
+          return yield* digestsOf
+        }).pipe(Effect.provide(storeAt(temporaryFolder())))
+        assert.isAbove(counting.count(), 60)
+        let completed = 0
+        const one = Effect.fnUntraced(function* (at: number) {
+          const root = temporaryFolder()
+          const exit = yield* Effect.exit(Effect.provide(makeEntry("node"), storeAt(root, faulty({ at, how }).layer)))
+          if (how === "ENOSPC" && Exit.isFailure(exit)) {
+            const error = exit.cause.reasons.flatMap((one) => (one._tag === "Fail" ? [one.error] : []))[0]
+            if (error instanceof StoreError) {
+              assert.strictEqual(error.reason, "full")
+              assert.include(error.hint, "gc")
+            }
+          }
+          buryLocks(root)
+          yield* Effect.gen(function* () {
+            if (yield* checkWhole) completed++
+            else {
+              yield* makeEntry("node")
+              assert.isTrue(yield* checkWhole)
+            }
+            assert.deepStrictEqual(yield* digestsOf, expected)
+          }).pipe(Effect.provide(storeAt(root)))
+          const left = pathsUnder(join(root, "entries")).filter((path) => path.endsWith(".tmp"))
+          assert.deepStrictEqual(left, [], `leftovers after a fault at change ${at}`)
+          rmSync(root, { recursive: true })
+        })
+        yield* Effect.forEach(
+          Array.from({ length: counting.count() }, (_, at) => at),
+          one,
+          { concurrency: 4 }
+        )
+        assert.isBelow(completed, counting.count() / 2)
+      })
+    )
+
+  it.live("a killed sharded node repeats only the shards without a record", () =>
+    Effect.gen(function* () {
+      const root = temporaryFolder()
+      const layer = storeAt(root)
+      yield* Effect.gen(function* () {
+        const store = yield* Store
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const work = yield* store.begin({ key, code: codeOf("code"), acceptCode: false, fresh: false })
+            yield* shardOf(work.folder, 1)
+          })
+        )
+        assert.lengthOf(yield* store.find(key, codeOf("code").digest), 0)
+        const { made } = yield* makeEntry("node")
+        assert.deepStrictEqual(made, [0])
+        assert.isTrue(yield* checkWhole)
+      }).pipe(Effect.provide(layer))
+    })
+  )
+
+  it.live("`fresh` throws earlier work away", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const begin = (fresh: boolean) => store.begin({ key, code: codeOf("code"), acceptCode: false, fresh })
+      yield* Effect.scoped(Effect.flatMap(begin(false), (work) => shardOf(work.folder, 0)))
+      const shards = yield* Effect.scoped(Effect.map(begin(true), (work) => work.shards.size))
+      assert.strictEqual(shards, 0)
+    }).pipe(Effect.provide(storeAt(temporaryFolder())))
+  )
+
+  it.live("`acceptCode` takes over unfinished work of other code, and only then", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const begin = (code: string, acceptCode: boolean) =>
+        store.begin({ key, code: codeOf(code), acceptCode, fresh: false })
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const work = yield* begin("old", false)
+          yield* shardOf(work.folder, 0)
+          yield* work.saveCheckpoint({ step: 5, files: new Map([["n", new Uint8Array([5])]]), keepLast: 1 })
+        })
+      )
+      assert.strictEqual(yield* Effect.scoped(Effect.map(begin("new", false), (work) => work.shards.size)), 0)
+      const other = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const work = yield* begin("newer", true)
+          return { shards: work.shards.size, step: (yield* work.newestCheckpoint)?.step }
+        })
+      )
+      // "new" left an empty work folder, which is more recent than that of "old" but holds nothing.
+      assert.deepStrictEqual(other, { shards: 1, step: 5 })
+    }).pipe(Effect.provide(storeAt(temporaryFolder())))
+  )
+
+  it.live("committing what exists keeps the existing entry", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const first = yield* makeEntry("node")
+      const marker = join(first.found.folder, "marker")
+      writeFileSync(marker, "")
+      const again = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const work = yield* store.begin({ key, code: codeOf("code"), acceptCode: false, fresh: true })
+          assert.strictEqual(work.existing?.folder, first.found.folder)
+          return yield* finish(work, partsOf("node"))
+        })
+      )
+      assert.strictEqual(again.found.folder, first.found.folder)
+      assert.isTrue(existsSync(marker))
+      assert.deepStrictEqual(again.made, [0, 1])
+    }).pipe(Effect.provide(storeAt(temporaryFolder())))
+  )
+
+  it.live("a commit killed between manifest and rename is finished by the next begin", () =>
+    Effect.gen(function* () {
+      const root = temporaryFolder()
+      const fault = faulty({ at: 0, how: "crash", when: (what, path) => what === "rename" && /entries/.test(path) })
+      const exit = yield* Effect.exit(Effect.provide(makeEntry("node"), storeAt(root, fault.layer)))
+      assert.isTrue(Exit.isFailure(exit))
+      buryLocks(root)
+      yield* Effect.gen(function* () {
+        const store = yield* Store
+        assert.lengthOf(yield* store.find(key, codeOf("code").digest), 0)
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const work = yield* store.begin({ key, code: codeOf("code"), acceptCode: false, fresh: false })
+            assert.isDefined(work.existing)
+          })
+        )
+        assert.isTrue(yield* checkWhole)
+      }).pipe(Effect.provide(storeAt(root)))
+    })
+  )
+
+  it.live("equal work has equal digests, whatever its store, code and instance", () =>
+    Effect.gen(function* () {
+      const make = (code: string) =>
+        Effect.gen(function* () {
+          yield* makeEntry("node", { code: codeOf(code) })
+          return yield* digestsOf
+        }).pipe(Effect.provide(storeAt(temporaryFolder())))
+      assert.deepStrictEqual(yield* make("one"), yield* make("two"))
+    })
+  )
+
+  it.live("a shard without a record refuses the commit", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const error = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const work = yield* store.begin({ key, code: codeOf("code"), acceptCode: false, fresh: false })
+          const record = yield* shardOf(work.folder, 1)
+          return yield* Effect.flip(
+            work.commit({
+              parts: partsOf("node"),
+              parents: {},
+              shards: [record],
+              values: { report: { seen: 0 } },
+              outputs,
+              peakMemory: 0
+            })
+          )
+        })
+      )
+      assert.strictEqual(error.reason, "missing")
+    }).pipe(Effect.provide(Layer.mergeAll(storeAt(temporaryFolder()), NodeFileSystem.layer)))
+  )
+})
