@@ -8,7 +8,9 @@
 import { availableParallelism } from "node:os"
 import { Cause, Clock, Effect, Exit, Layer, Result, Schema } from "effect"
 import type { Pipeline } from "../dag/Pipeline.ts"
+import type { Plan } from "../dag/Plan.ts"
 import { type Event, Events } from "../run/Events.ts"
+import type { Entry } from "../run/Facts.ts"
 import type { Choice, Recipe, Summary } from "../run/Recipe.ts"
 import { Interrupted, type RunOptions, Stop } from "../run/Run.ts"
 import { planRecipe, type RunResult, runRecipe } from "../run/Scheduler.ts"
@@ -59,26 +61,21 @@ const optionsOf = (flags: RunFlags): RunOptions => ({
   checkpointEveryMs
 })
 
-/** Checks every byte of what the plan takes from the store; damaged shards become unfinished work. */
-const verifyStored = Effect.fnUntraced(function* <S, R>(
-  recipe: Recipe<S, R>,
-  choice: Choice,
-  options: RunOptions,
-  mend: boolean
-) {
+/** Checks every byte of what the plan takes from the store: what is damaged, by node. With `mend` it is made again. */
+const verifyStored = Effect.fnUntraced(function* <K extends Entry>(plan: Plan<K>, mend: boolean) {
   const store = yield* Store
-  const found: Array<string> = []
-  // What hides behind a damaged node is planned as "may run" and seen only once that node is whole again, so one pass.
-  const plan = yield* planRecipe(recipe, choice, options)
-  for (const step of plan.steps) {
-    const entry = step.decision?.entry
-    if (entry === undefined) continue
-    const damaged = yield* store.verify(entry.found)
+  const damage = new Map<string, string>()
+  for (const { decision, node } of plan.steps) {
+    if (decision?.entry === undefined) continue
+    const { found } = decision.entry
+    const damaged = yield* store.verify(found)
     if (damaged.length === 0) continue
-    found.push(`${step.node.id}: ${damaged.map((one) => `${one.port}/${one.file}`).join(", ")} damaged`)
-    if (mend) yield* store.reopen(entry.found, damaged)
+    const shown = damaged.slice(0, 5).map((one) => `${one.port}/${one.file}`)
+    if (damaged.length > shown.length) shown.push(`${damaged.length - shown.length} more files`)
+    damage.set(node.id, `damaged: ${shown.join(", ")}`)
+    if (mend) yield* store.reopen(found, damaged)
   }
-  return found
+  return damage
 })
 
 const startEvent = (run: string, at: number, pipeline: Pipeline, choice: Choice): Event => ({
@@ -98,9 +95,14 @@ const showPlan = Effect.fnUntraced(function* <S, R>(
   flags: RunFlags,
   session: Session
 ) {
-  if (flags.verify)
-    for (const line of yield* verifyStored(recipe, choice, options, false)) session.output.people(line + "\n")
-  const plan = yield* planRecipe(recipe, choice, options)
+  const found = yield* planRecipe(recipe, choice, options)
+  const damage = flags.verify ? yield* verifyStored(found, false) : new Map<string, string>()
+  const plan = {
+    steps: found.steps.map((step) => {
+      const why = damage.get(step.node.id)
+      return why === undefined ? step : { ...step, status: "run" as const, because: [why] }
+    })
+  }
   session.emit(startEvent("", yield* Clock.currentTimeMillis, pipeline, choice))
   for (const step of plan.steps)
     session.emit({
@@ -202,9 +204,16 @@ export const execute = Effect.fnUntraced(function* <S, R>(
       const stop = yield* Stop
       session.stop = () => void Effect.runFork(stop.request)
       yield* events.publish(startEvent(recorder.run, started, pipeline, choice))
-      if (flags.verify)
-        for (const message of yield* verifyStored(recipe, choice, options, true))
-          yield* events.publish({ event: "notice", at: yield* Clock.currentTimeMillis, message })
+      if (flags.verify) {
+        const damage = yield* verifyStored(yield* planRecipe(recipe, choice, options), true)
+        for (const [node, why] of damage)
+          yield* events.publish({
+            event: "notice",
+            at: yield* Clock.currentTimeMillis,
+            node,
+            message: `${why}; it is made again`
+          })
+      }
       yield* animate(terminal)
       const result = yield* runRecipe(recipe, moduleUrl, choice, options)
       return { result, summary: yield* summarize(recipe, result) }

@@ -29,7 +29,8 @@ type Stream = NodeJS.WriteStream & { readonly fd: number }
 export const wantsColor = (isTty: boolean, env: Readonly<Record<string, string | undefined>>): boolean =>
   isTty && (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb"
 
-const guarded = (stream: Stream): ((text: string) => void) => {
+/** A stream's own way to write, whatever is put in its place later, with faults of the stream handled. */
+const guarded = (stream: Stream): { readonly write: (text: string) => void; readonly flush: () => Promise<void> } => {
   let open = true
   // EPIPE: the reader left. EIO: the terminal is gone (hang-up). Anything else is a real fault of the stream.
   stream.on("error", (error: NodeJS.ErrnoException) => {
@@ -41,17 +42,24 @@ const guarded = (stream: Stream): ((text: string) => void) => {
       // Both streams are gone; there is nobody left to tell.
     }
   })
-  return (text) => {
-    if (open) stream.write(text)
+  const write = stream.write.bind(stream)
+  return {
+    write: (text) => {
+      if (open) write(text)
+    },
+    flush: () =>
+      new Promise((resolve) => {
+        if (!open || stream.destroyed || stream.writableLength === 0) return resolve()
+        stream.once("error", () => resolve())
+        write("", () => resolve())
+      })
   }
 }
 
-const drained = (stream: Stream): Promise<void> =>
-  new Promise((resolve) => {
-    if (stream.writableLength === 0 || stream.destroyed) return resolve()
-    stream.once("error", () => resolve())
-    stream.write("", () => resolve())
-  })
+/** Sends what anybody else writes to stdout (console.log of a library, of a worker thread) to stderr. */
+const keepForEvents = (stdout: Stream, stderr: Stream): void => {
+  stdout.write = stderr.write.bind(stderr) as typeof stdout.write
+}
 
 /** The streams of this process; with `json`, stdout is left to events and people read stderr. */
 export const processOutput = (options: { readonly json: boolean }): Output => {
@@ -60,14 +68,15 @@ export const processOutput = (options: { readonly json: boolean }): Output => {
   const out = guarded(stdout)
   const err = guarded(stderr)
   const screen = options.json ? stderr : stdout
+  if (options.json) keepForEvents(stdout, stderr)
   return {
-    result: (line) => out(line + "\n"),
-    people: options.json ? err : out,
-    error: (line) => err(line + "\n"),
+    result: (line) => out.write(line + "\n"),
+    people: options.json ? err.write : out.write,
+    error: (line) => err.write(line + "\n"),
     live: screen.isTTY === true && process.env["TERM"] !== "dumb",
     color: wantsColor(screen.isTTY === true, process.env),
     columns: () => screen.columns || 80,
     rows: () => screen.rows || 24,
-    flush: () => Promise.all([drained(stdout), drained(stderr)]).then(() => undefined)
+    flush: () => Promise.all([out.flush(), err.flush()]).then(() => undefined)
   }
 }

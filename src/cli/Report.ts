@@ -31,7 +31,7 @@ const planned = (step: PlanLine): string => {
 }
 
 /** `1 source, 3 cached, 4 will run, 2 may run` */
-export const planCounts = (steps: ReadonlyArray<PlanLine>): string => {
+export const planCounts = (steps: ReadonlyArray<Pick<PlanLine, "status">>): string => {
   const count = (status: PlanLine["status"]) => steps.filter((step) => step.status === status).length
   const sources = count("source")
   return [

@@ -8,6 +8,7 @@
 import { Clock, Effect, type Scope } from "effect"
 import type { Event } from "../run/Events.ts"
 import { clip, empty, endLine, liveLines, reduce, runningLine, startLine, type View } from "../run/Progress.ts"
+import { planCounts } from "./Report.ts"
 
 /** At most one plain progress line per node in this time. */
 export const plainEveryMs = 10_000
@@ -64,6 +65,7 @@ export const make = (screen: Screen, options: { readonly quiet: boolean } = { qu
   let view = empty
   let drawn: ReadonlyArray<string> = []
   let hidden = false
+  let planned = false
   const said = new Map<string, number>()
 
   // Lines that were drawn for a wider window wrap when it shrinks, so rows are counted at today's width.
@@ -112,6 +114,11 @@ export const make = (screen: Screen, options: { readonly quiet: boolean } = { qu
 
   return {
     event: (event) => {
+      // The scheduler publishes its whole plan before anything else.
+      if (view.plan.length > 0 && !planned && event.event !== "plan") {
+        planned = true
+        say(planCounts(view.plan))
+      }
       view = reduce(view, event)
       const line = permanent(event)
       if (line !== undefined) say(...line)

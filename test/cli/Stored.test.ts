@@ -1,0 +1,118 @@
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
+import { runsTable } from "../../src/cli/Stored.ts"
+import type { RunRecord } from "../../src/store/RunLog.ts"
+import { folder, recipe, start, words } from "./process.ts"
+
+const home = folder()
+const store = join(home.path, "store")
+const ask = (...args: ReadonlyArray<string>) => start([words, ...args, "--store", store]).ended
+afterAll(() => home.remove())
+
+describe("what a store remembers", () => {
+  beforeAll(async () => {
+    await recipe(store)
+    await recipe(store, "--set", "train.steps=7")
+    await recipe(store, "--set", "words.fail=true")
+  })
+
+  it("runs lists every run, newest first, with how it ended", async () => {
+    const { code, stdout } = await ask("runs")
+    expect(code).toBe(0)
+    const lines = stdout.trimEnd().split("\n")
+    expect(lines[0]).toMatch(/^run +pipeline +preset +status +started \(UTC\) +duration +nodes$/)
+    expect(lines.slice(1).map((line) => line.split(/ {2,}/).filter((_, i) => [1, 2, 3, 6].includes(i)))).toEqual([
+      ["words", "sample", "failed", "1 failed"],
+      ["words", "sample", "done", "1 ran, 2 cached"],
+      ["words", "sample", "done", "3 ran"]
+    ])
+    const json = await ask("runs", "--json")
+    expect(
+      json.stdout
+        .trimEnd()
+        .split("\n")
+        .map((line) => (JSON.parse(line) as RunRecord).status)
+    ).toEqual(["failed", "done", "done"])
+  })
+
+  it("show tells times, losses, lineage and outputs of one run", async () => {
+    const listed = (await ask("runs", "--json")).stdout.trimEnd().split("\n")
+    const id = (JSON.parse(listed[1]!) as RunRecord).id
+    const { code, stdout } = await ask("show", id)
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^train +ran +\d+\.\d +18 +0 +0\.1429 +0$/m)
+    expect(stdout).toMatch(/^ {2}train: step 1 1, .*step 7 0\.1429$/m)
+    expect(stdout).toMatch(/^train +[0-9a-f]{12} +train 1, code [0-9a-f]{12} +rows: shout [0-9a-f]{12}$/m)
+    expect(stdout).toMatch(/^report +[0-9a-f]{12} +\//m)
+    expect((await ask("show", "last")).stdout).toContain("words: NodeFailed: Broken: the words ran out at line two")
+  })
+
+  it("quarantine counts by reason and shows the first rows", async () => {
+    const { code, stdout } = await ask("quarantine", "shout", "--limit", "1")
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^TooLoud +2$/m)
+    expect(stdout).toMatch(/^3 +3 +TooLoud +text=word 18 hint=Whisper\.$/m)
+    expect(stdout).toContain("and 1 more (--limit 2)")
+    const { stdout: json } = await ask("quarantine", "shout", "--json")
+    expect(
+      json
+        .trimEnd()
+        .split("\n")
+        .map((line) => (JSON.parse(line) as { row: number }).row)
+    ).toEqual([3, 4])
+  })
+
+  it("gc shows before it removes, and a pin keeps", async () => {
+    const shown = await ask("gc")
+    expect(shown.stdout).toMatch(/^entry .*train +\//m)
+    expect(shown.stdout).toContain("Nothing was removed; --collect does.")
+    const key = /entries\/\w\w\/([0-9a-f]{64})/.exec(shown.stdout)![1]!
+    const pinned = await ask("gc", "--pin", `keep=${key.slice(0, 10)}`)
+    expect([pinned.code, pinned.stdout]).toEqual([
+      0,
+      expect.stringContaining(`pinned train ${key.slice(0, 12)} as keep`)
+    ])
+    expect((await ask("gc", "--collect")).stdout).not.toContain(`entries/${key.slice(0, 2)}/${key}`)
+    expect((await ask("gc", "--unpin", "kept")).stderr).toContain('did you mean "keep"?')
+    const collected = await ask("gc", "--unpin", "keep", "--collect")
+    expect(collected.stdout).toMatch(/removed [1-9]/)
+    expect((await ask("gc")).stdout).toContain("0 things could go")
+    const after = await recipe(store, "--set", "train.steps=7")
+    expect(after.stdout).toContain("0 nodes ran, 3 cached")
+  })
+
+  it("graph draws the pipeline as a table, as Mermaid and as JSON, without a store", async () => {
+    const graph = (...args: ReadonlyArray<string>) => start([words, "graph", ...args]).ended
+    expect((await graph()).stdout).toMatch(/^train +fold +shout\.rows +report$/m)
+    expect((await graph("--format", "mermaid")).stdout).toContain("flowchart LR")
+    const json = JSON.parse((await graph("--format", "json", "--set", "train.steps=9")).stdout) as {
+      nodes: ReadonlyArray<{ id: string; params: unknown }>
+    }
+    expect(json.nodes[2]).toMatchObject({ id: "train", params: { steps: 9 } })
+  })
+
+  it("a store that is not there is an error with a hint, and is not made", async () => {
+    const { code, stderr } = await start([words, "runs", "--store", join(home.path, "nowhere")]).ended
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/does not exist[\s\S]*hint:/)
+  })
+})
+
+it("a run that was killed has no duration; one that goes on says so far", () => {
+  const base: RunRecord = {
+    format: 1,
+    id: "r",
+    pipeline: "p",
+    settings: { preset: "s" },
+    startedMs: 0,
+    status: "running",
+    nodes: { a: { status: "ran" } },
+    process: { pid: 1, start: "", host: "h", boot: "", namespace: "" }
+  }
+  const lines = runsTable([base, { ...base, status: "killed" }, { ...base, settings: null, nodes: {} }], 65_000).split(
+    "\n"
+  )
+  expect(lines[1]).toBe("r    p         s       running  1970-01-01 00:00:00  1m 05s so far  1 ran")
+  expect(lines[2]).toMatch(/killed {3}1970-01-01 00:00:00 {2}- +1 ran$/)
+  expect(lines[3]).toMatch(/^r {4}p {9}- .* -$/)
+})
