@@ -101,7 +101,9 @@ export const TrainingLog = Schema.Struct({
   rows: Schema.Number,
   /** Tokens that carried loss. */
   lossTokens: Schema.Number,
-  losses: Schema.Array(Schema.Number)
+  losses: Schema.Array(Schema.Number),
+  /** Mean loss of held-out tokens; null when nothing was held out. */
+  heldOutLoss: Schema.NullOr(Schema.Number)
 })
 export const TrainingReport = value("training-report", TrainingLog)
 

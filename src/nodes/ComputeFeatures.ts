@@ -1,0 +1,69 @@
+/**
+ * Runs the frozen vision tower over pixels once and stores its features, so that training steps need not.
+ *
+ * Only where they fit: 576 x 1024 floats are 2.4 MB a picture, 1.4 TB for CC-595K, against 0.34 MB of pixels.
+ */
+import { Effect, Schema, Stream } from "effect"
+import { broadcast } from "../dag/Artifact.ts"
+import { sharded } from "../dag/Node.ts"
+import { clipFeatures } from "../model/clip/Model.ts"
+import { normalisePixels } from "../model/clip/Pixels.ts"
+import { tf } from "../tensor/Ops.ts"
+import { Tensors } from "../tensor/Tensors.ts"
+import { Features, Pixels, VisionTower } from "./Artifacts.ts"
+import { loadWeights, openClip } from "./ModelFiles.ts"
+
+/** Pictures that go through the tower together. */
+const BATCH = 16
+
+export const computeFeatures = sharded(
+  {
+    id: "computeFeatures",
+    version: "1",
+    about: "The vision tower's patch features of every picture, computed once.",
+    params: Schema.Struct({
+      /** Which hidden state: -2 is the output of the last layer but one, as LLaVA takes it. */
+      featureLayer: Schema.Int
+    }),
+    inputs: { pixels: Pixels, vision: broadcast(VisionTower) },
+    outputs: { rows: Features },
+    engine: true
+  },
+  ({ params, shard }) => ({
+    rows: Stream.unwrap(
+      Effect.gen(function* () {
+        const tensors = yield* Tensors
+        const { config, sources } = yield* openClip(shard.vision)
+        const weights = yield* loadWeights(sources)
+        const side = config.imageSize
+        const floats = config.channels * side * side
+        return shard.pixels.pipe(
+          Stream.flatMap(Stream.fromIterable),
+          Stream.grouped(BATCH),
+          Stream.mapEffect((batch) =>
+            Effect.gen(function* () {
+              const pixels_BCSS = new Float32Array(batch.length * floats)
+              for (const [i, row] of batch.entries()) normalisePixels(row, side, pixels_BCSS, i * floats)
+              const features = yield* tensors.run((c) =>
+                clipFeatures(
+                  c,
+                  weights,
+                  config,
+                  tf.tensor4d(pixels_BCSS, [batch.length, config.channels, side, side]),
+                  {
+                    featureLayer: params.featureLayer,
+                    checkpoint: false
+                  }
+                )
+              )
+              const values = (yield* tensors.read(features)) as Float32Array
+              yield* tensors.free(features)
+              const each = values.length / batch.length
+              return batch.map((row, i) => ({ id: row.id, features_PD: values.slice(i * each, (i + 1) * each) }))
+            })
+          )
+        )
+      })
+    )
+  })
+)

@@ -1,0 +1,99 @@
+/**
+ * Small models with seeded weights, for recipes that start from nothing: the sample's language model and vision tower.
+ *
+ * Not pretraining: the tower stays as random as it is made here. Real recipes take folders as sources instead.
+ */
+import { Effect, Schema } from "effect"
+import { whole } from "../dag/Node.ts"
+import { initialWeights } from "../model/Weights.ts"
+import { LanguageModel, TokenizerFile, VisionTower } from "./Artifacts.ts"
+import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
+import { fromSources, HeadBias, shapesOf, writeClip, writePhi } from "./ModelFiles.ts"
+
+export const initLanguageModel = whole(
+  {
+    id: "initLanguageModel",
+    version: "1",
+    about: "A Phi of any size with seeded weights, its vocabulary the tokenizer's.",
+    params: Schema.Struct({
+      hidden: Schema.Int,
+      layers: Schema.Int,
+      heads: Schema.Int,
+      ffn: Schema.Int,
+      maxPositions: Schema.Int,
+      /** Share of each head's dimensions that turn; Phi-2: 0.4. */
+      rotary: Schema.Number,
+      /** Dropout after attention and MLP while training; Phi-2: 0.1. */
+      dropout: Schema.Number,
+      headBias: HeadBias,
+      /** Deviation of fresh weights; Phi-2: 0.02. */
+      std: Schema.Number,
+      seed: Schema.Int
+    }),
+    inputs: { tokenizer: TokenizerFile },
+    outputs: { model: LanguageModel }
+  },
+  ({ inputs, params }) =>
+    Effect.gen(function* () {
+      const tokenizer = yield* loadTokenizer(inputs.tokenizer)
+      const { eosId, padId } = yield* controlIds(tokenizer, inputs.tokenizer.path)
+      const config = {
+        vocabSize: tokenizer.vocabSize,
+        hiddenSize: params.hidden,
+        intermediateSize: params.ffn,
+        layers: params.layers,
+        heads: params.heads,
+        maxPositions: params.maxPositions,
+        partialRotaryFactor: params.rotary,
+        ropeTheta: 10_000,
+        layerNormEps: 1e-5,
+        residualDropout: params.dropout,
+        initializerRange: params.std,
+        activation: "tanh" as const,
+        headBias: params.headBias === "keep",
+        bosToken: eosId,
+        eosToken: eosId,
+        padToken: padId
+      }
+      const weights = initialWeights(shapesOf.phi(config), params.seed, params.std)
+      return { model: (folder: string) => writePhi(folder, config, fromSources(weights, "float32")) }
+    })
+)
+
+export const initVisionTower = whole(
+  {
+    id: "initVisionTower",
+    version: "1",
+    about: "A CLIP vision tower of any size with seeded weights; frozen as it is.",
+    params: Schema.Struct({
+      hidden: Schema.Int,
+      layers: Schema.Int,
+      heads: Schema.Int,
+      ffn: Schema.Int,
+      /** Pixels a side, and pixels a patch. */
+      imageSize: Schema.Int,
+      patchSize: Schema.Int,
+      std: Schema.Number,
+      seed: Schema.Int
+    }),
+    inputs: {},
+    outputs: { model: VisionTower }
+  },
+  ({ params }) => {
+    const config = {
+      hiddenSize: params.hidden,
+      intermediateSize: params.ffn,
+      layers: params.layers,
+      heads: params.heads,
+      imageSize: params.imageSize,
+      patchSize: params.patchSize,
+      channels: 3,
+      layerNormEps: 1e-5,
+      initializerRange: params.std,
+      projectionDim: params.hidden,
+      activation: "quick" as const
+    }
+    const weights = initialWeights(shapesOf.clip(config), params.seed, params.std)
+    return Effect.succeed({ model: (folder: string) => writeClip(folder, config, fromSources(weights, "float32")) })
+  }
+)

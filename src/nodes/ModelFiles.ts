@@ -1,0 +1,174 @@
+/**
+ * Models as artifacts: reading Hugging Face folders into weights, and writing weights into such folders.
+ *
+ * Not a node. Folders hold `config.json` and `model.safetensors` (or shards with an index); weights go through memory one
+ * tensor at a time.
+ */
+import { readFile, writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import { Effect, Schema, type Scope } from "effect"
+import type { Tree } from "../dag/Artifact.ts"
+import type { ConfigError } from "../model/ConfigError.ts"
+import { type ClipConfig, clipConfigJson, decodeClipConfig } from "../model/clip/Config.ts"
+import { clipShapes, clipSources } from "../model/clip/Names.ts"
+import { fromFloat32 } from "../model/Dtype.ts"
+import { decodePhiConfig, type PhiConfig, phiConfigJson } from "../model/phi/Config.ts"
+import { phiShapes, phiSources } from "../model/phi/Names.ts"
+import { ProjectorConfig } from "../model/projector/Config.ts"
+import { projectorShapes, projectorSources } from "../model/projector/Names.ts"
+import { openCheckpoint, type SafetensorsError, type TensorSource, writeCheckpoint } from "../model/Safetensors.ts"
+import { type CheckpointMismatch, type Shapes, uploadWeights, type WeightSource } from "../model/Weights.ts"
+import type { TensorError } from "../tensor/Errors.ts"
+import type { Weights } from "../tensor/Ops.ts"
+import { Tensors } from "../tensor/Tensors.ts"
+
+/** A model's folder lacks a file or holds one that cannot be read or written. */
+export class ModelFileError extends Schema.TaggedError<ModelFileError>()("ModelFileError", {
+  path: Schema.String,
+  message: Schema.String,
+  hint: Schema.String,
+  cause: Schema.optional(Schema.Unknown)
+}) {}
+
+export type LoadError = ModelFileError | ConfigError | SafetensorsError | CheckpointMismatch
+
+/** What Phi's head has: its bias, or none (`design: headBias`). Chosen per preset, the same for every node. */
+export const HeadBias = Schema.Literals(["keep", "drop"])
+export type HeadBias = typeof HeadBias.Type
+
+/** Element types a model's folder can be written with. */
+export const ModelDtype = Schema.Literals(["float32", "float16", "bfloat16"])
+export type ModelDtype = typeof ModelDtype.Type
+const stored = { float32: "F32", float16: "F16", bfloat16: "BF16" } as const
+
+export const readJsonFile = (path: string): Effect.Effect<unknown, ModelFileError> =>
+  Effect.tryPromise({
+    try: async () => JSON.parse(await readFile(path, "utf8")) as unknown,
+    catch: (cause) =>
+      new ModelFileError({
+        path,
+        message: cause instanceof Error ? cause.message : String(cause),
+        hint: "A model's folder holds config.json and model.safetensors, as transformers' save_pretrained writes them.",
+        cause
+      })
+  })
+
+/** Writes text or a JSON document (indented by two, newline at the end). */
+export const writeTextFile = (path: string, content: unknown): Effect.Effect<void, ModelFileError> =>
+  Effect.tryPromise({
+    try: () => writeFile(path, typeof content === "string" ? content : `${JSON.stringify(content, null, 2)}\n`),
+    catch: (cause) =>
+      new ModelFileError({
+        path,
+        message: cause instanceof Error ? cause.message : String(cause),
+        hint: "Check the folder, its permissions and the free space.",
+        cause
+      })
+  })
+
+/** A model read from a folder: its config, and where each weight is. */
+export interface ModelFile<Config> {
+  readonly config: Config
+  readonly sources: ReadonlyArray<WeightSource<SafetensorsError>>
+}
+
+/** Opens a Phi folder. With `drop` the head's bias is not read. */
+export const openPhi = Effect.fnUntraced(function* (
+  tree: Tree,
+  headBias: HeadBias
+): Effect.fn.Return<ModelFile<PhiConfig>, LoadError, Scope.Scope> {
+  const config = yield* decodePhiConfig(yield* readJsonFile(join(tree.path, "config.json")), {
+    headBias: headBias === "keep"
+  })
+  return { config, sources: yield* phiSources(yield* openCheckpoint(tree.path), config) }
+})
+
+/** Opens a CLIP vision tower's folder, with or without a text tower in it. */
+export const openClip = Effect.fnUntraced(function* (
+  tree: Tree
+): Effect.fn.Return<ModelFile<ClipConfig>, LoadError, Scope.Scope> {
+  const config = yield* decodeClipConfig(yield* readJsonFile(join(tree.path, "config.json")))
+  return { config, sources: yield* clipSources(yield* openCheckpoint(tree.path), config) }
+})
+
+/** Opens a projector's folder. */
+export const openProjector = Effect.fnUntraced(function* (
+  tree: Tree
+): Effect.fn.Return<ModelFile<ProjectorConfig>, LoadError, Scope.Scope> {
+  const path = join(tree.path, "config.json")
+  const config = yield* Schema.decodeUnknownEffect(ProjectorConfig)(yield* readJsonFile(path)).pipe(
+    Effect.mapError(
+      (cause) =>
+        new ModelFileError({ path, message: cause.message, hint: "A projector's config.json states its sizes.", cause })
+    )
+  )
+  return { config, sources: yield* projectorSources(yield* openCheckpoint(tree.path), config) }
+})
+
+/** Uploads a model's weights; they are freed with the scope. */
+export const loadWeights = <E>(
+  sources: ReadonlyArray<WeightSource<E>>
+): Effect.Effect<Weights, E | TensorError, Tensors | Scope.Scope> =>
+  Effect.gen(function* () {
+    const tensors = yield* Tensors
+    return yield* Effect.acquireRelease(uploadWeights(sources), (weights) => tensors.free(weights))
+  })
+
+const tensorOf = <E, R>(
+  name: string,
+  shape: ReadonlyArray<number>,
+  read: Effect.Effect<Float32Array, E, R>,
+  dtype: ModelDtype
+): TensorSource<E, R> => ({
+  name,
+  shape,
+  dtype: stored[dtype],
+  bytes: Effect.map(read, (values) => fromFloat32(values, stored[dtype]))
+})
+
+/** Weights on the engine as tensors to write, read back one at a time; `name` spells them for the file. */
+export const fromEngine = (
+  weights: Weights,
+  dtype: ModelDtype,
+  name: (ours: string) => string = (ours) => ours
+): ReadonlyArray<TensorSource<TensorError, Tensors>> =>
+  Object.entries(weights).map(([ours, tensor]) =>
+    tensorOf(
+      name(ours),
+      tensor.shape,
+      Effect.flatMap(Tensors, (tensors) => tensors.read(tensor) as Effect.Effect<Float32Array, TensorError>),
+      dtype
+    )
+  )
+
+/** Weights out of files (or seeds) as tensors to write. */
+export const fromSources = <E>(
+  sources: ReadonlyArray<WeightSource<E>>,
+  dtype: ModelDtype,
+  name: (ours: string) => string = (ours) => ours
+): ReadonlyArray<TensorSource<E, never>> =>
+  sources.map((source) => tensorOf(name(source.name), source.shape, source.read, dtype))
+
+const writeModel = <E, R>(folder: string, config: unknown, tensors: ReadonlyArray<TensorSource<E, R>>) =>
+  Effect.andThen(writeTextFile(join(folder, "config.json"), config), writeCheckpoint(folder, tensors))
+
+/** Writes a Phi folder that transformers opens. */
+export const writePhi = <E, R>(folder: string, config: PhiConfig, tensors: ReadonlyArray<TensorSource<E, R>>) =>
+  Effect.asVoid(writeModel(folder, phiConfigJson(config), tensors))
+
+/** Writes a CLIP vision tower's folder that transformers opens. */
+export const writeClip = <E, R>(folder: string, config: ClipConfig, tensors: ReadonlyArray<TensorSource<E, R>>) =>
+  Effect.asVoid(writeModel(folder, clipConfigJson(config), tensors))
+
+/** Writes a projector's folder. */
+export const writeProjector = <E, R>(
+  folder: string,
+  config: ProjectorConfig,
+  tensors: ReadonlyArray<TensorSource<E, R>>
+) => Effect.asVoid(writeModel(folder, config, tensors))
+
+/** Shapes of the three models, for fresh weights. */
+export const shapesOf = { phi: phiShapes, clip: clipShapes, projector: projectorShapes } satisfies Record<
+  string,
+  (config: any) => Shapes
+>

@@ -1,0 +1,72 @@
+/**
+ * Tunes a language model on conversations: all parameters, packed rows.
+ *
+ * Packed, not padded: conversations differ widely in length, and rows packed to the context (block-diagonal attention,
+ * positions from zero in each part) leave almost no padding.
+ */
+import { Effect, Schema } from "effect"
+import { type FoldContext, fold } from "../dag/Fold.ts"
+import { phiTrainable } from "../model/Trainable.ts"
+import { uploadWeights } from "../model/Weights.ts"
+import { packedPlan } from "../training/BatchPlan.ts"
+import { TrainingSettings, trainingFold } from "../training/TrainingFold.ts"
+import { Examples, LanguageModel, TokenizerFile, TrainingReport } from "./Artifacts.ts"
+import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
+import { fromEngine, HeadBias, openPhi, writePhi } from "./ModelFiles.ts"
+import { ExampleTooLong, everyRow, readLengths, textBatch } from "./TrainingData.ts"
+
+const inputs = { model: LanguageModel, tokenizer: TokenizerFile, data: Examples, heldOut: Examples }
+const params = Schema.Struct({
+  ...TrainingSettings,
+  /** Tokens of a packed row. */
+  maxTokens: Schema.Int,
+  headBias: HeadBias
+})
+
+export const trainLanguageModel = fold(
+  {
+    id: "trainLanguageModel",
+    version: "1",
+    about: "Supervised fine-tuning of all parameters on packed conversations.",
+    params,
+    inputs,
+    outputs: { model: LanguageModel, report: TrainingReport },
+    engine: true
+  },
+  trainingFold(
+    Effect.fnUntraced(function* (context: FoldContext<typeof params.Type, typeof inputs>) {
+      const { maxTokens, ...settings } = context.params
+      const { data, heldOut } = context.inputs
+      const tokenizer = yield* loadTokenizer(context.inputs.tokenizer)
+      const { padId } = yield* controlIds(tokenizer, context.inputs.tokenizer.path)
+      const { config, sources } = yield* openPhi(context.inputs.model, settings.headBias)
+      const { tokens } = yield* readLengths(data)
+      const plan = packedPlan(tokens, { tokens: maxTokens, ...settings })
+      if (plan.refused.length > 0)
+        return yield* new ExampleTooLong({
+          examples: (yield* data.get(plan.refused.slice(0, 5))).map((row) => row.id),
+          maxTokens,
+          hint: "Tokenise with the same maxTokens as rows are packed to."
+        })
+      const packed = { kind: "packed", tokens: maxTokens } as const
+      return {
+        model: phiTrainable(config, { checkpoint: settings.recompute }),
+        initial: uploadWeights(sources),
+        frozen: {},
+        settings,
+        plan,
+        load: (rows: ReadonlyArray<ReadonlyArray<number>>) => textBatch(data, rows, packed, padId),
+        heldOut: everyRow(heldOut, settings.microBatch).map((rows) =>
+          textBatch(heldOut, rows, { kind: "padded" }, padId)
+        )
+      }
+    }),
+    Effect.fnUntraced(function* (context, { log, weights }) {
+      const { config } = yield* openPhi(context.inputs.model, context.params.headBias)
+      return {
+        model: (folder: string) => writePhi(folder, config, fromEngine(weights, "float32")),
+        report: Effect.succeed({ ...log, epochs: context.params.epochs, rows: context.inputs.data.length })
+      }
+    })
+  )
+)

@@ -1,0 +1,250 @@
+/**
+ * The two stages that join picture and text: projector pretraining, and visual instruction tuning.
+ *
+ * Each exists twice: over pixels (the frozen tower runs in every step) and over features computed before (when they fit
+ * the disk). Pretraining trains the projector alone, on captions that hardly differ in length: plain shuffling. Tuning
+ * trains projector and language model on rows of one image and hundreds of placeholders: LLaVA's length-grouped sampler,
+ * because packing would gain little and grouping saves the padding.
+ */
+import { Effect, Schema } from "effect"
+import type { Rows } from "../dag/Artifact.ts"
+import { type FoldContext, fold } from "../dag/Fold.ts"
+import type { ClipConfig } from "../model/clip/Config.ts"
+import { type LlavaConfig, projectorOf } from "../model/llava/Config.ts"
+import type { LlavaBatch } from "../model/llava/Model.ts"
+import type { SafetensorsError } from "../model/Safetensors.ts"
+import type { TokenBatch } from "../model/TokenBatch.ts"
+import { llavaTrainable, type Trainable } from "../model/Trainable.ts"
+import { initialWeights, prefixedSources, under, uploadWeights, type WeightSource } from "../model/Weights.ts"
+import { type BatchPlan, groupedPlan, shuffledPlan } from "../training/BatchPlan.ts"
+import { type Trained, TrainingSettings, trainingFold } from "../training/TrainingFold.ts"
+import {
+  Examples,
+  Features,
+  LanguageModel,
+  Pixels,
+  Projector,
+  TokenizerFile,
+  TrainingReport,
+  VisionTower
+} from "./Artifacts.ts"
+import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
+import {
+  fromEngine,
+  HeadBias,
+  loadWeights,
+  openClip,
+  openPhi,
+  openProjector,
+  shapesOf,
+  writePhi,
+  writeProjector
+} from "./ModelFiles.ts"
+import {
+  type Example,
+  everyRow,
+  type FeatureBatch,
+  featurePictures,
+  llavaOnFeatures,
+  type Pictures,
+  picturedBatch,
+  pixelPictures,
+  readLengths
+} from "./TrainingData.ts"
+
+const params = Schema.Struct({ ...TrainingSettings, headBias: HeadBias })
+type Params = typeof params.Type
+
+const common = {
+  model: LanguageModel,
+  vision: VisionTower,
+  tokenizer: TokenizerFile,
+  data: Examples,
+  heldOut: Examples
+}
+type Common = FoldContext<Params, typeof common>["inputs"]
+
+/** What is left open between the two stages: which weights are trained, from where, in which order. */
+interface Kind {
+  readonly projector: (config: LlavaConfig) => ReadonlyArray<WeightSource<SafetensorsError>>
+  readonly isTrained: (name: string) => boolean
+  readonly plan: (words: Int32Array, settings: Params) => BatchPlan
+}
+
+/** How pictures reach the model: as pixels through the tower in every step, or as features. */
+interface View<Row, Batch extends TokenBatch> {
+  readonly pictures: (vision: ClipConfig) => Pictures<Row>
+  readonly batch: (batch: TokenBatch & { readonly images: number; readonly floats: Float32Array }) => Batch
+  readonly model: (config: LlavaConfig, options: { readonly checkpoint: boolean }) => Trainable<Batch, any>
+  readonly needsTower: boolean
+}
+
+const overPixels = (images: Rows<typeof Pixels.schema.Type>): View<typeof Pixels.schema.Type, LlavaBatch> => ({
+  pictures: (vision) => pixelPictures(images, vision),
+  batch: (batch) => ({ ...batch, pixels_MCSS: batch.floats }),
+  model: llavaTrainable,
+  needsTower: true
+})
+
+const overFeatures = (images: Rows<typeof Features.schema.Type>): View<typeof Features.schema.Type, FeatureBatch> => ({
+  pictures: (vision) => featurePictures(images, vision),
+  batch: (batch) => ({ ...batch, features_MPD: batch.floats }),
+  model: llavaOnFeatures,
+  needsTower: false
+})
+
+/** Opens models and data of a stage. */
+const openStage = Effect.fnUntraced(function* <Row, Batch extends TokenBatch>(
+  settings: Params,
+  inputs: Common,
+  view: View<Row, Batch>,
+  kind: Kind
+) {
+  const tokenizer = yield* loadTokenizer(inputs.tokenizer)
+  const { imageId, padId } = yield* controlIds(tokenizer, inputs.tokenizer.path)
+  const language = yield* openPhi(inputs.model, settings.headBias)
+  const vision = yield* openClip(inputs.vision)
+  const config: LlavaConfig = {
+    vision: vision.config,
+    text: language.config,
+    projectorActivation: "erf",
+    imageToken: imageId,
+    featureLayer: -2
+  }
+  const sources = [
+    ...prefixedSources(kind.projector(config), "projector."),
+    ...prefixedSources(language.sources, "language."),
+    ...(view.needsTower ? prefixedSources(vision.sources, "vision.") : [])
+  ]
+  const frozen = yield* loadWeights(sources.filter((source) => !kind.isTrained(source.name)))
+  const { words } = yield* readLengths(inputs.data)
+  const pictures = view.pictures(vision.config)
+  const load = (examples: Rows<Example>) => (rows: ReadonlyArray<ReadonlyArray<number>>) =>
+    Effect.map(picturedBatch(examples, pictures, rows, { kind: "padded" }, padId), view.batch)
+  return {
+    model: view.model(config, { checkpoint: settings.recompute }),
+    initial: uploadWeights(sources.filter((source) => kind.isTrained(source.name))),
+    frozen,
+    settings,
+    plan: kind.plan(words, settings),
+    load: load(inputs.data),
+    heldOut: everyRow(inputs.heldOut, settings.microBatch).map(load(inputs.heldOut))
+  }
+})
+
+const reportOf = (params: Params, rows: number, { log }: Trained) =>
+  Effect.succeed({ ...log, epochs: params.epochs, rows })
+
+const projectorConfigOf = Effect.fnUntraced(function* (inputs: Common, params: Params) {
+  const language = yield* openPhi(inputs.model, params.headBias)
+  const vision = yield* openClip(inputs.vision)
+  return {
+    language: language.config,
+    projector: {
+      inputSize: vision.config.hiddenSize,
+      outputSize: language.config.hiddenSize,
+      activation: "erf" as const
+    }
+  }
+})
+
+// ---- pretraining: the projector alone, from seeded weights
+
+const pretraining = (seed: number): Kind => ({
+  projector: (config) => initialWeights(shapesOf.projector(projectorOf(config)), seed, 0.02),
+  isTrained: (name) => name.startsWith("projector."),
+  plan: (words, settings) => shuffledPlan(words.length, settings)
+})
+
+const pretrainDeclaration = {
+  version: "1",
+  about: "Trains the projector on captions; language model and vision tower stay as they are.",
+  params,
+  outputs: { projector: Projector, report: TrainingReport },
+  engine: true
+} as const
+
+const finishPretraining = Effect.fnUntraced(function* (
+  context: { readonly params: Params; readonly inputs: Common },
+  trained: Trained
+) {
+  const { projector } = yield* projectorConfigOf(context.inputs, context.params)
+  return {
+    projector: (folder: string) =>
+      writeProjector(folder, projector, fromEngine(under(trained.weights, "projector."), "float32")),
+    report: reportOf(context.params, context.inputs.data.length, trained)
+  }
+})
+
+const pretrainOnPixels = { ...common, images: Pixels }
+export const trainProjector = fold(
+  { id: "trainProjector", inputs: pretrainOnPixels, ...pretrainDeclaration },
+  trainingFold(
+    ({ inputs, params }: FoldContext<Params, typeof pretrainOnPixels>) =>
+      openStage(params, inputs, overPixels(inputs.images), pretraining(params.seed)),
+    finishPretraining
+  )
+)
+
+const pretrainOnFeatures = { ...common, images: Features }
+export const trainProjectorOnFeatures = fold(
+  { id: "trainProjectorOnFeatures", inputs: pretrainOnFeatures, ...pretrainDeclaration },
+  trainingFold(
+    ({ inputs, params }: FoldContext<Params, typeof pretrainOnFeatures>) =>
+      openStage(params, inputs, overFeatures(inputs.images), pretraining(params.seed)),
+    finishPretraining
+  )
+)
+
+// ---- instruction tuning: projector and language model
+
+const tuning = (projector: ReadonlyArray<WeightSource<SafetensorsError>>): Kind => ({
+  projector: () => projector,
+  isTrained: (name) => !name.startsWith("vision."),
+  plan: (words, settings) => groupedPlan(words, settings)
+})
+
+const tuneDeclaration = {
+  version: "1",
+  about: "Trains projector and language model on questions about pictures; the vision tower stays as it is.",
+  params,
+  outputs: { model: LanguageModel, projector: Projector, report: TrainingReport },
+  engine: true
+} as const
+
+const finishTuning = Effect.fnUntraced(function* (
+  context: { readonly params: Params; readonly inputs: Common },
+  trained: Trained
+) {
+  const { language, projector } = yield* projectorConfigOf(context.inputs, context.params)
+  return {
+    model: (folder: string) => writePhi(folder, language, fromEngine(under(trained.weights, "language."), "float32")),
+    projector: (folder: string) =>
+      writeProjector(folder, projector, fromEngine(under(trained.weights, "projector."), "float32")),
+    report: reportOf(context.params, context.inputs.data.length, trained)
+  }
+})
+
+const tuneOnPixels = { ...common, projector: Projector, images: Pixels }
+export const tuneInstructions = fold(
+  { id: "tuneInstructions", inputs: tuneOnPixels, ...tuneDeclaration },
+  trainingFold(
+    Effect.fnUntraced(function* ({ inputs, params }: FoldContext<Params, typeof tuneOnPixels>) {
+      const { sources } = yield* openProjector(inputs.projector)
+      return yield* openStage(params, inputs, overPixels(inputs.images), tuning(sources))
+    }),
+    finishTuning
+  )
+)
+
+const tuneOnFeatures = { ...common, projector: Projector, images: Features }
+export const tuneInstructionsOnFeatures = fold(
+  { id: "tuneInstructionsOnFeatures", inputs: tuneOnFeatures, ...tuneDeclaration },
+  trainingFold(
+    Effect.fnUntraced(function* ({ inputs, params }: FoldContext<Params, typeof tuneOnFeatures>) {
+      const { sources } = yield* openProjector(inputs.projector)
+      return yield* openStage(params, inputs, overFeatures(inputs.images), tuning(sources))
+    }),
+    finishTuning
+  )
+)

@@ -1,0 +1,214 @@
+/**
+ * The training loop as the functions of a fold node: start, step, checkpoint, finish.
+ *
+ * Not a model and not a recipe: a `Stage` says what is trained, on which batches, with which settings. A step is a pure
+ * function of (state, step), so a run restored at any step ends with the bits of one that never stopped.
+ */
+import { Effect, Schema, type Scope } from "effect"
+import type { FoldFunctions, FoldProgress } from "../dag/Fold.ts"
+import type { SafetensorsError } from "../model/Safetensors.ts"
+import type { TokenBatch } from "../model/TokenBatch.ts"
+import type { Trainable } from "../model/Trainable.ts"
+import type { TensorError } from "../tensor/Errors.ts"
+import type { Weights } from "../tensor/Ops.ts"
+import { Tensors } from "../tensor/Tensors.ts"
+import type { BatchPlan } from "./BatchPlan.ts"
+import { type BadCheckpoint, decodeLoop, encodeLoop } from "./Checkpoint.ts"
+import { schedule } from "./Schedule.ts"
+import {
+  evaluateLoss,
+  freeState,
+  initialState,
+  type NonFiniteLoss,
+  type NothingToLearn,
+  restoreState,
+  saveState,
+  type TrainState,
+  trainStep
+} from "./Step.ts"
+
+/** What a training node is tuned by: part of its parameters, and so of its key. */
+export const TrainingSettings = {
+  epochs: Schema.Int,
+  /** Peak learning rate. */
+  lr: Schema.Number,
+  decay: Schema.Literals(["linear", "cosine", "constant"]),
+  /** Share of all steps over which the rate rises from zero. */
+  warmupRatio: Schema.Number,
+  /** Rows of the global batch, and rows computed at a time (gradients are summed). */
+  batch: Schema.Int,
+  microBatch: Schema.Int,
+  beta1: Schema.Number,
+  beta2: Schema.Number,
+  eps: Schema.Number,
+  /** Decoupled; not applied to biases and norms. */
+  weightDecay: Schema.Number,
+  /** Longest gradient, by Euclidean norm; null does not clip. */
+  maxGradNorm: Schema.NullOr(Schema.Number),
+  /** Dropout at the model's own rate while training. */
+  dropout: Schema.Boolean,
+  /** Keep only block inputs and compute blocks again for their gradients: less memory, the same bits. */
+  recompute: Schema.Boolean,
+  /** Of data order and dropout. */
+  seed: Schema.Int
+} as const
+const Settings = Schema.Struct(TrainingSettings)
+export type TrainingSettings = typeof Settings.Type
+
+/** What a stage trains and on what. Made anew when a run resumes, so it must be a pure function of the node's inputs. */
+export interface Stage<Batch extends TokenBatch> {
+  readonly model: Trainable<Batch, any>
+  /** Weights that are trained, uploaded; asked for only when the stage starts from its beginning. */
+  readonly initial: Effect.Effect<Weights, any, any>
+  /** Weights that are not; freed with the scope by whoever made the stage. */
+  readonly frozen: Weights
+  readonly settings: TrainingSettings
+  readonly plan: BatchPlan
+  /** Loads the rows of one micro-batch: lists of example numbers. */
+  readonly load: (rows: ReadonlyArray<ReadonlyArray<number>>) => Effect.Effect<Batch, any, any>
+  /** Batches whose loss is measured at the end, and never trained on; each is loaded when its turn comes. */
+  readonly heldOut: ReadonlyArray<Effect.Effect<Batch, any, any>>
+}
+
+type Loading<S extends Stage<any>> = S["initial"] | ReturnType<S["load"]> | S["heldOut"][number]
+type StageError<S extends Stage<any>> = Effect.Error<Loading<S>>
+type StageServices<S extends Stage<any>> = Effect.Services<Loading<S>>
+
+/** A finished stage, before its weights are freed. */
+export interface Trained {
+  readonly weights: Weights
+  readonly log: {
+    readonly steps: number
+    readonly lossTokens: number
+    readonly losses: ReadonlyArray<number>
+    /** Mean over held-out tokens; null when nothing was held out. */
+    readonly heldOutLoss: number | null
+  }
+}
+
+interface LoopState {
+  readonly stage: Stage<any>
+  readonly multiplier: (step: number) => number
+  train: TrainState
+  step: number
+  lossTokens: number
+  readonly losses: Array<number>
+}
+
+const chunk = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> => {
+  const out: Array<ReadonlyArray<A>> = []
+  for (let at = 0; at < items.length; at += size) out.push(items.slice(at, at + size))
+  return out
+}
+
+type LoopError = TensorError | NonFiniteLoss | NothingToLearn
+
+/**
+ * Fold functions of a stage. `open` loads what is frozen and plans the batches; `finish` turns trained weights into the
+ * node's outputs.
+ *
+ * @example
+ * fold({ id: "trainLanguageModel", ... }, trainingFold(openStage, (context, trained) => Effect.succeed({ ... })))
+ */
+export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
+  open: (context: C) => Effect.Effect<S, E, R>,
+  finish: (context: C, trained: Trained) => Effect.Effect<Out, E2, R2>
+): FoldFunctions<
+  C,
+  LoopState,
+  Out,
+  E | StageError<S> | LoopError,
+  R | StageServices<S> | Tensors | Scope.Scope,
+  StageError<S> | LoopError,
+  StageServices<S> | Tensors,
+  E2 | StageError<S> | LoopError,
+  R2 | StageServices<S> | Tensors,
+  TensorError,
+  Tensors,
+  E | LoopError | BadCheckpoint | SafetensorsError,
+  R | Tensors | Scope.Scope
+> => {
+  type Load<A> = Effect.Effect<A, StageError<S>, StageServices<S>>
+  const begin = (stage: Stage<any>, train: TrainState, at: Omit<LoopState, "stage" | "multiplier" | "train">) =>
+    Effect.gen(function* () {
+      const { decay, warmupRatio } = stage.settings
+      const state: LoopState = {
+        stage,
+        multiplier: schedule({ decay, warmupRatio, totalSteps: stage.plan.steps }),
+        train,
+        ...at
+      }
+      const tensors = yield* Tensors
+      yield* Effect.addFinalizer(() => Effect.provideService(freeState(state.train), Tensors, tensors))
+      return state
+    })
+  return {
+    init: (context) =>
+      Effect.gen(function* () {
+        const stage = yield* open(context)
+        const train = yield* initialState(yield* stage.initial as Load<Weights>)
+        return yield* begin(stage, train, { step: 0, lossTokens: 0, losses: [] })
+      }),
+    step: (_, state) =>
+      Effect.gen(function* () {
+        const { frozen, load, model, plan, settings } = state.stage
+        const rows = chunk(plan.rows(state.step), settings.microBatch)
+        const batches = yield* Effect.forEach(rows, (some) => load(some) as Load<TokenBatch>)
+        const result = yield* trainStep(model, state.train, frozen, batches, {
+          lr: settings.lr * state.multiplier(state.step),
+          seed: settings.seed,
+          step: state.step,
+          adamW: settings,
+          dropout: settings.dropout,
+          ...(settings.maxGradNorm === null ? {} : { maxGradNorm: settings.maxGradNorm })
+        })
+        state.train = result.state
+        state.losses.push(result.loss)
+        state.lossTokens += result.tokens
+        state.step++
+        return state
+      }),
+    progress: (state): FoldProgress => {
+      const loss = state.losses[state.losses.length - 1]
+      return { step: state.step, total: state.stage.plan.steps, metrics: loss === undefined ? {} : { loss } }
+    },
+    finish: (context, state) =>
+      Effect.gen(function* () {
+        const { frozen, heldOut, model } = state.stage
+        const weights = { ...frozen, ...state.train.weights }
+        let sum = 0
+        let tokens = 0
+        for (const load of heldOut) {
+          const measured = yield* evaluateLoss(model, weights, [yield* load as Load<TokenBatch>])
+          sum += measured.loss * measured.tokens
+          tokens += measured.tokens
+        }
+        return yield* finish(context, {
+          weights: state.train.weights,
+          log: {
+            steps: state.step,
+            lossTokens: state.lossTokens,
+            losses: [...state.losses],
+            heldOutLoss: tokens === 0 ? null : sum / tokens
+          }
+        })
+      }),
+    state: {
+      encode: (state) =>
+        Effect.map(saveState(state.train), (saved) =>
+          encodeLoop({ step: state.step, lossTokens: state.lossTokens, losses: [...state.losses] }, saved)
+        ),
+      decode: (context, files) =>
+        Effect.gen(function* () {
+          const { position, saved } = yield* decodeLoop(files)
+          const stage = yield* open(context)
+          const train = yield* restoreState(saved)
+          return yield* begin(stage, train, {
+            step: position.step,
+            lossTokens: position.lossTokens,
+            losses: [...position.losses]
+          })
+        })
+    }
+  }
+}
