@@ -15,6 +15,20 @@ function settle(high: v128, low: v128): v128 {
   return i32x4.shr_s(i32x4.add(i32x4.add(i32x4.shl(high, 11), low), half), 22)
 }
 
+/** Of r0 g0 b0 r1 g1 b1 r2 g2 b2 r3 g3 b3: the 16-bit pairs (r0 r1)(g0 g1)(b0 b1). */
+// @ts-ignore: decorator
+@inline
+function firstPair(pixels: v128): v128 {
+  return i8x16.shuffle(pixels, i32x4.splat(0), 0, 16, 3, 16, 1, 16, 4, 16, 2, 16, 5, 16, 16, 16, 16, 16)
+}
+
+/** Of the same: (r2 r3)(g2 g3)(b2 b3). */
+// @ts-ignore: decorator
+@inline
+function secondPair(pixels: v128): v128 {
+  return i8x16.shuffle(pixels, i32x4.splat(0), 6, 16, 9, 16, 7, 16, 10, 16, 8, 16, 11, 16, 16, 16, 16, 16)
+}
+
 /**
  * Rows of RGB: out[y][x] = clip(sum over taps of in[y][starts[x] + k] * w[x][k]).
  * @param source first input row, `sourceStride` bytes a row; 16 readable bytes must follow the last row
@@ -29,40 +43,58 @@ export function horizontal(
 ): void {
   const zero = i32x4.splat(0)
   const lows = <usize>maxPairs << 2
-  for (let y = 0; y < rows; y++) {
+  // Two rows at a time share their weights; a last odd row is its own partner and written twice.
+  for (let y = 0; y < rows; y += 2) {
+    const partner = y + 1 < rows ? sourceStride : 0
+    const below = y + 1 < rows ? targetStride : 0
     let out = target
+    let begin: u8 = 0
     for (let x = 0; x < width; x++) {
       let from = source + <usize>load<i32>(starts + (<usize>x << 2))
       const n = load<i32>(pairs + (<usize>x << 2))
       let weight = weights + <usize>x * (lows << 1)
-      let high = zero
-      let low = zero
+      let highA = zero, lowA = zero, highB = zero, lowB = zero
       let j = 0
       for (; j + 1 < n; j += 2) {
-        // Four pixels: r0 g0 b0 r1 g1 b1 r2 g2 b2 r3 g3 b3, as 16-bit pairs (r0 r1)(g0 g1)(b0 b1) and (r2 r3)(g2 g3)(b2 b3).
-        const pixels = v128.load(from)
-        const first = i8x16.shuffle(pixels, zero, 0, 16, 3, 16, 1, 16, 4, 16, 2, 16, 5, 16, 16, 16, 16, 16)
-        const second = i8x16.shuffle(pixels, zero, 6, 16, 9, 16, 7, 16, 10, 16, 8, 16, 11, 16, 16, 16, 16, 16)
-        high = i32x4.add(high, i32x4.dot_i16x8_s(first, v128.load32_splat(weight)))
-        low = i32x4.add(low, i32x4.dot_i16x8_s(first, v128.load32_splat(weight + lows)))
-        high = i32x4.add(high, i32x4.dot_i16x8_s(second, v128.load32_splat(weight, 4)))
-        low = i32x4.add(low, i32x4.dot_i16x8_s(second, v128.load32_splat(weight + lows, 4)))
+        const up0 = v128.load32_splat(weight)
+        const up1 = v128.load32_splat(weight, 4)
+        const down0 = v128.load32_splat(weight + lows)
+        const down1 = v128.load32_splat(weight + lows, 4)
+        const a = v128.load(from)
+        const b = v128.load(from + partner)
+        const a0 = firstPair(a)
+        const a1 = secondPair(a)
+        const b0 = firstPair(b)
+        const b1 = secondPair(b)
+        highA = i32x4.add(i32x4.add(highA, i32x4.dot_i16x8_s(a0, up0)), i32x4.dot_i16x8_s(a1, up1))
+        lowA = i32x4.add(i32x4.add(lowA, i32x4.dot_i16x8_s(a0, down0)), i32x4.dot_i16x8_s(a1, down1))
+        highB = i32x4.add(i32x4.add(highB, i32x4.dot_i16x8_s(b0, up0)), i32x4.dot_i16x8_s(b1, up1))
+        lowB = i32x4.add(i32x4.add(lowB, i32x4.dot_i16x8_s(b0, down0)), i32x4.dot_i16x8_s(b1, down1))
         from += 12
         weight += 8
       }
       if (j < n) {
-        const pixels = v128.load64_zero(from)
-        const first = i8x16.shuffle(pixels, zero, 0, 16, 3, 16, 1, 16, 4, 16, 2, 16, 5, 16, 16, 16, 16, 16)
-        high = i32x4.add(high, i32x4.dot_i16x8_s(first, v128.load32_splat(weight)))
-        low = i32x4.add(low, i32x4.dot_i16x8_s(first, v128.load32_splat(weight + lows)))
+        const up = v128.load32_splat(weight)
+        const down = v128.load32_splat(weight + lows)
+        const a = firstPair(v128.load64_zero(from))
+        const b = firstPair(v128.load64_zero(from + partner))
+        highA = i32x4.add(highA, i32x4.dot_i16x8_s(a, up))
+        lowA = i32x4.add(lowA, i32x4.dot_i16x8_s(a, down))
+        highB = i32x4.add(highB, i32x4.dot_i16x8_s(b, up))
+        lowB = i32x4.add(lowB, i32x4.dot_i16x8_s(b, down))
       }
-      const words = i16x8.narrow_i32x4_s(settle(high, low), zero)
-      // Writes a fourth byte that the next pixel overwrites.
-      store<i32>(out, i32x4.extract_lane(i8x16.narrow_i16x8_u(words, words), 0))
+      const words = i16x8.narrow_i32x4_s(settle(highA, lowA), settle(highB, lowB))
+      const bytes = i8x16.narrow_i16x8_u(words, words)
+      if (x == 0) begin = <u8>i8x16.extract_lane_u(bytes, 4)
+      // Each writes a fourth byte that the next pixel overwrites.
+      v128.store32_lane(out, bytes, 0)
+      v128.store32_lane(out + below, bytes, 1)
       out += 3
     }
-    source += sourceStride
-    target += targetStride
+    // The upper row's last fourth byte fell on the lower row's first where rows lie without a gap.
+    store<u8>(target + below, begin)
+    source += sourceStride << 1
+    target += targetStride << 1
   }
 }
 
