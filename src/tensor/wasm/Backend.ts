@@ -154,11 +154,13 @@ export const loadWasm = async (): Promise<WasmEngine> => {
     readFile(new URL("./kernels.wasm", import.meta.url))
   ])
   let memory: Memory | undefined
+  let allocate: Module["_malloc"] | undefined
   const before = handled.map((event) => new Set(process.listeners(event as "uncaughtException")))
   const loading = tf.wasmFactory({
     instantiateWasm: (imports: Imports, receive: (instance: Instance) => void) => {
       const instance = instantiate(stock, imports)
       memory = instance.exports["memory"] as Memory
+      allocate = instance.exports["malloc"] as Module["_malloc"]
       receive(instance)
       return instance.exports
     }
@@ -168,14 +170,15 @@ export const loadWasm = async (): Promise<WasmEngine> => {
       if (!before[i]!.has(listener)) process.removeListener(event, listener)
   })
   const module = (await loading) as Module
-  if (memory === undefined)
+  if (memory === undefined || allocate === undefined)
     throw new EngineUnavailable({
       engine: "wasm",
-      message: "the TF.js wasm module exports no memory",
+      message: "the TF.js wasm module exports no memory or no malloc",
       hint: "Install the pinned @tensorflow/tfjs-backend-wasm 4.22.0: run `npm ci`."
     })
   const heap = memory
-  const malloc = module._malloc
+  // The module's own `_malloc` replaces itself at the first call, so the export is wrapped.
+  const malloc = allocate
   module._malloc = (bytes) => {
     const pointer = malloc(bytes)
     if (pointer === 0 && bytes > 0) throw outOfMemory(bytes, heap.buffer.byteLength)

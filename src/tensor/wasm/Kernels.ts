@@ -400,6 +400,12 @@ const registerProducts = (
     const [rb, cb] = b.shape.slice(-2) as [number, number]
     const [rows, inner] = transposeA ? [ca, ra] : [ra, ca]
     const columns = transposeB ? rb : cb
+    expectShape(
+      inner === (transposeB ? cb : rb),
+      "matMul",
+      () => `[${a.shape.join(", ")}]${transposeA ? "^T" : ""} by [${b.shape.join(", ")}]${transposeB ? "^T" : ""}`,
+      "The inner sizes of a product must be equal."
+    )
     const outer = tf.broadcast_util.assertAndGetBroadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2))
     const batch = tf.util.sizeFromShape(outer)
     const batchOfA = broadcastIndex(a.shape.slice(0, -2), outer)
