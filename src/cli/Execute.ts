@@ -215,6 +215,11 @@ export const execute = Effect.fnUntraced(function* <S, R>(
           })
       }
       yield* animate(terminal)
+      if (output.live)
+        yield* Effect.acquireRelease(
+          Effect.sync(() => output.intercept(terminal.aside)),
+          (end) => Effect.sync(end)
+        )
       const result = yield* runRecipe(recipe, moduleUrl, choice, options)
       return { result, summary: yield* summarize(recipe, result) }
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(tapped(take), Stop.layer)))

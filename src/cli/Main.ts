@@ -73,6 +73,18 @@ const watchSignals = (session: Session): (() => void) => {
   }
 }
 
+/** What is thrown outside of any effect (a callback of a native library) still ends in lines for people and a last event. */
+const watchFaults = (session: Session): void => {
+  const onFault = (error: unknown) => {
+    tellFailure(session, Cause.die(error))
+    session.emit(session.unfinished("failed", error))
+    session.terminal?.close()
+    process.exit(1)
+  }
+  process.on("uncaughtException", onFault)
+  process.on("unhandledRejection", onFault)
+}
+
 const tellFailure = (session: Session, cause: Cause.Cause<unknown>): void => {
   const error = failureOf(cause)
   if (wasInterrupted(cause)) session.output.error(`interrupted; to go on: ${session.resume}`)
@@ -114,6 +126,7 @@ export const run = <S, R>(
     })
   })
   const unwatch = watchSignals(session)
+  watchFaults(session)
   const command = Command.runWith(makeCommand(recipe, meta.url, session), { version: options.version ?? "0.1.0" })
   const program = command(args).pipe(
     Effect.provide(presenter(session)),

@@ -19,6 +19,11 @@ export interface Output {
   readonly color: boolean
   readonly columns: () => number
   readonly rows: () => number
+  /**
+   * From now on `around` is given each write that somebody else does (console.log of a library or a worker thread), so
+   * that a live display can step aside; gives a function that ends it.
+   */
+  readonly intercept: (around: (write: () => boolean) => boolean) => () => void
   /** Resolves when everything written has left the process. */
   readonly flush: () => Promise<void>
 }
@@ -69,7 +74,22 @@ export const processOutput = (options: { readonly json: boolean }): Output => {
   const err = guarded(stderr)
   const screen = options.json ? stderr : stdout
   if (options.json) keepForEvents(stdout, stderr)
+  const intercept = (around: (write: () => boolean) => boolean): (() => void) => {
+    const ends = [stdout, stderr].map((stream) => {
+      const before = stream.write
+      const through = (...args: Array<unknown>): boolean => around(() => Reflect.apply(before, stream, args) as boolean)
+      stream.write = through as typeof before
+      return () => {
+        // Whoever came after us keeps their way to write; ours then only steps aside for nothing.
+        if (stream.write === (through as typeof before)) stream.write = before
+      }
+    })
+    return () => {
+      for (const end of ends) end()
+    }
+  }
   return {
+    intercept,
     result: (line) => out.write(line + "\n"),
     people: options.json ? err.write : out.write,
     error: (line) => err.write(line + "\n"),

@@ -31,6 +31,8 @@ export interface Terminal {
   readonly say: (line: string) => void
   /** Draws the live block as of `nowMs`; does nothing off a terminal. */
   readonly redraw: (nowMs: number) => void
+  /** Erases the live block, lets somebody else write, and leaves the next drawing to `redraw`. */
+  readonly aside: <A>(write: () => A) => A
   /** Erases the live block and shows the cursor. */
   readonly close: () => void
   readonly view: () => View
@@ -133,6 +135,11 @@ export const make = (screen: Screen, options: { readonly quiet: boolean } = { qu
       hidden ||= lines.length > 0
       screen.write(hide + erase() + lines.map((line) => line + "\n").join(""))
       drawn = lines
+    },
+    aside: (write) => {
+      const text = erase()
+      if (text !== "") screen.write(text)
+      return write()
     },
     close: () => {
       const text = erase() + (hidden ? `${ESC}?25h` : "")

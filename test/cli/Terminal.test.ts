@@ -129,6 +129,16 @@ describe("on a terminal", () => {
     expect(state.text).toContain("\u001b[3A")
   })
 
+  it("steps aside for what somebody else prints", () => {
+    const { state, value } = screen(true)
+    const terminal = make(value)
+    terminal.event(start("a", 0))
+    terminal.redraw(1000)
+    expect(terminal.aside(() => value.write("a library says hello\n") ?? 7)).toBe(7)
+    terminal.redraw(2000)
+    expect(emulate(state.text).lines).toEqual(["a library says hello", "a  2.0 s"])
+  })
+
   it.effect("draws on the clock and shows the cursor again when its scope closes", () =>
     Effect.gen(function* () {
       const { state, value } = screen(true)
