@@ -119,18 +119,33 @@ export const readQuestions = whole(
   {
     id: "readQuestions",
     version: "1",
-    about: "Reads held-out questions, one row a question.",
+    about: "Reads held-out scenes: their questions, and the scenes as conversations for their pictures and loss.",
     params,
     inputs: { file: HeldOutFile },
-    outputs: { rows: Questions },
+    outputs: { questions: Questions, scenes: ImageConversations },
     refuses
   },
   ({ inputs, refuse }) =>
     Effect.succeed({
-      rows: readRows(
+      questions: readRows(
         inputs.file.path,
         HeldOutRow,
         (row) => row.questions.map((question, i) => ({ id: `${row.id}/${i}`, image: row.image, ...question })),
+        refuse
+      ),
+      scenes: readRows(
+        inputs.file.path,
+        HeldOutRow,
+        (row) => [
+          {
+            id: row.id,
+            image: row.image,
+            conversations: row.questions.flatMap(({ answer, question }) => [
+              { from: "human" as const, value: question },
+              { from: "gpt" as const, value: answer }
+            ])
+          }
+        ],
         refuse
       )
     })

@@ -1,0 +1,84 @@
+/**
+ * Writes the finished model as a folder that others open: `LlavaForConditionalGeneration`'s layout.
+ *
+ * Weights go through memory one tensor at a time. With a head bias the stock class would lose it, so a small custom class
+ * lies beside the weights and `auto_map` names it; the card says so.
+ */
+import { join } from "node:path"
+import { Effect, Schema } from "effect"
+import { whole } from "../dag/Node.ts"
+import { llavaConfigJson } from "../model/llava/Config.ts"
+import { llavaFileName } from "../model/llava/Names.ts"
+import { writeCheckpoint } from "../model/Safetensors.ts"
+import { prefixedSources } from "../model/Weights.ts"
+import { Checkpoint, LanguageModel, Projector, TokenizerFile, VisionTower } from "./Artifacts.ts"
+import {
+  exportCard,
+  generationJson,
+  HEAD_CLASS,
+  imageProcessorJson,
+  processorJson,
+  tokenizerJson
+} from "./ExportFiles.ts"
+import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
+import { fromSources, HeadBias, ModelDtype, openClip, openPhi, openProjector, writeTextFile } from "./ModelFiles.ts"
+
+export const exportCheckpoint = whole(
+  {
+    id: "exportCheckpoint",
+    version: "1",
+    about: "The model in LlavaForConditionalGeneration's layout, with tokenizer, processor and card.",
+    params: Schema.Struct({
+      dtype: ModelDtype,
+      headBias: HeadBias,
+      /** A larger checkpoint is cut into shards with an index. */
+      maxShardBytes: Schema.Int,
+      /** Name in the card. */
+      name: Schema.String
+    }),
+    inputs: { model: LanguageModel, projector: Projector, vision: VisionTower, tokenizer: TokenizerFile },
+    outputs: { model: Checkpoint }
+  },
+  ({ inputs, params }) =>
+    Effect.gen(function* () {
+      const tokenizer = yield* loadTokenizer(inputs.tokenizer)
+      const { imageId } = yield* controlIds(tokenizer, inputs.tokenizer.path)
+      const language = yield* openPhi(inputs.model, params.headBias)
+      const projector = yield* openProjector(inputs.projector)
+      const vision = yield* openClip(inputs.vision)
+      const config = {
+        vision: vision.config,
+        text: language.config,
+        projectorActivation: projector.config.activation,
+        imageToken: imageId,
+        featureLayer: -2
+      }
+      const tensors = fromSources(
+        [
+          ...prefixedSources(vision.sources, "vision."),
+          ...prefixedSources(projector.sources, "projector."),
+          ...prefixedSources(language.sources, "language.")
+        ],
+        params.dtype,
+        llavaFileName
+      )
+      const files: ReadonlyArray<readonly [string, unknown]> = [
+        ["config.json", llavaConfigJson(config, params.dtype)],
+        ["generation_config.json", generationJson(config)],
+        ["tokenizer.json", tokenizer.json()],
+        ["tokenizer_config.json", tokenizerJson(config)],
+        ["preprocessor_config.json", imageProcessorJson(config)],
+        ["processor_config.json", processorJson(config)],
+        ["README.md", exportCard(params.name, config)],
+        ...(config.text.headBias ? [["modeling_llava_phi.py", HEAD_CLASS] as const] : [])
+      ]
+      return {
+        model: Effect.fnUntraced(function* (folder: string) {
+          yield* writeCheckpoint(folder, tensors, { maxShardBytes: params.maxShardBytes })
+          yield* Effect.forEach(files, ([name, content]) => writeTextFile(join(folder, name), content), {
+            discard: true
+          })
+        })
+      }
+    })
+)

@@ -1,0 +1,108 @@
+/**
+ * The files beside the weights of an exported checkpoint, as transformers reads them. Pure; no time or path in them.
+ */
+import { CLIP_MEAN, CLIP_STD } from "../model/clip/Pixels.ts"
+import type { LlavaConfig } from "../model/llava/Config.ts"
+import { VICUNA_SYSTEM } from "../text/Template.ts"
+
+export const generationJson = (config: LlavaConfig) => ({
+  bos_token_id: config.text.bosToken,
+  do_sample: false,
+  eos_token_id: config.text.eosToken,
+  pad_token_id: config.text.padToken
+})
+
+/** Vicuna v1.1 as a chat template: content is text, or a list of `{type: "image"}` and `{type: "text"}` parts. */
+const chatTemplate = [
+  `{{ '${VICUNA_SYSTEM.replaceAll("'", "\\'")} ' }}`,
+  "{% for message in messages %}",
+  "{% if message['role'] == 'user' %}{{ 'USER: ' }}",
+  "{% if message['content'] is string %}{{ message['content'] }}",
+  "{% else %}{% for part in message['content'] %}{% if part['type'] == 'image' %}{{ '<image>\\n' }}{% endif %}{% endfor %}",
+  "{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}",
+  "{{ ' ' }}",
+  "{% else %}{{ 'ASSISTANT: ' }}",
+  "{% if message['content'] is string %}{{ message['content'] }}",
+  "{% else %}{% for part in message['content'] %}{{ part['text'] }}{% endfor %}{% endif %}",
+  "{{ '<|endoftext|>' }}{% endif %}{% endfor %}",
+  "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+].join("")
+
+export const tokenizerJson = (config: LlavaConfig) => ({
+  bos_token: "<|endoftext|>",
+  chat_template: chatTemplate,
+  clean_up_tokenization_spaces: false,
+  eos_token: "<|endoftext|>",
+  model_max_length: config.text.maxPositions,
+  pad_token: "<pad>",
+  padding_side: "right",
+  tokenizer_class: "PreTrainedTokenizerFast",
+  unk_token: "<|endoftext|>"
+})
+
+/** Pictures are padded to a square in CLIP's mean colour, as in instruction tuning. */
+export const imageProcessorJson = ({ vision }: LlavaConfig) => ({
+  crop_size: { height: vision.imageSize, width: vision.imageSize },
+  do_center_crop: true,
+  do_convert_rgb: true,
+  do_normalize: true,
+  do_pad: true,
+  do_rescale: true,
+  do_resize: true,
+  image_mean: CLIP_MEAN,
+  image_processor_type: "LlavaImageProcessor",
+  image_std: CLIP_STD,
+  processor_class: "LlavaProcessor",
+  resample: 3,
+  rescale_factor: 1 / 255,
+  size: { shortest_edge: vision.imageSize }
+})
+
+export const processorJson = ({ vision }: LlavaConfig) => ({
+  image_token: "<image>",
+  num_additional_image_tokens: 1,
+  patch_size: vision.patchSize,
+  processor_class: "LlavaProcessor",
+  vision_feature_select_strategy: "default"
+})
+
+/** The class that keeps the head's bias, which the stock one has not. */
+export const HEAD_CLASS = `"""LLaVA with a bias on its language head, as Phi-2 has one; everything else is the stock class."""
+from torch import nn
+from transformers import LlavaForConditionalGeneration
+
+
+class LlavaPhiForConditionalGeneration(LlavaForConditionalGeneration):
+    def __init__(self, config):
+        super().__init__(config)
+        text = config.text_config
+        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=True)
+        self.post_init()
+`
+
+export const exportCard = (name: string, config: LlavaConfig): string => {
+  const { text, vision } = config
+  const patches = (vision.imageSize / vision.patchSize) ** 2
+  const head = text.headBias
+    ? "The language head has a bias, as Phi-2's has. The stock class has none, so load with `trust_remote_code=True`: " +
+      "`modeling_llava_phi.py` beside the weights adds it."
+    : "The language head has no bias: it was zero when training began and stayed so, so the stock class loses nothing."
+  return `---
+library_name: transformers
+pipeline_tag: image-text-to-text
+---
+# ${name}
+
+A LLaVA with a Phi language model, trained by millrace's LLaVA-Phi recipe.
+
+| part | size |
+|---|---|
+| language model | Phi, ${text.layers} layers, hidden ${text.hiddenSize}, ${text.heads} heads, vocabulary ${text.vocabSize} |
+| vision tower | CLIP, ${vision.layers} layers, hidden ${vision.hiddenSize}, ${vision.imageSize} px, ${patches} patches; hidden state ${config.featureLayer} |
+| projector | two linear layers, GELU between |
+
+${head}
+
+Prompts are Vicuna v1.1 with the image first; pictures are padded to a square.
+`
+}
