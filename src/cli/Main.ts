@@ -56,9 +56,10 @@ const watchSignals = (session: Session): (() => void) => {
   const onSignal = (signal: NodeJS.Signals) => {
     if (!asked && session.stop !== undefined) {
       asked = true
-      session.output.error(
-        `${signal}: stopping; waiting for ${waitingFor(session.terminal?.view())}. Once more ends it at once.`
-      )
+      const line = `${signal}: stopping; waiting for ${waitingFor(session.terminal?.view())}. Once more ends it at once.`
+      const say = () => session.output.error(line)
+      if (session.terminal === undefined) say()
+      else session.terminal.aside(say)
       return session.stop()
     }
     session.terminal?.close()

@@ -66,7 +66,8 @@ export const planTable = (steps: ReadonlyArray<PlanLine>): string => {
 
 const refused = (node: NodeView): string => {
   const by = Object.entries(node.end?.refusedBy ?? {}).sort((a, b) => b[1] - a[1])
-  const count = node.end?.refused ?? 0
+  if (node.end === undefined) return "-"
+  const count = node.end.refused
   if (count === 0) return "0"
   const shown = by.slice(0, 2).map(([reason, n]) => `${reason} ${number(n)}`)
   const rest = by.length - shown.length
