@@ -30,14 +30,24 @@ export const fanOut = <E, R>(
     return Object.fromEntries([...queues].map(([port, queue]) => [port, Stream.fromQueue(queue)]))
   })
 
-/** The output streams of a sharded definition applied to one shard's context, whichever of the two forms it returns. */
+/**
+ * The output streams of a sharded definition applied to one shard's context, whichever of the two forms it returns.
+ *
+ * `ports` are those that will be drained, all outputs when left out: a port that nobody drains would hold up the others.
+ * A single port needs no queue, so its stream may be run any number of times.
+ */
 export const shardParts = (
   spec: Pick<NodeSpec, "run" | "outputs">,
-  context: unknown
+  context: unknown,
+  ports: ReadonlyArray<string> = Object.keys(spec.outputs)
 ): Effect.Effect<Readonly<Record<string, Stream.Stream<ReadonlyArray<unknown>, any, any>>>, never, Scope.Scope> =>
   Effect.suspend(() => {
     const made = (spec.run as (context: unknown) => unknown)(context)
-    return Stream.isStream(made)
-      ? fanOut(Object.keys(spec.outputs), made as Stream.Stream<Readonly<Record<string, ReadonlyArray<unknown>>>, any>)
-      : Effect.succeed(made as Readonly<Record<string, Stream.Stream<ReadonlyArray<unknown>>>>)
+    if (!Stream.isStream(made))
+      return Effect.succeed(made as Readonly<Record<string, Stream.Stream<ReadonlyArray<unknown>>>>)
+    const batches = made as Stream.Stream<Readonly<Record<string, ReadonlyArray<unknown>>>, any>
+    const [only, ...more] = ports
+    return only !== undefined && more.length === 0
+      ? Effect.succeed({ [only]: Stream.map(batches, (batch) => batch[only]!) })
+      : fanOut(ports, batches)
   })

@@ -233,6 +233,11 @@ export const define = <D>(spec: NodeSpec): D => {
             `input ${port} asks for rows by number, but ${ref.node.id}.${ref.port} is transient`,
             "Store that port (drop `transient`), or read it in a sharded node."
           )
+        else if (ref.artifact.kind === "rows" && ref.artifact.transient && ref.node.spec.kind !== "sharded")
+          fail(
+            `input ${port} is ${ref.node.id}.${ref.port}, a transient output of a ${ref.node.spec.kind} node`,
+            "Only sharded nodes can stream again shard by shard: drop `transient` from that port."
+          )
       }
       for (const port of Object.keys(inputs))
         if (!(port in spec.inputs))

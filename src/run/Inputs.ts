@@ -1,8 +1,11 @@
 /**
  * Where a node's inputs lie, and opening them.
  *
- * A `Where` is small and serialisable, so that a worker thread opens the same inputs from the same store. A transient
- * input has no files: its producer's function runs again, shard by shard, inside the consumer.
+ * A `Where` is small and serialisable, so that a worker thread opens the same inputs from the same store.
+ *
+ * A transient input has no files: its producer's function runs again, shard by shard, inside the consumer, each time the
+ * consumer reads it. Its first run (by itself) took the digest, counts and refusals; refusals of later runs are the same
+ * and are dropped. So a transient port costs its computation once more a consumer and no disk; it is not fused yet.
  */
 import { Effect, type Scope, Stream } from "effect"
 import { type Artifact, artifactOf, InputUnavailable, type RowsArtifact } from "../dag/Artifact.ts"
@@ -104,12 +107,13 @@ export interface ShardRun {
   readonly rowsIn: () => number
 }
 
-/** Opens shard `index` of a node's inputs and applies its function. */
+/** Opens shard `index` of a node's inputs and applies its function; `ports` are the outputs that will be drained. */
 export const openShardRun = (
   node: AnyNode,
   places: Places,
   index: number,
-  count: number
+  count: number,
+  ports: ReadonlyArray<string> = Object.keys(node.spec.outputs)
 ): Effect.Effect<ShardRun, StoreError, Store | Scope.Scope> =>
   Effect.gen(function* () {
     const shard: Record<string, unknown> = {}
@@ -124,8 +128,9 @@ export const openShardRun = (
       const artifact = artifactOf(declared) as RowsArtifact<string, unknown>
       let batches: Stream.Stream<ReadonlyArray<unknown>, unknown, unknown>
       if (isTransient(ref.artifact)) {
-        const upstream = yield* openShardRun(ref.node, places, index, count)
-        batches = upstream.parts[ref.port]!
+        batches = Stream.unwrap(
+          Effect.map(openShardRun(ref.node, places, index, count, [ref.port]), (run) => run.parts[ref.port]!)
+        )
       } else {
         const where = placeOf(ref, places)
         if (where.kind === "source") throw new Error(`${ref.node.id} gives files, not rows`)
@@ -144,6 +149,6 @@ export const openShardRun = (
       } else shard[port] = batches
     }
     const refusals = makeRefusals(node.spec.refuses ?? [])
-    const parts = yield* shardParts(node.spec, { params: node.params, shard, index, count, ...refusals })
+    const parts = yield* shardParts(node.spec, { params: node.params, shard, index, count, ...refusals }, ports)
     return { parts, refusals, rowsIn: () => rowsSeen.best }
   })
