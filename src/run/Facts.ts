@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Before, Facts, Known } from "../dag/Plan.ts"
-import { type Manifest, rowsOut } from "../store/Manifest.ts"
+import { type Code, type Manifest, rowsOut } from "../store/Manifest.ts"
 import { type Found, SourceError, Store, type StoreError } from "../store/Store.ts"
 
 /** A stored entry as planning sees it. */
@@ -33,18 +33,34 @@ export interface FactOptions {
   readonly listed: boolean
 }
 
-/** Facts from the store in context. */
+/** Digest of the code behind a node's definition and its declared assets. */
+export const codeOf = (store: Store["Service"], node: AnyNode): Effect.Effect<Code, StoreError> =>
+  store.codeOf({
+    file: node.spec.place.file,
+    assets: (node.spec.assets ?? []).map((url) => fileURLToPath(url))
+  })
+
+/**
+ * Facts from the store in context. Code is digested once a definition: what runs is what was imported at the start,
+ * whatever is edited meanwhile.
+ */
 export const storeFacts = Effect.fnUntraced(function* (
   options: FactOptions
 ): Effect.fn.Return<Facts<Entry, StoreError | SourceError>, StoreError, Store> {
   const store = yield* Store
   const keys = options.listed ? yield* store.keys : undefined
-  const assets = (node: AnyNode) => (node.spec.assets ?? []).map((url) => fileURLToPath(url))
+  const codes = new Map<AnyNode["spec"], Code>()
+  const code = (node: AnyNode) => {
+    const known = codes.get(node.spec)
+    return known === undefined
+      ? Effect.tap(codeOf(store, node), (found) => Effect.sync(() => codes.set(node.spec, found)))
+      : Effect.succeed(known)
+  }
   return {
     numerics: options.numerics,
     forced: options.forced,
     takesOldCode: options.takesOldCode,
-    code: (node) => store.codeOf({ file: node.spec.place.file, assets: assets(node) }),
+    code,
     entries: (key, code) =>
       keys !== undefined && !keys.has(key)
         ? Effect.succeed([])

@@ -6,11 +6,15 @@
 import { Cause, Effect, Result } from "effect"
 import { NodeFailed } from "./Run.ts"
 
+/** A string field of an error that is not empty. */
 const field = (error: unknown, name: string): string | undefined => {
   if (typeof error !== "object" || error === null) return undefined
   const found = (error as Record<string, unknown>)[name]
   return typeof found === "string" && found !== "" ? found : undefined
 }
+
+/** What an error says to do, if it does. */
+export const hintOf = (error: unknown): string | undefined => field(error, "hint")
 
 /** `Tag: message` of any thrown or failed value, in one line; a bare tag shows the error's other fields. */
 export const describeError = (error: unknown): string => {
@@ -44,7 +48,7 @@ export const asNodeFailed =
           ...(shard === undefined ? {} : { shard }),
           message: describeError(error),
           hint:
-            field(error, "hint") ??
+            hintOf(error) ??
             (bug
               ? "This looks like a bug in the node; MILLRACE_DEBUG=1 shows the stack."
               : "Mend the cause and run the same command again: finished work is kept."),

@@ -3,7 +3,8 @@
  *
  * Durable: what the newest valid checkpoint holds. A checkpoint is encoded between two steps (a copy, consistent), then
  * written in the background while the next steps run; the next one waits for it. When the run is asked to stop, the
- * state is saved before the node gives up. Steps since the newest checkpoint are repeated, with the same results.
+ * state is saved before the node gives up. Steps since the newest checkpoint are repeated, with the same results. A
+ * restored checkpoint's bytes are let go once decoded: they may be as large as the model.
  */
 import { Clock, Effect, Fiber, type FileSystem, type Scope } from "effect"
 import type { AnyFold, FoldContext } from "../dag/Fold.ts"
@@ -20,7 +21,8 @@ import { openInputs } from "./WholeTask.ts"
 const KEEP_LAST = 2
 
 export interface FoldWatch {
-  readonly resumed: (step: number, skipped: ReadonlyArray<string>) => Effect.Effect<void>
+  /** The first attempt begins: from a checkpoint (and which damaged ones were skipped), or from the start. */
+  readonly started: (from?: { readonly step: number; readonly skipped: ReadonlyArray<string> }) => Effect.Effect<void>
   readonly step: (step: number, total: number, metrics: Readonly<Record<string, number>>) => Effect.Effect<void>
   readonly saved: (step: number) => Effect.Effect<void>
 }
@@ -33,25 +35,26 @@ export const runFold = (
   watch: FoldWatch
 ): Effect.Effect<Drained, NodeFailed | Interrupted, Store | FileSystem.FileSystem | Stop> => {
   const functions = node.spec.run as AnyFold
+  let first = true
   const attempt = Effect.gen(function* () {
     const stop = yield* Stop
     const { inputs, rowsIn } = yield* openInputs(node, places)
     const context: FoldContext<any, any> = { params: node.params, inputs: inputs as never }
-    const restored = yield* work.newestCheckpoint
+    let restored = yield* work.newestCheckpoint
+    let savedStep = restored?.step ?? 0
+    if (first) yield* watch.started(restored)
+    first = false
     let state: unknown
     if (restored === undefined) state = yield* functions.init(context)
-    else {
-      state = yield* functions.state.decode(context, restored.files)
-      yield* watch.resumed(restored.step, restored.skipped)
-    }
+    else state = yield* functions.state.decode(context, restored.files)
+    restored = undefined
     let saving: Fiber.Fiber<void, StoreError> | undefined
-    let savedStep = restored?.step ?? 0
     let savedAt = yield* Clock.currentTimeMillis
     const save = Effect.fnUntraced(function* (background: boolean) {
       const { step, metrics } = functions.progress(state)
+      if (saving !== undefined) yield* Fiber.join(saving)
       if (step === savedStep) return
       const files = yield* functions.state.encode(state)
-      if (saving !== undefined) yield* Fiber.join(saving)
       const write = Effect.andThen(
         work.saveCheckpoint({
           step,

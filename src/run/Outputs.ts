@@ -8,7 +8,7 @@ import type { RowsArtifact } from "../dag/Artifact.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Refused } from "../dag/Refusals.ts"
 import type { ShardEntry, ShardRecord } from "../store/Manifest.ts"
-import { writeRefused, writeRows } from "../store/ShardFiles.ts"
+import { countReasons, writeRefused, writeRows } from "../store/ShardFiles.ts"
 import type { Work } from "../store/Store.ts"
 import { sampledMemory } from "./Memory.ts"
 
@@ -26,22 +26,17 @@ export interface Drained {
   readonly values: Readonly<Record<string, Schema.Json>>
 }
 
-/** Counts refusals by reason. */
-export const countReasons = (refused: ReadonlyArray<Refused>): Record<string, number> => {
-  const out: Record<string, number> = {}
-  for (const one of refused) out[one.reason] = (out[one.reason] ?? 0) + 1
-  return out
-}
-
 export const drainOutputs = Effect.fnUntraced(function* (options: {
   readonly node: AnyNode
   readonly work: Work
   readonly parts: Readonly<Record<string, unknown>>
   readonly refused: () => ReadonlyArray<Refused>
   readonly rowsIn: number
+  /** Hears the rows written so far, all ports together. */
   readonly onRows: (rows: number) => void
 }) {
   const { node, work, parts } = options
+  let rows = 0
   const ports: Array<Record<string, ShardEntry>> = []
   const values: Record<string, Schema.Json> = {}
   const outputs = Object.entries(node.spec.outputs)
@@ -53,7 +48,7 @@ export const drainOutputs = Effect.fnUntraced(function* (options: {
       artifact: artifact as RowsArtifact<string, any>,
       batches: parts[port] as Stream.Stream<ReadonlyArray<any>, unknown, FileSystem.FileSystem>,
       shardRows: shardRowsOf(node),
-      onRows: options.onRows
+      onRows: (some) => options.onRows((rows += some))
     })
     entries.forEach((entry, i) => {
       ports[i] = { ...ports[i], [port]: entry }
@@ -72,7 +67,7 @@ export const drainOutputs = Effect.fnUntraced(function* (options: {
     }
   }
   const refused = options.refused()
-  if (refused.length > 0) yield* writeRefused(work.folder, 0, refused)
+  yield* writeRefused(work.folder, 0, refused)
   if (ports.length === 0) ports.push({})
   const shards = ports.map(
     (entry, index): ShardRecord => ({

@@ -15,6 +15,8 @@ export interface RunOptions {
   /** Steps between checkpoints of folds; when absent, one every `checkpointEveryMs`. */
   readonly checkpointEverySteps?: number
   readonly checkpointEveryMs: number
+  /** Read every byte of what is taken from the store; damaged shards are made again, alone. False when left out. */
+  readonly verify?: boolean
 }
 
 /** A node failed for good. Everything finished before it stays in the store. */

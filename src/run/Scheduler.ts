@@ -6,11 +6,11 @@
  * worker shards share one pool. The first failure stops new work; what is in flight of other nodes is interrupted and
  * its finished shards stay. Nothing here decides what is done: only the store does.
  */
-import { join } from "node:path"
 import { Clock, Context, Deferred, Effect, type FileSystem, Layer, Schema, type Scope, Semaphore } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import { type Decision, decide, type Plan, plan } from "../dag/Plan.ts"
+import { manifestFile, portFolder } from "../store/Layout.ts"
 import { type Code, type Manifest, rowsOut, rowsRefused, type ShardRecord } from "../store/Manifest.ts"
 import { type Found, type SourceError, Store, StoreError, type Work } from "../store/Store.ts"
 import { type Event, Events } from "./Events.ts"
@@ -112,7 +112,8 @@ const runSharded = Effect.fnUntraced(function* (
   node: AnyNode,
   places: ReturnType<typeof placesFor>,
   work: Work,
-  count: number
+  count: number,
+  code: string
 ) {
   const stop = yield* Stop
   const progress = yield* progressOf(node)
@@ -133,12 +134,12 @@ const runSharded = Effect.fnUntraced(function* (
     (index) =>
       Effect.gen(function* () {
         if (stop.requested()) return
-        const task = { node: node.id, places, index, count, folder: work.folder }
+        const task = { node: node.id, places, index, count, folder: work.folder, code }
         const onRows = (rows: number) => {
           inFlight.set(index, rows)
           show(false)
         }
-        const record = yield* threads > 0 ? session.workers.run(task, onRows) : runShard(node, task, onRows)
+        const record = yield* threads > 0 ? session.workers.run(node, task, onRows) : runShard(node, task, onRows)
         inFlight.delete(index)
         records.set(index, record)
         committed += rowsOfRecord(record)
@@ -170,12 +171,28 @@ const tooManyRefused = (node: AnyNode, drained: Drained): NodeFailed | undefined
   })
 }
 
+/** Takes back stored results whose bytes are not what their manifest says, so that a forced run replaces them. */
+const dropDamaged = Effect.fnUntraced(function* (store: Store["Service"], key: string, code: string) {
+  for (const found of yield* store.find(key, code)) {
+    if (found.manifest.code.digest !== code) continue
+    const damaged = yield* store.verify(found)
+    if (damaged.length > 0) yield* store.reopen(found, damaged)
+  }
+})
+
+const stoppedBefore = (node: AnyNode) =>
+  new Interrupted({
+    message: `stopped before ${node.id}`,
+    hint: "Run the same command again: finished nodes are kept."
+  })
+
 /** Runs a node that is due and commits it, or takes what another run committed while this one waited for the lock. */
 const execute = Effect.fnUntraced(function* (
   session: Session,
   node: AnyNode,
   done: ReadonlyMap<AnyNode, Where>,
-  decision: Decision<Entry>
+  decision: Decision<Entry>,
+  onStart: () => void
 ): Effect.fn.Return<
   { readonly found: Found; readonly ran: boolean },
   RunError,
@@ -183,30 +200,51 @@ const execute = Effect.fnUntraced(function* (
 > {
   const store = yield* Store
   const events = yield* Events
+  const stop = yield* Stop
   const forced = session.selection.forced.has(node.id)
   const code = decision.code as Code
-  const work = yield* store.begin({ key: decision.key, code, acceptCode: session.options.acceptCode, fresh: forced })
+  if (forced) yield* dropDamaged(store, decision.key, code.digest)
+  const work = yield* Effect.raceFirst(
+    store.begin({ key: decision.key, code, acceptCode: session.options.acceptCode, fresh: forced }),
+    Effect.andThen(stop.wait, Effect.fail(stoppedBefore(node)))
+  )
   if (!forced) {
     const meanwhile = (yield* store.find(decision.key, code.digest)).find((one) => entryOf(one, code.digest).accepted)
     if (meanwhile !== undefined) return { found: meanwhile, ran: false }
   }
   const places = placesFor(node, done)
   const count = node.spec.kind === "sharded" ? yield* shardCount(node, places).pipe(asNodeFailed(node.id)) : undefined
-  const at = yield* Clock.currentTimeMillis
   const known = yield* rowsInOf(node, done, store)
-  const restored = node.spec.kind === "fold" ? yield* work.newestCheckpoint : undefined
-  yield* events.publish({
-    event: "node-start",
-    at,
-    node: node.id,
-    kind: node.spec.kind as "sharded" | "whole" | "fold",
-    because: decision.because,
-    ...(count === undefined
-      ? {}
-      : { shards: count, shardsDone: [...work.shards.keys()].filter((i) => i < count).length }),
-    ...(restored === undefined ? {} : { resumedAt: restored.step }),
-    ...(known === undefined ? {} : { rowsIn: known })
-  })
+  const announce = (resumedAt?: number) =>
+    Effect.flatMap(Clock.currentTimeMillis, (at) => {
+      onStart()
+      return events.publish({
+        event: "node-start",
+        at,
+        node: node.id,
+        kind: node.spec.kind as "sharded" | "whole" | "fold",
+        because: decision.because,
+        ...(count === undefined
+          ? {}
+          : { shards: count, shardsDone: [...work.shards.keys()].filter((i) => i < count).length }),
+        ...(resumedAt === undefined ? {} : { resumedAt }),
+        ...(known === undefined ? {} : { rowsIn: known })
+      })
+    })
+  const skipped = (names: ReadonlyArray<string>, step: number) =>
+    Effect.forEach(
+      names,
+      (name) =>
+        Effect.flatMap(Clock.currentTimeMillis, (at) =>
+          events.publish({
+            event: "notice",
+            at,
+            node: node.id,
+            message: `checkpoint ${name} is damaged and was skipped; going on from step ${step}`
+          })
+        ),
+      { discard: true }
+    )
   const progress = yield* progressOf(node)
   const services = yield* Effect.mapError(
     session.services,
@@ -224,33 +262,27 @@ const execute = Effect.fnUntraced(function* (
     Store | Events | Stop | FileSystem.FileSystem
   > =
     count !== undefined
-      ? runSharded(session, node, places, work, count)
+      ? Effect.andThen(announce(), runSharded(session, node, places, work, count, code.digest))
       : node.spec.kind === "whole"
-        ? runWhole(node, places, work, {
-            rows: (rows) => progress({ rows }),
-            metrics: (metrics) => progress({ metrics }, true)
-          })
+        ? Effect.andThen(
+            announce(),
+            runWhole(node, places, work, {
+              rows: (rows) => progress({ rows }),
+              metrics: (metrics) => progress({ metrics }, true)
+            })
+          )
         : runFold(node, places, work, session.options, {
-            resumed: (step, skipped) =>
-              Effect.forEach(
-                skipped,
-                (name) =>
-                  events.publish({
-                    event: "notice",
-                    at,
-                    node: node.id,
-                    message: `checkpoint ${name} is damaged and was skipped; going on from step ${step}`
-                  }),
-                { discard: true }
-              ),
+            started: (from) =>
+              Effect.andThen(announce(from?.step), from === undefined ? Effect.void : skipped(from.skipped, from.step)),
             step: (step, total, metrics) => Effect.sync(() => progress({ step, total, metrics }, step === total)),
             saved: (step) =>
               Effect.flatMap(Clock.currentTimeMillis, (now) =>
                 events.publish({ event: "checkpoint", at: now, node: node.id, step })
               )
           })
+  const unlessStopped = Effect.suspend(() => (stop.requested() ? Effect.fail(stoppedBefore(node)) : body))
   const provided = Effect.provideContext(
-    body as Effect.Effect<Drained, NodeFailed | Interrupted | StoreError, never>,
+    unlessStopped as Effect.Effect<Drained, NodeFailed | Interrupted | StoreError, never>,
     Context.merge(yield* Effect.context<never>(), services)
   )
   const drained = yield* node.spec.engine === true ? Semaphore.withPermit(session.engine, provided) : provided
@@ -366,7 +398,17 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
         const decision = yield* decide(node, inputs, facts)
         const started = yield* Clock.currentTimeMillis
         let found = decision.entry?.found
+        let { because } = decision
         let ran = false
+        if (found !== undefined && options.verify === true) {
+          const damaged = yield* store.verify(found)
+          if (damaged.length > 0) {
+            because = [`damaged in the store: ${damaged.map((one) => `${one.port}/${one.file}`).join(", ")}`]
+            yield* events.publish({ event: "notice", at: started, node: node.id, message: because.join("; ") })
+            if (selection.mayRun.has(node)) yield* store.reopen(found, damaged)
+            found = undefined
+          }
+        }
         if (found !== undefined && decision.oldCode) {
           yield* store.alias(found, decision.code as Code)
           yield* events.publish({ event: "notice", at: started, node: node.id, message: decision.because.join("; ") })
@@ -375,34 +417,37 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
           if (!selection.mayRun.has(node))
             return yield* new SelectionError({
               node: node.id,
-              message: `${node.id} is not in the store (${decision.because.join(", ")})`,
+              message: `${node.id} is not in the store (${because.join(", ")})`,
               hint: "--only and --from take what comes before from the store: run without them once, or name this node too."
             })
           if (stop.requested()) {
-            stopped ??= new Interrupted({
-              message: `stopped before ${node.id}`,
-              hint: "Run the same command again: finished nodes are kept."
-            })
+            stopped ??= stoppedBefore(node)
             return yield* Deferred.succeed(ready.get(node)!, false)
           }
-          const result = yield* Effect.scoped(execute(session, node, places, decision)).pipe(
-            Effect.tapError((error) =>
-              Effect.flatMap(Clock.currentTimeMillis, (at) =>
-                events.publish({
-                  event: "node-end",
-                  at,
-                  node: node.id,
-                  kind: node.spec.kind,
-                  status: error instanceof Interrupted ? "interrupted" : "failed",
-                  seconds: (at - started) / 1000,
-                  rowsIn: 0,
-                  rowsOut: 0,
-                  refused: 0,
-                  refusedBy: {},
-                  error: { tag: error._tag, message: error.message, hint: error.hint }
-                })
-              )
-            ),
+          let begun = false
+          const ended = (error?: RunError) =>
+            Effect.flatMap(Clock.currentTimeMillis, (at) =>
+              events.publish({
+                event: "node-end",
+                at,
+                node: node.id,
+                kind: node.spec.kind,
+                status: error === undefined || error instanceof Interrupted ? "interrupted" : "failed",
+                seconds: (at - started) / 1000,
+                rowsIn: 0,
+                rowsOut: 0,
+                refused: 0,
+                refusedBy: {},
+                ...(error === undefined ? {} : { error: { tag: error._tag, message: error.message, hint: error.hint } })
+              })
+            )
+          const onStart = () => {
+            begun = true
+          }
+          const running = execute(session, node, places, { ...decision, because }, onStart)
+          const result = yield* Effect.scoped(running).pipe(
+            Effect.onInterrupt(() => (begun ? ended() : Effect.void)),
+            Effect.tapError((error) => (error instanceof Interrupted && !begun ? Effect.void : ended(error))),
             Effect.catch((error) =>
               error instanceof Interrupted
                 ? Effect.sync(() => {
@@ -451,7 +496,12 @@ const collect = Effect.fnUntraced(function* (pipeline: Pipeline, done: ReadonlyM
     outputs[name] = {
       key: one.found.manifest.key,
       digest: output.digest,
-      path: join(one.found.folder, "ports", ref.port)
+      path:
+        output.kind === "value"
+          ? manifestFile(one.found.folder)
+          : output.kind === "rows" && output.transient
+            ? one.found.folder
+            : portFolder(one.found.folder, ref.port)
     }
     if (output.kind === "value" && ref.artifact.kind === "value")
       values[name] = yield* Effect.mapError(

@@ -12,7 +12,7 @@ export interface Selection {
   readonly forced: ReadonlySet<string>
 }
 
-/** `--until X`: X and what it needs. `--only X`: X alone, the rest from the store. `--from X`: X and what follows it. */
+/** `--until X`: X and what it needs. `--only X`: X alone, the rest from the store. `--from X`: X and what follows it, what comes before from the store; nodes that have nothing to do with X are left out. */
 export const select = Effect.fnUntraced(function* (
   pipeline: Pipeline,
   options: Pick<RunOptions, "only" | "from" | "until" | "force">
@@ -37,14 +37,16 @@ export const select = Effect.fnUntraced(function* (
   const until = yield* named(options.until)
   yield* named(options.force)
   const ends = [...only, ...until]
-  const wanted = new Set(ends.length === 0 ? pipeline.nodes : reach(ends))
-  const nodes = pipeline.nodes.filter((node) => wanted.has(node))
-  let mayRun = new Set(nodes)
+  let wanted = new Set(ends.length === 0 ? pipeline.nodes : reach(ends))
+  let mayRun = new Set(wanted)
   if (from.length > 0) {
     const after = new Set<AnyNode>(from)
-    for (const node of nodes) if (Object.values(node.inputs).some((ref) => after.has(ref.node))) after.add(node)
-    mayRun = new Set(nodes.filter((node) => after.has(node)))
+    for (const node of pipeline.nodes)
+      if (Object.values(node.inputs).some((ref) => after.has(ref.node))) after.add(node)
+    mayRun = new Set([...wanted].filter((node) => after.has(node)))
+    wanted = new Set(reach(mayRun))
   }
+  const nodes = pipeline.nodes.filter((node) => wanted.has(node))
   if (only.length > 0)
     mayRun = new Set(nodes.filter((node) => mayRun.has(node) && (only.includes(node) || until.includes(node))))
   return { nodes, mayRun, forced: new Set(options.force) }

@@ -1,7 +1,7 @@
 /**
  * One shard of a sharded node, from open inputs to a durable shard record; the same in any thread.
  */
-import { Effect, type FileSystem, type Scope } from "effect"
+import { Effect, type FileSystem } from "effect"
 import type { RowsArtifact } from "../dag/Artifact.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import type { ShardRecord } from "../store/Manifest.ts"
@@ -19,15 +19,17 @@ export interface ShardTask {
   readonly count: number
   /** Work folder of the node. */
   readonly folder: string
+  /** Digest of the node's code, so that a thread that would run other code (the file was edited) says so. */
+  readonly code: string
 }
 
-/** Runs one shard, with the node's retries and timeout; durable when it returns. `R` of the node must be in context. */
-export const runShard = (
+/** One attempt at one shard, without retries or timeout; durable when it returns. `onRows` hears the rows so far. */
+export const attemptShard = (
   node: AnyNode,
   task: ShardTask,
   onRows: (rows: number) => void
-): Effect.Effect<ShardRecord, NodeFailed, Store | FileSystem.FileSystem> => {
-  const attempt = Effect.scoped(
+): Effect.Effect<ShardRecord, unknown, Store | FileSystem.FileSystem> =>
+  Effect.scoped(
     Effect.gen(function* () {
       const run = yield* openShardRun(node, task.places, task.index, task.count)
       const outputs = Object.fromEntries(
@@ -36,15 +38,22 @@ export const runShard = (
           { artifact: artifact as RowsArtifact<string, any>, batches: run.parts[port]! }
         ])
       )
+      let rows = 0
       return yield* writeShard({
         folder: task.folder,
         index: task.index,
         outputs: outputs as never,
         refusals: run.refusals.collected,
         rowsIn: run.rowsIn,
-        onRows
+        onRows: (some) => onRows((rows += some))
       })
     })
-  ) as Effect.Effect<ShardRecord, unknown, Store | FileSystem.FileSystem | Scope.Scope>
-  return Effect.scoped(attempt).pipe(retrying(node), asNodeFailed(node.id, task.index))
-}
+  ) as Effect.Effect<ShardRecord, unknown, Store | FileSystem.FileSystem>
+
+/** Runs one shard beside the caller, with the node's retries and timeout. `R` of the node must be in context. */
+export const runShard = (
+  node: AnyNode,
+  task: ShardTask,
+  onRows: (rows: number) => void
+): Effect.Effect<ShardRecord, NodeFailed, Store | FileSystem.FileSystem> =>
+  attemptShard(node, task, onRows).pipe(retrying(node), asNodeFailed(node.id, task.index))

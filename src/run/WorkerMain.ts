@@ -1,17 +1,29 @@
-/** The thread's side of `Workers.ts`: builds the recipe's pipeline once, then runs shards as they are asked for. */
+/**
+ * The thread's side of `Workers.ts`: builds the recipe's pipeline once, then runs shards as they are asked for.
+ *
+ * Not a place for retries or timeouts (the pool's), nor for stdout: logs go to stderr, the command line's `--json` owns
+ * stdout. A thread refuses to run code that is not what the run was planned with: whoever edits a file while a long run
+ * goes on must not get its result stored under the old code's digest.
+ */
 import { parentPort, workerData } from "node:worker_threads"
 import { NodeServices } from "@effect/platform-node"
-import { Cause, Exit, Layer, ManagedRuntime, Result } from "effect"
+import { Cause, Effect, Exit, Layer, Logger, ManagedRuntime, Result } from "effect"
+import type { AnyNode } from "../dag/Node.ts"
 import { layer as localStore } from "../store/LocalStore.ts"
-import { describeError } from "./Failure.ts"
+import { Store } from "../store/Store.ts"
+import { codeOf } from "./Facts.ts"
+import { describeError, hintOf } from "./Failure.ts"
 import { build, type Recipe } from "./Recipe.ts"
-import type { NodeFailed } from "./Run.ts"
-import { runShard, type ShardTask } from "./ShardTask.ts"
+import { NodeFailed } from "./Run.ts"
+import { attemptShard, type ShardTask } from "./ShardTask.ts"
 import type { WorkerMessage, WorkerSetup } from "./Workers.ts"
 
 const port = parentPort!
 const setup = workerData as WorkerSetup
 const send = (message: WorkerMessage) => port.postMessage(message)
+
+/** Rows are reported at most this often. */
+const REPORT_EVERY_MS = 100
 
 const prepare = async () => {
   const loaded = (await import(setup.module)) as { readonly default?: Recipe<any, any> }
@@ -21,50 +33,70 @@ const prepare = async () => {
   const nodes = new Map(build(recipe, setup.choice).nodes.map((node) => [node.id, node]))
   const services = Layer.mergeAll(
     recipe.services(setup.choice.engine),
-    localStore({ root: setup.store, readOnly: true })
+    localStore({ root: setup.store, readOnly: true }),
+    Logger.layer([Logger.withConsoleError(Logger.formatSimple)])
   )
   return { nodes, runtime: ManagedRuntime.make(Layer.provideMerge(services, NodeServices.layer)) }
 }
-let prepared: ReturnType<typeof prepare> | undefined
 
-/** Rows are reported at most this often. */
-const REPORT_EVERY_MS = 100
+const sameCode = (node: AnyNode, task: ShardTask) =>
+  Effect.gen(function* () {
+    const code = yield* codeOf(yield* Store, node)
+    if (code.digest !== task.code)
+      return yield* Effect.die(
+        new NodeFailed({
+          node: task.node,
+          shard: task.index,
+          message: `${node.spec.place.file} or a file behind it was edited while the run went on`,
+          hint: "Run the same command again: it runs the new code, and takes from the store what did not change."
+        })
+      )
+  })
 
-port.on("message", async (task: ShardTask) => {
-  try {
-    prepared ??= prepare()
-    const { nodes, runtime } = await prepared
+const fail = (error: unknown, bug: boolean, trace: string): void => {
+  const of = error as Partial<NodeFailed> | undefined
+  send({
+    type: "failed",
+    bug,
+    message: error instanceof NodeFailed ? error.message : describeError(error),
+    hint:
+      hintOf(error) ??
+      (bug
+        ? "This looks like a bug in the node; MILLRACE_DEBUG=1 shows the stack."
+        : "Mend the cause and run the same command again: finished work is kept."),
+    cause: typeof of?.cause === "string" ? of.cause : trace
+  })
+}
+
+const serve = ({ nodes, runtime }: Awaited<ReturnType<typeof prepare>>) =>
+  port.on("message", async (task: ShardTask) => {
     const node = nodes.get(task.node)
-    if (node === undefined) throw new Error(`the recipe has no node ${task.node}`)
+    if (node === undefined) return fail(new Error(`the recipe has no node ${task.node}`), true, "")
     let reported = 0
+    const onRows = (rows: number) => {
+      const now = performance.now()
+      if (now - reported < REPORT_EVERY_MS) return
+      reported = now
+      send({ type: "rows", rows })
+    }
     const exit = await runtime.runPromiseExit(
-      runShard(node, task, (rows) => {
-        const now = performance.now()
-        if (now - reported < REPORT_EVERY_MS) return
-        reported = now
-        send({ type: "rows", rows })
-      })
+      Effect.andThen(sameCode(node, task), attemptShard(node, task, onRows)) as Effect.Effect<any, unknown, Store>
     )
     if (Exit.isSuccess(exit)) return send({ type: "done", record: exit.value })
     const found = Cause.findError(exit.cause)
-    const error = (Result.isSuccess(found) ? found.success : Cause.squash(exit.cause)) as Partial<NodeFailed>
-    send({
-      type: "failed",
-      message: error.message ?? String(error),
-      hint: error.hint ?? "MILLRACE_DEBUG=1 shows the stack.",
-      cause:
-        error.cause === undefined
-          ? Cause.pretty(exit.cause)
-          : typeof error.cause === "string"
-            ? error.cause
-            : describeError(error.cause)
-    })
-  } catch (error) {
-    send({
-      type: "failed",
-      message: `the worker thread could not start its task: ${describeError(error)}`,
-      hint: "The recipe file must be importable by itself and export its recipe as default.",
-      cause: error instanceof Error ? (error.stack ?? error.message) : String(error)
-    })
-  }
-})
+    const bug = !Result.isSuccess(found)
+    fail(bug ? Cause.squash(exit.cause) : found.success, bug, Cause.pretty(exit.cause))
+  })
+
+try {
+  serve(await prepare())
+  send({ type: "ready" })
+} catch (error) {
+  send({
+    type: "failed",
+    bug: true,
+    message: `the worker thread could not start: ${describeError(error)}`,
+    hint: "The recipe file must be importable by itself and export its recipe as default.",
+    cause: error instanceof Error ? (error.stack ?? error.message) : String(error)
+  })
+}
