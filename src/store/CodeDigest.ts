@@ -203,12 +203,47 @@ const bundle = async (
   return { text: result.outputFiles[0]!.text, meta: result.metafile }
 }
 
+const alphabet = [..."abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ$_0123456789"].map((one) => one.charCodeAt(0))
+/** Beyond this many characters of minified text, names are left as they are: a rename may then look like a change. */
+const RENAME_AT_MOST = 400_000
+
+/**
+ * Gives local names that do not depend on how they were called before.
+ *
+ * esbuild orders the alphabet that short names are made of by how often each character occurs, and that count is not
+ * quite free of the old names. So the text is minified once more behind a string (dropped again, it does nothing) in
+ * which every character occurs so often that the order is always the same: character number r is counted between
+ * `most + r * step - uses` and `most + r * step`, and `uses` is smaller than `step`.
+ */
+const canonicalNames = async (text: string): Promise<string> => {
+  if (text.length > RENAME_AT_MOST) return text
+  const { transform } = await import("esbuild")
+  const counts = new Array<number>(128).fill(0)
+  for (let i = 0; i < text.length; i++) {
+    const at = text.charCodeAt(i)
+    if (at < 128) counts[at] = counts[at]! + 1
+  }
+  const most = alphabet.reduce((max, at) => Math.max(max, counts[at]!), 0)
+  const step = most + 1
+  const weights = alphabet.map((at, i) => String.fromCharCode(at).repeat(most + (64 - i) * step - counts[at]!))
+  const result = await transform(`${text}\n;"${weights.join("")}";`, {
+    format: "esm",
+    minify: true,
+    legalComments: "none",
+    platform: "node",
+    target: "esnext",
+    logLevel: "silent"
+  })
+  return result.code
+}
+
 const compute = async (file: string, assets: ReadonlyArray<string>): Promise<Entry> => {
   const read = reading()
   const collected: Collected = { packages: new Map(), raw: new Set() }
   const raw = isVendored(file) || !codeExtensions.has(extname(file))
   if (raw) collected.raw.add(file)
-  const { text, meta } = raw ? { text: "", meta: { inputs: {}, outputs: {} } } : await bundle(file, collected)
+  const { text: bundled, meta } = raw ? { text: "", meta: { inputs: {}, outputs: {} } } : await bundle(file, collected)
+  const text = bundled === "" ? "" : await canonicalNames(bundled)
   const base = dirname(upwards(dirname(file), "package.json") ?? file)
   const shown = (path: string): string => relative(base, path).split(sep).join("/")
   const hashed = (path: string): string => createHash("sha256").update(read.bytes(path)).digest("hex")

@@ -12,7 +12,10 @@ const program = Effect.gen(function* () {
       Effect.gen(function* () {
         yield* lock(path)
         process.stdout.write("taken\n")
-        if (holdMs === "forever") return yield* Effect.never
+        if (holdMs === "forever") {
+          setInterval(() => undefined, 1000) // a fiber that waits for ever does not keep a process alive
+          return yield* Effect.never
+        }
         // Without exclusion two processes read the same number and one addition is lost.
         const before = Number(readFileSync(counter, "utf8"))
         yield* Effect.sleep(Number(holdMs))
