@@ -1,0 +1,439 @@
+/**
+ * LLaVA-Phi: from raw ShareGPT and CC-595K to a checkpoint that answers questions about pictures.
+ *
+ *     npx tsx pipelines/llava-phi.ts                       the sample: small models, the data that ships
+ *     npx tsx pipelines/llava-phi.ts --preset paper --plan  the paper's recipe, on data and models you have
+ *
+ * The recipe is one value: `llavaPhi(settings, sources)` wires it, a preset is a literal table, nothing runs on import.
+ * Numbers are those of Zhu et al., "LLaVA-Phi" (2024); where the authors' scripts differ, they are the preset `authors`.
+ */
+
+import { cc595k, cc595kSample } from "../datasets/cc595k.ts"
+import { type Located, locate } from "../datasets/Dataset.ts"
+import { llavaInstruct, llavaInstructSample, mix665k } from "../datasets/llavaInstruct.ts"
+import { shareGpt, shareGptSample } from "../datasets/shareGpt.ts"
+import { run } from "../src/cli/Main.ts"
+import { scope } from "../src/dag/Naming.ts"
+import type { Ref } from "../src/dag/Node.ts"
+import { pipeline } from "../src/dag/Pipeline.ts"
+import { source } from "../src/dag/Source.ts"
+import * as A from "../src/nodes/Artifacts.ts"
+import { cleanShareGpt } from "../src/nodes/CleanShareGpt.ts"
+import { computeFeatures } from "../src/nodes/ComputeFeatures.ts"
+import { dropDuplicates } from "../src/nodes/DropDuplicates.ts"
+import { evaluate } from "../src/nodes/Evaluate.ts"
+import { summarise } from "../src/nodes/EvaluationText.ts"
+import { exportCheckpoint } from "../src/nodes/ExportCheckpoint.ts"
+import { filterCaptions } from "../src/nodes/FilterCaptions.ts"
+import { holdOut } from "../src/nodes/HoldOut.ts"
+import { initLanguageModel, initVisionTower } from "../src/nodes/InitModels.ts"
+import { keepFormat } from "../src/nodes/KeepFormat.ts"
+import { keepLanguages } from "../src/nodes/KeepLanguages.ts"
+import { readCaptions, readInstructions, readQuestions } from "../src/nodes/ReadLlava.ts"
+import { readShareGpt } from "../src/nodes/ReadShareGpt.ts"
+import { splitConversations } from "../src/nodes/SplitConversations.ts"
+import { tokenizeImages } from "../src/nodes/TokenizeImages.ts"
+import { tokenizeConversations, tokenizePictured } from "../src/nodes/TokenizeText.ts"
+import { trainLanguageModel } from "../src/nodes/TrainLanguageModel.ts"
+import {
+  trainProjector,
+  trainProjectorOnFeatures,
+  tuneInstructions,
+  tuneInstructionsOnFeatures
+} from "../src/nodes/TrainVision.ts"
+import { recipe } from "../src/run/Recipe.ts"
+import * as Engine from "../src/tensor/Engine.ts"
+
+/** Where the recipe's raw material comes from; any reference of the right artifact fits. */
+export interface Sources {
+  readonly shareGpt: Ref<typeof A.ShareGptFile>
+  readonly captions: Ref<typeof A.ChatFile>
+  readonly captionImages: Ref<typeof A.ImageFiles>
+  readonly instructions: Ref<typeof A.InstructFile>
+  readonly instructionImages: Ref<typeof A.ImageFiles>
+  readonly questions: Ref<typeof A.HeldOutFile>
+  readonly questionImages: Ref<typeof A.ImageFiles>
+  readonly tokenizer: Ref<typeof A.TokenizerFile>
+  readonly languageModel: Ref<typeof A.LanguageModel>
+  readonly vision: Ref<typeof A.VisionTower>
+}
+
+/** The optimiser of the paper: Adam, betas 0.9 / 0.98, eps 1e-7, weight decay 0.1, nothing clipped. */
+const adam = { beta1: 0.9, beta2: 0.98, eps: 1e-7, weightDecay: 0.1, maxGradNorm: null } as const
+
+const sample = {
+  data: "sample",
+  text: {
+    values: "html",
+    humanTurns: "reference",
+    languages: ["en"],
+    repeatedDigits: 9,
+    maxTokens: 256,
+    shardRows: 512
+  },
+  captions: {
+    shardRows: 256,
+    seed: 0,
+    minWords: 3,
+    maxWords: 30,
+    minDistinctShare: 0.5,
+    maxRun: 2,
+    dropDuplicates: true,
+    minCount: 3,
+    perPhrase: 100
+  },
+  images: { size: 56, tokens: 16, minSide: 24, maxAspect: 3, misnamed: "refuse", features: true },
+  folders: { captions: "", instructions: "train2017/", questions: "val2017/" },
+  heldOut: { share: 0.04, seed: 0 },
+  headBias: "drop",
+  sft: {
+    ...adam,
+    epochs: 2,
+    lr: 2e-3,
+    decay: "linear",
+    warmupRatio: 0.03,
+    batch: 16,
+    microBatch: 16,
+    dropout: false,
+    recompute: false,
+    seed: 0
+  },
+  pretrain: {
+    ...adam,
+    epochs: 3,
+    lr: 2e-3,
+    decay: "constant",
+    warmupRatio: 0.03,
+    batch: 32,
+    microBatch: 32,
+    dropout: false,
+    recompute: false,
+    seed: 0
+  },
+  instruct: {
+    ...adam,
+    epochs: 4,
+    lr: 2e-3,
+    decay: "linear",
+    warmupRatio: 0.03,
+    batch: 32,
+    microBatch: 32,
+    dropout: false,
+    recompute: false,
+    seed: 0
+  },
+  evaluate: { maxNewTokens: 8, batch: 50, samples: 24 },
+  export: { dtype: "float32", maxShardBytes: 5_000_000_000, name: "LLaVA-Phi sample" }
+} as const
+
+const paper = {
+  data: "paper",
+  text: {
+    values: "html",
+    humanTurns: "reference",
+    languages: ["en"],
+    repeatedDigits: null,
+    maxTokens: 2048,
+    shardRows: 4096
+  },
+  captions: {
+    shardRows: 4096,
+    seed: 0,
+    minWords: 3,
+    maxWords: 60,
+    minDistinctShare: 0.5,
+    maxRun: 2,
+    dropDuplicates: true,
+    minCount: 3,
+    perPhrase: 100
+  },
+  images: { size: 336, tokens: 576, minSide: 64, maxAspect: 4, misnamed: "refuse", features: false },
+  folders: { captions: "", instructions: "train2017/", questions: "" },
+  heldOut: { share: 0.002, seed: 0 },
+  headBias: "keep",
+  sft: {
+    ...adam,
+    epochs: 2,
+    lr: 3e-5,
+    decay: "linear",
+    warmupRatio: 0,
+    batch: 128,
+    microBatch: 4,
+    dropout: true,
+    recompute: true,
+    seed: 0
+  },
+  pretrain: {
+    ...adam,
+    epochs: 1,
+    lr: 1e-3,
+    decay: "linear",
+    warmupRatio: 0,
+    batch: 256,
+    microBatch: 16,
+    dropout: true,
+    recompute: true,
+    seed: 0
+  },
+  instruct: {
+    ...adam,
+    epochs: 1,
+    lr: 2e-5,
+    decay: "linear",
+    warmupRatio: 0,
+    batch: 256,
+    microBatch: 4,
+    dropout: true,
+    recompute: true,
+    seed: 0
+  },
+  evaluate: { maxNewTokens: 32, batch: 16, samples: 24 },
+  export: { dtype: "bfloat16", maxShardBytes: 5_000_000_000, name: "LLaVA-Phi" }
+} as const
+
+/** The authors' scripts: cosine with warm-up, batch 128 in the last stage, no weight decay, the 665K mixture. */
+const authors = {
+  ...paper,
+  data: "authors",
+  folders: { captions: "", instructions: "", questions: "" },
+  sft: { ...paper.sft, decay: "cosine", warmupRatio: 0.03, weightDecay: 0 },
+  pretrain: { ...paper.pretrain, decay: "cosine", warmupRatio: 0.03, weightDecay: 0 },
+  instruct: { ...paper.instruct, decay: "cosine", warmupRatio: 0.03, weightDecay: 0, batch: 128 }
+} as const
+
+export type Settings = typeof sample | typeof paper | typeof authors
+
+/** The sample's raw material: files that ship, and small models with seeded weights. */
+const sampleSources = (): Sources => {
+  const tokenizer = source(A.TokenizerFile, { ...locate(shareGptSample, "tokenizer"), id: "sources/tokenizer" })
+  return {
+    shareGpt: source(A.ShareGptFile, { ...locate(shareGptSample, "rows"), id: "sources/sharegpt" }).out.files,
+    captions: source(A.ChatFile, { ...locate(cc595kSample, "chat"), id: "sources/captions" }).out.files,
+    captionImages: source(A.ImageFiles, { ...locate(cc595kSample, "images"), id: "sources/caption-images" }).out.files,
+    instructions: source(A.InstructFile, { ...locate(llavaInstructSample, "rows"), id: "sources/instructions" }).out
+      .files,
+    instructionImages: source(A.ImageFiles, {
+      ...locate(llavaInstructSample, "images"),
+      id: "sources/instruction-images"
+    }).out.files,
+    questions: source(A.HeldOutFile, { ...locate(llavaInstructSample, "heldOut"), id: "sources/questions" }).out.files,
+    questionImages: source(A.ImageFiles, {
+      ...locate(llavaInstructSample, "heldOutImages"),
+      id: "sources/question-images"
+    }).out.files,
+    tokenizer: tokenizer.out.files,
+    languageModel: initLanguageModel(
+      { tokenizer: tokenizer.out.files },
+      {
+        hidden: 96,
+        layers: 3,
+        heads: 3,
+        ffn: 384,
+        maxPositions: 512,
+        rotary: 0.4,
+        dropout: 0.1,
+        headBias: "drop",
+        std: 0.02,
+        seed: 0
+      }
+    ).out.model,
+    vision: initVisionTower(
+      {},
+      { hidden: 96, layers: 2, heads: 3, ffn: 192, imageSize: 56, patchSize: 14, std: 0.05, seed: 0 }
+    ).out.model
+  }
+}
+
+/** Data and models on your disk: a folder with the files under the originals' names (`datasets/` describes them). */
+const fullSources = (folder: string, instruct: Located): Sources => ({
+  shareGpt: source(A.ShareGptFile, { ...locate(shareGpt, "part1", `${folder}/sharegpt`), id: "sources/sharegpt" }).out
+    .files,
+  captions: source(A.ChatFile, { ...locate(cc595k, "chat", `${folder}/cc595k`), id: "sources/captions" }).out.files,
+  captionImages: source(A.ImageFiles, { ...locate(cc595k, "images", `${folder}/cc595k`), id: "sources/caption-images" })
+    .out.files,
+  instructions: source(A.InstructFile, { ...instruct, id: "sources/instructions" }).out.files,
+  instructionImages: source(A.ImageFiles, {
+    ...locate(llavaInstruct, "images", `${folder}/llava-instruct`),
+    id: "sources/instruction-images"
+  }).out.files,
+  questions: source(A.HeldOutFile, { id: "sources/questions", location: `${folder}/held-out/heldout.json` }).out.files,
+  questionImages: source(A.ImageFiles, { id: "sources/question-images", location: `${folder}/held-out/images` }).out
+    .files,
+  tokenizer: source(A.TokenizerFile, { id: "sources/tokenizer", location: `${folder}/phi-2` }).out.files,
+  languageModel: source(A.LanguageModel, { id: "sources/phi-2", location: `${folder}/phi-2` }).out.files,
+  vision: source(A.VisionTower, { id: "sources/clip", location: `${folder}/clip-vit-large-patch14-336` }).out.files
+})
+
+/**
+ * The whole recipe. Returns every stage by name beside the pipeline, so that one can stop after a stage, swap a dataset or
+ * hang another node onto it.
+ *
+ * @example
+ * const { instruct } = llavaPhi(presets.sample, { ...sources, instructions: mine.out.files })
+ */
+export const llavaPhi = (settings: Settings, sources: Sources) => {
+  const { captions: balance, export: exporting, folders, headBias, heldOut, images, text } = settings
+  const { languageModel, tokenizer, vision } = sources
+  const { shardRows } = text
+  const picture = { size: images.size, minSide: images.minSide, maxAspect: images.maxAspect, misnamed: images.misnamed }
+
+  // Conversations: as FastChat makes Vicuna's data.
+  const raw = readShareGpt({ file: sources.shareGpt }, { shardRows })
+  const clean = cleanShareGpt(
+    { rows: raw.out.rows },
+    {
+      values: text.values,
+      humanTurns: text.humanTurns,
+      bannedWords: ["openai", "chatgpt"],
+      specialTokens: ["<|endoftext|>", "<image>", "<pad>"]
+    }
+  )
+  const distinct = dropDuplicates({ rows: clean.out.rows }, { shardRows })
+  const english = keepLanguages({ rows: distinct.out.rows }, { languages: text.languages })
+  const formed = keepFormat({ rows: english.out.rows }, { repeatedDigits: text.repeatedDigits })
+  const vicuna = splitConversations({ rows: formed.out.rows, tokenizer }, { maxTokens: text.maxTokens, perMessage: 6 })
+
+  // Stage 1: the language model learns to converse.
+  const talk = scope("sft", () =>
+    holdOut(
+      { rows: tokenizeConversations({ rows: vicuna.out.rows, tokenizer }, { maxTokens: text.maxTokens }).out.rows },
+      heldOut
+    )
+  )
+  const sft = trainLanguageModel.named("sft/train")(
+    { model: languageModel, tokenizer, data: talk.out.train, heldOut: talk.out.heldOut },
+    { ...settings.sft, maxTokens: text.maxTokens, headBias }
+  )
+
+  // Stage 2: the projector learns what the vision tower says, from balanced captions.
+  const captions = readCaptions({ file: sources.captions }, { shardRows: balance.shardRows })
+  const balanced = filterCaptions({ rows: captions.out.rows }, balance)
+  const { pretrainImages, captionText, pretrain } = scope("pretrain", () => {
+    const pretrainImages = tokenizeImages(
+      { rows: balanced.out.rows, images: sources.captionImages },
+      { ...picture, fit: "crop", folder: folders.captions }
+    )
+    const tokens = tokenizePictured(
+      { rows: pretrainImages.out.rows, tokenizer },
+      { template: "plain", maxTokens: text.maxTokens, imageTokens: images.tokens }
+    )
+    const captionText = holdOut({ rows: tokens.out.rows }, heldOut)
+    const inputs = {
+      model: sft.out.model,
+      vision,
+      tokenizer,
+      data: captionText.out.train,
+      heldOut: captionText.out.heldOut
+    }
+    const pixels = pretrainImages.out.pixels
+    const pretrain = images.features
+      ? trainProjectorOnFeatures.named("train")(
+          { ...inputs, images: computeFeatures({ pixels, vision }, { featureLayer: -2 }).out.rows },
+          { ...settings.pretrain, headBias }
+        )
+      : trainProjector.named("train")({ ...inputs, images: pixels }, { ...settings.pretrain, headBias })
+    return { pretrainImages, captionText, pretrain }
+  })
+
+  // Stage 3: projector and language model learn to answer about pictures.
+  const instructions = readInstructions({ file: sources.instructions }, { shardRows: balance.shardRows })
+  const { instructImages, questionText, instruct } = scope("instruct", () => {
+    const instructImages = tokenizeImages(
+      { rows: instructions.out.rows, images: sources.instructionImages },
+      { ...picture, fit: "pad", folder: folders.instructions }
+    )
+    const tokens = tokenizePictured(
+      { rows: instructImages.out.rows, tokenizer },
+      { template: "v1", maxTokens: text.maxTokens, imageTokens: images.tokens }
+    )
+    const questionText = holdOut({ rows: tokens.out.rows }, heldOut)
+    const inputs = {
+      model: sft.out.model,
+      projector: pretrain.out.projector,
+      vision,
+      tokenizer,
+      data: questionText.out.train,
+      heldOut: questionText.out.heldOut
+    }
+    const pixels = instructImages.out.pixels
+    const instruct = images.features
+      ? tuneInstructionsOnFeatures.named("train")(
+          { ...inputs, images: computeFeatures({ pixels, vision }, { featureLayer: -2 }).out.rows },
+          { ...settings.instruct, headBias }
+        )
+      : tuneInstructions.named("train")({ ...inputs, images: pixels }, { ...settings.instruct, headBias })
+    return { instructImages, questionText, instruct }
+  })
+
+  // What others open, and what it can do.
+  const exported = exportCheckpoint(
+    { model: instruct.out.model, projector: instruct.out.projector, vision, tokenizer },
+    { ...exporting, headBias }
+  )
+  const questions = readQuestions({ file: sources.questions }, { shardRows: balance.shardRows })
+  const asked = scope("evaluate", () =>
+    tokenizeImages(
+      { rows: questions.out.scenes, images: sources.questionImages },
+      { ...picture, fit: "pad", folder: folders.questions }
+    )
+  )
+  const evaluated = evaluate.named("evaluate/answers")(
+    {
+      model: exported.out.model,
+      questions: questions.out.questions,
+      pictured: asked.out.rows,
+      pixels: asked.out.pixels,
+      sft: sft.out.report,
+      pretrain: pretrain.out.report,
+      instruct: instruct.out.report
+    },
+    { ...settings.evaluate, headBias }
+  )
+
+  return {
+    raw,
+    clean,
+    distinct,
+    english,
+    formed,
+    vicuna,
+    talk,
+    sft,
+    captions,
+    balanced,
+    pretrainImages,
+    captionText,
+    pretrain,
+    instructions,
+    instructImages,
+    questionText,
+    instruct,
+    exported,
+    asked,
+    evaluated,
+    pipeline: pipeline("llava-phi", { checkpoint: exported.out.model, report: evaluated.out.report })
+  }
+}
+
+/** Data and models for the full presets lie in `$MILLRACE_DATA`, or in `./data`. */
+const dataFolder = process.env["MILLRACE_DATA"] ?? "data"
+const sources = {
+  sample: sampleSources,
+  paper: () => fullSources(dataFolder, locate(llavaInstruct, "rows", `${dataFolder}/llava-instruct`)),
+  authors: () => fullSources(dataFolder, locate(mix665k, "rows", `${dataFolder}/llava-instruct`))
+}
+
+export const presets = { sample, paper, authors }
+
+const llavaPhiRecipe = recipe({
+  name: "llava-phi",
+  presets: presets as { readonly [preset: string]: Settings },
+  build: (settings) => llavaPhi(settings, sources[settings.data]()),
+  engines: ["wasm"],
+  services: Engine.layer,
+  numerics: (engine) => `${engine} f32`,
+  summary: summarise
+})
+export default llavaPhiRecipe
+
+run(import.meta, llavaPhiRecipe)

@@ -1,0 +1,55 @@
+/** What a person wants to know at the end of a LLaVA-Phi run, from the evaluation's value alone. Pure text. */
+import type { Evaluation } from "./Evaluate.ts"
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
+const loss = (value: number | null | undefined): string =>
+  value === null || value === undefined ? "-" : value.toFixed(3)
+
+/** Losses by stage: the mean of the first and last tenth of the steps, and on held-out rows. */
+const stageLines = ({ stages }: Evaluation): ReadonlyArray<string> =>
+  Object.entries(stages).map(([stage, log]) => {
+    const tenth = Math.max(1, Math.floor(log.losses.length / 10))
+    const mean = (values: ReadonlyArray<number>) => values.reduce((sum, one) => sum + one, 0) / values.length
+    const first = loss(mean(log.losses.slice(0, tenth)))
+    const last = loss(mean(log.losses.slice(-tenth)))
+    return `  ${stage.padEnd(9)} ${first} -> ${last}  held out ${loss(log.heldOutLoss)}  (${log.steps} steps)`
+  })
+
+/** Right answers of a type with and without the right picture. */
+const typeLines = (report: Evaluation): ReadonlyArray<string> =>
+  Object.entries(report.byType).map(([type, { questions, right }]) => {
+    const blind = report.blindByType[type]
+    return `  ${type.padEnd(9)} ${percent(right / questions)}  blind ${percent(blind === undefined ? 0 : blind.right / blind.questions)}`
+  })
+
+/**
+ * The lines and figures that a run ends with.
+ *
+ * @example
+ * summarise({ report: evaluation }).metrics // { accuracy: 0.5, blindAccuracy: 0.2, loss: { sft: 1.2, ... } }
+ */
+export const summarise = (values: Readonly<Record<string, unknown>>) => {
+  const report = values["report"] as Evaluation | undefined
+  if (report === undefined) return { metrics: {}, lines: [] }
+  const { instruct, pretrain, sft } = report.stages
+  const held = (log: { readonly heldOutLoss: number | null; readonly losses: ReadonlyArray<number> }) =>
+    log.heldOutLoss ?? log.losses[log.losses.length - 1] ?? null
+  return {
+    metrics: {
+      accuracy: report.accuracy,
+      blindAccuracy: report.blindAccuracy,
+      loss: { sft: held(sft), pretrain: held(pretrain), instruct: held(instruct) }
+    },
+    lines: [
+      "Loss (first tenth of the steps -> last tenth)",
+      ...stageLines(report),
+      "",
+      `Held-out questions right: ${percent(report.accuracy)} of ${report.questions}; with pictures swapped between scenes: ${percent(report.blindAccuracy)}`,
+      ...typeLines(report),
+      "",
+      ...report.samples
+        .slice(0, 3)
+        .flatMap((one) => [`  ${one.question}`, `    answered "${one.answer}", true is "${one.truth}"`])
+    ]
+  }
+}
