@@ -28,23 +28,30 @@ export interface Refusals extends Refusing<any> {
   readonly collected: () => ReadonlyArray<Refused>
 }
 
+/** Plain JSON of an error's own fields. Unknown causes become their message: a stack has paths, which no artifact holds. */
+const plain = (value: unknown): Schema.Json => {
+  if (value === null || typeof value === "string" || typeof value === "boolean") return value
+  if (typeof value === "number") return Number.isFinite(value) ? value : String(value)
+  if (value instanceof Error && !("_tag" in value)) return `${value.name}: ${value.message}`
+  if (Array.isArray(value)) return value.map(plain)
+  if (typeof value !== "object") return String(value)
+  const fields = Object.entries(value).filter(([name, field]) => name !== "stack" && field !== undefined)
+  return Object.fromEntries(fields.map(([name, field]) => [name, plain(field)]))
+}
+
 /** A fresh collector for one attempt of one shard. `reason` is the error's `reason` field if it has one, else its tag. */
 export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => {
   const found = new Map<string, Refused>()
-  const encoders = classes.map(
-    (one) => [one, Schema.encodeUnknownSync(Schema.toCodecJson(one) as Schema.Codec<unknown, unknown>)] as const
-  )
   const isRefusal = (error: unknown): boolean => classes.some((one) => error instanceof one)
   const refuse = (row: number, error: unknown): void => {
-    const encoder = encoders.find(([one]) => error instanceof one)
-    if (encoder === undefined)
+    if (!isRefusal(error))
       throw new UndeclaredRefusal({
         reason: String((error as { _tag?: string })?._tag ?? error),
         message: `row ${row} was refused for a reason the node does not declare`,
         hint: "Add the error's class to `refuses` in the node's declaration."
       })
-    const json = encoder[1](error) as Schema.Json
     const tagged = error as { readonly _tag: string; readonly reason?: unknown }
+    const json = plain({ ...tagged, _tag: tagged._tag })
     const reason = typeof tagged.reason === "string" ? `${tagged._tag}: ${tagged.reason}` : tagged._tag
     found.set(`${row} ${canonical(json)}`, { row, reason, error: json })
   }
