@@ -1,0 +1,136 @@
+/**
+ * One process as a command: parses, watches signals and faults, tells what went wrong, exits.
+ *
+ * Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. The first Ctrl-C, SIGTERM or SIGHUP asks the run to stop
+ * politely (shards in flight are finished, training saves a checkpoint); a second one ends the process at once.
+ */
+import { NodeServices } from "@effect/platform-node"
+import { Cause, Effect, Exit, Layer } from "effect"
+import { CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
+import { WiringError } from "../dag/Node.ts"
+import type { Recipe } from "../run/Recipe.ts"
+import { SelectionError } from "../run/Run.ts"
+import { UsageError } from "./Choose.ts"
+import { makeCommand } from "./Command.ts"
+import { errorLines } from "./ErrorLines.ts"
+import { failureOf, wasInterrupted } from "./Execute.ts"
+import { processOutput } from "./Output.ts"
+import { resumeCommand } from "./Resume.ts"
+import { makeSession, type Session, waitingFor } from "./Session.ts"
+
+/** Exit code of a finished command. */
+export const exitCode = (exit: Exit.Exit<unknown, unknown>, settings: boolean): 0 | 1 | 2 | 130 => {
+  if (Exit.isSuccess(exit)) return 0
+  if (wasInterrupted(exit.cause)) return 130
+  const error = failureOf(exit.cause)
+  if (error instanceof UsageError || error instanceof SelectionError) return 2
+  if (CliError.isCliError(error)) return error._tag === "ShowHelp" && error.errors.length === 0 ? 0 : 2
+  // A value set on the command line can break the wiring only when the pipeline is built again, inside the run.
+  return error instanceof WiringError && settings ? 2 : 1
+}
+
+/** Help goes to stdout; a wrong invocation is told on stderr in a few lines, without the whole help. */
+const presenter = (session: Session) =>
+  CliOutput.layerPresenter({
+    present: (event) =>
+      Effect.gen(function* () {
+        const formatter = CliOutput.defaultFormatter({ colors: session.output.color })
+        switch (event._tag) {
+          case "Help":
+            return session.output.people(formatter.formatHelpDoc(event.helpDoc) + "\n")
+          case "Version":
+            return session.output.people(formatter.formatVersion(event.name, event.version) + "\n")
+          case "InvalidInvocation": {
+            const path = event.commandPath.join(" ")
+            session.output.error(formatter.formatErrors(event.errors).trim())
+            session.output.error(`usage: ${event.helpDoc.usage}`)
+            return session.output.error(`See ${path} --help.`)
+          }
+        }
+      })
+  })
+
+const watchSignals = (session: Session): (() => void) => {
+  let asked = false
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (!asked && session.stop !== undefined) {
+      asked = true
+      const line = `${signal}: stopping; waiting for ${waitingFor(session.terminal?.view())}. Once more ends it at once.`
+      const say = () => session.output.error(line)
+      if (session.terminal === undefined) say()
+      else session.terminal.aside(say)
+      return session.stop()
+    }
+    session.terminal?.close()
+    session.emit(session.unfinished("interrupted"))
+    if (session.terminal !== undefined) session.output.error(`interrupted; to go on: ${session.resume}`)
+    process.exit(130)
+  }
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const
+  for (const signal of signals) process.on(signal, onSignal)
+  return () => {
+    for (const signal of signals) process.off(signal, onSignal)
+  }
+}
+
+/** What is thrown outside of any effect (a callback of a native library) still ends in lines for people and a last event. */
+const watchFaults = (session: Session): void => {
+  const onFault = (error: unknown) => {
+    tellFailure(session, Cause.die(error))
+    session.emit(session.unfinished("failed", error))
+    session.terminal?.close()
+    process.exit(1)
+  }
+  process.on("uncaughtException", onFault)
+  process.on("unhandledRejection", onFault)
+}
+
+const tellFailure = (session: Session, cause: Cause.Cause<unknown>): void => {
+  const error = failureOf(cause)
+  if (wasInterrupted(cause)) session.output.error(`interrupted; to go on: ${session.resume}`)
+  else if (!CliError.isCliError(error)) for (const line of errorLines(error)) session.output.error(line)
+  if ((process.env["MILLRACE_DEBUG"] ?? "") !== "" && !CliError.isCliError(error))
+    session.output.error(Cause.pretty(cause))
+}
+
+/** Runs the command of a recipe to the end of the process. `moduleUrl` is what worker threads import. */
+export const start = <S, R>(
+  moduleUrl: string,
+  recipe: Recipe<S, R>,
+  args: ReadonlyArray<string>,
+  version: string
+): void => {
+  const session = makeSession({
+    output: processOutput({ json: args.includes("--json") }),
+    json: args.includes("--json"),
+    resume: resumeCommand({
+      argv0: process.argv0,
+      execArgv: process.execArgv,
+      argv: process.argv,
+      cwd: process.cwd(),
+      npmCommand: process.env["npm_command"]
+    })
+  })
+  const unwatch = watchSignals(session)
+  watchFaults(session)
+  const command = Command.runWith(makeCommand(recipe, moduleUrl, session), { version })
+  const program = command(args).pipe(
+    Effect.provide(presenter(session)),
+    Effect.provide(CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] })),
+    Effect.provide(Layer.mergeAll(NodeServices.layer))
+  )
+  Effect.runPromiseExit(program).then(async (exit) => {
+    unwatch()
+    session.terminal?.close()
+    const code = exitCode(
+      exit,
+      args.some((arg) => arg === "--set" || arg.startsWith("--set="))
+    )
+    if (Exit.isFailure(exit) && code !== 0) {
+      tellFailure(session, exit.cause)
+      session.emit(session.unfinished(code === 130 ? "interrupted" : "failed", failureOf(exit.cause)))
+    }
+    await session.output.flush()
+    process.exit(code)
+  })
+}
