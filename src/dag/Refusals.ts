@@ -26,6 +26,8 @@ export class UndeclaredRefusal extends Schema.TaggedError<UndeclaredRefusal>()("
 export interface Refusals extends Refusing<any> {
   /** What was refused so far, ordered by row. */
   readonly collected: () => ReadonlyArray<Refused>
+  /** Rows that went through `each` or `flatMap` so far (the longest pass); 0 for a node that uses neither. */
+  readonly seen: () => number
 }
 
 /** Plain JSON of an error's own fields. Unknown causes become their message: a stack has paths, which no artifact holds. */
@@ -42,6 +44,11 @@ const plain = (value: unknown): Schema.Json => {
 /** A fresh collector for one attempt of one shard. `reason` is the error's `reason` field if it has one, else its tag. */
 export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => {
   const found = new Map<string, Refused>()
+  let seen = 0
+  const count = (at: number): number => {
+    if (at >= seen) seen = at + 1
+    return at
+  }
   const isRefusal = (error: unknown): boolean => classes.some((one) => error instanceof one)
   const refuse = (row: number, error: unknown): void => {
     if (!isRefusal(error))
@@ -64,7 +71,7 @@ export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => 
           Effect.gen(function* () {
             const out: Array<any> = []
             for (const row of batch) {
-              const index = at++
+              const index = count(at++)
               const result = yield* Effect.result(f(row, index))
               if (Result.isSuccess(result)) out.push(result.success)
               else if (isRefusal(result.failure)) refuse(index, result.failure)
@@ -80,7 +87,7 @@ export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => 
         return Stream.map(batches, (batch) => {
           const out: Array<any> = []
           for (const row of batch) {
-            const index = at++
+            const index = count(at++)
             const made = f(row, index)
             if (!Result.isResult(made)) out.push(...made)
             else if (Result.isSuccess(made)) out.push(...made.success)
@@ -89,6 +96,7 @@ export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => 
           return out
         })
       }),
-    collected: () => [...found.values()].sort((a, b) => a.row - b.row)
+    collected: () => [...found.values()].sort((a, b) => a.row - b.row),
+    seen: () => seen
   }
 }

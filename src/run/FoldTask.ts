@@ -9,6 +9,7 @@
 import { Clock, Effect, Fiber, type FileSystem, type Scope } from "effect"
 import type { AnyFold, FoldContext } from "../dag/Fold.ts"
 import type { AnyNode } from "../dag/Node.ts"
+import { makeRefusals } from "../dag/Refusals.ts"
 import type { Store, StoreError, Work } from "../store/Store.ts"
 import { asNodeFailed } from "./Failure.ts"
 import type { Places } from "./Inputs.ts"
@@ -92,7 +93,7 @@ export const runFold = (
     }
     if (saving !== undefined) yield* Fiber.join(saving)
     const parts = yield* functions.finish(context, state)
-    return yield* drainOutputs({ node, work, parts, refused: () => [], rowsIn, onRows: () => undefined })
+    return yield* drainOutputs({ node, work, parts, refusals: makeRefusals([]), rowsIn, onRows: () => undefined })
   })
   const scoped = Effect.scoped(
     attempt as Effect.Effect<Drained, unknown, Store | FileSystem.FileSystem | Stop | Scope.Scope>

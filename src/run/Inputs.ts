@@ -103,7 +103,7 @@ const readShard = <Row>(found: Found, port: string, artifact: RowsArtifact<strin
 export interface ShardRun {
   readonly parts: Readonly<Record<string, Stream.Stream<ReadonlyArray<unknown>, unknown, unknown>>>
   readonly refusals: Refusals
-  /** Rows read so far, of the first sharded input. */
+  /** Rows read so far, of the first sharded input; without one, rows that the node looked at (`Refusals.seen`). */
   readonly rowsIn: () => number
 }
 
@@ -150,5 +150,5 @@ export const openShardRun = (
     }
     const refusals = makeRefusals(node.spec.refuses ?? [])
     const parts = yield* shardParts(node.spec, { params: node.params, shard, index, count, ...refusals }, ports)
-    return { parts, refusals, rowsIn: () => rowsSeen.best }
+    return { parts, refusals, rowsIn: () => (counted ? rowsSeen.best : refusals.seen()) }
   })

@@ -6,7 +6,7 @@
 import { Effect, type FileSystem, Schema, type Scope, type Stream } from "effect"
 import type { RowsArtifact } from "../dag/Artifact.ts"
 import type { AnyNode } from "../dag/Node.ts"
-import type { Refused } from "../dag/Refusals.ts"
+import type { Refusals } from "../dag/Refusals.ts"
 import type { ShardEntry, ShardRecord } from "../store/Manifest.ts"
 import { countReasons, writeRefused, writeRows } from "../store/ShardFiles.ts"
 import type { Work } from "../store/Store.ts"
@@ -30,7 +30,8 @@ export const drainOutputs = Effect.fnUntraced(function* (options: {
   readonly node: AnyNode
   readonly work: Work
   readonly parts: Readonly<Record<string, unknown>>
-  readonly refused: () => ReadonlyArray<Refused>
+  readonly refusals: Pick<Refusals, "collected" | "seen">
+  /** Rows of the rows inputs. Where there are none (a reader of files), what the node looked at counts. */
   readonly rowsIn: number
   /** Hears the rows written so far, all ports together. */
   readonly onRows: (rows: number) => void
@@ -66,13 +67,16 @@ export const drainOutputs = Effect.fnUntraced(function* (options: {
       yield* (parts[port] as (folder: string) => Effect.Effect<void, unknown, Scope.Scope>)(folder)
     }
   }
-  const refused = options.refused()
+  const refused = options.refusals.collected()
   yield* writeRefused(work.folder, 0, refused)
+  const hasRows = Object.values(node.inputs).some((ref) => ref.artifact.kind === "rows")
+  const looked = options.refusals.seen()
+  const rowsIn = hasRows ? options.rowsIn : looked > 0 ? looked : refused.length === 0 ? 0 : rows + refused.length
   if (ports.length === 0) ports.push({})
   const shards = ports.map(
     (entry, index): ShardRecord => ({
       index,
-      rowsIn: index === 0 ? options.rowsIn : 0,
+      rowsIn: index === 0 ? rowsIn : 0,
       ports: entry,
       refused: index === 0 ? countReasons(refused) : {},
       peakMemory: sampledMemory()

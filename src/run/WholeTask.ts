@@ -37,7 +37,7 @@ export const runWhole = (
       const parts = yield* Effect.suspend(() =>
         run({ params: node.params, inputs, report: progress.metrics, ...refusals })
       )
-      return yield* drainOutputs({ node, work, parts, refused: refusals.collected, rowsIn, onRows: progress.rows })
+      return yield* drainOutputs({ node, work, parts, refusals, rowsIn, onRows: progress.rows })
     })
   ) as Effect.Effect<Drained, unknown, Store | FileSystem.FileSystem>
   return attempt.pipe(retrying(node), asNodeFailed(node.id))
