@@ -11,6 +11,7 @@ import { writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { main as assemblyScript } from "assemblyscript/asc"
 import { type BuildOptions, build, type Plugin } from "esbuild"
+import { kernelFlags } from "../src/tensor/wasm/Build.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const out = `${root}src/tensor/vendor`
@@ -67,16 +68,10 @@ for (const [name, contents, plugins] of [
     plugins: [...plugins]
   })
 
-/** The engine's own kernels: they import TF.js's memory, so they may hold no static data and no runtime. */
-const compiled = await assemblyScript(
-  [
-    ...["src/tensor/wasm/assembly/kernels.ts", "--outFile", "src/tensor/wasm/kernels.wasm"],
-    ...["--importMemory", "--noExportMemory", "--runtime", "stub", "--optimizeLevel", "3", "--noAssert"],
-    ...["--enable", "simd", "--enable", "relaxed-simd", "--enable", "bulk-memory"],
-    ...["--baseDir", root]
-  ],
-  { stdout: process.stdout, stderr: process.stderr }
-)
+const compiled = await assemblyScript([...kernelFlags(root, "src/tensor/wasm/kernels.wasm")], {
+  stdout: process.stdout,
+  stderr: process.stderr
+})
 if (compiled.error !== null) throw compiled.error
 
 writeFileSync(

@@ -10,7 +10,7 @@
  */
 import { Context, Effect } from "effect"
 import { type AdamWOptions, type AdamWScalars, adamWScalars, type OptimiserTensors, plainAdamW } from "./AdamW.ts"
-import { EngineFailure, isTensorError, type TensorError } from "./Errors.ts"
+import { EngineFailure, expectShape, isTensorError, type TensorError } from "./Errors.ts"
 import type { Tensor, Weights } from "./Ops.ts"
 import { tf } from "./Ops.ts"
 import { plain, type Regions } from "./Regions.ts"
@@ -139,6 +139,15 @@ export const makeTensors = (engine: TfEngine): TensorsShape => {
     adamW: (state, grads, options, lr, update) =>
       active(() => {
         const next = { weights: {}, m: {}, v: {} } as Record<keyof OptimiserTensors, Record<string, Tensor>>
+        // Before anything is consumed.
+        for (const [name, w] of Object.entries(state.weights))
+          for (const [what, other] of Object.entries({ m: state.m[name], v: state.v[name], gradient: grads[name] }))
+            expectShape(
+              other !== undefined && other.shape.join() === w.shape.join(),
+              "adamW",
+              () => `${what} of ${name} is ${other === undefined ? "missing" : `[${other.shape.join(", ")}]`}`,
+              "Weights, moments and gradients have the same names and shapes; frozen weights are in none of them."
+            )
         for (const [name, w] of Object.entries(state.weights)) {
           const [m, v, g] = [state.m[name]!, state.v[name]!, grads[name]!]
           const scalars = adamWScalars(options, lr, update, w.rank)

@@ -2,9 +2,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { greedyText } from "../../src/model/Generate.ts"
-import { phiEmbed, phiHidden, phiLogits, prepareTokens } from "../../src/model/phi/Model.ts"
+import { phiEmbed, phiHidden, phiLogits, phiLoss, prepareTokens } from "../../src/model/phi/Model.ts"
 import { positionsOf, supervised, type TokenBatch } from "../../src/model/TokenBatch.ts"
 import { phiTrainable } from "../../src/model/Trainable.ts"
+import { downloadWeights } from "../../src/model/Weights.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
 import type { tf, Weights } from "../../src/tensor/Ops.ts"
 import { Tensors } from "../../src/tensor/Tensors.ts"
@@ -127,6 +128,30 @@ describe("Phi", () => {
       const end = made[0]![2]!
       const stopped = yield* greedyText(w, tinyPhi, batch.ids_BT, lengths, { maxNewTokens: 6, endToken: end })
       expect(stopped[0]).toEqual(made[0]!.slice(0, made[0]!.indexOf(end) + 1))
+    }).pipe(Effect.provide(Engine.wasm))
+  )
+
+  it.effect("a head cut into runs has the loss and gradients of the whole", () =>
+    Effect.gen(function* () {
+      const tensors = yield* Tensors
+      const w = yield* uploadPhi
+      const batch = textBatch([9, 5, 12], 12, 5)
+      const run = (maxLogits: number) =>
+        Effect.gen(function* () {
+          const { targets, ids_BT, layout } = yield* tensors.run(() => ({
+            ...prepareTokens(tinyPhi, batch, maxLogits)
+          }))
+          const { value, grads } = yield* tensors.valueAndGrad(
+            (c, v) => phiLoss(c, v, phiHidden(c, v, tinyPhi, phiEmbed(c, v, ids_BT), layout), targets, 23),
+            w
+          )
+          return { value, runs: targets.length, grads: yield* downloadWeights(grads) }
+        })
+      const [whole, cut] = [yield* run(2 ** 22), yield* run(4 * tinyPhi.vocabSize)]
+      expect([whole.runs, cut.runs]).toEqual([1, 6])
+      expect(Math.abs(cut.value - whole.value)).toBeLessThan(1e-6)
+      for (const [name, g] of Object.entries(whole.grads))
+        if (Math.hypot(...g) > 1e-6) expect(relativeError(cut.grads[name]!, g), name).toBeLessThan(1e-5)
     }).pipe(Effect.provide(Engine.wasm))
   )
 })

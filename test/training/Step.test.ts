@@ -9,6 +9,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { openSafetensors, writeSafetensors } from "../../src/model/Safetensors.ts"
 import { llavaTrainable, phiTrainable } from "../../src/model/Trainable.ts"
+import { recipeAdamW } from "../../src/tensor/AdamW.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
 import { tf } from "../../src/tensor/Ops.ts"
 import { Tensors } from "../../src/tensor/Tensors.ts"
@@ -199,6 +200,34 @@ describe("Step", () => {
       const one = yield* evaluateLoss(model, state.weights, [...batches(0), ...batches(1)])
       const two = yield* evaluateLoss(model, state.weights, [...batches(0), ...batches(1)])
       expect(one).toEqual(two)
+    }).pipe(Effect.provide(Engine.wasm))
+  )
+
+  it.effect("clipping scales the gradient to the limit and leaves a shorter one alone", () =>
+    Effect.gen(function* () {
+      const step = (maxGradNorm?: number) =>
+        Effect.gen(function* () {
+          const state = yield* initialState(yield* uploadPhi)
+          const options = { lr: 1e-3, seed: 0, step: 0, ...(maxGradNorm === undefined ? {} : { maxGradNorm }) }
+          const result = yield* trainStep(phiTrainable(tinyPhi), state, {}, batches(0), options)
+          return { norm: result.gradNorm, saved: yield* saveState(result.state) }
+        })
+      const [free, loose, tight] = [yield* step(), yield* step(1e6), yield* step(0.5)]
+      expect(bits(loose.saved)).toEqual(bits(free.saved))
+      expect(tight.norm).toBe(free.norm)
+      const name = "m/model.layers.0.mlp.fc1.weight"
+      const ratio = tight.saved.tensors[name]!.values.map((x) => (x * free.norm) / 0.5)
+      expect(relativeError(ratio, free.saved.tensors[name]!.values)).toBeLessThan(1e-5)
+    }).pipe(Effect.provide(Engine.wasm))
+  )
+
+  it.effect("an update with a gradient missing is refused before anything is consumed", () =>
+    Effect.gen(function* () {
+      const tensors = yield* Tensors
+      const state = yield* initialState(yield* uploadPhi)
+      const error = yield* Effect.flip(tensors.adamW(state, {}, recipeAdamW, 1e-3, 1))
+      expect(error).toMatchObject({ _tag: "ShapeMismatch", operation: "adamW" })
+      expect((yield* saveState(state)).update).toBe(0)
     }).pipe(Effect.provide(Engine.wasm))
   )
 })

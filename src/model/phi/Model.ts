@@ -124,8 +124,8 @@ const finalNorm = (c: Compute, w: Weights, config: PhiConfig, x: Tensor): Tensor
 export const phiLogits = (c: Compute, w: Weights, hidden: Tensor): Tensor =>
   c.linear(hidden, w["lm_head.weight"]!, w["lm_head.bias"])
 
-/** Rows of the head that are computed at once: bounds the logits kept for the gradient to 16 MiB or one row. */
-const headRows = (config: PhiConfig): number => Math.max(1, Math.floor(2 ** 22 / config.vocabSize))
+/** Logits that the head makes at once (16 MiB in float32); more are cut into runs, each computed again for its gradient. */
+const headFloats = 2 ** 22
 
 /** A batch on the engine, made before the gradient pass. */
 export interface PreparedTokens {
@@ -135,12 +135,12 @@ export interface PreparedTokens {
   readonly targets: Array<{ readonly positions_N: Tensor; readonly labels_N: Tensor }>
 }
 
-/** Uploads a batch. Throws `ShapeMismatch`. */
-export const prepareTokens = (config: PhiConfig, batch: TokenBatch): PreparedTokens => {
+/** Uploads a batch; the head takes at most `maxLogits` logits at once. Throws `ShapeMismatch`. */
+export const prepareTokens = (config: PhiConfig, batch: TokenBatch, maxLogits = headFloats): PreparedTokens => {
   checkTokenBatch(batch)
   const shape: [number, number] = [batch.rows, batch.time]
   const { positions, labels } = supervised(batch)
-  const step = headRows(config)
+  const step = Math.max(1, Math.floor(maxLogits / config.vocabSize))
   const targets = []
   for (let at = 0; at < positions.length; at += step)
     targets.push({
