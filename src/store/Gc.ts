@@ -213,6 +213,7 @@ export const plan = (root: string, options: GcOptions = {}): Effect.Effect<GcPla
 /** What killed removals and dead holders left beside entries and locks. */
 const leftovers = (layout: Layout, garbage: Array<Garbage>): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
+    const root = layout.root
     const add = (path: string, what: string) =>
       Effect.map(bytesUnder(path), (bytes) => {
         garbage.push({ kind: "leftover", path, bytes, what, key: "", code: "" })
@@ -221,6 +222,8 @@ const leftovers = (layout: Layout, garbage: Array<Garbage>): Effect.Effect<void,
       for (const key of yield* namesIn(join(layout.entries, prefix)))
         for (const name of yield* namesIn(join(layout.entries, prefix, key)))
           if (name.startsWith(".gone-")) yield* add(join(layout.entries, prefix, key, name), "half removed")
+    for (const name of yield* namesIn(root))
+      if (/^\.\w+\.json\.[0-9a-f]{16}(\.tmp)?$/.test(name)) yield* add(join(root, name), "half written")
     for (const name of yield* namesIn(layout.locks)) {
       const path = join(layout.locks, name)
       if ((yield* look(path)).state === "dead") yield* add(path, "lock of a dead process")

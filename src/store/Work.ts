@@ -6,7 +6,7 @@
  * either the old state or the whole new entry is visible. Killed between manifest and rename, the next `begin` finishes
  * the rename. An entry that exists already is kept; one that is damaged makes way.
  */
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { Effect, FileSystem, type Schema, type Scope, Semaphore } from "effect"
 import type { Artifact } from "../dag/Artifact.ts"
 import { canonical, NotCanonical } from "../dag/Canonical.ts"
@@ -140,6 +140,9 @@ const commit = (
 ): Effect.Effect<Found, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const shards = [...done.shards].sort((a, b) => a.index - b.index)
+    const ports = dirname(portFolder(folder, "any"))
+    for (const name of yield* namesIn(ports)) // what a killed `treeFolder` was about to delete
+      if (name.startsWith(".")) yield* io(ports, (fs) => fs.remove(join(ports, name), { recursive: true, force: true }))
     const outputs: Record<string, OutputEntry> = {}
     for (const [port, artifact] of Object.entries(done.outputs))
       outputs[port] = yield* outputOf(folder, port, artifact, shards, done.values)

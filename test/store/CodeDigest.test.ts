@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Schema } from "effect"
 import { make } from "../../src/store/CodeDigest.ts"
 import { layoutOf } from "../../src/store/Layout.ts"
 import { temporaryFolder } from "./Support.ts"
@@ -104,6 +104,36 @@ describe("CodeDigest", () => {
         assert.isFalse(after.weak)
       })
     )
+
+  it.effect.prop(
+    "however locals are called, the digest is the same; a property's name counts",
+    { names: Schema.Array(Schema.Literals(["a", "e", "zzz", "tokens", "Q", "$x", "_", "longAndWinding"])) },
+    ({ names }) =>
+      Effect.gen(function* () {
+        const { root, write } = project()
+        const source = (name: (i: number) => string, property: string) => {
+          const [p, q, r, s, t, u] = [0, 1, 2, 3, 4, 5].map(name)
+          return `const ${p} = (${q}: number, ${r}: Array<string>): number => ${q} * ${r}.length + ${q}
+class ${u} { ${property} = 1; get(${s}: number) { return ${s} + this.${property} } }
+export const clean = (${s}: { readonly text: string }, ${t} = 2) => {
+  const { text: ${q}, ...${r} } = ${s}
+  for (const ${u}1 of ${q}) if (${u}1 === "e") return { ${r}, value: ${p}(${t}, [${u}1]), e: new ${u}() }
+  return ${p}(${t} ?? 1, Object.keys(${r}))
+}
+`
+        }
+        const digest = Effect.fnUntraced(function* (text: string) {
+          write("nodes/clean.ts", text)
+          return (yield* digestOf(root)).digest
+        })
+        const plain = yield* digest(source((i) => `v${i}`, "count").replaceAll(/\{ v2, /g, "{ rest: v2, "))
+        const renamed = source((i) => `${names[i] ?? "n"}${i}`, "count")
+        const shorthand = `${names[2] ?? "n"}2`
+        assert.strictEqual(yield* digest(renamed.replaceAll(`{ ${shorthand}, `, `{ rest: ${shorthand}, `)), plain)
+        assert.notStrictEqual(yield* digest(source((i) => `v${i}`, "total")), plain)
+      }),
+    { arbitrary: { runs: 25 } }
+  )
 
   it.live("names every local file relative to its package, and the packages; the framework is left out", () =>
     Effect.gen(function* () {

@@ -1,0 +1,211 @@
+/** Garbage is shown first; what a pipeline, a pin, a living process or a resumable state reaches is never removed. */
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Schema } from "effect"
+import { keyOf } from "../../src/dag/Key.ts"
+import * as Gc from "../../src/store/Gc.ts"
+import * as Process from "../../src/store/Process.ts"
+import * as RunLog from "../../src/store/RunLog.ts"
+import { type Found, Store } from "../../src/store/Store.ts"
+import { codeOf, makeEntry, partsOf, pathsUnder, shardOf, storeAt, temporaryFolder } from "./Support.ts"
+
+const digestOf = (found: Found) => found.manifest.outputs["rows"]!.digest
+
+/** An entry made from others: its key and parents are those a runner would give. */
+const from = (name: string, inputs: Record<string, Found>, code = "code") =>
+  Effect.map(
+    makeEntry(name, {
+      code: codeOf(code),
+      inputs: Object.fromEntries(Object.entries(inputs).map(([port, found]) => [port, digestOf(found)])),
+      parents: Object.fromEntries(Object.entries(inputs).map(([port, found]) => [port, found.manifest.key]))
+    }),
+    ({ found }) => found
+  )
+
+const remember = (pipeline: string, instance: string, found: Found) =>
+  Effect.flatMap(Store, (store) =>
+    store.remember(pipeline, instance, {
+      key: found.manifest.key,
+      code: found.manifest.code.digest,
+      parts: found.manifest.parts
+    })
+  )
+
+describe("Gc", () => {
+  it.live("keeps what the given pipelines reach, shows the rest with its bytes, then removes exactly that", () =>
+    Effect.gen(function* () {
+      const { root } = yield* Store
+      const a = yield* from("a", {})
+      const b = yield* from("b", { rows: a })
+      const c = yield* from("c", { rows: b })
+      const loose = yield* from("loose", { rows: a })
+      const other = yield* from("other", {})
+      const pinned = yield* from("pinned", { rows: other })
+      yield* remember("one", "c", c)
+      yield* remember("two", "loose", loose)
+      yield* Gc.pin(root, "paper/table 1", pinned)
+      const before = pathsUnder(root)
+      const plan = yield* Gc.plan(root, { pipelines: ["one"] })
+      assert.deepStrictEqual(pathsUnder(root), before)
+      assert.deepStrictEqual(
+        plan.garbage.map((one) => [one.kind, one.what, one.path]),
+        [["entry", "loose", loose.folder]]
+      )
+      assert.isAbove(plan.bytes, 300)
+      assert.strictEqual(plan.kept, 5)
+      assert.strictEqual(yield* Gc.collect(root, plan), plan.bytes)
+      assert.isFalse(existsSync(loose.folder))
+      assert.isFalse(existsSync(join(loose.folder, "..")))
+      for (const kept of [a, b, c, other, pinned]) assert.isTrue(existsSync(join(kept.folder, "manifest.json")))
+      assert.deepStrictEqual((yield* Gc.plan(root)).garbage, [])
+      assert.deepStrictEqual(
+        (yield* Gc.pins(root)).map((pin) => pin.name),
+        ["paper/table 1"]
+      )
+      assert.isTrue(yield* Gc.unpin(root, "paper/table 1"))
+      assert.isFalse(yield* Gc.unpin(root, "paper/table 1"))
+      assert.deepStrictEqual((yield* Gc.plan(root)).garbage.map((one) => one.what).sort(), ["other", "pinned"])
+    }).pipe(Effect.provide(storeAt(temporaryFolder())))
+  )
+
+  it.effect.prop(
+    "never removes what is reachable, in any graph",
+    {
+      parents: Schema.Array(Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 7 })))).check(
+        Schema.isMinLength(1),
+        Schema.isMaxLength(8)
+      ),
+      roots: Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 7 })))
+    },
+    ({ parents, roots }) =>
+      Effect.gen(function* () {
+        const { root } = yield* Store
+        const made: Array<Found> = []
+        for (const [i, above] of parents.entries()) {
+          const inputs = above.filter((one) => one < i).map((one, n) => [`p${n}`, made[one]!] as const)
+          made.push(yield* from(`n${i}`, Object.fromEntries(inputs)))
+        }
+        const reachable = new Set<number>()
+        const visit = (i: number) => {
+          if (i >= parents.length || reachable.has(i)) return
+          reachable.add(i)
+          for (const one of parents[i]!) if (one < i) visit(one)
+        }
+        for (const i of roots) visit(i)
+        for (const i of roots) if (i < made.length) yield* remember("p", `i${i}`, made[i]!)
+        yield* Gc.collect(root, yield* Gc.plan(root))
+        made.forEach((found, i) => {
+          assert.strictEqual(existsSync(join(found.folder, "manifest.json")), reachable.has(i), `n${i}`)
+        })
+      }).pipe(Effect.provide(storeAt(temporaryFolder()))),
+    { arbitrary: { runs: 8 } }
+  )
+
+  it.live("a blessed entry is kept by the code that uses it; an old code's entry goes once nobody does", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const old = yield* from("a", {}, "old")
+      yield* store.alias(old, codeOf("new"))
+      const last = { key: old.manifest.key, code: codeOf("new").digest, parts: old.manifest.parts }
+      yield* store.remember("p", "a", last)
+      assert.deepStrictEqual((yield* Gc.plan(store.root)).garbage, [])
+      const fresh = yield* from("a", {}, "new")
+      const plan = yield* Gc.plan(store.root)
+      assert.deepStrictEqual(
+        plan.garbage.map((one) => one.path),
+        [old.folder]
+      )
+      yield* Gc.collect(store.root, plan)
+      assert.isTrue(existsSync(fresh.folder))
+    }).pipe(Effect.provide(storeAt(temporaryFolder())))
+  )
+
+  it.live("work: locked is left alone, resumable is kept unless given up, empty and leftovers go", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const begin = (name: string) =>
+        store.begin({ key: keyOf(partsOf(name)), code: codeOf("code"), acceptCode: false, fresh: false })
+      yield* Effect.scoped(begin("empty"))
+      const half = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const work = yield* begin("half")
+          yield* shardOf(work.folder, 0)
+          return work.folder
+        })
+      )
+      mkdirSync(join(store.root, "work", ".gone-1"))
+      writeFileSync(join(store.root, "locks", "x.lock"), JSON.stringify({ ...Process.self(), start: "1", token: "t" }))
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const live = yield* begin("live")
+          yield* shardOf(live.folder, 0)
+          const plan = yield* Gc.plan(store.root)
+          assert.deepStrictEqual(plan.garbage.map((one) => one.what).sort(), [
+            "empty work",
+            "half removed",
+            "lock of a dead process"
+          ])
+          assert.deepStrictEqual(
+            plan.resumable.map((one) => one.path),
+            [half]
+          )
+          yield* Gc.collect(store.root, plan)
+          assert.isTrue(existsSync(half))
+          yield* Gc.collect(store.root, yield* Gc.plan(store.root, { unfinished: true }))
+          assert.isFalse(existsSync(half))
+          assert.isTrue(existsSync(live.folder))
+          assert.lengthOf(readdirSync(join(store.root, "locks")), 1)
+        })
+      )
+    }).pipe(Effect.provide(storeAt(temporaryFolder())))
+  )
+
+  it.live("checkpoints of finished work go, its entry stays", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const key = keyOf(partsOf("fold"))
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const work = yield* store.begin({ key, code: codeOf("code"), acceptCode: false, fresh: false })
+          yield* work.saveCheckpoint({ step: 1, files: new Map([["w", new Uint8Array(1000)]]), keepLast: 1 })
+        })
+      )
+      const found = yield* from("fold", {})
+      yield* remember("p", "fold", found)
+      const plan = yield* Gc.plan(store.root)
+      assert.deepStrictEqual(
+        plan.garbage.map((one) => one.what),
+        ["checkpoints of finished fold"]
+      )
+      yield* Gc.collect(store.root, plan)
+      assert.deepStrictEqual(yield* store.verify(found), [])
+      assert.isFalse(existsSync(join(found.folder, "checkpoints")))
+    }).pipe(Effect.provide(storeAt(temporaryFolder())))
+  )
+
+  it.live(
+    "nothing goes while a run is alive, or when a root cannot be read; what became reachable meanwhile stays",
+    () =>
+      Effect.gen(function* () {
+        const { root } = yield* Store
+        const a = yield* from("a", {})
+        const plan = yield* Gc.plan(root)
+        assert.lengthOf(plan.garbage, 1)
+        const error = yield* Effect.scoped(
+          Effect.gen(function* () {
+            const log = yield* RunLog.start(root, { pipeline: "p", settings: {} })
+            const refused = yield* Effect.flip(Gc.collect(root, plan))
+            yield* log.end("done")
+            return refused
+          })
+        )
+        assert.strictEqual(error.reason, "locked")
+        yield* remember("p", "a", a)
+        assert.strictEqual(yield* Gc.collect(root, plan), 0)
+        assert.isTrue(existsSync(a.folder))
+        writeFileSync(join(root, "instances/p/b.json"), "{")
+        assert.strictEqual((yield* Effect.flip(Gc.plan(root))).reason, "damaged")
+      }).pipe(Effect.provide(storeAt(temporaryFolder())))
+  )
+})

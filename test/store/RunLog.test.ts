@@ -1,0 +1,72 @@
+/** A run's record tells how it went, also when nobody was left to say so. */
+import { appendFileSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { NodeFileSystem } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import * as RunLog from "../../src/store/RunLog.ts"
+import { temporaryFolder } from "./Support.ts"
+
+const node = Effect.provide(NodeFileSystem.layer)
+
+describe("RunLog", () => {
+  it.effect("ids sort by start, events keep their order, the end is written", () =>
+    Effect.gen(function* () {
+      const root = temporaryFolder()
+      yield* TestClock.setTime(Date.UTC(2026, 0, 31, 23, 59, 58))
+      const ids: Array<string> = []
+      for (let i = 0; i < 3; i++) {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const log = yield* RunLog.start(root, { pipeline: "p", settings: { preset: "sample" } })
+            ids.push(log.id)
+            yield* Effect.forEach([0, 1, 2, 3], (n) => log.event({ type: "rows", n }), { concurrency: "unbounded" })
+            yield* log.update({ clean: "running" })
+            if (i < 2) yield* log.end(i === 0 ? "done" : "failed", { clean: { rows: 3 } })
+          })
+        )
+        yield* TestClock.adjust("1 second")
+      }
+      assert.match(ids[0]!, /^20260131-235958-[0-9a-f]{4}$/)
+      const runs = yield* RunLog.list(root)
+      assert.deepStrictEqual(
+        runs.map((run) => [run.id, run.status, run.endedMs]),
+        [
+          [ids[2], "running", undefined],
+          [ids[1], "failed", Date.UTC(2026, 0, 31, 23, 59, 59)],
+          [ids[0], "done", Date.UTC(2026, 0, 31, 23, 59, 58)]
+        ]
+      )
+      assert.deepStrictEqual(runs[1]?.nodes, { clean: { rows: 3 } })
+      assert.deepStrictEqual(runs[0]?.nodes, { clean: "running" })
+      assert.deepStrictEqual(
+        yield* Stream.runCollect(RunLog.events(root, ids[0]!)),
+        [0, 1, 2, 3].map((n) => ({ type: "rows", n }))
+      )
+      assert.strictEqual((yield* RunLog.show(root, ids[1]!.slice(0, 15))).id, ids[1])
+      assert.include((yield* Effect.flip(RunLog.show(root, "2027"))).hint, ids[2]!)
+      assert.include((yield* Effect.flip(RunLog.show(root, "2026"))).message, "3 runs")
+    }).pipe(node)
+  )
+
+  it.live(
+    "a run whose process is gone is shown as killed; a half-written event is left out, a damaged record reported",
+    () =>
+      Effect.gen(function* () {
+        const root = temporaryFolder()
+        const log = yield* Effect.scoped(
+          Effect.tap(RunLog.start(root, { pipeline: "p", settings: null }), (one) => one.event({ n: "é" }))
+        )
+        appendFileSync(join(log.folder, "events.jsonl"), '{"n":"hal')
+        const file = join(log.folder, "run.json")
+        const record = JSON.parse(readFileSync(file, "utf8"))
+        writeFileSync(file, JSON.stringify({ ...record, process: { ...record.process, start: "1" } }))
+        assert.strictEqual((yield* RunLog.list(root))[0]?.status, "killed")
+        assert.strictEqual((yield* RunLog.show(root, log.id)).status, "killed")
+        assert.deepStrictEqual(yield* Stream.runCollect(RunLog.events(root, log.id)), [{ n: "é" }])
+        writeFileSync(file, "{")
+        assert.deepStrictEqual(yield* RunLog.list(root), [])
+      }).pipe(node)
+  )
+})
