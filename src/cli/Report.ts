@@ -116,7 +116,7 @@ export interface RefusedRow {
 const fields = (error: unknown): string => {
   if (typeof error !== "object" || error === null) return error === undefined ? "" : JSON.stringify(error)
   return Object.entries(error)
-    .filter(([name]) => name !== "_tag" && name !== "reason")
+    .filter(([name]) => name !== "_tag" && name !== "reason" && name !== "hint")
     .map(([name, value]) => {
       const text = typeof value === "string" ? value : JSON.stringify(value)
       return `${name}=${text.length > 120 ? `${text.slice(0, 119)}…` : text}`
@@ -125,17 +125,28 @@ const fields = (error: unknown): string => {
     .replace(/\s+/g, " ")
 }
 
-/** Counts by reason, most first, then the first `limit` rows. */
+const hintOf = (error: unknown): string => {
+  const hint = typeof error === "object" && error !== null && "hint" in error ? error.hint : undefined
+  return typeof hint === "string" ? hint : ""
+}
+
+/** Counts by reason, most first, with what to do about it; then the first `limit` rows. */
 export const quarantineText = (node: string, rows: ReadonlyArray<RefusedRow>, limit: number): string => {
   if (rows.length === 0) return `${node}: no row was refused`
   const counts = new Map<string, number>()
-  for (const { refused } of rows) counts.set(refused.reason, (counts.get(refused.reason) ?? 0) + 1)
+  const hints = new Map<string, string>()
+  for (const { refused } of rows) {
+    counts.set(refused.reason, (counts.get(refused.reason) ?? 0) + 1)
+    if (!hints.has(refused.reason)) hints.set(refused.reason, hintOf(refused.error))
+  }
   const shown = rows.slice(0, limit)
   return [
     `${node}: ${number(rows.length)} rows were refused`,
     columns([
-      ["reason", "rows"],
-      ...[...counts].sort((a, b) => b[1] - a[1]).map(([reason, count]) => [reason, number(count)])
+      ["reason", "rows", "hint"],
+      ...[...counts]
+        .sort((a, b) => b[1] - a[1])
+        .map(([reason, count]) => [reason, number(count), hints.get(reason) ?? ""])
     ]),
     "",
     columns([

@@ -52,15 +52,15 @@ it("a quarantine counts by reason and cuts long fields", () => {
     refused: {
       row: i,
       reason: i === 0 ? "X" : "Dropped: TooShort",
-      error: { _tag: "E", reason: "r", text: "a".repeat(500), n: 1 }
+      error: { _tag: "E", reason: "r", text: "a".repeat(500), n: 1, hint: `Mend ${i}.` }
     }
   }))
   const text = quarantineText("clean", rows, 1)
   expect(text.split("\n").slice(0, 4)).toEqual([
     "clean: 3 rows were refused",
-    "reason             rows",
-    "Dropped: TooShort  2",
-    "X                  1"
+    "reason             rows  hint",
+    "Dropped: TooShort  2     Mend 1.",
+    "X                  1     Mend 0."
   ])
   expect(text).toContain(`text=${"a".repeat(119)}… n=1`)
   expect(quarantineText("clean", [], 5)).toBe("clean: no row was refused")
