@@ -78,7 +78,9 @@ export const clipFeatures = (
   let x = c.layerNorm(embedded, w["pre_layrnorm.weight"]!, w["pre_layrnorm.bias"]!, config.layerNormEps)
   for (let i = 0; i < run; i++) {
     const own = under(w, `encoder.layers.${i}.`)
-    x = options.checkpoint === true ? c.checkpointed((y) => layer(c, own, config, y), x, own) : layer(c, own, config, x)
+    // Scoped, so that a frozen tower holds one layer's activations and not all of them.
+    const run = (y: Tensor) => tf.tidy(() => layer(c, own, config, y))
+    x = options.checkpoint === true ? c.checkpointed(run, x, own) : run(x)
   }
   return tf.slice(x, [0, 1, 0], [batch, patchCount(config), d])
 }

@@ -100,18 +100,11 @@ export const phiHidden = (
             streams.map((s) => extend(s, layer, site)),
             rate
           )
-    const run = (x: Tensor) =>
-      block(
-        c,
-        own,
-        config,
-        x,
-        layout.positions_BT,
-        x_BTD.shape[1]!,
-        (q, k, v) =>
-          c.attention(q, k, v, { heads: config.heads, mask: { kind: "causal", segments_BT: layout.segments_BT } }),
-        drop
-      )
+    const attend: Attend = (q, k, v) =>
+      c.attention(q, k, v, { heads: config.heads, mask: { kind: "causal", segments_BT: layout.segments_BT } })
+    const length = x_BTD.shape[1]!
+    // Scoped, so that what no gradient needs is freed after each block and not after the model.
+    const run = (x: Tensor) => tf.tidy(() => block(c, own, config, x, layout.positions_BT, length, attend, drop))
     hidden_BTD = options.checkpoint === true ? c.checkpointed(run, hidden_BTD, own) : run(hidden_BTD)
   }
   return finalNorm(c, w, config, hidden_BTD)
@@ -201,26 +194,26 @@ export const phiExtend = (
 ): { readonly hidden_BTD: Tensor; readonly keys: Array<Tensor>; readonly values: Array<Tensor> } => {
   const [keys, values]: [Array<Tensor>, Array<Tensor>] = [[], []]
   let hidden_BTD = x_BTD
-  for (let layer = 0; layer < config.layers; layer++)
-    hidden_BTD = block(
-      c,
-      under(w, `model.layers.${layer}.`),
-      config,
-      hidden_BTD,
-      positions_BT,
-      segments_BK.shape[1]!,
-      (q, k, v) => {
+  for (let layer = 0; layer < config.layers; layer++) {
+    const next = tf.tidy(() => {
+      let seen: readonly [Tensor, Tensor] | undefined
+      const attend: Attend = (q, k, v) => {
         const allKeys = cache === undefined ? k : tf.concat([cache.keys[layer]!, k], 1)
         const allValues = cache === undefined ? v : tf.concat([cache.values[layer]!, v], 1)
-        keys.push(allKeys)
-        values.push(allValues)
+        seen = [allKeys, allValues]
         const mask =
           cache === undefined
             ? ({ kind: "causal", segments_BT: segments_BK } as const)
             : ({ kind: "keys", segments_BK } as const)
         return c.attention(q, allKeys, allValues, { heads: config.heads, mask })
-      },
-      (x) => x
-    )
+      }
+      const own = under(w, `model.layers.${layer}.`)
+      const hidden = block(c, own, config, hidden_BTD, positions_BT, segments_BK.shape[1]!, attend, (x) => x)
+      return { hidden, key: seen![0], value: seen![1] }
+    })
+    hidden_BTD = next.hidden
+    keys.push(next.key)
+    values.push(next.value)
+  }
   return { hidden_BTD: finalNorm(c, w, config, hidden_BTD), keys, values }
 }
