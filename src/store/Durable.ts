@@ -242,7 +242,8 @@ export const hashFile = (path: string): Effect.Effect<Written, StoreError, FileS
       Effect.gen(function* () {
         const file = yield* fs.open(path, { flag: "r" })
         const hash = createHash("sha256")
-        const buffer = Buffer.allocUnsafeSlow(SLICE)
+        const size = Number((yield* file.stat).size)
+        const buffer = Buffer.allocUnsafe(Math.min(SLICE, size + 1)) // one more: the end is seen without a second buffer
         let bytes = 0
         for (;;) {
           const got = yield* file.read(buffer)

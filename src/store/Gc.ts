@@ -18,6 +18,7 @@ import { aliasTarget, LastRecord } from "./Entries.ts"
 import { checkpointsFolder, decodeName, type Layout, layoutOf, manifestFile, recordsFolder } from "./Layout.ts"
 import { isHeld, look, tryLock } from "./Lock.ts"
 import { Manifest } from "./Manifest.ts"
+import * as Process from "./Process.ts"
 import * as RunLog from "./RunLog.ts"
 import { type Found, StoreError } from "./Store.ts"
 
@@ -244,7 +245,10 @@ export const collect = (root: string, shown: GcPlan): Effect.Effect<number, Stor
         reason: "locked",
         path: layout.run(alive.id),
         message: `run ${alive.id} (${alive.pipeline}) is alive: process ${alive.process.pid} on ${alive.process.host}`,
-        hint: "Collect when it has ended; what it will read next cannot be known from here."
+        hint:
+          Process.liveness(alive.process) === "alive"
+            ? "Collect when it has ended; what it will read next cannot be known from here."
+            : `Whether it lives cannot be seen from here. If you know it is gone, delete ${layout.run(alive.id)}.`
       })
     const now = new Set((yield* plan(root, shown.options)).garbage.map((one) => one.path))
     let bytes = 0
