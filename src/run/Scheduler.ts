@@ -6,7 +6,7 @@
  * worker shards share one pool. The first failure stops new work; what is in flight of other nodes is interrupted and
  * its finished shards stay. Nothing here decides what is done: only the store does.
  */
-import { Clock, Context, Deferred, Effect, type FileSystem, Layer, Schema, type Scope, Semaphore } from "effect"
+import { Clock, Context, Deferred, Effect, FileSystem, Layer, Schema, type Scope, Semaphore } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import { type Decision, decide, type Plan, plan } from "../dag/Plan.ts"
@@ -180,6 +180,16 @@ const dropDamaged = Effect.fnUntraced(function* (store: Store["Service"], key: s
   }
 })
 
+/** Removes the work folder of a node that turned out to be done, unless something lies in it. */
+const dropEmpty = Effect.fnUntraced(
+  function* (folder: string) {
+    const fs = yield* FileSystem.FileSystem
+    if ((yield* fs.readDirectory(folder)).length === 0) yield* fs.remove(folder, { recursive: true })
+  },
+  (effect, folder) =>
+    Effect.catch(effect, (error) => Effect.logWarning(`${folder} could not be removed: ${error.message}`))
+)
+
 const stoppedBefore = (node: AnyNode) =>
   new Interrupted({
     message: `stopped before ${node.id}`,
@@ -210,7 +220,10 @@ const execute = Effect.fnUntraced(function* (
   )
   if (!forced) {
     const meanwhile = (yield* store.find(decision.key, code.digest)).find((one) => entryOf(one, code.digest).accepted)
-    if (meanwhile !== undefined) return { found: meanwhile, ran: false }
+    if (meanwhile !== undefined) {
+      yield* dropEmpty(work.folder)
+      return { found: meanwhile, ran: false }
+    }
   }
   const places = placesFor(node, done)
   const count = node.spec.kind === "sharded" ? yield* shardCount(node, places).pipe(asNodeFailed(node.id)) : undefined

@@ -13,7 +13,9 @@ import type { Recipe } from "../../src/run/Recipe.ts"
 import { type RunSpec, runOnce, type Told, tellExit } from "./fixtures/RunOnce.ts"
 
 const made: Array<string> = []
+const children = new Set<ChildProcess>()
 afterAll(() => {
+  for (const child of children) child.kill("SIGKILL") // those of a test that timed out
   for (const path of made) rmSync(path, { recursive: true, force: true })
 })
 
@@ -105,6 +107,8 @@ export const makeBench = (): Bench => {
           env: { ...process.env, NODE_OPTIONS: "", RUN_TEST_FOLDER: folder, ...env }
         }
       )
+      children.add(child)
+      child.once("exit", () => children.delete(child))
       let out = ""
       let stderr = ""
       child.stdout.on("data", (data) => (out += data))

@@ -49,6 +49,17 @@ describe("a worker thread", () => {
     expect(told?.error?.hint).toContain("make shards smaller")
   })
 
+  test("stuck in a loop is ended at the node's timeout", async () => {
+    const bench = makeBench()
+    const { ended } = bench.start(workers, { RUN_TEST_FAULT: "square:spin:2", RUN_TEST_TIMEOUT_MS: "700" })
+    expect((await ended).told?.error).toMatchObject({
+      node: "square",
+      shard: 2,
+      message: "NodeTimeout: no result after 700 ms"
+    })
+    expect(bench.logged().filter((line) => line === "square 2 start")).toHaveLength(2)
+  })
+
   test("that cannot import the recipe says so", async () => {
     const bench = makeBench()
     const recipe = join(bench.folder, "broken.ts")
