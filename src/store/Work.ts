@@ -161,6 +161,13 @@ const commit = (
     return yield* publish(layout, folder, manifest)
   })
 
+/** Whether a work folder has a shard or a checkpoint to go on from. */
+const holdsWork = (folder: string): Effect.Effect<boolean, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const held = [...(yield* namesIn(recordsFolder(folder))), ...(yield* namesIn(checkpointsFolder(folder)))]
+    return held.length > 0
+  })
+
 /** Unfinished work of other code digests under the same key, most recent first. */
 const others = (
   layout: Layout,
@@ -174,8 +181,7 @@ const others = (
     const dated: Array<{ readonly name: string; readonly at: number }> = []
     for (const name of names) {
       const path = join(layout.works, name)
-      const held = [...(yield* namesIn(recordsFolder(path))), ...(yield* namesIn(checkpointsFolder(path)))]
-      if (held.length === 0) continue // begun and never got anywhere
+      if (!(yield* holdsWork(path))) continue
       const info = yield* io(path, (fs) => fs.stat(path))
       dated.push({ name, at: info.mtime._tag === "Some" ? info.mtime.value.getTime() : 0 })
     }
@@ -189,6 +195,7 @@ const takeOver = (
   folder: string
 ): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
+    yield* removeWhole(folder) // begun and never got anywhere
     yield* io(from, (fs) => fs.remove(manifestFile(from), { force: true }))
     yield* io(folder, (fs) => fs.rename(from, folder))
     yield* syncFolder(layout.works)
@@ -210,7 +217,7 @@ const prepare = (
     }
     const entry = layout.entry(work.key, work.code.digest)
     const has = (path: string) => io(path, (fs) => fs.exists(path))
-    if (!work.fresh && !(yield* has(folder))) {
+    if (!work.fresh && !(yield* holdsWork(folder))) {
       if ((yield* has(entry)) && (yield* readEntry(entry)) === undefined) yield* takeOver(layout, entry, folder)
       else if (work.acceptCode)
         for (const code of yield* others(layout, work.key, work.code.digest)) {
