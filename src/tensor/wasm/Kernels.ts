@@ -70,8 +70,8 @@ export const registerKernels = (engine: WasmEngine): Regions => {
   kernel("UnsortedSegmentSum", ({ x, segmentIds }, { numSegments }) => {
     const segments = numSegments as number
     const columns = size(x!) / Math.max(1, segmentIds!.shape[0]!)
-    const out = make([segments, ...x!.shape.slice(segmentIds!.shape.length)])
     requireFloat("UnsortedSegmentSum", x!)
+    const out = make([segments, ...x!.shape.slice(segmentIds!.shape.length)])
     kernels.segmentSum(at(x!), at(segmentIds!), at(out), size(segmentIds!), columns, segments)
     return out
   })
@@ -396,6 +396,12 @@ const registerProducts = (
   const product = (a: Info, b: Info, transposeA: boolean, transposeB: boolean, bias: Info | undefined): Info => {
     requireFloat("a matrix product", a)
     requireFloat("a matrix product", b)
+    expectShape(
+      a.shape.length >= 2 && b.shape.length >= 2,
+      "matMul",
+      () => `[${a.shape.join(", ")}] by [${b.shape.join(", ")}]`,
+      "A product takes matrices: give a vector a second dimension of 1."
+    )
     const [ra, ca] = a.shape.slice(-2) as [number, number]
     const [rb, cb] = b.shape.slice(-2) as [number, number]
     const [rows, inner] = transposeA ? [ca, ra] : [ra, ca]
@@ -433,15 +439,18 @@ const registerProducts = (
   kernel("BatchMatMul", ({ a, b }, { transposeA, transposeB }) =>
     product(a!, b!, transposeA === true, transposeB === true, undefined)
   )
-  kernel("_FusedMatMul", ({ a, b, bias }, { transposeA, transposeB, activation }) => {
-    if (activation !== undefined && activation !== "linear")
-      throw new EngineFailure({
-        engine: "wasm",
-        message: `a fused product with activation ${String(activation)}`,
-        hint: "Apply the activation as its own operation, or use the regions of `Tensors`."
-      })
-    return product(a!, b!, transposeA === true, transposeB === true, bias ?? undefined)
-  })
+  // What our product does not fuse (an activation, a bias that is no vector) stays with the stock kernel.
+  const stock = tf.getKernel("_FusedMatMul", "wasm")
+  const fused: typeof stock.kernelFunc = (args) => {
+    const { a, b, bias } = args.inputs as Inputs
+    const { transposeA, transposeB, activation } = (args.attrs ?? {}) as Attributes
+    const plain = activation === undefined || activation === "linear"
+    return plain && (bias == null || bias.shape.length === 1)
+      ? product(a!, b!, transposeA === true, transposeB === true, bias ?? undefined)
+      : stock.kernelFunc(args)
+  }
+  tf.unregisterKernel("_FusedMatMul", "wasm")
+  tf.registerKernel({ ...stock, kernelFunc: fused })
 }
 
 const nativeRegions = (
