@@ -121,6 +121,13 @@ export const makeTensors = (engine: TfEngine): TensorsShape => {
           () => f(compute, variables),
           names.map((name) => variables[name]!)
         )
+        if (value.size !== 1) free([value, ...grads])
+        expectShape(
+          value.size === 1,
+          "valueAndGrad",
+          () => `the value is [${value.shape.join(", ")}]`,
+          "Return a scalar: a mean, or a sum over a normaliser."
+        )
         const loss = value.dataSync()[0]!
         value.dispose()
         return {
