@@ -20,7 +20,7 @@ it("the text parses to the same config, whatever the order of its fields", () =>
   const json = llavaConfigJson(tinyLlava)
   expect(JSON.parse(configText(json))).toEqual(JSON.parse(JSON.stringify(json)))
   expect(configText(Object.fromEntries(Object.entries(json).toReversed()))).toBe(configText(json))
-  expect(configText(json)).toContain('"initializer_factor": 1.0')
+  expect(configText(json)).toContain('"rope_theta": 10000.0')
   expect(configText({ a: [], b: {}, c: [1, "x"] })).toBe(
     '{\n  "a": [],\n  "b": {},\n  "c": [\n    1,\n    "x"\n  ]\n}\n'
   )

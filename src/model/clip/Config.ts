@@ -86,7 +86,6 @@ export const clipConfigJson = (config: ClipConfig, dtype = "float32"): Record<st
   hidden_act: { tanh: "gelu_new", erf: "gelu", quick: "quick_gelu" }[config.activation],
   hidden_size: config.hiddenSize,
   image_size: config.imageSize,
-  initializer_factor: 1,
   initializer_range: config.initializerRange,
   intermediate_size: config.intermediateSize,
   layer_norm_eps: config.layerNormEps,
