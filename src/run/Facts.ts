@@ -29,6 +29,8 @@ export interface FactOptions {
   readonly numerics: string
   readonly forced: ReadonlySet<string>
   readonly takesOldCode: (node: AnyNode) => boolean
+  /** Digests taken so far: the plan of a run takes them all, so that none is taken after an edit. */
+  readonly codes: Map<AnyNode["spec"], Code>
   /** List the store's keys once (a plan of many nodes) instead of asking for each key (a run, where others write). */
   readonly listed: boolean
 }
@@ -49,7 +51,7 @@ export const storeFacts = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Facts<Entry, StoreError | SourceError>, StoreError, Store> {
   const store = yield* Store
   const keys = options.listed ? yield* store.keys : undefined
-  const codes = new Map<AnyNode["spec"], Code>()
+  const { codes } = options
   const code = (node: AnyNode) => {
     const known = codes.get(node.spec)
     return known === undefined

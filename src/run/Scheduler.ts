@@ -47,9 +47,11 @@ const factsFor = (
   pipeline: Pipeline,
   selection: Selection,
   options: RunOptions,
+  codes: Map<AnyNode["spec"], Code>,
   listed: boolean
 ) =>
   storeFacts({
+    codes,
     pipeline: pipeline.name,
     numerics: recipe.numerics(choice.engine),
     forced: selection.forced,
@@ -66,7 +68,7 @@ export const planRecipe = Effect.fnUntraced(function* <S, R>(
 ): Effect.fn.Return<Plan<Entry>, SelectionError | StoreError | SourceError, Store> {
   const pipeline = build(recipe, choice)
   const selection = yield* select(pipeline, options)
-  return yield* plan(selection, yield* factsFor(recipe, choice, pipeline, selection, options, true))
+  return yield* plan(selection, yield* factsFor(recipe, choice, pipeline, selection, options, new Map(), true))
 })
 
 /** A node that is done: where it lies and the digest of each output. */
@@ -362,7 +364,8 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
       const stop = yield* Stop
       const pipeline = build(recipe, choice)
       const selection = yield* select(pipeline, options)
-      const planned = yield* plan(selection, yield* factsFor(recipe, choice, pipeline, selection, options, true))
+      const codes = new Map<AnyNode["spec"], Code>()
+      const planned = yield* plan(selection, yield* factsFor(recipe, choice, pipeline, selection, options, codes, true))
       for (const step of planned.steps)
         yield* events.publish({
           event: "plan",
@@ -372,7 +375,7 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
           ...(step.rows === undefined ? {} : { rows: step.rows }),
           ...(step.bytes === undefined ? {} : { bytes: step.bytes })
         })
-      const facts = yield* factsFor(recipe, choice, pipeline, selection, options, false)
+      const facts = yield* factsFor(recipe, choice, pipeline, selection, options, codes, false)
       const scope = yield* Effect.scope
       const session: Session = {
         pipeline,

@@ -1,0 +1,149 @@
+/** Edited code is noticed: run again, or the old result is taken and the store says for which code. */
+import { readdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { expect, test } from "vitest"
+import type { Event } from "../../src/run/Events.ts"
+import { digestsOf, makeBench } from "./Harness.ts"
+
+const dag = new URL("../../src/dag/index.ts", import.meta.url).href
+const run = new URL("../../src/run/Recipe.ts", import.meta.url).href
+const effect = import.meta.resolve("effect")
+
+/** A recipe of a sharded node that multiplies by a helper's factor. */
+const recipeText = (whenCodeDiffers: "rerun" | "warn") => `
+import { Layer } from "${effect}"
+import { pipeline } from "${dag}"
+import { recipe } from "${run}"
+import { times } from "./times.ts"
+import { start } from "./start.ts"
+
+export default recipe({
+  name: "code",
+  presets: { sample: {} },
+  build: () => {
+    const made = start({}, {})
+    const many = times({ rows: made.out.rows }, {})
+    return { pipeline: pipeline("code", { rows: many.out.rows }) }
+  },
+  services: () => Layer.empty,
+  engines: ["plain"],
+  numerics: (engine) => engine,
+  whenCodeDiffers: () => "${whenCodeDiffers}"
+})
+`
+const rowsText = `
+import { Schema } from "${effect}"
+import { rows } from "${dag}"
+export const Numbers = rows("numbers", Schema.Struct({ n: Schema.Number }))
+`
+const startText = `
+import { Effect, Schema, Stream } from "${effect}"
+import { whole } from "${dag}"
+import { Numbers } from "./rows.ts"
+export const start = whole(
+  { id: "start", version: "1", params: Schema.Struct({}), inputs: {}, outputs: { rows: Numbers } },
+  () => Effect.succeed({ rows: Stream.make([{ n: 1 }, { n: 2 }]) })
+)
+`
+const timesText = `
+import { Schema, Stream } from "${effect}"
+import { sharded } from "${dag}"
+import { factor } from "./helper.ts"
+import { Numbers } from "./rows.ts"
+export const times = sharded(
+  {
+    id: "times", version: "1", params: Schema.Struct({}), inputs: { rows: Numbers }, outputs: { rows: Numbers },
+    runs: "worker"
+  },
+  ({ shard }) => ({
+    rows: Stream.map(shard.rows, (batch) => batch.map(({ n }) => ({ n: n * factor })))
+  })
+)
+`
+const helperText = (factor: string, comment = "") => `// ${comment}\nexport const factor = ${factor}\n`
+
+const makeProject = (whenCodeDiffers: "rerun" | "warn" = "rerun") => {
+  const bench = makeBench()
+  const write = (name: string, text: string) => writeFileSync(join(bench.folder, name), text)
+  write("recipe.ts", recipeText(whenCodeDiffers))
+  write("rows.ts", rowsText)
+  write("start.ts", startText)
+  write("times.ts", timesText)
+  write("helper.ts", helperText("2"))
+  write("package.json", '{ "type": "module" }')
+  const recipe = `file://${join(bench.folder, "recipe.ts")}`
+  return {
+    bench,
+    write,
+    run: async (options = {}) => {
+      const { told, stderr } = await bench.start({ recipe, options }).ended
+      if (told === undefined) throw new Error(stderr)
+      return told
+    }
+  }
+}
+const planOf = (events: ReadonlyArray<Event>, node: string) =>
+  events.find((event) => event.event === "plan" && event.node === node) as Extract<Event, { event: "plan" }> | undefined
+
+test("an edited helper runs the node again and is named; an edited comment does not", async () => {
+  const { run, write } = makeProject()
+  expect(await run()).toMatchObject({ status: "completed", nodesRun: 2 })
+  write("helper.ts", helperText("2", "a comment"))
+  expect(await run()).toMatchObject({ nodesRun: 0, nodesCached: 2 })
+  write("helper.ts", helperText("3"))
+  const edited = await run()
+  expect(edited).toMatchObject({ status: "completed", nodesRun: 1, nodesCached: 1 })
+  expect(planOf(edited.events, "times")?.because).toEqual(["code of helper.ts changed"])
+  expect(planOf(edited.events, "start")?.status).toBe("cached")
+  write("helper.ts", helperText("2"))
+  expect(await run()).toMatchObject({ nodesRun: 0, nodesCached: 2 })
+})
+
+test("--accept-code takes the old result, records for which code, and needs no second time", async () => {
+  const { bench, run, write } = makeProject()
+  const first = await run()
+  write("helper.ts", helperText("Math.max(1, 2)"))
+  const other = await run({ acceptCode: true })
+  expect(other).toMatchObject({ nodesRun: 0, nodesCached: 2 })
+  expect(other.events.find((event) => event.event === "notice")).toMatchObject({
+    node: "times",
+    message: "code of helper.ts changed; the stored result is taken"
+  })
+  expect(digestsOf(other)).toEqual(digestsOf(first))
+  expect(readdirSync(join(bench.store, "aliases"))).toEqual([first.outputs!["rows"]!.key])
+  const plain = await run()
+  expect(plain).toMatchObject({ nodesRun: 0, nodesCached: 2 })
+  expect(plain.events.filter((event) => event.event === "notice")).toEqual([])
+})
+
+test("a preset that says warn takes the old result and says so", async () => {
+  const { run, write } = makeProject("warn")
+  await run()
+  write("helper.ts", helperText("5"))
+  const warned = await run()
+  expect(warned).toMatchObject({ status: "completed", nodesRun: 0, nodesCached: 2 })
+  expect(warned.events.some((event) => event.event === "notice" && event.message.includes("is taken"))).toBe(true)
+})
+
+test("code edited while the run goes on never enters the store under the old code's digest", async () => {
+  const { run, write } = makeProject()
+  // A thread imports its code when it is first needed: `start` edits it between the plan and that moment.
+  write(
+    "start.ts",
+    startText
+      .replace("Effect.succeed(", "Effect.sync(() => (edit(), ")
+      .replace("]) })", "]) }))")
+      .concat(`
+import { existsSync, writeFileSync } from "node:fs"
+const edit = () => {
+  const mark = new URL("./edited", import.meta.url)
+  if (!existsSync(mark)) writeFileSync(new URL("./helper.ts", import.meta.url), "export const factor = 7")
+  writeFileSync(mark, "")
+}
+`)
+  )
+  const edited = await run({ workers: 1 })
+  expect(edited.error).toMatchObject({ node: "times", message: expect.stringContaining("was edited while the run") })
+  const again = await run({ workers: 1 })
+  expect(again).toMatchObject({ status: "completed", nodesRun: 1, nodesCached: 1 })
+})
