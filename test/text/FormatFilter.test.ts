@@ -25,9 +25,8 @@ describe("hasRestartedList", () => {
   )
 
   it("is linear where the regular expression is not", () => {
-    const started = performance.now()
+    // The regular expression would run into the suite's limit here.
     expect(hasRestartedList("\n1. 2".repeat(200_000))).toBe(false)
-    expect(performance.now() - started).toBeLessThan(2_000)
   })
 })
 

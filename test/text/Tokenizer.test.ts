@@ -89,10 +89,9 @@ describe("every tokenizer", () => {
     expect(base.decode(base.encode("a\ud800b"))).toBe("a\ufffdb")
   })
 
-  it("stays quick on one long piece and keeps giving the same ids when its memory turns over", () => {
-    const started = performance.now()
-    expect(base.encode("ab".repeat(1 << 18)).length).toBeGreaterThan(0)
-    expect(performance.now() - started).toBeLessThan(5000)
+  it("takes one piece of half a megabyte and keeps giving the same ids when its memory turns over", () => {
+    const long = "ab".repeat(1 << 18) // a quadratic merge would run into the suite's limit
+    expect(base.decode(base.encode(long))).toBe(long)
     const probe = "The quick brown fox"
     const before = base.encode(probe)
     for (let i = 0; i < 300_000; i++) base.count(`x${i.toString(36)}`)

@@ -176,10 +176,8 @@ describe("htmlToMarkdown", () => {
     ]
     for (const piece of [...broken, ...noisy]) {
       const html = piece.repeat(Math.ceil(300_000 / piece.length))
-      const started = performance.now()
-      htmlToMarkdown(html)
-      // A quadratic scan of 300 kB takes minutes; linear ones a few hundredths of a second.
-      expect(performance.now() - started, piece).toBeLessThan(5_000)
+      // A quadratic scan of 300 kB takes minutes and runs into the suite's own limit; linear ones end at once.
+      expect(typeof htmlToMarkdown(html), piece).toBe("string")
     }
   })
 })
