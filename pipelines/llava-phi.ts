@@ -201,7 +201,35 @@ const authors = {
   instruct: { ...paper.instruct, decay: "cosine", warmupRatio: 0.03, weightDecay: 0, batch: 128 }
 } as const
 
-export type Settings = typeof sample | typeof paper | typeof authors
+/** The parameters of a node, as it takes them. */
+type ParamsOf<Node extends (inputs: never, params: never) => unknown> = Parameters<Node>[1]
+type Stage = Omit<ParamsOf<typeof trainLanguageModel>, "maxTokens" | "headBias">
+
+/** Every number of the recipe that a preset chooses; a preset is one such table, and a table of your own fits as well. */
+export interface Settings {
+  /** Whose sources `run` wires to it; a caller of `llavaPhi` brings its own. */
+  readonly data: "sample" | "paper" | "authors"
+  readonly text: Pick<ParamsOf<typeof cleanShareGpt>, "values" | "humanTurns"> &
+    ParamsOf<typeof keepLanguages> &
+    ParamsOf<typeof keepFormat> &
+    Pick<ParamsOf<typeof splitConversations>, "maxTokens"> &
+    ParamsOf<typeof readShareGpt>
+  readonly captions: ParamsOf<typeof readCaptions> & ParamsOf<typeof filterCaptions>
+  /** `tokens`: patches of one picture. `features`: run the frozen tower once instead of in every step. */
+  readonly images: Omit<ParamsOf<typeof tokenizeImages>, "fit" | "folder"> & {
+    readonly tokens: number
+    readonly features: boolean
+  }
+  /** Folder inside each archive before every name. */
+  readonly folders: { readonly captions: string; readonly instructions: string; readonly questions: string }
+  readonly heldOut: ParamsOf<typeof holdOut>
+  readonly headBias: ParamsOf<typeof trainLanguageModel>["headBias"]
+  readonly sft: Stage
+  readonly pretrain: Stage
+  readonly instruct: Stage
+  readonly evaluate: Omit<ParamsOf<typeof evaluate>, "headBias">
+  readonly export: Omit<ParamsOf<typeof exportCheckpoint>, "headBias">
+}
 
 /** The sample's raw material: files that ship, and small models with seeded weights. */
 const sampleSources = (): Sources => {
@@ -423,7 +451,7 @@ const sources = {
   authors: () => fullSources(dataFolder, locate(mix665k, "rows", `${dataFolder}/llava-instruct`))
 }
 
-export const presets = { sample, paper, authors }
+export const presets = { sample, paper, authors } satisfies { readonly [preset: string]: Settings }
 
 const llavaPhiRecipe = recipe({
   name: "llava-phi",
