@@ -54,7 +54,7 @@ export const Conversations = rows("conversations", Conversation)
 /** Conversations whose parts fit the context: what a language model is tuned on. */
 export const Vicuna = rows("vicuna", Conversation)
 
-/** A captioned picture. `caption` is the alt text, `blip` a machine caption where there is one. */
+/** A captioned picture. `caption` is the answer of `conversations`: the alt text. */
 export const Caption = Schema.Struct({
   id: Schema.String,
   image: Schema.String,
@@ -126,11 +126,16 @@ export const Features = rows(
   { format: featureRows }
 )
 
-/** Token ids with labels (-100 = no loss); `imageAt` is the first image placeholder's position, or -1. */
+/**
+ * Token ids with labels (-100 = no loss); `imageAt` is the first image placeholder's position, or -1.
+ *
+ * `group` names what must not be torn apart when examples are held out: the picture, or the conversation before it was split.
+ */
 export const Examples = rows(
   "examples",
   Schema.Struct({
     id: Schema.String,
+    group: Schema.String,
     /** The shard the example was made in, and its picture's number among that shard's pictures, or -1. */
     shard: Schema.Number,
     picture: Schema.Number,
@@ -145,6 +150,7 @@ export const Examples = rows(
   {
     format: arrowRows({
       id: "utf8",
+      group: "utf8",
       shard: "int32",
       picture: "int32",
       ids: list("int32"),

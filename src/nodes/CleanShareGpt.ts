@@ -17,7 +17,12 @@ export const cleanShareGpt = sharded(
       humanTurns: Schema.Literals(["reference", "verbatim"]),
       bannedWords: Schema.Array(Schema.String),
       /** Texts that a tokenizer would take for control tokens. */
-      specialTokens: Schema.Array(Schema.String)
+      specialTokens: Schema.Array(Schema.String).check(
+        Schema.makeFilter((tokens) => {
+          const made = makeSpecialTokenBreaker({ tokens })
+          return Result.isSuccess(made) ? undefined : `${made.failure.token}: ${made.failure.message}`
+        })
+      )
     }),
     inputs: { rows: RawConversations },
     outputs: { rows: Conversations },
@@ -26,6 +31,7 @@ export const cleanShareGpt = sharded(
   },
   ({ flatMap, params, shard }) => {
     const { specialTokens, ...rules } = params
+    // The parameter's schema has checked them.
     const breakTokens = Result.getOrThrow(makeSpecialTokenBreaker({ tokens: specialTokens }))
     return {
       rows: flatMap(shard.rows, (row) =>

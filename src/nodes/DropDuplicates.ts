@@ -4,10 +4,11 @@
  * Memory: two 16-byte digests a row (about 100 bytes with the sets' own cost), not the rows.
  */
 import { createHash } from "node:crypto"
-import { Effect, Result, Schema } from "effect"
+import { Effect, Result, Schema, Stream } from "effect"
 import { whole } from "../dag/Node.ts"
 import { duplicateKeys } from "../text/Clean.ts"
 import { Conversations } from "./Artifacts.ts"
+import { Positive } from "./Params.ts"
 
 /** The row repeats an earlier one. */
 export class Duplicate extends Schema.TaggedError<Duplicate>()("Duplicate", {
@@ -23,17 +24,18 @@ export const dropDuplicates = whole(
     id: "dropDuplicates",
     version: "1",
     about: "Keeps the first of rows with equal ids or an equal first question and reply.",
-    params: Schema.Struct({ shardRows: Schema.Int }),
+    params: Schema.Struct({ shardRows: Positive }),
     inputs: { rows: Conversations },
     outputs: { rows: Conversations },
     refuses: [Duplicate]
   },
   ({ flatMap, inputs }) =>
-    Effect.sync(() => {
-      const ids = new Set<string>()
-      const pairs = new Set<string>()
-      return {
-        rows: flatMap(inputs.rows.batches, (row) => {
+    Effect.succeed({
+      // What was seen belongs to one pass, so that the stream may be run again.
+      rows: Stream.suspend(() => {
+        const ids = new Set<string>()
+        const pairs = new Set<string>()
+        return flatMap(inputs.rows.batches, (row) => {
           const keys = duplicateKeys(row)
           const id = short(keys.id)
           const pair = short(keys.opening)
@@ -45,6 +47,6 @@ export const dropDuplicates = whole(
           pairs.add(pair)
           return Result.succeed([row])
         })
-      }
+      })
     })
 )

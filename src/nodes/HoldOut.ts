@@ -1,17 +1,23 @@
-/** Sets a seeded share of the examples aside; parts of one conversation (`id_0`, `id_4`) stay together. */
+/**
+ * Sets a seeded share of the examples aside, whole groups at a time: parts of one conversation stay together, and so do
+ * all rows about one picture, so that nothing measured was seen in training.
+ *
+ * Not a shuffle. An example's side depends on its group and the seed alone: not on order, shards or the other rows.
+ */
 import { Schema, Stream } from "effect"
 import { sharded } from "../dag/Node.ts"
 import { uniform } from "../tensor/Random.ts"
 import { Examples } from "./Artifacts.ts"
+import { Share } from "./Params.ts"
 
 export const holdOut = sharded(
   {
     id: "holdOut",
-    version: "1",
+    version: "2",
     about: "Splits examples into those trained on and those whose loss is only measured.",
     params: Schema.Struct({
-      /** Share held out, 0 to 1; a row's side depends on its id and the seed alone. */
-      share: Schema.Number.check(Schema.isBetween({ minimum: 0, maximum: 1 })),
+      /** Share of the groups held out, 0 to 1. */
+      share: Share,
       seed: Schema.Int
     }),
     inputs: { rows: Examples },
@@ -19,10 +25,7 @@ export const holdOut = sharded(
   },
   ({ params, shard }) =>
     Stream.map(shard.rows, (batch) => {
-      const isHeldOut = (id: string) => uniform(params.seed, "held out", id.replace(/_\d+$/, "")) < params.share
-      return {
-        train: batch.filter((row) => !isHeldOut(row.id)),
-        heldOut: batch.filter((row) => isHeldOut(row.id))
-      }
+      const sides = Map.groupBy(batch, ({ group }) => uniform(params.seed, "held out", group) < params.share)
+      return { train: sides.get(false) ?? [], heldOut: sides.get(true) ?? [] }
     })
 )

@@ -11,7 +11,7 @@ export const keepFormat = sharded(
     about: "Drops lists numbered 1., 1., and runs of one digit.",
     params: Schema.Struct({
       /** Drop when one digit stands this often in a row; null keeps such rows. */
-      repeatedDigits: Schema.NullOr(Schema.Int)
+      repeatedDigits: Schema.NullOr(Schema.Int.check(Schema.isGreaterThanOrEqualTo(2)))
     }),
     inputs: { rows: Conversations },
     outputs: { rows: Conversations },

@@ -8,6 +8,7 @@ import type { Refusing } from "../dag/Node.ts"
 import { whole } from "../dag/Node.ts"
 import { BadJsonRow, type JsonError, readJson } from "../data/JsonArray.ts"
 import { Captions, ChatFile, HeldOutFile, ImageConversations, InstructFile, Questions } from "./Artifacts.ts"
+import { Positive } from "./Params.ts"
 
 /** A row that does not have the format's shape. `row` counts from 0 in its file. */
 export class BadRow extends Schema.TaggedError<BadRow>()("BadLlavaRow", {
@@ -19,7 +20,7 @@ export class BadRow extends Schema.TaggedError<BadRow>()("BadLlavaRow", {
 
 const params = Schema.Struct({
   /** Rows a shard of the output. */
-  shardRows: Schema.Int
+  shardRows: Positive
 })
 const refuses = [BadRow, BadJsonRow] as const
 
@@ -27,7 +28,7 @@ const Turn = Schema.Struct({ from: Schema.Literals(["human", "gpt"]), value: Sch
 const ChatRow = Schema.Struct({ id: Schema.String, image: Schema.String, conversations: Schema.Array(Turn) })
 const InstructRow = Schema.Struct({
   id: Schema.Union([Schema.String, Schema.Number]),
-  image: Schema.optional(Schema.String),
+  image: Schema.optional(Schema.NullOr(Schema.String)),
   conversations: Schema.Array(Turn)
 })
 const HeldOutRow = Schema.Struct({

@@ -8,6 +8,7 @@ import { whole } from "../dag/Node.ts"
 import { BadJsonRow, readJson } from "../data/JsonArray.ts"
 import { BadRow, decodeRow } from "../text/Conversation.ts"
 import { RawConversations, ShareGptFile } from "./Artifacts.ts"
+import { Positive } from "./Params.ts"
 
 export const readShareGpt = whole(
   {
@@ -16,7 +17,7 @@ export const readShareGpt = whole(
     about: "Reads the ShareGPT JSON array element by element; elements that are no conversation are refused.",
     params: Schema.Struct({
       /** Rows a shard of the output. */
-      shardRows: Schema.Int
+      shardRows: Positive
     }),
     inputs: { file: ShareGptFile },
     outputs: { rows: RawConversations },

@@ -5,6 +5,7 @@ import { sharded } from "../dag/Node.ts"
 import { SplitRefused, splitConversation } from "../text/Split.ts"
 import { Conversations, TokenizerFile, Vicuna } from "./Artifacts.ts"
 import { loadTokenizer } from "./LoadTokenizer.ts"
+import { Positive } from "./Params.ts"
 
 export const splitConversations = sharded(
   {
@@ -12,9 +13,9 @@ export const splitConversations = sharded(
     version: "1",
     about: "Cuts conversations into parts of at most maxTokens, whole question-and-reply pairs at a time.",
     params: Schema.Struct({
-      maxTokens: Schema.Int,
+      maxTokens: Positive,
       /** Tokens a message costs beside its own, for role and separators. */
-      perMessage: Schema.Int
+      perMessage: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
     }),
     inputs: { rows: Conversations, tokenizer: broadcast(TokenizerFile) },
     outputs: { rows: Vicuna },

@@ -12,7 +12,7 @@ import {
   fromZip,
   ImageMissing,
   type ImageSource,
-  type ImageSourceError,
+  ImageSourceError,
   ImageUnreadable,
   openFolder
 } from "../data/ImageSource.ts"
@@ -20,6 +20,7 @@ import { BadImage, decodeImage, fitImage } from "../data/Images.ts"
 import type { PixelRow } from "../data/UniformRows.ts"
 import { openZip, type ZipError } from "../data/Zip.ts"
 import { ImageConversations, ImageFiles, PicturedConversations, Pixels } from "./Artifacts.ts"
+import { Positive } from "./Params.ts"
 
 /** The picture is too small or too narrow to teach anything. */
 export class OddImage extends Schema.TaggedError<OddImage>()("OddImage", {
@@ -33,10 +34,20 @@ export class OddImage extends Schema.TaggedError<OddImage>()("OddImage", {
 /** Pictures decoded and written at a time: bounds memory to this many raw pictures a thread. */
 const BATCH = 32
 
-/** Opens a zip archive or a folder as a source of pictures. */
+/** Opens a zip archive or a folder as a source of pictures. Fails when it is neither, or is not there. */
 export const openImages = (tree: Tree): Effect.Effect<ImageSource, ZipError | ImageSourceError, Scope.Scope> =>
   Effect.flatMap(
-    Effect.promise(() => stat(tree.path)),
+    Effect.tryPromise({
+      try: () => stat(tree.path),
+      catch: (cause) =>
+        new ImageSourceError({
+          source: tree.path,
+          name: "",
+          message: cause instanceof Error ? cause.message : String(cause),
+          hint: "Pictures are a zip archive or a folder: check the path of the source.",
+          cause
+        })
+    }),
     (info): Effect.Effect<ImageSource, ZipError | ImageSourceError, Scope.Scope> =>
       info.isDirectory() ? openFolder(tree.path) : Effect.map(openZip(tree.path), fromZip)
   )
@@ -48,15 +59,15 @@ export const tokenizeImages = sharded(
     about: "Decodes, crops or pads pictures as PIL does, and writes uint8 pixels to Arrow shards.",
     params: Schema.Struct({
       /** Pixels a side: 336 for CLIP ViT-L/14-336. */
-      size: Schema.Int,
+      size: Positive,
       /** `crop`: shortest edge to size, centre crop (pretraining). `pad`: to a square first (instruction tuning). */
       fit: Schema.Literals(["crop", "pad"]),
       /** Folder inside the archive before every name, such as `train2017/`. */
       folder: Schema.String,
       /** Shortest side, in pixels, that is still kept. */
-      minSide: Schema.Int,
+      minSide: Positive,
       /** Longest over shortest side that is still kept. */
-      maxAspect: Schema.Number,
+      maxAspect: Schema.Number.check(Schema.isGreaterThanOrEqualTo(1)),
       /** A GIF called .jpg: refuse it, or take it for what it is. */
       misnamed: Schema.Literals(["refuse", "accept"])
     }),

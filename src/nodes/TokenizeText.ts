@@ -11,8 +11,19 @@ import { BadExample, type TemplateName, tokenizeExample } from "../text/Template
 import { modalityLength } from "../training/Sampler.ts"
 import { Examples, PicturedConversations, TokenizerFile, Vicuna } from "./Artifacts.ts"
 import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
+import { Positive } from "./Params.ts"
 
 type Example = typeof Examples.schema.Type
+
+/** The id of a conversation without the number that splitting put behind it (`a_0`, `a_4`: both of `a`). */
+const unsplit = (id: string): string => id.replace(/_\d+$/, "")
+
+/**
+ * ShareGPT's own ids, seven letters or digits, with a split's number behind: the text-only rows of LLaVA's 665K mixture.
+ * Other ids may end in a number that counts rows and not parts, so they stay whole.
+ */
+const SHAREGPT_PART = /^[A-Za-z0-9]{7}_\d+$/
+
 interface Row {
   readonly id: string
   readonly image?: string | null
@@ -24,7 +35,8 @@ const tokenizeRows = (
   rows: Stream.Stream<ReadonlyArray<Row>>,
   flatMap: Refusing<BadExample>["flatMap"],
   shard: number,
-  options: { readonly template: TemplateName; readonly maxTokens: number; readonly imageTokens: number }
+  options: { readonly template: TemplateName; readonly maxTokens: number; readonly imageTokens: number },
+  groupOf: (row: Row) => string
 ) =>
   Stream.unwrap(
     Effect.gen(function* () {
@@ -39,6 +51,7 @@ const tokenizeRows = (
           ({ fullLength, ids, imageAt, labels }): ReadonlyArray<Example> => [
             {
               id: row.id,
+              group: groupOf(row),
               shard,
               picture,
               ids,
@@ -59,34 +72,37 @@ const tokenizeRows = (
 export const tokenizeConversations = sharded(
   {
     id: "tokenizeConversations",
-    version: "1",
+    version: "2",
     about: "Vicuna v1.1 prompts as token ids, loss on answers and their ends.",
-    params: Schema.Struct({ maxTokens: Schema.Int }),
+    params: Schema.Struct({ maxTokens: Positive }),
     inputs: { rows: Vicuna, tokenizer: broadcast(TokenizerFile) },
     outputs: { rows: Examples },
     refuses: [BadExample],
     runs: "worker"
   },
   ({ flatMap, index, params, shard }) => ({
-    rows: tokenizeRows(shard.tokenizer, shard.rows, flatMap, index, {
-      template: "v1",
-      maxTokens: params.maxTokens,
-      imageTokens: 0
-    })
+    rows: tokenizeRows(
+      shard.tokenizer,
+      shard.rows,
+      flatMap,
+      index,
+      { template: "v1", maxTokens: params.maxTokens, imageTokens: 0 },
+      (row) => unsplit(row.id)
+    )
   })
 )
 
 export const tokenizePictured = sharded(
   {
     id: "tokenizePictured",
-    version: "1",
+    version: "2",
     about: "Conversations about pictures as token ids, one placeholder an image patch.",
     params: Schema.Struct({
       /** `plain`: image, caption, newline (pretraining). `v1`: Vicuna with the image first (instruction tuning). */
       template: Schema.Literals(["plain", "v1"]),
-      maxTokens: Schema.Int,
+      maxTokens: Positive,
       /** Placeholders an image: the tower's patches, 576 for CLIP ViT-L/14 at 336 px. */
-      imageTokens: Schema.Int
+      imageTokens: Positive
     }),
     inputs: { rows: PicturedConversations, tokenizer: broadcast(TokenizerFile) },
     outputs: { rows: Examples },
@@ -94,6 +110,13 @@ export const tokenizePictured = sharded(
     runs: "worker"
   },
   ({ flatMap, index, params, shard }) => ({
-    rows: tokenizeRows(shard.tokenizer, shard.rows, flatMap, index, params)
+    rows: tokenizeRows(
+      shard.tokenizer,
+      shard.rows,
+      flatMap,
+      index,
+      params,
+      (row) => row.image ?? (SHAREGPT_PART.test(row.id) ? unsplit(row.id) : row.id)
+    )
   })
 )
