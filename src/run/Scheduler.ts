@@ -10,7 +10,7 @@ import { Clock, Context, Deferred, Effect, FileSystem, Layer, Schema, type Scope
 import type { AnyNode } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import { type Decision, decide, type Plan, plan } from "../dag/Plan.ts"
-import { manifestFile, portFolder } from "../store/Layout.ts"
+import { portFolder, valueFile } from "../store/Layout.ts"
 import { type Code, type Manifest, rowsOut, rowsRefused, type ShardRecord } from "../store/Manifest.ts"
 import { type Found, type SourceError, Store, StoreError, type Work } from "../store/Store.ts"
 import { type Event, Events } from "./Events.ts"
@@ -514,7 +514,7 @@ const collect = Effect.fnUntraced(function* (pipeline: Pipeline, done: ReadonlyM
       digest: output.digest,
       path:
         output.kind === "value"
-          ? manifestFile(one.found.folder)
+          ? valueFile(portFolder(one.found.folder, ref.port))
           : output.kind === "rows" && output.transient
             ? one.found.folder
             : portFolder(one.found.folder, ref.port)

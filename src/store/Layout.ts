@@ -8,6 +8,7 @@
  * | `.../manifest.json`                     | written last: an entry that has one is whole                             |
  * | `.../ports/<port>/NNNNN.<ext>`          | shards of a rows port (none for a transient port)                        |
  * | `.../ports/<port>/<files>`              | files of a tree port                                                     |
+ * | `.../ports/<port>/value.json`           | a value port, for people and tools; readers take the manifest's copy     |
  * | `.../refused/NNNNN.jsonl`               | refused rows of shard NNNNN                                              |
  * | `.../shards/NNNNN.json`                 | shard records, kept so that one damaged shard can be made again alone    |
  * | `.../checkpoints/step-NNNNNNNNN/`       | what a fold left; `gc` removes those of finished nodes                   |
@@ -39,6 +40,7 @@ export const decodeName = (name: string): string => decodeURIComponent(name)
 /** Names inside an entry or a work folder. */
 export const shardFile = (index: number, extension: string): string => `${pad(index)}.${extension}`
 export const portFolder = (folder: string, port: string): string => join(folder, "ports", encodeName(port))
+export const valueFile = (portFolder: string): string => join(portFolder, "value.json")
 export const refusedFolder = (folder: string): string => join(folder, "refused")
 export const refusedFile = (folder: string, index: number): string => join(folder, "refused", `${pad(index)}.jsonl`)
 export const recordsFolder = (folder: string): string => join(folder, "shards")

@@ -15,7 +15,15 @@ import * as Checkpoints from "./Checkpoints.ts"
 import { hashTree, rowsDigest, treeDigest, valueDigest } from "./Digests.ts"
 import { io, makeFolder, namesIn, removeWhole, syncFolder, writeWhole } from "./Durable.ts"
 import { readEntry } from "./Entries.ts"
-import { checkpointsFolder, type Layout, manifestFile, portFolder, recordFile, recordsFolder } from "./Layout.ts"
+import {
+  checkpointsFolder,
+  type Layout,
+  manifestFile,
+  portFolder,
+  recordFile,
+  recordsFolder,
+  valueFile
+} from "./Layout.ts"
 import { lock, tryLock } from "./Lock.ts"
 import type { Code, Manifest, OutputEntry, ShardRecord } from "./Manifest.ts"
 import { readShardRecords } from "./ShardFiles.ts"
@@ -75,7 +83,7 @@ const outputOf = (
             message: `no value was given for port ${port}`,
             hint: "Every value port needs its encoded JSON at the commit; this is a bug in the runner."
           })
-        return yield* Effect.try({
+        const entry = yield* Effect.try({
           try: (): OutputEntry => ({
             kind: "value",
             tag: artifact.tag,
@@ -92,6 +100,9 @@ const outputOf = (
               cause
             })
         })
+        yield* makeFolder(path)
+        yield* writeWhole(valueFile(path), `${JSON.stringify(value, null, 2)}\n`)
+        return entry
       }
     }
   })
