@@ -39,6 +39,7 @@ import {
   trainProjector,
   trainProjectorOnFeatures,
   tuneInstructions,
+  tuneInstructionsAndVision,
   tuneInstructionsOnFeatures
 } from "../src/nodes/TrainVision.ts"
 import { recipe } from "../src/run/Recipe.ts"
@@ -86,6 +87,7 @@ const sample = {
   folders: { captions: "", instructions: "train2017/", questions: "val2017/" },
   heldOut: { share: 0.04, seed: 0 },
   headBias: "drop",
+  trainsVision: false,
   sft: {
     ...adam,
     epochs: 2,
@@ -151,6 +153,7 @@ const paper = {
   folders: { captions: "", instructions: "train2017/", questions: "" },
   heldOut: { share: 0.002, seed: 0 },
   headBias: "keep",
+  trainsVision: false,
   sft: {
     ...adam,
     epochs: 2,
@@ -191,11 +194,12 @@ const paper = {
   export: { dtype: "bfloat16", maxShardBytes: 5_000_000_000, name: "LLaVA-Phi" }
 } as const
 
-/** The authors' scripts: cosine with warm-up, batch 128 in the last stage, no weight decay, the 665K mixture. */
+/** The authors' scripts: cosine with warm-up, no weight decay, the 665K mixture; batch 128 and the tower unfrozen in stage 3. */
 const authors = {
   ...paper,
   data: "authors",
   folders: { captions: "", instructions: "", questions: "" },
+  trainsVision: true,
   sft: { ...paper.sft, decay: "cosine", warmupRatio: 0.03, weightDecay: 0 },
   pretrain: { ...paper.pretrain, decay: "cosine", warmupRatio: 0.03, weightDecay: 0 },
   instruct: { ...paper.instruct, decay: "cosine", warmupRatio: 0.03, weightDecay: 0, batch: 128 }
@@ -224,6 +228,8 @@ export interface Settings {
   readonly folders: { readonly captions: string; readonly instructions: string; readonly questions: string }
   readonly heldOut: ParamsOf<typeof holdOut>
   readonly headBias: ParamsOf<typeof trainLanguageModel>["headBias"]
+  /** Whether instruction tuning unfreezes the vision tower; its features are computed in every step then. */
+  readonly trainsVision: boolean
   readonly sft: Stage
   readonly pretrain: Stage
   readonly instruct: Stage
@@ -365,7 +371,7 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
 
   // Stage 3: projector and language model learn to answer about pictures.
   const instructions = readInstructions({ file: sources.instructions }, { shardRows: balance.shardRows })
-  const { instructImages, questionText, instruct } = scope("instruct", () => {
+  const { instructImages, questionText, instruct, tower } = scope("instruct", () => {
     const instructImages = tokenizeImages(
       { rows: instructions.out.rows, images: sources.instructionImages },
       { ...picture, fit: "pad", folder: folders.instructions }
@@ -384,18 +390,23 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
       heldOut: questionText.out.heldOut
     }
     const pixels = instructImages.out.pixels
-    const instruct = images.features
-      ? tuneInstructionsOnFeatures.named("train")(
-          { ...inputs, images: computeFeatures({ pixels, vision }, { featureLayer: -2 }).out.rows },
-          { ...settings.instruct, headBias }
-        )
-      : tuneInstructions.named("train")({ ...inputs, images: pixels }, { ...settings.instruct, headBias })
-    return { instructImages, questionText, instruct }
+    const withTower = settings.trainsVision
+      ? tuneInstructionsAndVision.named("train")({ ...inputs, images: pixels }, { ...settings.instruct, headBias })
+      : undefined
+    const instruct =
+      withTower ??
+      (images.features
+        ? tuneInstructionsOnFeatures.named("train")(
+            { ...inputs, images: computeFeatures({ pixels, vision }, { featureLayer: -2 }).out.rows },
+            { ...settings.instruct, headBias }
+          )
+        : tuneInstructions.named("train")({ ...inputs, images: pixels }, { ...settings.instruct, headBias }))
+    return { instructImages, questionText, instruct, tower: withTower?.out.vision ?? vision }
   })
 
   // What others open, and what it can do.
   const exported = exportCheckpoint(
-    { model: instruct.out.model, projector: instruct.out.projector, vision, tokenizer },
+    { model: instruct.out.model, projector: instruct.out.projector, vision: tower, tokenizer },
     { ...exporting, headBias }
   )
   const questions = readQuestions({ file: sources.questions }, { shardRows: balance.shardRows })

@@ -3,7 +3,7 @@ import type { Evaluation } from "./Evaluate.ts"
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 const loss = (value: number | null | undefined): string =>
-  value === null || value === undefined ? "-" : value.toFixed(3)
+  value === null || value === undefined || Number.isNaN(value) ? "-" : value.toFixed(3)
 
 /** Losses by stage: the mean of the first and last tenth of the steps, and on held-out rows. */
 const stageLines = ({ stages }: Evaluation): ReadonlyArray<string> =>

@@ -62,7 +62,7 @@ export const exportCheckpoint = whole(
         params.dtype,
         llavaFileName
       )
-      const files: ReadonlyArray<readonly [string, unknown]> = [
+      const files: ReadonlyArray<readonly [string, string | Readonly<Record<string, unknown>>]> = [
         ["config.json", llavaConfigJson(config, params.dtype)],
         ["generation_config.json", generationJson(config)],
         ["tokenizer.json", tokenizer.json()],

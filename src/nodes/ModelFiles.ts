@@ -9,6 +9,7 @@ import { join } from "node:path"
 import { Effect, Schema, type Scope } from "effect"
 import type { Tree } from "../dag/Artifact.ts"
 import type { ConfigError } from "../model/ConfigError.ts"
+import { configText } from "../model/ConfigText.ts"
 import { type ClipConfig, clipConfigJson, decodeClipConfig } from "../model/clip/Config.ts"
 import { clipShapes, clipSources } from "../model/clip/Names.ts"
 import { fromFloat32 } from "../model/Dtype.ts"
@@ -53,10 +54,13 @@ export const readJsonFile = (path: string): Effect.Effect<unknown, ModelFileErro
       })
   })
 
-/** Writes text or a JSON document (indented by two, newline at the end). */
-export const writeTextFile = (path: string, content: unknown): Effect.Effect<void, ModelFileError> =>
+/** Writes text, or a JSON document as Python reads it (see `ConfigText`: sorted keys, floats that stay floats). */
+export const writeTextFile = (
+  path: string,
+  content: string | Readonly<Record<string, unknown>>
+): Effect.Effect<void, ModelFileError> =>
   Effect.tryPromise({
-    try: () => writeFile(path, typeof content === "string" ? content : `${JSON.stringify(content, null, 2)}\n`),
+    try: () => writeFile(path, typeof content === "string" ? content : configText(content)),
     catch: (cause) =>
       new ModelFileError({
         path,
@@ -149,23 +153,32 @@ export const fromSources = <E>(
 ): ReadonlyArray<TensorSource<E, never>> =>
   sources.map((source) => tensorOf(name(source.name), source.shape, source.read, dtype))
 
-const writeModel = <E, R>(folder: string, config: unknown, tensors: ReadonlyArray<TensorSource<E, R>>) =>
-  Effect.andThen(writeTextFile(join(folder, "config.json"), config), writeCheckpoint(folder, tensors))
+const writeModel = <E, R>(
+  folder: string,
+  config: Readonly<Record<string, unknown>>,
+  tensors: ReadonlyArray<TensorSource<E, R>>
+) => Effect.andThen(writeTextFile(join(folder, "config.json"), config), writeCheckpoint(folder, tensors))
 
 /** Writes a Phi folder that transformers opens. */
 export const writePhi = <E, R>(folder: string, config: PhiConfig, tensors: ReadonlyArray<TensorSource<E, R>>) =>
   Effect.asVoid(writeModel(folder, phiConfigJson(config), tensors))
 
-/** Writes a CLIP vision tower's folder that transformers opens. */
+/** Writes a CLIP vision tower's folder that transformers opens; every version knows the prefix `vision_model.`. */
 export const writeClip = <E, R>(folder: string, config: ClipConfig, tensors: ReadonlyArray<TensorSource<E, R>>) =>
-  Effect.asVoid(writeModel(folder, clipConfigJson(config), tensors))
+  Effect.asVoid(
+    writeModel(
+      folder,
+      clipConfigJson(config),
+      tensors.map((tensor) => ({ ...tensor, name: `vision_model.${tensor.name}` }))
+    )
+  )
 
 /** Writes a projector's folder. */
 export const writeProjector = <E, R>(
   folder: string,
   config: ProjectorConfig,
   tensors: ReadonlyArray<TensorSource<E, R>>
-) => Effect.asVoid(writeModel(folder, config, tensors))
+) => Effect.asVoid(writeModel(folder, { ...config }, tensors))
 
 /** Shapes of the three models, for fresh weights. */
 export const shapesOf = { phi: phiShapes, clip: clipShapes, projector: projectorShapes } satisfies Record<

@@ -1,8 +1,8 @@
 /**
  * The two stages that join picture and text: projector pretraining, and visual instruction tuning.
  *
- * Each exists twice: over pixels (the frozen tower runs in every step) and over features computed before (when they fit
- * the disk). Pretraining trains the projector alone, on captions that hardly differ in length: plain shuffling. Tuning
+ * Each exists over pixels (the frozen tower runs in every step) and over features computed before (when they fit the
+ * disk); tuning also with the tower trained along, as the authors' scripts do. Pretraining trains the projector alone, on captions that hardly differ in length: plain shuffling. Tuning
  * trains projector and language model on rows of one image and hundreds of placeholders: LLaVA's length-grouped sampler,
  * because packing would gain little and grouping saves the padding.
  */
@@ -10,12 +10,15 @@ import { Effect, Schema } from "effect"
 import type { Rows } from "../dag/Artifact.ts"
 import { type FoldContext, fold } from "../dag/Fold.ts"
 import type { ClipConfig } from "../model/clip/Config.ts"
+import { clipShapes } from "../model/clip/Names.ts"
 import { type LlavaConfig, projectorOf } from "../model/llava/Config.ts"
 import type { LlavaBatch } from "../model/llava/Model.ts"
-import type { SafetensorsError } from "../model/Safetensors.ts"
+import type { SafetensorsError, TensorSource } from "../model/Safetensors.ts"
 import type { TokenBatch } from "../model/TokenBatch.ts"
 import { llavaTrainable, type Trainable } from "../model/Trainable.ts"
-import { initialWeights, prefixedSources, under, uploadWeights, type WeightSource } from "../model/Weights.ts"
+import { prefixedSources, under, uploadWeights, type WeightSource } from "../model/Weights.ts"
+import type { TensorError } from "../tensor/Errors.ts"
+import type { Tensors } from "../tensor/Tensors.ts"
 import { type BatchPlan, groupedPlan, shuffledPlan } from "../training/BatchPlan.ts"
 import { type Trained, TrainingSettings, trainingFold } from "../training/TrainingFold.ts"
 import {
@@ -31,15 +34,17 @@ import {
 import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
 import {
   fromEngine,
+  fromSources,
   HeadBias,
   loadWeights,
   openClip,
   openPhi,
   openProjector,
-  shapesOf,
+  writeClip,
   writePhi,
   writeProjector
 } from "./ModelFiles.ts"
+import { freshProjector } from "./ProjectorWeights.ts"
 import {
   type Example,
   everyRow,
@@ -62,12 +67,14 @@ const common = {
   data: Examples,
   heldOut: Examples
 }
+/** Which hidden state of the tower is seen: the last but one, as LLaVA takes it. */
+const FEATURE_LAYER = -2
 type Common = FoldContext<Params, typeof common>["inputs"]
 
 /** What is left open between the two stages: which weights are trained, from where, in which order. */
 interface Kind {
   readonly projector: (config: LlavaConfig) => ReadonlyArray<WeightSource<SafetensorsError>>
-  readonly isTrained: (name: string) => boolean
+  readonly isTrained: (name: string, config: LlavaConfig) => boolean
   readonly plan: (words: Int32Array, settings: Params) => BatchPlan
 }
 
@@ -79,10 +86,13 @@ interface View<Row, Batch extends TokenBatch> {
   readonly needsTower: boolean
 }
 
-const overPixels = (images: Rows<typeof Pixels.schema.Type>): View<typeof Pixels.schema.Type, LlavaBatch> => ({
+const overPixels = (
+  images: Rows<typeof Pixels.schema.Type>,
+  trainsVision = false
+): View<typeof Pixels.schema.Type, LlavaBatch> => ({
   pictures: (vision) => pixelPictures(images, vision),
   batch: (batch) => ({ ...batch, pixels_MCSS: batch.floats }),
-  model: llavaTrainable,
+  model: (config, options) => llavaTrainable(config, { ...options, trainsVision }),
   needsTower: true
 })
 
@@ -109,21 +119,22 @@ const openStage = Effect.fnUntraced(function* <Row, Batch extends TokenBatch>(
     text: language.config,
     projectorActivation: "erf",
     imageToken: imageId,
-    featureLayer: -2
+    featureLayer: FEATURE_LAYER
   }
   const sources = [
     ...prefixedSources(kind.projector(config), "projector."),
     ...prefixedSources(language.sources, "language."),
     ...(view.needsTower ? prefixedSources(vision.sources, "vision.") : [])
   ]
-  const frozen = yield* loadWeights(sources.filter((source) => !kind.isTrained(source.name)))
+  const isTrained = ({ name }: { readonly name: string }) => kind.isTrained(name, config)
+  const frozen = yield* loadWeights(sources.filter((source) => !isTrained(source)))
   const { words } = yield* readLengths(inputs.data)
   const pictures = view.pictures(vision.config)
   const load = (examples: Rows<Example>) => (rows: ReadonlyArray<ReadonlyArray<number>>) =>
     Effect.map(picturedBatch(examples, pictures, rows, { kind: "padded" }, padId), view.batch)
   return {
     model: view.model(config, { checkpoint: settings.recompute }),
-    initial: uploadWeights(sources.filter((source) => kind.isTrained(source.name))),
+    initial: uploadWeights(sources.filter(isTrained)),
     frozen,
     settings,
     plan: kind.plan(words, settings),
@@ -151,13 +162,13 @@ const projectorConfigOf = Effect.fnUntraced(function* (inputs: Common, params: P
 // ---- pretraining: the projector alone, from seeded weights
 
 const pretraining = (seed: number): Kind => ({
-  projector: (config) => initialWeights(shapesOf.projector(projectorOf(config)), seed, 0.02),
+  projector: (config) => freshProjector(projectorOf(config), seed),
   isTrained: (name) => name.startsWith("projector."),
   plan: (words, settings) => shuffledPlan(words.length, settings)
 })
 
 const pretrainDeclaration = {
-  version: "1",
+  version: "2",
   about: "Trains the projector on captions; language model and vision tower stay as they are.",
   params,
   outputs: { projector: Projector, report: TrainingReport },
@@ -246,5 +257,50 @@ export const tuneInstructionsOnFeatures = fold(
       return yield* openStage(params, inputs, overFeatures(inputs.images), tuning(sources))
     }),
     finishTuning
+  )
+)
+
+// ---- instruction tuning that unfreezes the tower
+
+/** Weights of the tower that no feature depends on: layers above the one that is read, and the last norm. */
+const isUnused = (name: string, vision: ClipConfig): boolean => {
+  const layer = /^encoder\.layers\.(\d+)\./.exec(name)?.[1]
+  return name.startsWith("post_layernorm.") || Number(layer ?? -1) >= vision.layers + 1 + FEATURE_LAYER
+}
+
+/** All weights but the unused ones, which weight decay alone would move. */
+const tuningAll = (projector: ReadonlyArray<WeightSource<SafetensorsError>>): Kind => ({
+  ...tuning(projector),
+  isTrained: (name, { vision }) => !name.startsWith("vision.") || !isUnused(name.slice("vision.".length), vision)
+})
+
+export const tuneInstructionsAndVision = fold(
+  {
+    id: "tuneInstructionsAndVision",
+    inputs: tuneOnPixels,
+    ...tuneDeclaration,
+    about: "Trains projector, language model and vision tower on questions about pictures.",
+    outputs: { ...tuneDeclaration.outputs, vision: VisionTower }
+  },
+  trainingFold(
+    Effect.fnUntraced(function* ({ inputs, params }: FoldContext<Params, typeof tuneOnPixels>) {
+      const { sources } = yield* openProjector(inputs.projector)
+      return yield* openStage(params, inputs, overPixels(inputs.images, true), tuningAll(sources))
+    }),
+    Effect.fnUntraced(function* (context: { readonly params: Params; readonly inputs: Common }, trained: Trained) {
+      const { config, sources } = yield* openClip(context.inputs.vision)
+      const tuned = under(trained.weights, "vision.")
+      const unused = sources.filter((source) => !(source.name in tuned))
+      const place = new Map(Object.keys(clipShapes(config)).map((name, i) => [name, i]))
+      const tensors: Array<TensorSource<TensorError | SafetensorsError, Tensors>> = [
+        ...fromEngine(tuned, "float32"),
+        ...fromSources(unused, "float32")
+      ]
+      tensors.sort((a, b) => place.get(a.name)! - place.get(b.name)!)
+      return {
+        ...(yield* finishTuning(context, trained)),
+        vision: (folder: string) => writeClip(folder, config, tensors)
+      }
+    })
   )
 )

@@ -77,8 +77,9 @@ export const shuffledPlan = (
 }
 
 /**
- * One example a row, rows of one batch alike in length and modality (LLaVA's sampler): for instruction data, where an
- * image's hundreds of tokens make packing wasteful and padding is what grouping saves. `words` is negative for text.
+ * One example a row, batches of one modality, their rows long to short (LLaVA's sampler): for instruction data, where an
+ * image's hundreds of tokens make packing wasteful. Micro-batches are cut in that order, so their rows are alike in
+ * length and little is padded; a batch computed whole pads as if it were unsorted. `words` is negative for text.
  */
 export const groupedPlan = (
   words: ArrayLike<number>,

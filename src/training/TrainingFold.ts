@@ -20,7 +20,7 @@ import {
   freeState,
   initialState,
   type NonFiniteLoss,
-  type NothingToLearn,
+  NothingToLearn,
   restoreState,
   saveState,
   type TrainState,
@@ -29,15 +29,15 @@ import {
 
 /** What a training node is tuned by: part of its parameters, and so of its key. */
 export const TrainingSettings = {
-  epochs: Schema.Int,
+  epochs: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)),
   /** Peak learning rate. */
-  lr: Schema.Number,
+  lr: Schema.Number.check(Schema.isGreaterThanOrEqualTo(0)),
   decay: Schema.Literals(["linear", "cosine", "constant"]),
   /** Share of all steps over which the rate rises from zero. */
-  warmupRatio: Schema.Number,
+  warmupRatio: Schema.Number.check(Schema.isBetween({ minimum: 0, maximum: 1 })),
   /** Rows of the global batch, and rows computed at a time (gradients are summed). */
-  batch: Schema.Int,
-  microBatch: Schema.Int,
+  batch: Schema.Int.check(Schema.isGreaterThanOrEqualTo(1)),
+  microBatch: Schema.Int.check(Schema.isGreaterThanOrEqualTo(1)),
   beta1: Schema.Number,
   beta2: Schema.Number,
   eps: Schema.Number,
@@ -146,6 +146,12 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
     init: (context) =>
       Effect.gen(function* () {
         const stage = yield* open(context)
+        if (stage.plan.steps === 0 && stage.settings.epochs > 0)
+          return yield* new NothingToLearn({
+            step: 0,
+            rows: [],
+            hint: "There is no row to train on: the quarantines of the nodes before say where they went. With epochs 0 the stage is skipped."
+          })
         const train = yield* initialState(yield* stage.initial as Load<Weights>)
         return yield* begin(stage, train, { step: 0, lossTokens: 0, losses: [] })
       }),
