@@ -270,6 +270,10 @@ export interface TensorSource<E = never, R = never> {
   readonly bytes: Effect.Effect<Uint8Array, E, R>
 }
 
+/** What reading sources of a kind can fail with, and needs; sources of different kinds may be mixed in one file. */
+export type SourceError<T extends TensorSource<any, any>> = Effect.Error<T["bytes"]>
+export type SourceServices<T extends TensorSource<any, any>> = Effect.Services<T["bytes"]>
+
 const byteCount = (t: Pick<TensorSource, "dtype" | "shape">): number =>
   t.shape.reduce((product, n) => product * n, dtypeBytes[t.dtype])
 
@@ -306,11 +310,11 @@ export const encodeHeader = (
  *
  * @example yield* writeSafetensors("out.safetensors", [{ name: "w", dtype: "F32", shape: [2], bytes: Effect.succeed(b) }])
  */
-export const writeSafetensors = <E, R>(
+export const writeSafetensors = <T extends TensorSource<any, any>>(
   path: string,
-  tensors: ReadonlyArray<TensorSource<E, R>>,
+  tensors: ReadonlyArray<T>,
   metadata: Readonly<Record<string, string>> = {}
-): Effect.Effect<void, E | SafetensorsError, R> =>
+): Effect.Effect<void, SourceError<T> | SafetensorsError, SourceServices<T>> =>
   Effect.gen(function* () {
     const ordered = inOrder(tensors)
     const repeated = ordered.find((t, i) => t.name === ordered[i + 1]?.name)
@@ -355,15 +359,15 @@ export const writeSafetensors = <E, R>(
  *
  * Tensors are dealt to shards in name order, so the layout depends on names and sizes alone. Returns the file names.
  */
-export const writeCheckpoint = <E, R>(
+export const writeCheckpoint = <T extends TensorSource<any, any>>(
   folder: string,
-  tensors: ReadonlyArray<TensorSource<E, R>>,
+  tensors: ReadonlyArray<T>,
   options: { readonly maxShardBytes?: number; readonly metadata?: Readonly<Record<string, string>> } = {}
-): Effect.Effect<ReadonlyArray<string>, E | SafetensorsError, R> =>
+): Effect.Effect<ReadonlyArray<string>, SourceError<T> | SafetensorsError, SourceServices<T>> =>
   Effect.gen(function* () {
     const limit = options.maxShardBytes ?? 5_000_000_000
     const metadata = options.metadata ?? { format: "pt" }
-    const shards: Array<Array<TensorSource<E, R>>> = []
+    const shards: Array<Array<T>> = []
     let room = 0
     for (const t of tensors.toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))) {
       const size = byteCount(t)

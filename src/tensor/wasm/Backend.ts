@@ -180,7 +180,8 @@ export const loadWasm = async (): Promise<WasmEngine> => {
   // The module's own `_malloc` replaces itself at the first call, so the export is wrapped.
   const malloc = allocate
   module._malloc = (bytes) => {
-    const pointer = malloc(bytes)
+    // A size past 32 bits would wrap to a small one.
+    const pointer = bytes < 2 ** 32 ? malloc(bytes) : 0
     if (pointer === 0 && bytes > 0) throw outOfMemory(bytes, heap.buffer.byteLength)
     return pointer
   }
