@@ -72,14 +72,22 @@ export const openPhi = (
     return { config, sources: yield* phiSources(checkpoint, config) }
   })
 
-/** Opens the vision tower in a folder of CLIP, of its vision model, or of a LLaVA. */
+/**
+ * Opens the vision tower in a folder of CLIP, of its vision model, or of a LLaVA.
+ *
+ * @example const { config, sources } = yield* openClip("clip-vit-large-patch14-336")
+ */
 export const openClip = (folder: string): Effect.Effect<OpenModel<ClipConfig>, FolderError, Scope.Scope> =>
   Effect.gen(function* () {
     const config = yield* decodeClipConfig(yield* readConfig(folder))
     return { config, sources: yield* clipSources(yield* openCheckpoint(folder), config) }
   })
 
-/** Opens a `LlavaForConditionalGeneration` folder with a Phi language model. */
+/**
+ * Opens a `LlavaForConditionalGeneration` folder with a Phi language model.
+ *
+ * @example const { config, sources } = yield* openLlava("llava-phi")
+ */
 export const openLlava = (
   folder: string,
   options: HeadBias = {}

@@ -107,7 +107,11 @@ export const greedy = (
     return yield* decode.pipe(Effect.ensuring(Effect.suspend(() => free(next))))
   })
 
-/** Greedy continuations of token prompts, flat and right padded: `ids_BT` of `lengths`. */
+/**
+ * Greedy continuations of token prompts, flat and right padded: `ids_BT` of `lengths`.
+ *
+ * @example const [answer] = yield* greedyText(weights, config, ids, [ids.length], { maxNewTokens: 32, endToken: 50256 })
+ */
 export const greedyText = (
   weights: Weights,
   config: PhiConfig,
@@ -123,7 +127,11 @@ export const greedyText = (
     options
   )
 
-/** Greedy continuations of prompts with images; weights are a LLaVA's. */
+/**
+ * Greedy continuations of prompts with images; weights are a LLaVA's.
+ *
+ * @example const answers = yield* greedyLlava(weights, config, batch, lengths, { maxNewTokens: 32, endToken: 50256 })
+ */
 export const greedyLlava = (
   weights: Weights,
   config: LlavaConfig,

@@ -24,7 +24,11 @@ export interface Supervised {
   readonly labels: Int32Array
 }
 
-/** Positions with a label to predict. Nothing else needs logits, so the head runs on these rows alone: exact. */
+/**
+ * Positions with a label to predict. Nothing else needs logits, so the head runs on these rows alone: exact.
+ *
+ * @example supervised(batch).labels.length // tokens that count in the loss
+ */
 export const supervised = (batch: TokenBatch): Supervised => {
   const positions: Array<number> = []
   const labels: Array<number> = []
@@ -43,7 +47,11 @@ export const supervised = (batch: TokenBatch): Supervised => {
 /** Tokens that count in the loss. */
 export const lossTokens = (batch: TokenBatch): number => supervised(batch).labels.length
 
-/** Position of each token in its segment; padding counts from the start of the row, as `transformers` does. */
+/**
+ * Position of each token in its segment; padding counts from the start of the row, as `transformers` does.
+ *
+ * @example positionsOf(Int32Array.of(1, 1, 2, 2, 0), 1, 5) // 0 1 0 1 4
+ */
 export const positionsOf = (segments_BT: Int32Array, rows: number, time: number): Int32Array => {
   const positions = new Int32Array(rows * time)
   for (let row = 0; row < rows; row++) {
@@ -57,7 +65,11 @@ export const positionsOf = (segments_BT: Int32Array, rows: number, time: number)
   return positions
 }
 
-/** Segments of right-padded rows: 1 up to the row's length, then 0. */
+/**
+ * Segments of right-padded rows: 1 up to the row's length, then 0.
+ *
+ * @example segmentsOfLengths([2, 1], 3) // 1 1 0 1 0 0
+ */
 export const segmentsOfLengths = (lengths: ReadonlyArray<number>, time: number): Int32Array => {
   const segments = new Int32Array(lengths.length * time)
   for (const [row, length] of lengths.entries()) segments.fill(1, row * time, row * time + length)

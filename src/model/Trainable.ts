@@ -29,7 +29,11 @@ export interface Trainable<in Batch extends TokenBatch, Prepared extends tf.Tens
   readonly loss: (c: Compute, weights: Weights, prepared: Prepared, options: LossOptions) => Tensor
 }
 
-/** A Phi language model. `checkpoint` trades time for memory, never bits. */
+/**
+ * A Phi language model. `checkpoint` trades time for memory, never bits.
+ *
+ * @example phiTrainable(config, { checkpoint: true })
+ */
 export const phiTrainable = (
   config: PhiConfig,
   options: { readonly checkpoint?: boolean } = {}
@@ -53,7 +57,11 @@ export interface PreparedLlava extends PreparedTokens {
   readonly pixels_MCSS: Tensor | undefined
 }
 
-/** A LLaVA. With `trainsVision` the tower is inside the gradient pass; else its features are computed before it. */
+/**
+ * A LLaVA. With `trainsVision` the tower is inside the gradient pass; else its features are computed before it.
+ *
+ * @example llavaTrainable(config, { checkpoint: true })
+ */
 export const llavaTrainable = (
   config: LlavaConfig,
   options: { readonly checkpoint?: boolean; readonly trainsVision?: boolean } = {}

@@ -28,7 +28,11 @@ export interface WeightSource<E = never> {
 
 export type Shapes = Readonly<Record<string, ReadonlyArray<number>>>
 
-/** Uploads every source in turn. The caller owns the tensors; a failure frees those already uploaded. */
+/**
+ * Uploads every source in turn. The caller owns the tensors; a failure frees those already uploaded.
+ *
+ * @example const weights = yield* uploadWeights(yield* phiSources(checkpoint, config))
+ */
 export const uploadWeights = <E>(
   sources: ReadonlyArray<WeightSource<E>>
 ): Effect.Effect<Weights, E | TensorError, Tensors> =>

@@ -53,7 +53,11 @@ export const adamWScalars = (o: AdamWOptions, lr: number, update: number, rank: 
   eps: o.eps
 })
 
-/** One tensor's update from plain operations: new weight, m and v. The definition for fused kernels. */
+/**
+ * One tensor's update from plain operations: new weight, m and v. The definition for fused kernels.
+ *
+ * @example const [w2, m2, v2] = plainAdamW(w, m, v, g, adamWScalars(recipeAdamW, 3e-5, 1, w.rank))
+ */
 export const plainAdamW = (w: Tensor, m: Tensor, v: Tensor, g: Tensor, s: AdamWScalars): [Tensor, Tensor, Tensor] => {
   const m2 = tf.add(tf.mul(m, tf.scalar(s.b1)), tf.mul(g, tf.scalar(s.o1)))
   const v2 = tf.add(tf.mul(v, tf.scalar(s.b2)), tf.mul(tf.square(g), tf.scalar(s.o2)))

@@ -66,7 +66,11 @@ export interface Regions {
   readonly rows: (table_ND: Tensor, indices: Tensor) => Tensor
 }
 
-/** Cosines then sines by position: `[maxPositions, rotaryDim]`, computed in float32 steps as `transformers` does. */
+/**
+ * Cosines then sines by position: `[maxPositions, rotaryDim]`, computed in float32 steps as `transformers` does.
+ *
+ * @example rotaryTable({ heads: 32, rotaryDim: 32, theta: 10000, maxPositions: 2048 }).length // 65536
+ */
 export const rotaryTable = (options: RotaryOptions): Float32Array => {
   const half = options.rotaryDim / 2
   const table = new Float32Array(options.maxPositions * options.rotaryDim)

@@ -78,6 +78,8 @@ export const withoutTape = <A>(f: () => A): A => {
  *
  * `dy` has the shape of the value (default: ones). A tensor that the value does not depend on gets zeros. Gradients are
  * summed in the fixed order of the tape, so equal inputs give equal bits. The caller owns the results.
+ *
+ * @example const { value, grads } = gradients(() => tf.sum(tf.square(x)), [x])
  */
 export const gradients = <A extends Tensor>(
   f: () => A,
@@ -150,6 +152,8 @@ const backward = (tape: ReadonlyArray<Node>, y: Tensor, xs: ReadonlyArray<Tensor
  *
  * `weights` are the tensors that `block` reads besides `x`; those that nobody differentiates for are skipped. `block`
  * must be a pure function: dropout masks come from a counter, not from a stream.
+ *
+ * @example const y = checkpointed((x) => block(c, w, x), x, w)
  */
 export const checkpointed = (block: (x: Tensor) => Tensor, x: Tensor, weights: Weights): Tensor => {
   if (tapeState().gradientDepth === 0) return tf.tidy(() => block(x))

@@ -59,7 +59,11 @@ export interface StepResult {
   readonly gradNorm: number
 }
 
-/** A state for these weights, which it takes over: zero moments, no update yet. */
+/**
+ * A state for these weights, which it takes over: zero moments, no update yet.
+ *
+ * @example const state = yield* initialState(yield* uploadWeights(sources))
+ */
 export const initialState = (weights: Weights): Effect.Effect<TrainState, TensorError, Tensors> =>
   Effect.gen(function* () {
     const tensors = yield* Tensors
@@ -69,7 +73,11 @@ export const initialState = (weights: Weights): Effect.Effect<TrainState, Tensor
     return { weights, m, v, update: 0 }
   })
 
-/** Cuts weights into those that are trained and those that are frozen. */
+/**
+ * Cuts weights into those that are trained and those that are frozen.
+ *
+ * @example const { trained, frozen } = splitTrained(weights, (name) => name.startsWith("projector."))
+ */
 export const splitTrained = (
   weights: Weights,
   isTrained: (name: string) => boolean
@@ -202,7 +210,11 @@ const norm = (grads: Weights): Effect.Effect<number, TensorError, Tensors> =>
     return Math.sqrt(sum)
   })
 
-/** The mean loss of batches, without dropout and without gradients; for evaluation. */
+/**
+ * The mean loss of batches, without dropout and without gradients; for evaluation.
+ *
+ * @example const { loss } = yield* evaluateLoss(phiTrainable(config), state.weights, heldOut)
+ */
 export const evaluateLoss = <Batch extends TokenBatch, Prepared extends tf.TensorContainer>(
   model: Trainable<Batch, Prepared>,
   weights: Weights,
@@ -236,7 +248,11 @@ export interface SavedState {
 
 const parts = ["weights", "m", "v"] as const
 
-/** Reads a state back from the engine; the state stays as it is. */
+/**
+ * Reads a state back from the engine; the state stays as it is.
+ *
+ * @example const { update, tensors } = yield* saveState(state)
+ */
 export const saveState = (state: TrainState): Effect.Effect<SavedState, TensorError, Tensors> =>
   Effect.gen(function* () {
     const tensors = yield* Tensors
@@ -250,7 +266,11 @@ export const saveState = (state: TrainState): Effect.Effect<SavedState, TensorEr
     return { update: state.update, tensors: saved }
   })
 
-/** Uploads a saved state: equal bits in, equal bits on. Names outside the three parts are ignored. */
+/**
+ * Uploads a saved state: equal bits in, equal bits on. Names outside the three parts are ignored.
+ *
+ * @example const state = yield* restoreState({ update: 300, tensors })
+ */
 export const restoreState = (saved: SavedState): Effect.Effect<TrainState, TensorError, Tensors> =>
   Effect.gen(function* () {
     const tensors = yield* Tensors

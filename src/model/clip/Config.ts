@@ -37,7 +37,11 @@ const HuggingFace = Schema.Struct({
   hidden_act: Schema.optional(Schema.String)
 })
 
-/** Decodes a vision config. Fails with `ConfigError` when a size is missing or patches do not tile the image. */
+/**
+ * Decodes a vision config. Fails with `ConfigError` when a size is missing or patches do not tile the image.
+ *
+ * @example const config = yield* decodeClipConfig(JSON.parse(text))
+ */
 export const decodeClipConfig = (json: unknown): Effect.Effect<ClipConfig, ConfigError> =>
   Effect.gen(function* () {
     const refuse = (field: string, message: string, hint: string, cause?: unknown) =>

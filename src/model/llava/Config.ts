@@ -30,7 +30,11 @@ const HuggingFace = Schema.Struct({
   multimodal_projector_bias: Schema.optional(Schema.Boolean)
 })
 
-/** Decodes config.json of a LLaVA. Fails with `ConfigError` for another feature selection or a projector without bias. */
+/**
+ * Decodes config.json of a LLaVA. Fails with `ConfigError` for another feature selection or a projector without bias.
+ *
+ * @example const config = yield* decodeLlavaConfig(JSON.parse(text), { headBias: false })
+ */
 export const decodeLlavaConfig = (
   json: unknown,
   options: { readonly headBias: boolean }

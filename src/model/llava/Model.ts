@@ -28,6 +28,8 @@ export interface LlavaBatch extends TokenBatch {
  * For each token the row it takes from [embeddings; features]: its own, or `rows * time` + the number of the feature.
  *
  * Throws `ShapeMismatch` unless the image tokens are exactly the images' patches.
+ *
+ * @example tf.tensor2d(spliceIndex(config, batch, batch.images), [batch.rows, batch.time], "int32")
  */
 export const spliceIndex = (config: LlavaConfig, batch: TokenBatch, images: number): Int32Array => {
   const n = batch.rows * batch.time
@@ -57,7 +59,11 @@ export const towerFeatures = (
 ): Tensor =>
   clipFeatures(c, under(w, "vision."), config.vision, pixels_MCSS, { featureLayer: config.featureLayer, checkpoint })
 
-/** Embeddings with image features in place: `x_BTD`. `features_MND` is the tower's output, undefined for text alone. */
+/**
+ * Embeddings with image features in place: `x_BTD`. `features_MND` is the tower's output, undefined for text alone.
+ *
+ * @example const x_BTD = llavaEmbed(c, weights, config, ids_BT, splice_BT, features_MND)
+ */
 export const llavaEmbed = (
   c: Compute,
   w: Weights,

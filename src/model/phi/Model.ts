@@ -76,7 +76,11 @@ const block = (
   return tf.add(tf.add(attention_BTD, mlp_BTD), x_BTD)
 }
 
-/** Hidden states after the final norm: `x_BTD` embeddings -> `hidden_BTD`. */
+/**
+ * Hidden states after the final norm: `x_BTD` embeddings -> `hidden_BTD`.
+ *
+ * @example const hidden_BTD = phiHidden(c, w, config, phiEmbed(c, w, ids_BT), layout)
+ */
 export const phiHidden = (
   c: Compute,
   w: Weights,
@@ -128,7 +132,11 @@ export interface PreparedTokens {
   readonly targets: Array<{ readonly positions_N: Tensor; readonly labels_N: Tensor }>
 }
 
-/** Uploads a batch; the head takes at most `maxLogits` logits at once. Throws `ShapeMismatch`. */
+/**
+ * Uploads a batch; the head takes at most `maxLogits` logits at once. Throws `ShapeMismatch`.
+ *
+ * @example const prepared = yield* tensors.run(() => ({ ...prepareTokens(config, batch) }))
+ */
 export const prepareTokens = (config: PhiConfig, batch: TokenBatch, maxLogits = headFloats): PreparedTokens => {
   checkTokenBatch(batch)
   const shape: [number, number] = [batch.rows, batch.time]
@@ -154,6 +162,8 @@ export const prepareTokens = (config: PhiConfig, batch: TokenBatch, maxLogits = 
  * Loss of hidden states: sum over supervised tokens of the cross-entropy, divided by `normaliser`; a scalar.
  *
  * `normaliser` is the number of supervised tokens of the global batch, so that micro-batches add up exactly.
+ *
+ * @example const loss = phiLoss(c, w, hidden_BTD, prepared.targets, lossTokens(batch))
  */
 export const phiLoss = (
   c: Compute,
