@@ -4,10 +4,10 @@
  * Not how they come to be (`Work.ts`). Reading an entry checks its manifest and the sizes of all its files; whatever
  * fails that is reported and counts as absent, and `Work.begin` reuses its good shards.
  *
- * Two things use `node:fs` synchronously instead of the `FileSystem` service, for a plan's sake: the listing of all keys
- * (a few milliseconds for ten thousand) and the sizes of an entry's files (5 us a file instead of 80).
+ * Reading uses `node:fs` synchronously for a plan's sake (5 us a file instead of 80 through the `FileSystem` service; ten
+ * thousand nodes are planned in a second). Whatever goes wrong there is done again through the service, which tells why.
  */
-import { readdirSync, statSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { basename, join } from "node:path"
 import { Effect, type FileSystem, Schema } from "effect"
 import { canonical } from "../dag/Canonical.ts"
@@ -30,6 +30,23 @@ export type AliasRecord = typeof AliasRecord.Type
 
 /** What a plan compares with; see `Last`. */
 export const LastRecord = Schema.Struct({ key: Schema.String, code: Schema.String, parts: KeyParts })
+
+/** What `now` gives, or when it throws, what `slowly` says. */
+const quickly = <A, R>(now: () => A, slowly: Effect.Effect<A, StoreError, R>): Effect.Effect<A, StoreError, R> =>
+  Effect.suspend(() => {
+    try {
+      return Effect.succeed(now())
+    } catch {
+      return slowly // finds the same again, and reports it
+    }
+  })
+
+const jsonNow = <A>(path: string, decode: (json: unknown) => A): A | undefined =>
+  existsSync(path) ? decode(JSON.parse(readFileSync(path, "utf8"))) : undefined
+const namesNow = (folder: string): ReadonlyArray<string> => (existsSync(folder) ? readdirSync(folder) : [])
+const decodeManifest = Schema.decodeUnknownSync(Manifest)
+const decodeAlias = Schema.decodeUnknownSync(AliasRecord)
+const decodeLast = Schema.decodeUnknownSync(LastRecord)
 
 const hex = /^[0-9a-f]{64}$/
 
@@ -60,10 +77,14 @@ export const wrongSizes = (
 /** Reads one entry: its manifest if it decodes and all sizes are right, else undefined and a warning that says why. */
 export const readEntry = (folder: string): Effect.Effect<Manifest | undefined, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    const manifest = yield* Effect.catchIf(
-      readJson(manifestFile(folder), Manifest),
-      (error) => error.reason === "damaged",
-      (error) => Effect.as(Effect.logWarning(`damaged entry, counts as absent: ${error.message}`), undefined)
+    const path = manifestFile(folder)
+    const manifest = yield* quickly(
+      () => jsonNow(path, decodeManifest),
+      Effect.catchIf(
+        readJson(path, Manifest),
+        (error) => error.reason === "damaged",
+        (error) => Effect.as(Effect.logWarning(`damaged entry, counts as absent: ${error.message}`), undefined)
+      )
     )
     if (manifest === undefined) return undefined
     const wrong = yield* Effect.try({
@@ -91,9 +112,11 @@ const aliasesOf = (
 ): Effect.Effect<ReadonlyArray<AliasRecord>, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const out: Array<AliasRecord> = []
-    for (const name of yield* namesIn(layout.aliasFolder(key))) {
+    const folder = layout.aliasFolder(key)
+    for (const name of yield* quickly(() => namesNow(folder), namesIn(folder))) {
       if (!name.endsWith(".json") || name.startsWith(".")) continue
-      const record = yield* readJsonIfGood(join(layout.aliasFolder(key), name), AliasRecord)
+      const path = join(folder, name)
+      const record = yield* quickly(() => jsonNow(path, decodeAlias), readJsonIfGood(path, AliasRecord))
       if (record !== undefined) out.push(record)
     }
     return out
@@ -109,7 +132,8 @@ export const find = (
   code: string
 ): Effect.Effect<ReadonlyArray<Found>, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    const codes = (yield* namesIn(layout.keyFolder(key))).filter((name) => hex.test(name))
+    const under = layout.keyFolder(key)
+    const codes = (yield* quickly(() => namesNow(under), namesIn(under))).filter((name) => hex.test(name))
     if (codes.length === 0) return []
     const aliases = yield* aliasesOf(layout, key)
     const found: Array<{ readonly rank: number; readonly at: number; readonly entry: Found }> = []
@@ -187,7 +211,10 @@ export const last = (
   pipeline: string,
   instance: string
 ): Effect.Effect<Last | undefined, StoreError, FileSystem.FileSystem> =>
-  readJsonIfGood(layout.instance(pipeline, instance), LastRecord)
+  Effect.suspend(() => {
+    const path = layout.instance(pipeline, instance)
+    return quickly(() => jsonNow(path, decodeLast), readJsonIfGood(path, LastRecord))
+  })
 
 /** One file an instance, so that concurrent runs of one pipeline never lose each other's. */
 export const remember = (
@@ -199,7 +226,10 @@ export const remember = (
   Effect.gen(function* () {
     const path = layout.instance(pipeline, instance)
     const text = canonical(record) + "\n"
-    const before = yield* io(path, (fs) => Effect.catch(fs.readFileString(path), () => Effect.succeed("")))
+    const before = yield* quickly(
+      () => (existsSync(path) ? readFileSync(path, "utf8") : ""),
+      io(path, (fs) => Effect.catch(fs.readFileString(path), () => Effect.succeed("")))
+    )
     if (before === text) return
     yield* makeFolder(layout.pipeline(pipeline))
     yield* writeWhole(path, text, { shared: true })
