@@ -1,0 +1,85 @@
+/** LLaVA's files become rows; a row of the wrong shape is refused once, where it stands, however often the file is read. */
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { describe, expect, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as Node from "../../src/dag/Alone.ts"
+import { readCaptions, readInstructions, readQuestions } from "../../src/nodes/ReadLlava.ts"
+import { scratch } from "./support.ts"
+
+const write = Effect.fnUntraced(function* (rows: ReadonlyArray<unknown> | string) {
+  const file = join(yield* scratch, "rows.json")
+  writeFileSync(file, typeof rows === "string" ? rows : JSON.stringify(rows))
+  return { file }
+})
+const shards = { shardRows: 4 }
+const turns = [
+  { from: "human", value: "<image>\nWhat?" },
+  { from: "gpt", value: "A kettle." }
+]
+const positions = (refused: ReadonlyArray<{ readonly row: number; readonly reason: string }>) =>
+  refused.map(({ reason, row }) => [row, reason])
+
+describe("readCaptions", () => {
+  it.effect("takes the answer as the caption and refuses rows without one", () =>
+    Effect.gen(function* () {
+      const rows = [
+        { id: "a", image: "a.jpg", conversations: turns },
+        { id: "b", conversations: turns },
+        { id: "c", image: "c.jpg", conversations: turns.slice(0, 1) },
+        { id: "d", image: "d.jpg", conversations: [{ from: "robot", value: "beep" }] },
+        { id: "e", image: "e.jpg", conversations: "none" }
+      ]
+      const { out, refused } = yield* Node.run(readCaptions, yield* write(rows), shards)
+      expect(out.rows).toEqual([{ id: "a", image: "a.jpg", caption: "A kettle.", conversations: turns }])
+      expect(positions(refused)).toEqual([1, 2, 3, 4].map((row) => [row, "BadLlavaRow"]))
+      expect(refused.map(({ error }) => (error as { id: string }).id)).toEqual(["b", "c", "d", "e"])
+    })
+  )
+})
+
+describe("readInstructions", () => {
+  it.effect("knows text alone with and without the key, and ids that are numbers", () =>
+    Effect.gen(function* () {
+      const rows = [
+        { id: 7, image: "coco/a.jpg", conversations: turns },
+        { id: "b", model: "", conversations: turns },
+        { id: "c", image: null, conversations: turns },
+        { id: "d", image: ["a.jpg", "b.jpg"], conversations: turns }
+      ]
+      const { out, refused } = yield* Node.run(readInstructions, yield* write(rows), shards)
+      expect(out.rows.map(({ id, image }) => [id, image])).toEqual([
+        ["7", "coco/a.jpg"],
+        ["b", null],
+        ["c", null]
+      ])
+      expect(positions(refused)).toEqual([[3, "BadLlavaRow"]])
+    })
+  )
+
+  it.effect("fails with a typed error on files that are no array, cut short or missing", () =>
+    Effect.gen(function* () {
+      const fails = (file: string) => Effect.flip(Node.run(readInstructions, { file }, shards))
+      expect((yield* fails((yield* write("")).file)).reason).toBe("empty")
+      expect((yield* fails((yield* write("{}")).file)).reason).toBe("not-an-array")
+      expect((yield* fails((yield* write('[{"id":"a"')).file)).reason).toBe("truncated")
+      expect((yield* fails("/nowhere.json")).reason).toBe("unreadable")
+    })
+  )
+})
+
+describe("readQuestions", () => {
+  it.effect("gives questions and scenes of the same rows, and counts a bad row once", () =>
+    Effect.gen(function* () {
+      const question = { type: "colour", question: "Which?", answer: "Red." }
+      const rows = `[${JSON.stringify({ id: "a", image: "a.jpg", questions: [question, question] })}, {"id":"b"}, {bad}]`
+      const { out, refused } = yield* Node.run(readQuestions, yield* write(rows), shards)
+      expect(out.questions.map(({ id }) => id)).toEqual(["a/0", "a/1"])
+      expect(out.scenes.map(({ conversations, id }) => [id, conversations.length])).toEqual([["a", 4]])
+      expect(positions(refused)).toEqual([
+        [1, "BadLlavaRow"],
+        [2, "BadJsonRow: syntax"]
+      ])
+    })
+  )
+})

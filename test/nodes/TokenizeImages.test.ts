@@ -1,0 +1,172 @@
+/** Rows keep their pictures: the k-th pixels are the k-th pictured row's, and a bad picture takes only its row. */
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { describe, expect, it } from "@effect/vitest"
+import { Arbitrary, Effect, Schema } from "effect"
+import sharp from "sharp"
+import * as Node from "../../src/dag/Alone.ts"
+import { fitImage } from "../../src/data/Images.ts"
+import { zipBytes } from "../../src/data/ZipWriter.ts"
+import { tokenizeImages } from "../../src/nodes/TokenizeImages.ts"
+import { pixelsOf, png, scratch } from "./support.ts"
+
+const params = { size: 28, fit: "crop", folder: "", minSide: 8, maxAspect: 3, misnamed: "refuse" } as const
+const row = (id: string, image: string | null) => ({
+  id,
+  image,
+  conversations: [
+    { from: "human" as const, value: "What?" },
+    { from: "gpt" as const, value: "That." }
+  ]
+})
+type Row = ReturnType<typeof row>
+const run = (rows: ReadonlyArray<Row>, images: string, given: Partial<typeof params> = {}) =>
+  Node.run(tokenizeImages, { rows, images }, { ...params, ...given })
+/** Reason by row id. */
+const reasons = (rows: ReadonlyArray<Row>, refused: ReadonlyArray<{ readonly row: number; readonly reason: string }>) =>
+  Object.fromEntries(refused.map((one) => [rows[one.row]!.id, one.reason]))
+
+const kinds = Arbitrary.array(Arbitrary.schema(Schema.Literals(["good", "missing", "empty", "text"])), {
+  maxLength: 90
+})
+
+describe("tokenizeImages", () => {
+  it.effect.prop(
+    "gives rows in order and pixels of exactly the pictured ones, in the same order",
+    [kinds],
+    ([all]) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const images = yield* scratch
+          const one = yield* Effect.promise(() => png(28, 28, 1))
+          for (const [i, kind] of all.entries())
+            if (kind === "good" || kind === "empty")
+              writeFileSync(join(images, `${i}.png`), kind === "good" ? one : new Uint8Array(0))
+          const rows = all.map((kind, i) => row(`r${i}`, kind === "text" ? null : `${i}.png`))
+          const { out, refused } = yield* run(rows, images)
+          const kept = rows.filter((_, i) => all[i] === "good" || all[i] === "text")
+          expect(out.rows).toEqual(kept)
+          expect(out.pixels.map(({ id }) => id)).toEqual(kept.flatMap(({ id, image }) => (image === null ? [] : [id])))
+          expect(refused.map(({ reason, row }) => [row, reason])).toEqual(
+            all.flatMap(
+              (kind, i): Array<[number, string]> =>
+                kind === "missing" ? [[i, "ImageMissing"]] : kind === "empty" ? [[i, "BadImage: empty"]] : []
+            )
+          )
+        })
+      ),
+    { arbitrary: { runs: 25 } }
+  )
+
+  for (const fit of ["crop", "pad"] as const)
+    it.effect(`makes pixels as fitImage does, ${fit}, from a zip and from a folder inside it`, () =>
+      Effect.gen(function* () {
+        const folder = yield* scratch
+        const sizes = [
+          [40, 30],
+          [30, 41],
+          [28, 28],
+          [9, 20]
+        ] as const
+        const entries = yield* Effect.promise(() =>
+          Promise.all(sizes.map(async ([w, h], i) => ({ name: `train/${i}.png`, data: await png(w, h, i) })))
+        )
+        writeFileSync(join(folder, "pictures.zip"), zipBytes(entries))
+        const rows = sizes.map((_, i) => row(`r${i}`, `${i}.png`))
+        const { out, refused } = yield* run(rows, join(folder, "pictures.zip"), { fit, folder: "train/" } as never)
+        expect(refused).toEqual([])
+        sizes.forEach(([width, height], i) => {
+          const expected = fitImage({ width, height, pixels_HWC: pixelsOf(width, height, i) }, { size: 28, fit })
+          expect(Buffer.compare(out.pixels[i]!.pixels_HWC, expected.pixels_HWC)).toBe(0)
+        })
+      })
+    )
+
+  it.effect("refuses each kind of bad picture with its own reason", () =>
+    Effect.gen(function* () {
+      const folder = yield* scratch
+      const images = join(folder, "images")
+      mkdirSync(join(images, "folder.png"), { recursive: true })
+      const good = yield* Effect.promise(() => png(28, 28))
+      const jpeg = yield* Effect.promise(() => sharp(good).jpeg().toBuffer())
+      const files: Record<string, Uint8Array> = {
+        "good.png": good,
+        "empty.png": new Uint8Array(0),
+        "page.jpg": Buffer.from("<!doctype html><title>404</title>"),
+        "called.jpg": good,
+        "cut.jpg": jpeg.subarray(0, jpeg.length >> 1),
+        "tiny.png": yield* Effect.promise(() => png(7, 20)),
+        "strip.png": yield* Effect.promise(() => png(90, 10)),
+        "tall.png": yield* Effect.promise(() => png(10, 31))
+      }
+      for (const [name, bytes] of Object.entries(files)) writeFileSync(join(images, name), bytes)
+      writeFileSync(join(folder, "secret.png"), good)
+      symlinkSync(join(folder, "secret.png"), join(images, "link.png"))
+      const names = [...Object.keys(files), "folder.png", "link.png", "../secret.png", "/etc/passwd", "none.png", ""]
+      const rows = names.map((name) => row(name, name))
+      const { out, refused } = yield* run(rows, images)
+      expect(out.rows.map(({ id }) => id)).toEqual(["good.png"])
+      expect(reasons(rows, refused)).toEqual({
+        "empty.png": "BadImage: empty",
+        "page.jpg": "BadImage: not-an-image",
+        "called.jpg": "BadImage: misnamed",
+        "cut.jpg": "BadImage: corrupt",
+        "tiny.png": "OddImage: too-small",
+        "strip.png": "OddImage: aspect-ratio",
+        "tall.png": "OddImage: aspect-ratio",
+        "folder.png": "ImageUnreadable: not-a-file",
+        "link.png": "ImageUnreadable: unsafe-name",
+        "../secret.png": "ImageUnreadable: unsafe-name",
+        "/etc/passwd": "ImageUnreadable: unsafe-name",
+        "none.png": "ImageMissing",
+        "": "ImageUnreadable: unsafe-name"
+      })
+      const taken = yield* run([row("called", "called.jpg")], images, { misnamed: "accept" } as never)
+      expect(taken.out.pixels.length).toBe(1)
+    })
+  )
+
+  it.effect("refuses a zip's entry that lies about its size, fails its CRC or decodes to too many pixels", () =>
+    Effect.gen(function* () {
+      const folder = yield* scratch
+      const good = yield* Effect.promise(() => png(28, 28))
+      // 20,000 x 20,000 grey pixels in a few kilobytes.
+      const bomb = yield* Effect.promise(() =>
+        sharp({ create: { width: 20_000, height: 20_000, channels: 3, background: "#777" }, limitInputPixels: false })
+          .png({ compressionLevel: 9 })
+          .toBuffer()
+      )
+      const zeros = new Uint8Array(100 * 2 ** 20)
+      const zip = zipBytes([
+        { name: "good.png", data: good },
+        { name: "flipped.png", data: good },
+        { name: "bomb.png", data: bomb },
+        { name: "zeros.png", data: zeros, method: "deflate" }
+      ])
+      // Behind the first copy of the picture lies the second: one bit of it is turned.
+      const at = Buffer.from(zip).indexOf(good.subarray(0, 40), Buffer.from(zip).indexOf(good.subarray(0, 40)) + 1)
+      zip[at + good.length - 20]! ^= 1
+      const path = join(folder, "pictures.zip")
+      writeFileSync(path, zip)
+      const rows = ["good.png", "flipped.png", "bomb.png", "zeros.png", "../good.png"].map((name) => row(name, name))
+      const { out, refused } = yield* run(rows, path)
+      expect(out.rows.map(({ id }) => id)).toEqual(["good.png"])
+      expect(reasons(rows, refused)).toEqual({
+        "flipped.png": "ImageUnreadable: damaged",
+        "bomb.png": "BadImage: too-large",
+        "zeros.png": "ImageUnreadable: too-large",
+        "../good.png": "ImageUnreadable: unsafe-name"
+      })
+    })
+  )
+
+  it.effect("fails as a whole when there are no pictures at all", () =>
+    Effect.gen(function* () {
+      const rows = [row("a", "a.png")]
+      const folder = yield* scratch
+      writeFileSync(join(folder, "no.zip"), "not a zip")
+      expect((yield* Effect.flip(run(rows, join(folder, "none"))))._tag).toBe("ImageSourceError")
+      expect((yield* Effect.flip(run(rows, join(folder, "no.zip"))))._tag).toBe("ZipError")
+    })
+  )
+})

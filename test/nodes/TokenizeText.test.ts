@@ -1,0 +1,134 @@
+/** Examples carry loss on the answers and nothing else, and know their picture and their group. */
+import { describe, expect, it } from "@effect/vitest"
+import { Arbitrary, Effect, Schema } from "effect"
+import * as Node from "../../src/dag/Alone.ts"
+import { controlIds, loadTokenizer } from "../../src/nodes/LoadTokenizer.ts"
+import { tokenizeConversations, tokenizePictured } from "../../src/nodes/TokenizeText.ts"
+import { conversation, conversations, pairs, tokenizerPath } from "./support.ts"
+
+const open = Effect.gen(function* () {
+  const tokenizer = yield* loadTokenizer({ path: tokenizerPath })
+  return { tokenizer, ...(yield* controlIds(tokenizer, tokenizerPath)) }
+})
+/** Text of the tokens that carry loss, runs of them apart. */
+const learned = (labels: Int32Array, decode: (ids: ReadonlyArray<number>) => string): ReadonlyArray<string> => {
+  const runs: Array<Array<number>> = []
+  labels.forEach((label, i) => {
+    if (label === -100) return
+    if (i === 0 || labels[i - 1] === -100) runs.push([])
+    runs[runs.length - 1]!.push(label)
+  })
+  return runs.map(decode)
+}
+
+describe("tokenizeConversations", () => {
+  it.effect.prop("labels are exactly the answers and their ends", [conversations], ([rows]) =>
+    Effect.gen(function* () {
+      const { eosId, tokenizer } = yield* open
+      const inputs = { rows: rows.map((row) => ({ ...row, id: `${row.id}_4` })), tokenizer: tokenizerPath }
+      const { out, refused } = yield* Node.run(tokenizeConversations, inputs, { maxTokens: 4096 })
+      expect(refused).toEqual([])
+      expect(out.rows.map(({ group, id }) => [id, group])).toEqual(rows.map(({ id }) => [`${id}_4`, id]))
+      for (const [i, example] of out.rows.entries()) {
+        const answers = rows[i]!.conversations.filter(({ from }) => from === "gpt").map(({ value }) => value)
+        const found = learned(example.labels, (ids) => {
+          expect(ids[ids.length - 1]).toBe(eosId)
+          return tokenizer.decode(ids.slice(0, -1)).trimStart()
+        })
+        expect(found).toEqual(answers)
+        example.labels.forEach((label, t) => {
+          if (label !== -100) expect(label).toBe(example.ids[t])
+        })
+        expect([example.picture, example.imageAt, example.cut]).toEqual([-1, -1, 0])
+        expect(example.words).toBeLessThan(0)
+      }
+    })
+  )
+
+  it.effect("cuts at the limit, says how much, and refuses what has nothing left to learn", () =>
+    Effect.gen(function* () {
+      const inputs = { rows: [conversation("a_0", [["Hi.", "A long reply. ".repeat(50)]])], tokenizer: tokenizerPath }
+      const whole = yield* Node.run(tokenizeConversations, inputs, { maxTokens: 4096 })
+      const length = whole.out.rows[0]!.ids.length
+      const cut = yield* Node.run(tokenizeConversations, inputs, { maxTokens: length - 7 })
+      expect([cut.out.rows[0]!.ids.length, cut.out.rows[0]!.cut]).toEqual([length - 7, 7])
+      const none = yield* Node.run(tokenizeConversations, inputs, { maxTokens: 8 })
+      expect(none.out.rows).toEqual([])
+      expect(none.refused.map(({ reason }) => reason)).toEqual(["BadExample: NothingToLearn"])
+    })
+  )
+})
+
+const Pictured = Arbitrary.map(
+  Arbitrary.array(Arbitrary.all([pairs, Arbitrary.schema(Schema.Boolean)]), { maxLength: 12 }),
+  (all) =>
+    all.map(([of, image], i) => ({
+      ...conversation(`r${i}`, image ? of.map(([q, a], k) => [k === 0 ? `<image>\n${q}` : q, a] as const) : of),
+      image: image ? `p${i % 4}.jpg` : null
+    }))
+)
+
+describe("tokenizePictured", () => {
+  for (const template of ["plain", "v1"] as const)
+    it.effect.prop(
+      `${template}: one placeholder a patch in pictured rows, loss on answers alone`,
+      [Pictured],
+      ([rows]) =>
+        Effect.gen(function* () {
+          const { imageId, tokenizer } = yield* open
+          const params = { template, maxTokens: 4096, imageTokens: 5 }
+          const { out, refused } = yield* Node.run(tokenizePictured, { rows, tokenizer: tokenizerPath }, params)
+          expect(refused).toEqual([])
+          let pictures = 0
+          for (const [i, example] of out.rows.entries()) {
+            const row = rows[i]!
+            const places = [...example.ids.keys()].filter((t) => example.ids[t] === imageId)
+            if (row.image === null) expect([places, example.imageAt, example.picture]).toEqual([[], -1, -1])
+            else {
+              expect(places).toEqual([0, 1, 2, 3, 4].map((k) => example.imageAt + k))
+              expect(example.picture).toBe(pictures++)
+            }
+            expect(example.group).toBe(row.image ?? row.id)
+            expect(Math.sign(example.words)).toBe(row.image === null ? -1 : 1)
+            for (const t of places) expect(example.labels[t]).toBe(-100)
+            const answers = row.conversations.filter(({ from }) => from === "gpt").map(({ value }) => value)
+            const found = learned(example.labels, (ids) => tokenizer.decode(ids, { skipSpecial: true }))
+            if (template === "plain") expect(found.join("")).toBe(answers.map((answer) => `${answer}\n`).join(""))
+            else expect(found.map((text) => text.trimStart())).toEqual(answers)
+          }
+        })
+    )
+
+  it.effect("counts pictures past refused rows, and refuses a picture that does not fit whole", () =>
+    Effect.gen(function* () {
+      const of = (id: string, reply: string) => ({
+        ...conversation(id, [["<image>\nWhat?", reply]]),
+        image: `${id}.jpg`
+      })
+      const rows = [of("a", "One."), of("b", ""), of("c", "Three.")]
+      const params = { template: "v1", maxTokens: 4096, imageTokens: 5 } as const
+      const { out, refused } = yield* Node.run(tokenizePictured, { rows, tokenizer: tokenizerPath }, params)
+      expect(out.rows.map(({ id, picture }) => [id, picture])).toEqual([
+        ["a", 0],
+        ["c", 2]
+      ])
+      expect(refused.map(({ reason, row }) => [row, reason])).toEqual([[1, "BadExample: EmptyAnswer"]])
+      const wide = yield* Node.run(
+        tokenizePictured,
+        { rows, tokenizer: tokenizerPath },
+        { ...params, maxTokens: 40, imageTokens: 64 }
+      )
+      expect(wide.refused.map(({ reason }) => reason)).toContain("BadExample: ImageDoesNotFit")
+    })
+  )
+
+  it.effect("parts of one ShareGPT conversation in a mixture share a group; other numbered ids do not", () =>
+    Effect.gen(function* () {
+      const ids = ["wgByO4Y_0", "wgByO4Y_8", "text_1", "text_2"]
+      const rows = ids.map((id) => ({ ...conversation(id, [["Hi.", "Hello."]]), image: null }))
+      const params = { template: "v1", maxTokens: 512, imageTokens: 5 } as const
+      const { out } = yield* Node.run(tokenizePictured, { rows, tokenizer: tokenizerPath }, params)
+      expect(out.rows.map(({ group }) => group)).toEqual(["wgByO4Y", "wgByO4Y", "text_1", "text_2"])
+    })
+  )
+})
