@@ -10,7 +10,7 @@ import { Clock, Effect, Fiber, type FileSystem, type Scope } from "effect"
 import type { AnyFold, FoldContext } from "../dag/Fold.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import { makeRefusals } from "../dag/Refusals.ts"
-import type { Store, StoreError, Work } from "../store/Store.ts"
+import type { Store, StoreError, WorkFolder } from "../store/Store.ts"
 import { asNodeFailed } from "./Failure.ts"
 import type { Places } from "./Inputs.ts"
 import { type Drained, drainOutputs } from "./Outputs.ts"
@@ -31,7 +31,7 @@ export interface FoldWatch {
 export const runFold = (
   node: AnyNode,
   places: Places,
-  work: Work,
+  work: WorkFolder,
   options: Pick<RunOptions, "checkpointEverySteps" | "checkpointEveryMs">,
   watch: FoldWatch
 ): Effect.Effect<Drained, NodeFailed | Interrupted, Store | FileSystem.FileSystem | Stop> => {

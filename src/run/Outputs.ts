@@ -9,7 +9,7 @@ import type { AnyNode } from "../dag/Node.ts"
 import type { Refusals } from "../dag/Refusals.ts"
 import type { ShardEntry, ShardRecord } from "../store/Manifest.ts"
 import { countReasons, writeRefused, writeRows } from "../store/ShardFiles.ts"
-import type { Work } from "../store/Store.ts"
+import type { WorkFolder } from "../store/Store.ts"
 import { sampledMemory } from "./Memory.ts"
 
 /** Rows a shard when a node has no `shardRows` parameter. */
@@ -28,7 +28,7 @@ export interface Drained {
 
 export const drainOutputs = Effect.fnUntraced(function* (options: {
   readonly node: AnyNode
-  readonly work: Work
+  readonly work: WorkFolder
   readonly parts: Readonly<Record<string, unknown>>
   readonly refusals: Pick<Refusals, "collected" | "seen">
   /** Rows of the rows inputs. Where there are none (a reader of files), what the node looked at counts. */

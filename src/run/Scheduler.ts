@@ -16,15 +16,14 @@ import { type Found, type SourceError, Store, StoreError, type Work } from "../s
 import { type Event, Events } from "./Events.ts"
 import { type Entry, entryOf, storeFacts } from "./Facts.ts"
 import { asNodeFailed, describeError } from "./Failure.ts"
-import { runFold } from "./FoldTask.ts"
 import { placesFor, shardCount, type Where } from "./Inputs.ts"
 import { sampledMemory } from "./Memory.ts"
+import { type NodeTask, type NodeWatch, runNode } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
 import { build, type Choice, type Recipe } from "./Recipe.ts"
 import { Interrupted, NodeFailed, type RunOptions, SelectionError, Stop } from "./Run.ts"
 import { type Selection, select } from "./Selection.ts"
 import { runShard } from "./ShardTask.ts"
-import { runWhole } from "./WholeTask.ts"
 import { makeWorkers, type Workers } from "./Workers.ts"
 
 /** What a completed run gives, by target name. */
@@ -83,7 +82,9 @@ interface Session {
   readonly options: RunOptions
   readonly selection: Selection
   readonly workers: Workers
-  /** Services of the recipe's nodes, built when the first node runs. */
+  /** One thread for the nodes that compute with an engine. */
+  readonly engines: Workers
+  /** Services of the recipe's nodes, built when the first node runs beside the caller. */
   readonly services: Effect.Effect<Context.Context<never>, unknown>
   readonly engine: Semaphore.Semaphore
 }
@@ -130,7 +131,10 @@ const runSharded = Effect.fnUntraced(function* (
     progress({ rows, shardsDone: records.size }, always)
   }
   const missing = Array.from({ length: count }, (_, index) => index).filter((index) => !records.has(index))
-  const threads = node.spec.runs === "worker" ? session.options.workers : 0
+  const engine = node.spec.engine === true
+  const threads =
+    session.options.workers === 0 ? 0 : engine ? 1 : node.spec.runs === "worker" ? session.options.workers : 0
+  const pool = engine ? session.engines : session.workers
   yield* Effect.forEach(
     missing,
     (index) =>
@@ -141,7 +145,7 @@ const runSharded = Effect.fnUntraced(function* (
           inFlight.set(index, rows)
           show(false)
         }
-        const record = yield* threads > 0 ? session.workers.run(node, task, onRows) : runShard(node, task, onRows)
+        const record = yield* threads > 0 ? pool.run(node, task, onRows) : runShard(node, task, onRows)
         inFlight.delete(index)
         records.set(index, record)
         committed += rowsOfRecord(record)
@@ -197,6 +201,18 @@ const stoppedBefore = (node: AnyNode) =>
     message: `stopped before ${node.id}`,
     hint: "Run the same command again: finished nodes are kept."
   })
+
+const startServices = (session: Session, node: AnyNode) =>
+  Effect.mapError(
+    session.services,
+    (cause) =>
+      new NodeFailed({
+        node: node.id,
+        message: `services could not start: ${describeError(cause)}`,
+        hint: "Check --engine.",
+        cause
+      })
+  )
 
 /** Runs a node that is due and commits it, or takes what another run committed while this one waited for the lock. */
 const execute = Effect.fnUntraced(function* (
@@ -261,16 +277,29 @@ const execute = Effect.fnUntraced(function* (
       { discard: true }
     )
   const progress = yield* progressOf(node)
-  const services = yield* Effect.mapError(
-    session.services,
-    (cause) =>
-      new NodeFailed({
-        node: node.id,
-        message: `services could not start: ${describeError(cause)}`,
-        hint: "Check --engine.",
-        cause
-      })
-  )
+  const watch: NodeWatch = {
+    started: (from) =>
+      Effect.andThen(announce(from?.step), from === undefined ? Effect.void : skipped(from.skipped, from.step)),
+    step: (step, total, metrics) => Effect.sync(() => progress({ step, total, metrics }, step === total)),
+    saved: (step) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        events.publish({ event: "checkpoint", at: now, node: node.id, step })
+      ),
+    rows: (rows) => Effect.sync(() => progress({ rows })),
+    metrics: (metrics) => Effect.sync(() => progress({ metrics }, true))
+  }
+  const { options } = session
+  const task: NodeTask = {
+    node: node.id,
+    places,
+    folder: work.folder,
+    code: code.digest,
+    checkpoints: {
+      checkpointEveryMs: options.checkpointEveryMs,
+      ...(options.checkpointEverySteps === undefined ? {} : { checkpointEverySteps: options.checkpointEverySteps })
+    }
+  }
+  const inThread = node.spec.engine === true && options.workers > 0
   const body: Effect.Effect<
     Drained,
     NodeFailed | Interrupted | StoreError,
@@ -278,23 +307,10 @@ const execute = Effect.fnUntraced(function* (
   > =
     count !== undefined
       ? Effect.andThen(announce(), runSharded(session, node, places, work, count, code.digest))
-      : node.spec.kind === "whole"
-        ? Effect.andThen(
-            announce(),
-            runWhole(node, places, work, {
-              rows: (rows) => progress({ rows }),
-              metrics: (metrics) => progress({ metrics }, true)
-            })
-          )
-        : runFold(node, places, work, session.options, {
-            started: (from) =>
-              Effect.andThen(announce(from?.step), from === undefined ? Effect.void : skipped(from.skipped, from.step)),
-            step: (step, total, metrics) => Effect.sync(() => progress({ step, total, metrics }, step === total)),
-            saved: (step) =>
-              Effect.flatMap(Clock.currentTimeMillis, (now) =>
-                events.publish({ event: "checkpoint", at: now, node: node.id, step })
-              )
-          })
+      : inThread
+        ? session.engines.runNode(node, task, watch)
+        : runNode(node, task, watch)
+  const services = inThread ? Context.empty() : yield* startServices(session, node)
   const unlessStopped = Effect.suspend(() => (stop.requested() ? Effect.fail(stoppedBefore(node)) : body))
   const provided = Effect.provideContext(
     unlessStopped as Effect.Effect<Drained, NodeFailed | Interrupted | StoreError, never>,
@@ -377,11 +393,13 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
         })
       const facts = yield* factsFor(recipe, choice, pipeline, selection, options, codes, false)
       const scope = yield* Effect.scope
+      const setup = { module: moduleUrl, choice, store: store.root }
       const session: Session = {
         pipeline,
         options,
         selection,
-        workers: yield* makeWorkers(options.workers, { module: moduleUrl, choice, store: store.root }),
+        workers: yield* makeWorkers(options.workers, setup),
+        engines: yield* makeWorkers(1, setup),
         services: yield* Effect.cached(
           Layer.buildWithScope(recipe.services(choice.engine) as Layer.Layer<never, unknown>, scope)
         ),

@@ -2,7 +2,7 @@
 import { Effect, type FileSystem } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import { makeRefusals } from "../dag/Refusals.ts"
-import type { Store, Work } from "../store/Store.ts"
+import type { Store, WorkFolder } from "../store/Store.ts"
 import { asNodeFailed } from "./Failure.ts"
 import { openWhole, type Places } from "./Inputs.ts"
 import { type Drained, drainOutputs } from "./Outputs.ts"
@@ -23,7 +23,7 @@ export const openInputs = Effect.fnUntraced(function* (node: AnyNode, places: Pl
 export const runWhole = (
   node: AnyNode,
   places: Places,
-  work: Work,
+  work: WorkFolder,
   progress: {
     readonly rows: (rows: number) => void
     readonly metrics: (figures: Readonly<Record<string, number>>) => void

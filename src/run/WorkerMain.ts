@@ -13,10 +13,12 @@ import { layer as localStore } from "../store/LocalStore.ts"
 import { Store } from "../store/Store.ts"
 import { codeOf } from "./Facts.ts"
 import { describeError, hintOf } from "./Failure.ts"
+import { type NodeTask, type NodeWatch, runNode, sendingWatch } from "./NodeTask.ts"
+import type { Drained } from "./Outputs.ts"
 import { build, type Recipe } from "./Recipe.ts"
-import { NodeFailed } from "./Run.ts"
+import { Interrupted, NodeFailed, Stop } from "./Run.ts"
 import { attemptShard, type ShardTask } from "./ShardTask.ts"
-import type { WorkerMessage, WorkerSetup } from "./Workers.ts"
+import type { WorkerMessage, WorkerSetup, WorkerTask } from "./Workers.ts"
 
 const port = parentPort!
 const setup = workerData as WorkerSetup
@@ -39,14 +41,16 @@ const prepare = async () => {
   return { nodes, runtime: ManagedRuntime.make(Layer.provideMerge(services, NodeServices.layer)) }
 }
 
-const sameCode = (node: AnyNode, task: ShardTask) =>
+type Prepared = Awaited<ReturnType<typeof prepare>>
+
+const sameCode = (node: AnyNode, task: ShardTask | NodeTask) =>
   Effect.gen(function* () {
     const code = yield* codeOf(yield* Store, node)
     if (code.digest !== task.code)
       return yield* Effect.die(
         new NodeFailed({
           node: task.node,
-          shard: task.index,
+          ...("index" in task ? { shard: task.index } : {}),
           message: `${node.spec.place.file} or a file behind it was edited while the run went on`,
           hint: "Run the same command again: it runs the new code, and takes from the store what did not change."
         })
@@ -68,10 +72,50 @@ const fail = (error: unknown, bug: boolean, trace: string): void => {
   })
 }
 
-const serve = ({ nodes, runtime }: Awaited<ReturnType<typeof prepare>>) =>
-  port.on("message", async (task: ShardTask) => {
+/** Asked to stop: the pool says so between two messages, which a fold hears between two steps. */
+let stopping = false
+const stop = Stop.of({
+  request: Effect.sync(() => {
+    stopping = true
+  }),
+  requested: () => stopping,
+  wait: Effect.never
+})
+
+/** Lets messages in: a step holds the thread, and Effect's own yields stay within one turn of the event loop. */
+const turn = Effect.callback<void>((resume) => {
+  setImmediate(() => resume(Effect.void))
+})
+
+const serveNode = async (runtime: Prepared["runtime"], node: AnyNode, task: NodeTask) => {
+  const watch = sendingWatch((message) => send({ type: "heard", message }))
+  const hearing: NodeWatch = {
+    ...watch,
+    step: (step, total, metrics) => Effect.andThen(watch.step(step, total, metrics), turn)
+  }
+  const exit = await runtime.runPromiseExit(
+    Effect.andThen(
+      sameCode(node, task),
+      Effect.provideService(runNode(node, task, hearing), Stop, stop)
+    ) as Effect.Effect<Drained, unknown, Store>
+  )
+  if (Exit.isSuccess(exit)) return send({ type: "drained", drained: exit.value })
+  const found = Cause.findError(exit.cause)
+  if (Result.isSuccess(found) && found.success instanceof Interrupted)
+    return send({ type: "stopped", message: found.success.message, hint: found.success.hint })
+  const bug = !Result.isSuccess(found)
+  fail(bug ? Cause.squash(exit.cause) : found.success, bug, Cause.pretty(exit.cause))
+}
+
+const serve = ({ nodes, runtime }: Prepared) =>
+  port.on("message", async (task: WorkerTask) => {
+    if (task.kind === "stop") {
+      stopping = true
+      return
+    }
     const node = nodes.get(task.node)
     if (node === undefined) return fail(new Error(`the recipe has no node ${task.node}`), true, "")
+    if (task.kind === "node") return await serveNode(runtime, node, task)
     let reported = 0
     const onRows = (rows: number) => {
       const now = performance.now()

@@ -1,8 +1,8 @@
 /**
- * A pool of worker threads for CPU-bound shards.
+ * A pool of worker threads: for CPU-bound shards, and (a pool of one) for the nodes that compute with an engine.
  *
- * Messages are small: a task names node, shard and inputs; the thread opens them from the store, writes its own shard
- * files and answers with the shard record. A thread runs one task at a time. An interrupted or timed-out task ends its
+ * Messages are small: a task names node, shard and inputs; the thread opens them from the store, writes its own files
+ * and answers with the shard record, or with what a whole node made. A thread runs one task at a time. An interrupted or timed-out task ends its
  * thread, because nothing else stops running JavaScript; the next task starts a fresh one. So does a thread that died.
  */
 import { Worker } from "node:worker_threads"
@@ -10,9 +10,11 @@ import { Effect, type Scope, Semaphore } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import type { ShardRecord } from "../store/Manifest.ts"
 import { asNodeFailed } from "./Failure.ts"
+import { hear, type NodeMessage, type NodeTask, type NodeWatch } from "./NodeTask.ts"
+import type { Drained } from "./Outputs.ts"
 import type { Choice } from "./Recipe.ts"
 import { retried, timed } from "./Retry.ts"
-import { NodeFailed } from "./Run.ts"
+import { Interrupted, NodeFailed, Stop } from "./Run.ts"
 import type { ShardTask } from "./ShardTask.ts"
 
 /** What a thread is started with. */
@@ -31,6 +33,9 @@ export type WorkerMessage =
   | { readonly type: "ready" }
   | { readonly type: "rows"; readonly rows: number }
   | { readonly type: "done"; readonly record: ShardRecord }
+  | { readonly type: "heard"; readonly message: NodeMessage }
+  | { readonly type: "drained"; readonly drained: Drained }
+  | { readonly type: "stopped"; readonly message: string; readonly hint: string }
   | {
       readonly type: "failed"
       readonly message: string
@@ -39,7 +44,19 @@ export type WorkerMessage =
       readonly bug: boolean
     }
 
+/** To a thread: a task, or the wish that the running fold stops at its next step. */
+export type WorkerTask =
+  | ({ readonly kind: "shard" } & ShardTask)
+  | ({ readonly kind: "node" } & NodeTask)
+  | { readonly kind: "stop" }
+
 export interface Workers {
+  /** Runs a whole or fold node in a thread; the node's own retries and timeout apply there. */
+  readonly runNode: (
+    node: AnyNode,
+    task: NodeTask,
+    watch: NodeWatch
+  ) => Effect.Effect<Drained, NodeFailed | Interrupted, Stop>
   /** Runs one shard in a thread, with the node's retries and timeout (which starts when a thread is ready). */
   readonly run: (
     node: AnyNode,
@@ -96,17 +113,25 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
       return thread
     }
 
-    const failure = (task: ShardTask, from: { message: string; hint: string; cause: unknown }) =>
-      new NodeFailed({ node: task.node, shard: task.index, message: from.message, hint: from.hint, cause: from.cause })
+    const tell = (thread: Thread, task: WorkerTask) => thread.worker.postMessage(task)
+
+    const failure = (task: ShardTask | NodeTask, from: { message: string; hint: string; cause: unknown }) =>
+      new NodeFailed({
+        node: task.node,
+        ...("index" in task ? { shard: task.index } : {}),
+        message: from.message,
+        hint: from.hint,
+        cause: from.cause
+      })
 
     /** Waits for one answer of a thread; ends the thread when interrupted. */
-    const answer = <A>(
+    const answer = <A, E = never>(
       thread: Thread,
-      task: ShardTask,
-      take: (message: WorkerMessage) => Effect.Effect<A, NodeFailed> | undefined
+      task: ShardTask | NodeTask,
+      take: (message: WorkerMessage) => Effect.Effect<A, NodeFailed | E> | undefined
     ) =>
-      Effect.callback<A, NodeFailed>((resume) => {
-        const settle = (result: Effect.Effect<A, NodeFailed>) => {
+      Effect.callback<A, NodeFailed | E>((resume) => {
+        const settle = (result: Effect.Effect<A, NodeFailed | E>) => {
           thread.listener = undefined
           resume(result)
         }
@@ -125,7 +150,7 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
       })
 
     /** An idle thread, or a new one that has imported the recipe. A thread that cannot is ended. */
-    const take = (task: ShardTask) =>
+    const take = (task: ShardTask | NodeTask) =>
       Effect.suspend(() => {
         const waiting = idle.pop()
         if (waiting !== undefined) return Effect.succeed(waiting)
@@ -143,7 +168,7 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
               if (message.type === "rows") onRows(message.rows)
               return message.type === "done" ? Effect.succeed(message.record) : undefined
             })
-            if (thread.over === undefined) thread.worker.postMessage(task)
+            if (thread.over === undefined) tell(thread, { kind: "shard", ...task })
             return waited
           })
         ).pipe(
@@ -155,7 +180,37 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
         )
       )
 
+    const runNode: Workers["runNode"] = Effect.fnUntraced(function* (node, task, watch) {
+      const stop = yield* Stop
+      const fork = Effect.runForkWith(yield* Effect.context<never>())
+      const thread = yield* take(task)
+      const waited = answer<Drained, Interrupted>(thread, task, (message) => {
+        if (message.type === "heard") fork(hear(watch, message.message))
+        if (message.type === "stopped") return Effect.fail(new Interrupted(message))
+        return message.type === "drained" ? Effect.succeed(message.drained) : undefined
+      })
+      if (thread.over === undefined) tell(thread, { kind: "node", ...task })
+      return yield* Effect.scoped(
+        Effect.andThen(
+          Effect.forkScoped(
+            Effect.andThen(
+              stop.wait,
+              Effect.sync(() => tell(thread, { kind: "stop" }))
+            )
+          ),
+          waited
+        )
+      ).pipe(
+        Effect.ensuring(
+          Effect.sync(() => {
+            if (thread.over === undefined && all.has(thread.worker)) idle.push(thread)
+          })
+        )
+      )
+    })
+
     return {
+      runNode: (node, task, watch) => Semaphore.withPermit(permits, runNode(node, task, watch)),
       run: (node, task, onRows) =>
         Semaphore.withPermit(permits, retried(node)(attempt(node, task, onRows))).pipe(
           asNodeFailed(node.id, task.index)

@@ -53,14 +53,10 @@ export interface Found {
   readonly aliases?: ReadonlyArray<string>
 }
 
-/** A node under way. Holds the key's lock until the scope closes. */
-export interface Work {
+/** Where a node under way puts what it makes. Usable from any thread of the process that holds the key's lock. */
+export interface WorkFolder {
   /** Absolute work folder; a resumed node finds its earlier shards and checkpoints here. */
   readonly folder: string
-  /** Shards whose record is durable and whose files have the recorded sizes. */
-  readonly shards: ReadonlyMap<number, ShardRecord>
-  /** The entry, when another process finished it while `begin` waited for its lock: nothing is left to do. */
-  readonly existing?: Found
   /** Newest checkpoint whose every byte has its recorded digest; damaged ones are skipped (`skipped` names them). */
   readonly newestCheckpoint: Effect.Effect<
     { readonly step: number; readonly files: StateFiles; readonly skipped: ReadonlyArray<string> } | undefined,
@@ -76,6 +72,14 @@ export interface Work {
   }) => Effect.Effect<void, StoreError>
   /** Empty folder for a tree output; emptied first if an earlier attempt left something. */
   readonly treeFolder: (port: string) => Effect.Effect<string, StoreError>
+}
+
+/** A node under way. Holds the key's lock until the scope closes. */
+export interface Work extends WorkFolder {
+  /** Shards whose record is durable and whose files have the recorded sizes. */
+  readonly shards: ReadonlyMap<number, ShardRecord>
+  /** The entry, when another process finished it while `begin` waited for its lock: nothing is left to do. */
+  readonly existing?: Found
   /** Writes the manifest last and makes the entry visible. `values` are encoded JSON of value ports. */
   readonly commit: (done: {
     /** The final key; differs from the one given to `begin` where a transient input's digest was not known then. */

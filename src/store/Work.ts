@@ -27,7 +27,7 @@ import {
 import { lock, tryLock } from "./Lock.ts"
 import type { Code, Manifest, OutputEntry, ShardRecord } from "./Manifest.ts"
 import { readShardRecords } from "./ShardFiles.ts"
-import { type Found, StoreError, type Work } from "./Store.ts"
+import { type Found, StoreError, type Work, type WorkFolder } from "./Store.ts"
 
 /** What `Work.commit` is given. */
 export type Done = Parameters<Work["commit"]>[0]
@@ -244,6 +244,29 @@ const prepare = (
     yield* makeFolder(folder)
   })
 
+/** What a work folder is for, once its lock is held; a thread of the holding process may open it too. */
+export const openWorkFolder = (folder: string): Effect.Effect<WorkFolder, never, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const oneSave = yield* Semaphore.make(1)
+    const here = <A>(effect: Effect.Effect<A, StoreError, FileSystem.FileSystem>) =>
+      Effect.provideService(effect, FileSystem.FileSystem, fs)
+    return {
+      folder,
+      newestCheckpoint: here(Checkpoints.newest(folder)),
+      saveCheckpoint: (checkpoint) => oneSave.withPermits(1)(here(Checkpoints.save(folder, checkpoint))),
+      treeFolder: (port) =>
+        here(
+          Effect.gen(function* () {
+            const path = portFolder(folder, port)
+            yield* removeWhole(path)
+            yield* makeFolder(path)
+            return path
+          })
+        )
+    }
+  })
+
 /**
  * Takes the lock of (key, code) and opens its work folder; see `Store.begin`. `existing` is set when the entry was
  * finished while this call waited, or when a killed commit has just been finished.
@@ -261,25 +284,12 @@ export const begin = (
     const entry = layout.entry(key, code.digest)
     const manifest = yield* readEntry(entry)
     const shards = yield* readShardRecords(folder)
-    const oneSave = yield* Semaphore.make(1)
-    const here = <A>(effect: Effect.Effect<A, StoreError, FileSystem.FileSystem>) =>
-      Effect.provideService(effect, FileSystem.FileSystem, fs)
+    const inFolder = yield* openWorkFolder(folder)
     return {
-      folder,
+      ...inFolder,
       shards,
       ...(manifest === undefined ? {} : { existing: { manifest, folder: entry, aliased: false, aliases: [] } }),
-      newestCheckpoint: here(Checkpoints.newest(folder)),
-      saveCheckpoint: (checkpoint) => oneSave.withPermits(1)(here(Checkpoints.save(folder, checkpoint))),
-      treeFolder: (port) =>
-        here(
-          Effect.gen(function* () {
-            const path = portFolder(folder, port)
-            yield* removeWhole(path)
-            yield* makeFolder(path)
-            return path
-          })
-        ),
-      commit: (done) => here(commit(layout, folder, code, done))
+      commit: (done) => Effect.provideService(commit(layout, folder, code, done), FileSystem.FileSystem, fs)
     }
   })
 
