@@ -50,11 +50,15 @@ const presenter = (session: Session) =>
       })
   })
 
+/** Runners such as npx and tsx pass one Ctrl-C on again within this time: it counts once. */
+const SAME_SIGNAL_MS = 500
+
 const watchSignals = (session: Session): (() => void) => {
-  let asked = false
+  let askedAt: number | undefined
   const onSignal = (signal: NodeJS.Signals) => {
-    if (!asked && session.stop !== undefined) {
-      asked = true
+    if (askedAt !== undefined && performance.now() - askedAt < SAME_SIGNAL_MS) return
+    if (askedAt === undefined && session.stop !== undefined) {
+      askedAt = performance.now()
       const line = `${signal}: stopping; waiting for ${waitingFor(session.terminal?.view())}. Once more ends it at once.`
       const say = () => session.output.error(line)
       if (session.terminal === undefined) say()
