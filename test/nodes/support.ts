@@ -6,7 +6,11 @@ import { fileURLToPath } from "node:url"
 import { Arbitrary, Effect, Schema, Stream } from "effect"
 import sharp from "sharp"
 import { sampleFolder } from "../../datasets/Dataset.ts"
+import * as Node from "../../src/dag/Alone.ts"
 import type { Rows } from "../../src/dag/Artifact.ts"
+import { openCheckpoint } from "../../src/model/Safetensors.ts"
+import { initLanguageModel, initVisionTower } from "../../src/nodes/InitModels.ts"
+import { tokenizePictured } from "../../src/nodes/TokenizeText.ts"
 import { shuffle, stream } from "../../src/tensor/Random.ts"
 
 export const sample = (path: string): string => fileURLToPath(new URL(path, sampleFolder))
@@ -65,3 +69,71 @@ export const png = (width: number, height: number, seed = 0): Promise<Uint8Array
   sharp(pixelsOf(width, height, seed), { raw: { width, height, channels: 3 } })
     .png()
     .toBuffer()
+
+/** The sizes of a model so small that a step takes milliseconds. */
+export const tiny = { hidden: 16, layers: 2, heads: 2, ffn: 32, maxPositions: 256, rotary: 0.5, dropout: 0.1, std: 0.1 }
+export const tinyTower = { hidden: 12, layers: 3, heads: 2, ffn: 24, imageSize: 28, patchSize: 14, std: 0.2, seed: 1 }
+/** Patches of `tinyTower`. */
+export const PATCHES = 4
+
+/** Folders of a tiny language model and a tiny tower. */
+export const tinyModels = Effect.fnUntraced(function* (headBias: "keep" | "drop" = "drop") {
+  const into = yield* scratch
+  const language = yield* Node.run(
+    initLanguageModel,
+    { tokenizer: tokenizerPath },
+    { ...tiny, headBias, seed: 0 },
+    { into: join(into, "language") }
+  )
+  const vision = yield* Node.run(initVisionTower, {}, tinyTower, { into: join(into, "vision") })
+  return { into, model: language.out.model, vision: vision.out.model, tokenizer: tokenizerPath }
+})
+
+/** Conversations about pictures as examples and pixels: row i is about picture i, or about none where `textOnly` says so. */
+export const tinyPictured = Effect.fnUntraced(function* (
+  count: number,
+  textOnly: (i: number) => boolean = () => false
+) {
+  const colours = ["red", "green", "blue", "grey"]
+  const rows = Array.from({ length: count }, (_, i) => ({
+    ...conversation(`r${i}`, [[`${textOnly(i) ? "" : "<image>\n"}What colour?`, `It is ${colours[i % 4]}.`]]),
+    image: textOnly(i) ? null : `p${i}.png`
+  }))
+  const examples = Effect.fnUntraced(function* (template: "plain" | "v1") {
+    const params = { template, maxTokens: 128, imageTokens: PATCHES }
+    return (yield* Node.run(tokenizePictured, { rows, tokenizer: tokenizerPath }, params)).out.rows
+  })
+  const pixels = rows.flatMap(({ id, image }, i) => (image === null ? [] : [{ id, pixels_HWC: pixelsOf(28, 28, i) }]))
+  return { pixels, plain: yield* examples("plain"), v1: yield* examples("v1") }
+})
+
+/** Settings of a short stage; a test overrides what it is about. */
+export const settings = {
+  epochs: 2,
+  lr: 1e-2,
+  decay: "linear",
+  warmupRatio: 0,
+  batch: 4,
+  microBatch: 4,
+  beta1: 0.9,
+  beta2: 0.98,
+  eps: 1e-7,
+  weightDecay: 0.1,
+  maxGradNorm: null,
+  dropout: false,
+  recompute: false,
+  seed: 0,
+  headBias: "drop"
+} as const
+
+/** Every tensor of a model's folder as base64 of its bytes, by name. */
+export const tensorsOf = (folder: string) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const checkpoint = yield* openCheckpoint(folder)
+      const found: Record<string, string> = {}
+      for (const name of checkpoint.entries.keys())
+        found[name] = Buffer.from(new Float32Array(yield* checkpoint.floats(name)).buffer).toString("base64")
+      return found
+    })
+  )
