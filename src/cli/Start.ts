@@ -4,7 +4,7 @@
  * Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. The first Ctrl-C, SIGTERM or SIGHUP asks the run to stop
  * politely (shards in flight are finished, training saves a checkpoint); a second one ends the process at once.
  */
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Effect, Exit, Layer } from "effect"
 import { CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
 import { WiringError } from "../dag/Node.ts"

@@ -7,7 +7,7 @@
  */
 import { statSync } from "node:fs"
 import { relative, resolve } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Effect, Exit } from "effect"
 import { Argument, CliError, Command, Flag } from "effect/cli"
 import { columns } from "../dag/Describe.ts"

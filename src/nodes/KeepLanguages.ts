@@ -1,7 +1,6 @@
 /** Keeps conversations in the wanted languages, judged over all their text. */
-import { Result, Schema } from "effect"
+import { Effect, Result, Schema, Stream } from "effect"
 import { sharded } from "../dag/Node.ts"
-import { detectLanguage } from "../text/Language.ts"
 import { Conversations } from "./Artifacts.ts"
 
 /** The conversation is in another language. */
@@ -27,20 +26,26 @@ export const keepLanguages = sharded(
   },
   ({ flatMap, params, shard }) => {
     const wanted = new Set(params.languages)
+    if (wanted.size === 0) return { rows: shard.rows }
+    // Imported when a shard runs: the language tables take a third of a second that a plan need not wait for.
+    const detector = Effect.promise(() => import("../text/Language.ts"))
     return {
-      rows: flatMap(shard.rows, (row) => {
-        if (wanted.size === 0) return [row]
-        const { language } = detectLanguage(row.conversations.map((turn) => turn.value).join("\n"))
-        return wanted.has(language)
-          ? [row]
-          : Result.fail(
-              new OtherLanguage({
-                reason: language,
-                id: row.id,
-                hint: "Add the language to `languages` to keep such rows."
-              })
-            )
-      })
+      rows: Stream.unwrap(
+        Effect.map(detector, ({ detectLanguage }) =>
+          flatMap(shard.rows, (row) => {
+            const { language } = detectLanguage(row.conversations.map((turn) => turn.value).join("\n"))
+            return wanted.has(language)
+              ? [row]
+              : Result.fail(
+                  new OtherLanguage({
+                    reason: language,
+                    id: row.id,
+                    hint: "Add the language to `languages` to keep such rows."
+                  })
+                )
+          })
+        )
+      )
     }
   }
 )

@@ -6,7 +6,7 @@
  * goes on must not get its result stored under the old code's digest.
  */
 import { parentPort, workerData } from "node:worker_threads"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Effect, Exit, Layer, Logger, ManagedRuntime, Result } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import { layer as localStore } from "../store/LocalStore.ts"
