@@ -28,18 +28,39 @@ const frame = (line: string): Place | undefined => {
   return { file, line: Number(match[2]) }
 }
 
-/** The nearest caller outside `src/dag`. */
-export const place = (): Place => {
-  const limit = Error.stackTraceLimit
-  Error.stackTraceLimit = 24
-  const stack = new Error().stack ?? ""
-  Error.stackTraceLimit = limit
+const outside = (stack: string): Place => {
   for (const line of stack.split("\n").slice(1)) {
     const at = frame(line)
     if (at === undefined || at.file.startsWith(here) || at.file.startsWith("node:")) continue
     return at
   }
   return { file: "<notebook>", line: 0 }
+}
+
+/**
+ * The nearest caller outside `src/dag`.
+ *
+ * The stack is written out and read when the place is first asked for: of ten thousand instances, few ever are.
+ */
+export const place = (): Place => {
+  const limit = Error.stackTraceLimit
+  Error.stackTraceLimit = 24
+  let error: Error | undefined = new Error()
+  Error.stackTraceLimit = limit
+  let found: Place | undefined
+  const look = (): Place => {
+    found ??= outside(error?.stack ?? "")
+    error = undefined
+    return found
+  }
+  return {
+    get file() {
+      return look().file
+    },
+    get line() {
+      return look().line
+    }
+  }
 }
 
 /** `path/from/cwd.ts:12`, for people. */
