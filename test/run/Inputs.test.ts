@@ -65,7 +65,7 @@ const graph = (mark: (artifact: typeof Numbers) => typeof Numbers) => {
     { id: "keep", version: "1", params: empty, inputs: { rows: Numbers }, outputs: { rows: Numbers } },
     ({ shard }) => ({ rows: shard.rows })
   )
-  return recipe<any, any>({
+  return recipe<{}, never>({
     name: "streams",
     presets: { sample: {} },
     build: () => {
