@@ -308,7 +308,7 @@ const execute = Effect.fnUntraced(function* (
     count !== undefined
       ? Effect.andThen(announce(), runSharded(session, node, places, work, count, code.digest))
       : inThread
-        ? session.engines.runNode(node, task, watch)
+        ? session.engines.runNode(task, watch)
         : runNode(node, task, watch)
   const services = inThread ? Context.empty() : yield* startServices(session, node)
   const unlessStopped = Effect.suspend(() => (stop.requested() ? Effect.fail(stoppedBefore(node)) : body))

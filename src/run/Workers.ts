@@ -52,11 +52,7 @@ export type WorkerTask =
 
 export interface Workers {
   /** Runs a whole or fold node in a thread; the node's own retries and timeout apply there. */
-  readonly runNode: (
-    node: AnyNode,
-    task: NodeTask,
-    watch: NodeWatch
-  ) => Effect.Effect<Drained, NodeFailed | Interrupted, Stop>
+  readonly runNode: (task: NodeTask, watch: NodeWatch) => Effect.Effect<Drained, NodeFailed | Interrupted, Stop>
   /** Runs one shard in a thread, with the node's retries and timeout (which starts when a thread is ready). */
   readonly run: (
     node: AnyNode,
@@ -180,7 +176,7 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
         )
       )
 
-    const runNode: Workers["runNode"] = Effect.fnUntraced(function* (node, task, watch) {
+    const runNode: Workers["runNode"] = Effect.fnUntraced(function* (task, watch) {
       const stop = yield* Stop
       const fork = Effect.runForkWith(yield* Effect.context<never>())
       const thread = yield* take(task)
@@ -210,7 +206,7 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
     })
 
     return {
-      runNode: (node, task, watch) => Semaphore.withPermit(permits, runNode(node, task, watch)),
+      runNode: (task, watch) => Semaphore.withPermit(permits, runNode(task, watch)),
       run: (node, task, onRows) =>
         Semaphore.withPermit(permits, retried(node)(attempt(node, task, onRows))).pipe(
           asNodeFailed(node.id, task.index)
