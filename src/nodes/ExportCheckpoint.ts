@@ -13,6 +13,7 @@ import { writeCheckpoint } from "../model/Safetensors.ts"
 import { prefixedSources } from "../model/Weights.ts"
 import { Checkpoint, LanguageModel, Projector, TokenizerFile, VisionTower } from "./Artifacts.ts"
 import {
+  chatTemplate,
   exportCard,
   generationJson,
   HEAD_CLASS,
@@ -23,10 +24,17 @@ import {
 import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
 import { fromSources, HeadBias, ModelDtype, openClip, openPhi, openProjector, writeTextFile } from "./ModelFiles.ts"
 
+/**
+ * Names for the custom class. transformers 5 renames old layouts for its own classes only, so the head, which is the custom
+ * class's, has the name that the class gives it; under the stock one it would be dropped with a warning and start fresh.
+ */
+const customFileName = (name: string): string =>
+  name.startsWith("language.lm_head.") ? name.slice("language.".length) : llavaFileName(name)
+
 export const exportCheckpoint = whole(
   {
     id: "exportCheckpoint",
-    version: "1",
+    version: "2",
     about: "The model in LlavaForConditionalGeneration's layout, with tokenizer, processor and card.",
     params: Schema.Struct({
       dtype: ModelDtype,
@@ -60,12 +68,13 @@ export const exportCheckpoint = whole(
           ...prefixedSources(language.sources, "language.")
         ],
         params.dtype,
-        llavaFileName
+        config.text.headBias ? customFileName : llavaFileName
       )
       const files: ReadonlyArray<readonly [string, string | Readonly<Record<string, unknown>>]> = [
         ["config.json", llavaConfigJson(config, params.dtype)],
         ["generation_config.json", generationJson(config)],
         ["tokenizer.json", tokenizer.json()],
+        ["chat_template.jinja", chatTemplate],
         ["tokenizer_config.json", tokenizerJson(config)],
         ["preprocessor_config.json", imageProcessorJson(config)],
         ["processor_config.json", processorJson(config)],

@@ -12,8 +12,11 @@ export const generationJson = (config: LlavaConfig) => ({
   pad_token_id: config.text.padToken
 })
 
-/** Vicuna v1.1 as a chat template: content is text, or a list of `{type: "image"}` and `{type: "text"}` parts. */
-const chatTemplate = [
+/**
+ * Vicuna v1.1 as a chat template: content is text, or a list of `{type: "image"}` and `{type: "text"}` parts. It stands in
+ * the tokenizer's config and, for the processor, in a file of its own.
+ */
+export const chatTemplate = [
   `{{ '${VICUNA_SYSTEM.replaceAll("'", "\\'")} ' }}`,
   "{% for message in messages %}",
   "{% if message['role'] == 'user' %}{{ 'USER: ' }}",

@@ -23,6 +23,8 @@ const params = Schema.Struct({
   shardRows: Positive
 })
 const refuses = [BadRow, BadJsonRow] as const
+/** A file most of whose rows do not fit is the wrong file. */
+const refuseAtMost = 0.5
 
 const Turn = Schema.Struct({ from: Schema.Literals(["human", "gpt"]), value: Schema.String })
 const ChatRow = Schema.Struct({ id: Schema.String, image: Schema.String, conversations: Schema.Array(Turn) })
@@ -79,7 +81,8 @@ export const readCaptions = whole(
     params,
     inputs: { file: ChatFile },
     outputs: { rows: Captions },
-    refuses
+    refuses,
+    refuseAtMost
   },
   ({ inputs, refuse }) =>
     Effect.succeed({
@@ -103,7 +106,8 @@ export const readInstructions = whole(
     params,
     inputs: { file: InstructFile },
     outputs: { rows: ImageConversations },
-    refuses
+    refuses,
+    refuseAtMost
   },
   ({ inputs, refuse }) =>
     Effect.succeed({
@@ -124,7 +128,8 @@ export const readQuestions = whole(
     params,
     inputs: { file: HeldOutFile },
     outputs: { questions: Questions, scenes: ImageConversations },
-    refuses
+    refuses,
+    refuseAtMost
   },
   ({ inputs, refuse }) =>
     Effect.succeed({

@@ -21,7 +21,8 @@ export const readShareGpt = whole(
     }),
     inputs: { file: ShareGptFile },
     outputs: { rows: RawConversations },
-    refuses: [BadRow, BadJsonRow]
+    refuses: [BadRow, BadJsonRow],
+    refuseAtMost: 0.5
   },
   ({ inputs, refuse }) =>
     Effect.succeed({
