@@ -102,7 +102,7 @@ const drain = Effect.fnUntraced(function* (
  * A sharded node runs as one shard. Errors are the node's own; services are what it asks for.
  *
  * @example
- * const { out, refused } = yield* Node.run(cleanShareGpt, { rows: tenRows }, {})
+ * const { out, refused } = yield* Node.run(dropDuplicates, { rows: tenRows }, { shardRows: 1024 })
  */
 export const run = <
   P extends Schema.Top,

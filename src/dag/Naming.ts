@@ -32,7 +32,7 @@ let build: Build | undefined
  * Prefixes the ids of all instances applied inside `body`; for a sub-graph used twice.
  *
  * @example
- * const images = scope("instruct", () => tokenizeImages({ rows }, { size: 336 })) // id instruct/tokenizeImages
+ * const split = scope("instruct", () => holdOut({ rows }, { share: 0.04, seed: 0 })) // id instruct/holdOut
  */
 export const scope = <A>(id: string, body: () => A): A => {
   path.push(id)
@@ -67,7 +67,7 @@ const parse = (text: string) => {
  * Builds a pipeline with some parameters replaced. Throws `OverrideError` when an override names nothing.
  *
  * @example
- * withOverrides({ settings: ["sft.epochs=1"] }, () => llavaPhi(settings, sources))
+ * withOverrides({ settings: ["sft/train.epochs=1"] }, () => llavaPhi(settings, sources))
  */
 export const withOverrides = <A>(overrides: Overrides, body: () => A): A => {
   const outer = build

@@ -18,7 +18,7 @@ import { place } from "./Place.ts"
  *
  * @example
  * const raw = source(ShareGptFile, { id: "sharegpt", location: new URL("./sharegpt.json", import.meta.url) })
- * readShareGpt({ file: raw.out.files }, {})
+ * readShareGpt({ file: raw.out.files }, { shardRows: 512 })
  */
 export const source = <A extends TreeArtifact<string>>(
   artifact: A,
