@@ -92,8 +92,9 @@ export const decodeLoop = Effect.fnUntraced(function* (
       bytes.byteLength
     )
     for (const entry of header.entries.values()) {
-      const copy = bytes.slice(entry.begin, entry.end)
-      tensors[entry.name] = { shape: entry.shape, values: new Float32Array(copy.buffer, 0, copy.byteLength / 4) }
+      // Not `slice`: a Buffer's is a view, at an offset that may not be a multiple of four.
+      const copy = new Uint8Array(bytes.subarray(entry.begin, entry.end))
+      tensors[entry.name] = { shape: entry.shape, values: new Float32Array(copy.buffer) }
     }
   }
   return { position, saved: { update: position.update, tensors } }

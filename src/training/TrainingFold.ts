@@ -169,7 +169,8 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
           ...(settings.maxGradNorm === null ? {} : { maxGradNorm: settings.maxGradNorm })
         })
         state.train = result.state
-        state.losses.push(result.loss)
+        // JSON has no minus zero, so neither has the log: a restored one is equal to one that went on.
+        state.losses.push(result.loss + 0)
         state.lossTokens += result.tokens
         state.step++
         return state

@@ -1,5 +1,5 @@
 /** Rows, archives and small model folders for the tests of nodes. */
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -10,6 +10,8 @@ import * as Node from "../../src/dag/Alone.ts"
 import type { Rows } from "../../src/dag/Artifact.ts"
 import { openCheckpoint } from "../../src/model/Safetensors.ts"
 import { initLanguageModel, initVisionTower } from "../../src/nodes/InitModels.ts"
+import { fromSources, writeProjector } from "../../src/nodes/ModelFiles.ts"
+import { freshProjector } from "../../src/nodes/ProjectorWeights.ts"
 import { tokenizePictured } from "../../src/nodes/TokenizeText.ts"
 import { shuffle, stream } from "../../src/tensor/Random.ts"
 
@@ -137,3 +139,12 @@ export const tensorsOf = (folder: string) =>
       return found
     })
   )
+
+/** The folder of a fresh projector between the tiny models. */
+export const initialProjector = Effect.fnUntraced(function* (into: string) {
+  const config = { inputSize: tinyTower.hidden, outputSize: tiny.hidden, activation: "erf" as const }
+  const folder = join(into, "projector")
+  mkdirSync(folder)
+  yield* writeProjector(folder, config, fromSources(freshProjector(config, 0), "float32"))
+  return folder
+})

@@ -1,0 +1,154 @@
+/** An exported folder says everything that its readers ask for, and gives back the weights that went in. */
+import { readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { describe, expect, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as Node from "../../src/dag/Alone.ts"
+import { openLlava } from "../../src/model/Folder.ts"
+import { openCheckpoint } from "../../src/model/Safetensors.ts"
+import { exportCheckpoint } from "../../src/nodes/ExportCheckpoint.ts"
+import { openClip, openPhi, openProjector } from "../../src/nodes/ModelFiles.ts"
+import { trainProjector } from "../../src/nodes/TrainVision.ts"
+import * as Engine from "../../src/tensor/Engine.ts"
+import { settings, tinyModels, tinyPictured } from "./support.ts"
+
+type Params = Parameters<typeof exportCheckpoint>[1]
+const open = Effect.fnUntraced(function* (params: Pick<Params, "headBias"> & Partial<Params>) {
+  const { into, ...models } = yield* tinyModels(params.headBias)
+  const { pixels, plain } = yield* tinyPictured(1)
+  const { out } = yield* Node.run(
+    trainProjector,
+    { ...models, data: plain, heldOut: [], images: pixels },
+    { ...settings, headBias: params.headBias },
+    { into: join(into, "projector") }
+  )
+  const inputs = { ...models, projector: out.projector }
+  const exported = yield* Node.run(
+    exportCheckpoint,
+    inputs,
+    { dtype: "float32", maxShardBytes: 5_000_000_000, name: "Tiny", ...params },
+    { into: join(into, "out") }
+  )
+  return { inputs, folder: exported.out.model }
+})
+const text = (folder: string, name: string) => readFileSync(join(folder, name), "utf8")
+const json = (folder: string, name: string): Record<string, any> => JSON.parse(text(folder, name))
+
+describe("exportCheckpoint", () => {
+  for (const headBias of ["drop", "keep"] as const)
+    it.effect(`is read back with equal bits, head bias: ${headBias}`, () =>
+      Effect.gen(function* () {
+        const { folder, inputs } = yield* open({ headBias })
+        const { config, sources } = yield* openLlava(folder)
+        expect(config.text.headBias).toBe(headBias === "keep")
+        const found = new Map(sources.map((source) => [source.name, source]))
+        const parts = [
+          ["language.", (yield* openPhi({ path: inputs.model }, headBias)).sources],
+          ["projector.", (yield* openProjector({ path: inputs.projector })).sources],
+          ["vision.", (yield* openClip({ path: inputs.vision })).sources]
+        ] as const
+        expect(found.size).toBe(parts.reduce((sum, [, part]) => sum + part.length, 0))
+        for (const [prefix, part] of parts)
+          for (const source of part) {
+            const written = found.get(prefix + source.name)!
+            expect(written.shape).toEqual(source.shape)
+            expect(Buffer.from((yield* written.read).buffer).equals(Buffer.from((yield* source.read).buffer))).toBe(
+              true
+            )
+          }
+      }).pipe(Effect.provide(Engine.wasm))
+    )
+
+  it.effect("states the stock layout: every field of both configs, floats written as floats", () =>
+    Effect.gen(function* () {
+      const { folder } = yield* open({ headBias: "drop", dtype: "bfloat16" })
+      const config = json(folder, "config.json")
+      expect(config).toMatchObject({
+        architectures: ["LlavaForConditionalGeneration"],
+        dtype: "bfloat16",
+        image_seq_length: 4,
+        image_token_index: 1,
+        model_type: "llava",
+        multimodal_projector_bias: true,
+        projector_hidden_act: "gelu",
+        vision_feature_layer: -2,
+        vision_feature_select_strategy: "default"
+      })
+      expect(config["auto_map"]).toBeUndefined()
+      expect(config["text_config"]).toMatchObject({
+        model_type: "phi",
+        vocab_size: 1650,
+        hidden_size: 16,
+        intermediate_size: 32,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+        num_key_value_heads: 2,
+        max_position_embeddings: 256,
+        partial_rotary_factor: 0.5,
+        rope_theta: 10000,
+        resid_pdrop: 0.1,
+        hidden_act: "gelu_new",
+        layer_norm_eps: 1e-5,
+        bos_token_id: 0,
+        eos_token_id: 0,
+        pad_token_id: 2,
+        tie_word_embeddings: false
+      })
+      expect(config["vision_config"]).toMatchObject({
+        hidden_size: 12,
+        image_size: 28,
+        patch_size: 14,
+        num_hidden_layers: 3
+      })
+      expect(text(folder, "config.json")).toMatch(/"rope_theta": 10000\.0,/)
+      expect(text(folder, "config.json")).toMatch(/"attention_dropout": 0\.0,/)
+      expect(json(folder, "processor_config.json")).toMatchObject({
+        patch_size: 14,
+        num_additional_image_tokens: 1,
+        vision_feature_select_strategy: "default",
+        image_token: "<image>"
+      })
+      expect(json(folder, "preprocessor_config.json")).toMatchObject({
+        do_pad: true,
+        resample: 3,
+        size: { shortest_edge: 28 }
+      })
+      expect(json(folder, "tokenizer_config.json")["chat_template"]).toBe(text(folder, "chat_template.jinja"))
+      expect(json(folder, "generation_config.json")).toMatchObject({ eos_token_id: 0, pad_token_id: 2 })
+      const names = [...(yield* openCheckpoint(folder)).entries.values()]
+      expect(names.every(({ dtype }) => dtype === "BF16")).toBe(true)
+      for (const { name } of names)
+        expect(name).toMatch(/^(vision_tower\.vision_model|multi_modal_projector|language_model\.(model|lm_head))\./)
+      expect(names.some(({ name }) => name === "language_model.lm_head.bias")).toBe(false)
+    }).pipe(Effect.provide(Engine.wasm))
+  )
+
+  it.effect("with a head bias names its own class, and the head's weights as that class names them", () =>
+    Effect.gen(function* () {
+      const { folder } = yield* open({ headBias: "keep", maxShardBytes: 40_000 })
+      expect(json(folder, "config.json")["auto_map"]).toEqual({
+        AutoModelForImageTextToText: "modeling_llava_phi.LlavaPhiForConditionalGeneration"
+      })
+      expect(text(folder, "modeling_llava_phi.py")).toContain("class LlavaPhiForConditionalGeneration")
+      expect(text(folder, "README.md")).toContain("trust_remote_code")
+      const map = json(folder, "model.safetensors.index.json")["weight_map"] as Record<string, string>
+      expect(
+        Object.keys(map)
+          .filter((name) => name.includes("lm_head"))
+          .toSorted()
+      ).toEqual(["lm_head.bias", "lm_head.weight"])
+      const shards = readdirSync(folder).filter((name) => name.endsWith(".safetensors"))
+      expect(new Set(Object.values(map))).toEqual(new Set(shards))
+      expect(shards.length).toBeGreaterThan(2)
+    }).pipe(Effect.provide(Engine.wasm))
+  )
+
+  it.effect("gives equal bytes for equal weights: nothing of time or place is in it", () =>
+    Effect.gen(function* () {
+      const [one, other] = [yield* open({ headBias: "drop" }), yield* open({ headBias: "drop" })]
+      expect(readdirSync(one.folder).toSorted()).toEqual(readdirSync(other.folder).toSorted())
+      for (const name of readdirSync(one.folder))
+        expect(readFileSync(join(one.folder, name)).equals(readFileSync(join(other.folder, name))), name).toBe(true)
+    }).pipe(Effect.provide(Engine.wasm))
+  )
+})
