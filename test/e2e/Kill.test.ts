@@ -35,7 +35,11 @@ const random = (least: number, most: number): number => {
 
 const event = (kind: string, node: string, rest = ""): string =>
   `"event":"${kind}",.*"node":"(?:${node})"${rest === "" ? "" : `.*${rest}`}`
-const atStep = (node: string, step: number): string => event("node-progress", node, `"step":${step},`)
+/** The first sign of life at a step or after it: progress is told ten times a second at most. */
+const fromStep = (node: string, step: number): string => {
+  const steps = Array.from({ length: 40 }, (_, i) => step + i).join("|")
+  return event("node-progress", node, `"step":(?:${steps}),`)
+}
 
 const stepsOf = ({ events }: Ended, node: string): ReadonlyArray<number> =>
   events.flatMap((one) => (one.event === "node-progress" && one.node === node ? [one.step ?? -1] : []))
@@ -72,27 +76,24 @@ describe("SIGKILL", () => {
   test("inside one node of each kind after another, on one store", async () => {
     const bench = await makeBench()
     const remember = makeMemory()
-    const moments = [
-      event("node-start", "readShareGpt"), // whole, a file
-      event("node-start", "pretrain/tokenizeImages|evaluate/tokenizeImages"), // sharded, pictures
-      event("node-start", "cleanShareGpt"), // sharded, text
-      event("node-progress", "keepLanguages"), // sharded, some shards done
-      event("node-start", "dropDuplicates|filterCaptions"), // whole, rows
-      event("node-start", "splitConversations"),
-      event("node-start", "pretrain/computeFeatures|instruct/computeFeatures"), // sharded, with an engine
-      event("node-start", "exportCheckpoint"), // whole, a tree of files
-      event("node-start", "evaluate/answers") // whole, with an engine
+    const pictures = ["--until", "pretrain/computeFeatures"]
+    const moments: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
+      [event("node-start", "readCaptions"), pictures], // whole, a file
+      [event("node-start", "filterCaptions"), pictures], // whole, rows
+      [event("node-progress", "pretrain/tokenizeImages", '"shardsDone":[1-9]'), pictures], // sharded, pictures
+      [event("node-start", "pretrain/computeFeatures"), pictures], // sharded, with an engine
+      [event("node-start", "cleanShareGpt"), []], // sharded, text
+      [event("node-start", "dropDuplicates"), []],
+      [event("node-progress", "keepLanguages"), []],
+      [event("node-start", "sft/train"), []], // fold, before its first step
+      [event("node-start", "exportCheckpoint"), []], // whole, a tree of files
+      [event("node-start", "evaluate/answers"), []] // whole, a value
     ]
-    let killed = 0
-    for (const line of moments) {
-      const workers = String(random(0, 2))
-      const ended = await bench.run(["--workers", workers], { kill: { line } })
+    for (const [line, until] of moments) {
+      const ended = await bench.run(["--workers", String(random(0, 2)), ...until], { kill: { line } })
+      expect(ended.signal, `seed ${seed}, ${line}\n${ended.stderr}`).toBe("SIGKILL")
       remember(ended)
-      // Nodes run beside each other: one that was finished while another was killed does not start again.
-      if (ended.signal === "SIGKILL") killed++
-      else expect(completed(ended).status).toBe("completed")
     }
-    expect(killed).toBeGreaterThan(5)
     const ended = await bench.run()
     remember(ended)
     await finishes(bench, ended)
@@ -108,11 +109,11 @@ describe("SIGKILL", () => {
     ] as const) {
       const every = random(1, 3)
       const first = random(2, 4)
-      const second = random(first + 2, steps - 1)
+      const second = random(first + 2, steps - 2)
       for (const step of [first, second]) {
-        const ended = await bench.run(["--checkpoint-every", String(every)], { kill: { line: atStep(node, step) } })
+        const ended = await bench.run(["--checkpoint-every", String(every)], { kill: { line: fromStep(node, step) } })
         expect(ended.signal, `seed ${seed}\n${ended.stderr}`).toBe("SIGKILL")
-        expect(stepsOf(ended, node).at(-1)).toBe(step)
+        expect(stepsOf(ended, node).at(-1), `seed ${seed}`).toBeGreaterThanOrEqual(step)
         remember(ended)
       }
     }
@@ -144,7 +145,7 @@ describe("Ctrl-C", () => {
     async (node, signal) => {
       const bench = await makeBench()
       const at = random(2, 6)
-      const running = bench.start([], { kill: { line: atStep(node, at), signal } })
+      const running = bench.start([], { kill: { line: fromStep(node, at), signal } })
       const ended = await running.ended
       expect(ended.code, ended.stderr).toBe(130)
       expect(lastOf(ended)).toMatchObject({ status: "interrupted", outputs: {} })
@@ -152,7 +153,9 @@ describe("Ctrl-C", () => {
       expect(command).toBeDefined()
       const resumed = await startProcess("/bin/sh", ["-c", command!], { env: { E2E_SOURCES: bench.sources } }).ended
       // A polite stop saves a checkpoint: no step is done twice.
-      expect(startOf(resumed, node)?.resumedAt, `seed ${seed}`).toBe(Math.max(...stepsOf(ended, node)))
+      expect(startOf(resumed, node)?.resumedAt, `seed ${seed}`).toBeGreaterThanOrEqual(
+        Math.max(...stepsOf(ended, node))
+      )
       expect(nodesThat("ran", resumed).filter((one) => nodesThat("ran", ended).includes(one))).toEqual([])
       expect(lastOf(resumed).nodesRun + lastOf(ended).nodesRun).toBe(nodes)
       await finishes(bench, resumed)
