@@ -58,14 +58,14 @@ test("a damaged newest checkpoint is skipped for the one before, and said so", a
   await bench.run({}, { RUN_TEST_FAULT: "weigh:fail:24", RUN_TEST_SLOW_MS: "5" })
   const work = join(bench.store, "work", readdirSync(join(bench.store, "work"))[0]!, "checkpoints")
   const newest = readdirSync(work).sort().at(-1)!
-  expect(newest).toBe("step-000000020")
+  const step = Number(newest.slice(5)) // 20, or 15 where the disk is slow
   const path = join(work, newest, "state.json")
   writeFileSync(path, readFileSync(path, "utf8").replace(/\d/, "9"))
   bench.logged()
   const resumed = await bench.run()
-  expect(steps(bench.logged())[0]).toBe(15)
+  expect(steps(bench.logged())[0]).toBe(step - 5)
   expect(resumed.events.find((event) => event.event === "notice")).toMatchObject({
-    message: expect.stringMatching(/step-000000020.*damaged.*going on from step 15/)
+    message: expect.stringMatching(new RegExp(`${newest}.*damaged.*going on from step ${step - 5}`))
   })
   expect(digestsOf(resumed)).toEqual(digestsOf(reference))
 })
