@@ -30,7 +30,7 @@ export const loadTokenizer = (tree: Tree): Effect.Effect<Tokenizer, BadTokenizer
     catch: (cause) =>
       new BadTokenizer({
         path: tree.path,
-        message: cause instanceof Error ? cause.message : String(cause),
+        message: `${tree.path}: ${cause instanceof Error ? cause.message : String(cause)}`,
         hint: "It must be a byte-level BPE tokenizer.json as Hugging Face's tokenizers writes it.",
         cause
       })
