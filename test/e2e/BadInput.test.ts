@@ -98,7 +98,12 @@ describe("a source that cannot be read", () => {
     }
     const good = await bench.run()
     expect(digestsOf(completed(good))).toEqual(undisturbed)
+
+    // What failed under other keys stays until it is collected, and nothing else goes with it.
+    const collected = await bench.run(["gc", "--collect"], { plain: true })
+    expect(collected.code, collected.stderr).toBe(0)
     expectTidy(bench.store)
+    expect(completed(await bench.run())).toMatchObject({ nodesRun: 0, outputs: lastOf(good).outputs })
   }, 120_000)
 })
 
