@@ -273,7 +273,18 @@ const sampleSources = (): Sources => {
     ).out.model,
     vision: initVisionTower(
       {},
-      { hidden: 96, layers: 2, heads: 3, ffn: 192, imageSize: 56, patchSize: 14, std: 0.05, seed: 0 }
+      {
+        hidden: 96,
+        layers: 2,
+        heads: 3,
+        ffn: 192,
+        imageSize: 56,
+        patchSize: 14,
+        std: 0.05,
+        positionStd: 0.5,
+        paper: [245, 245, 245],
+        seed: 0
+      }
     ).out.model
   }
 }

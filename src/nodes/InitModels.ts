@@ -5,10 +5,12 @@
  */
 import { Effect, Schema } from "effect"
 import { whole } from "../dag/Node.ts"
+import { phiShapes } from "../model/phi/Names.ts"
 import { initialWeights } from "../model/Weights.ts"
 import { LanguageModel, TokenizerFile, VisionTower } from "./Artifacts.ts"
 import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
-import { fromSources, HeadBias, shapesOf, writeClip, writePhi } from "./ModelFiles.ts"
+import { fromSources, HeadBias, writeClip, writePhi } from "./ModelFiles.ts"
+import { freshTower } from "./TowerWeights.ts"
 
 export const initLanguageModel = whole(
   {
@@ -55,7 +57,7 @@ export const initLanguageModel = whole(
         eosToken: eosId,
         padToken: padId
       }
-      const weights = initialWeights(shapesOf.phi(config), params.seed, params.std)
+      const weights = initialWeights(phiShapes(config), params.seed, params.std)
       return { model: (folder: string) => writePhi(folder, config, fromSources(weights, "float32")) }
     })
 )
@@ -63,7 +65,7 @@ export const initLanguageModel = whole(
 export const initVisionTower = whole(
   {
     id: "initVisionTower",
-    version: "1",
+    version: "2",
     about: "A CLIP vision tower of any size with seeded weights; frozen as it is.",
     params: Schema.Struct({
       hidden: Schema.Int,
@@ -74,6 +76,10 @@ export const initVisionTower = whole(
       imageSize: Schema.Int,
       patchSize: Schema.Int,
       std: Schema.Number,
+      /** Deviation of position embeddings; `std` when left out. */
+      positionStd: Schema.optional(Schema.Number),
+      /** Red, green and blue, 0 to 255, of what most pictures are drawn on: it is taken off, see `TowerWeights`. */
+      paper: Schema.optional(Schema.Tuple([Schema.Int, Schema.Int, Schema.Int])),
       seed: Schema.Int
     }),
     inputs: {},
@@ -93,7 +99,7 @@ export const initVisionTower = whole(
       projectionDim: params.hidden,
       activation: "quick" as const
     }
-    const weights = initialWeights(shapesOf.clip(config), params.seed, params.std)
+    const weights = freshTower(config, params)
     return Effect.succeed({ model: (folder: string) => writeClip(folder, config, fromSources(weights, "float32")) })
   }
 )

@@ -11,14 +11,14 @@ import type { Tree } from "../dag/Artifact.ts"
 import type { ConfigError } from "../model/ConfigError.ts"
 import { configText } from "../model/ConfigText.ts"
 import { type ClipConfig, clipConfigJson, decodeClipConfig } from "../model/clip/Config.ts"
-import { clipShapes, clipSources } from "../model/clip/Names.ts"
+import { clipSources } from "../model/clip/Names.ts"
 import { fromFloat32 } from "../model/Dtype.ts"
 import { decodePhiConfig, type PhiConfig, phiConfigJson } from "../model/phi/Config.ts"
-import { phiShapes, phiSources } from "../model/phi/Names.ts"
+import { phiSources } from "../model/phi/Names.ts"
 import { ProjectorConfig } from "../model/projector/Config.ts"
-import { projectorShapes, projectorSources } from "../model/projector/Names.ts"
+import { projectorSources } from "../model/projector/Names.ts"
 import { openCheckpoint, type SafetensorsError, type TensorSource, writeCheckpoint } from "../model/Safetensors.ts"
-import { type CheckpointMismatch, type Shapes, uploadWeights, type WeightSource } from "../model/Weights.ts"
+import { type CheckpointMismatch, uploadWeights, type WeightSource } from "../model/Weights.ts"
 import type { TensorError } from "../tensor/Errors.ts"
 import type { Weights } from "../tensor/Ops.ts"
 import { Tensors } from "../tensor/Tensors.ts"
@@ -179,9 +179,3 @@ export const writeProjector = <E, R>(
   config: ProjectorConfig,
   tensors: ReadonlyArray<TensorSource<E, R>>
 ) => Effect.asVoid(writeModel(folder, { ...config }, tensors))
-
-/** Shapes of the three models, for fresh weights. */
-export const shapesOf = { phi: phiShapes, clip: clipShapes, projector: projectorShapes } satisfies Record<
-  string,
-  (config: any) => Shapes
->

@@ -74,7 +74,18 @@ export const png = (width: number, height: number, seed = 0): Promise<Uint8Array
 
 /** The sizes of a model so small that a step takes milliseconds. */
 export const tiny = { hidden: 16, layers: 2, heads: 2, ffn: 32, maxPositions: 256, rotary: 0.5, dropout: 0.1, std: 0.1 }
-export const tinyTower = { hidden: 12, layers: 3, heads: 2, ffn: 24, imageSize: 28, patchSize: 14, std: 0.2, seed: 1 }
+export const tinyTower = {
+  hidden: 12,
+  layers: 3,
+  heads: 2,
+  ffn: 24,
+  imageSize: 28,
+  patchSize: 14,
+  std: 0.2,
+  positionStd: 0.5,
+  paper: [245, 245, 245],
+  seed: 1
+} as const
 /** Patches of `tinyTower`. */
 export const PATCHES = 4
 

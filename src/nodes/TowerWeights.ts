@@ -1,0 +1,75 @@
+/**
+ * Fresh weights of a vision tower that is never trained: random features through which pictures can still be told apart.
+ *
+ * Not CLIP's initialisation, which is meant to be trained. With it a small picture on bright paper gives features of which
+ * 94 % (of their squares) are one constant vector: every patch answers the paper's colour first. Here position embeddings
+ * take off what a patch of paper would answer, so that such a patch is its position and nothing else.
+ *
+ * Shapes: D hidden, C channels, P patch side; `filters_DCPP`, `positions_ND` with the class token's row first.
+ */
+import { Effect } from "effect"
+import type { ClipConfig } from "../model/clip/Config.ts"
+import { clipShapes } from "../model/clip/Names.ts"
+import { CLIP_MEAN, CLIP_STD } from "../model/clip/Pixels.ts"
+import { initialWeights, type WeightSource } from "../model/Weights.ts"
+import { fillNormal, stream } from "../tensor/Random.ts"
+
+const FILTERS = "embeddings.patch_embedding.weight"
+const POSITIONS = "embeddings.position_embedding.weight"
+
+/**
+ * `std` of all weights, `positionStd` of positions where it differs. `paper`: the colour (red, green, blue, 0 to 255) that
+ * patches are measured from; CLIP's mean colour when left out.
+ */
+export interface TowerOptions {
+  readonly seed: number
+  readonly std: number
+  readonly positionStd?: number | undefined
+  readonly paper?: readonly [number, number, number] | undefined
+}
+
+/** What each of the D filters answers to a patch of one colour. */
+const answerTo = (
+  filters_DCPP: Float32Array,
+  config: ClipConfig,
+  paper: readonly [number, number, number]
+): Float64Array => {
+  const pixels = config.patchSize ** 2
+  const answers_D = new Float64Array(config.hiddenSize)
+  for (let at = 0; at < filters_DCPP.length; at++) {
+    const channel = Math.floor(at / pixels) % config.channels
+    const value = (paper[channel]! / 255 - CLIP_MEAN[channel]!) / CLIP_STD[channel]!
+    answers_D[Math.floor(at / (pixels * config.channels))]! += filters_DCPP[at]! * value
+  }
+  return answers_D
+}
+
+/**
+ * A pure function of sizes, seed and options, for towers of three channels.
+ *
+ * @example
+ * freshTower(config, { seed: 0, std: 0.05, positionStd: 0.5, paper: [245, 245, 245] })
+ */
+export const freshTower = (config: ClipConfig, options: TowerOptions): ReadonlyArray<WeightSource> => {
+  const { paper, seed, std } = options
+  const plain = initialWeights(clipShapes(config), seed, std)
+  const filters = plain.find(({ name }) => name === FILTERS)!
+  const positions = (size: number) =>
+    Effect.map(filters.read, (filters_DCPP) => {
+      const values = fillNormal(stream(seed, "init", POSITIONS), new Float32Array(size), {
+        std: options.positionStd ?? std
+      })
+      if (paper === undefined) return values
+      const answers_D = answerTo(filters_DCPP, config, paper)
+      for (let at = config.hiddenSize; at < size; at++) values[at]! -= answers_D[at % config.hiddenSize]!
+      return values
+    })
+  return plain.map((source) => {
+    const size = source.shape.reduce((product, n) => product * n, 1)
+    if (source.name === POSITIONS) return { ...source, read: positions(size) }
+    // All norms, the one that CLIP spells `pre_layrnorm` too.
+    if (source.name.endsWith("norm.weight") || /layer_norm\d\.weight$/.test(source.name))
+      return { ...source, read: Effect.sync(() => new Float32Array(size).fill(1)) }
+    return source
+  })
+}

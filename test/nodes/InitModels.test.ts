@@ -1,0 +1,84 @@
+/** Fresh models are pure functions of sizes and seed, and a random tower lets pictures be told apart. */
+import { join } from "node:path"
+import { describe, expect, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as Node from "../../src/dag/Alone.ts"
+import { computeFeatures } from "../../src/nodes/ComputeFeatures.ts"
+import { initLanguageModel, initVisionTower } from "../../src/nodes/InitModels.ts"
+import { openClip, openPhi } from "../../src/nodes/ModelFiles.ts"
+import * as Engine from "../../src/tensor/Engine.ts"
+import { scratch, tensorsOf, tiny, tinyTower, tokenizerPath } from "./support.ts"
+
+const tower = Effect.fnUntraced(function* (params: Parameters<typeof initVisionTower>[1]) {
+  return (yield* Node.run(initVisionTower, {}, params, { into: join(yield* scratch, "tower") })).out.model
+})
+
+describe("initVisionTower", () => {
+  it.effect("starts every norm at one and every bias at zero", () =>
+    Effect.gen(function* () {
+      const { sources } = yield* openClip({ path: yield* tower(tinyTower) })
+      for (const { name, read } of sources) {
+        const values = new Set(yield* read)
+        if (name.endsWith(".bias")) expect([...values], name).toEqual([0])
+        else if (/norm\d?\.weight$/.test(name)) expect([...values], name).toEqual([1])
+        else expect(values.size, name).toBeGreaterThan(5)
+      }
+    })
+  )
+
+  it.effect("gives equal bytes for equal seeds alone", () =>
+    Effect.gen(function* () {
+      const one = yield* tensorsOf(yield* tower(tinyTower))
+      expect(yield* tensorsOf(yield* tower(tinyTower))).toEqual(one)
+      expect(yield* tensorsOf(yield* tower({ ...tinyTower, seed: 9 }))).not.toEqual(one)
+    })
+  )
+
+  it.effect("measured from the paper, what differs between pictures is a tenth of the features and more", () =>
+    Effect.gen(function* () {
+      // A dark square on paper, in another corner and of another colour each time.
+      const pictures = Array.from({ length: 8 }, (_, i) => ({
+        id: `p${i}`,
+        pixels_HWC: Uint8Array.from({ length: 28 * 28 * 3 }, (_, at) => {
+          const [x, y] = [Math.floor(at / 3) % 28, Math.floor(at / 84)]
+          const inside = x >= (i % 2) * 14 && x < (i % 2) * 14 + 10 && y >= (i >> 2) * 14 && y < (i >> 2) * 14 + 10
+          return inside && at % 3 !== i % 3 ? 40 : 245
+        })
+      }))
+      const shareOf = Effect.fnUntraced(function* (params: Parameters<typeof initVisionTower>[1]) {
+        const vision = yield* tower(params)
+        const { rows } = (yield* Node.run(computeFeatures, { pixels: pictures, vision }, { featureLayer: -2 })).out
+        let [all, between] = [0, 0]
+        for (let at = 0; at < rows[0]!.features_PD.length; at++) {
+          const mean = rows.reduce((sum, row) => sum + row.features_PD[at]!, 0) / rows.length
+          for (const row of rows) {
+            all += row.features_PD[at]! ** 2
+            between += (row.features_PD[at]! - mean) ** 2
+          }
+        }
+        return between / all
+      })
+      const wide = { ...tinyTower, hidden: 64, std: 0.05 }
+      const { paper: _, ...plain } = wide
+      const [with_, without] = [yield* shareOf(wide), yield* shareOf(plain)]
+      expect(with_).toBeGreaterThan(0.1)
+      expect(with_).toBeGreaterThan(without)
+    }).pipe(Effect.provide(Engine.wasm))
+  )
+})
+
+describe("initLanguageModel", () => {
+  it.effect("has the tokenizer's vocabulary and control tokens, and a head bias only where asked", () =>
+    Effect.gen(function* () {
+      const into = yield* scratch
+      for (const headBias of ["keep", "drop"] as const) {
+        const params = { ...tiny, headBias, seed: 0 }
+        const at = { into: join(into, headBias) }
+        const { model } = (yield* Node.run(initLanguageModel, { tokenizer: tokenizerPath }, params, at)).out
+        const { config } = yield* openPhi({ path: model }, headBias)
+        expect([config.vocabSize, config.eosToken, config.padToken]).toEqual([1650, 0, 2])
+        expect("lm_head.bias" in (yield* tensorsOf(model))).toBe(headBias === "keep")
+      }
+    })
+  )
+})
