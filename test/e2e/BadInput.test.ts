@@ -30,6 +30,7 @@ import {
   digestsOf,
   type Ended,
   expectTidy,
+  expectTidyAfterKills,
   failed,
   freshFolder,
   lastOf,
@@ -100,9 +101,7 @@ describe("a source that cannot be read", () => {
     expect(digestsOf(completed(good))).toEqual(undisturbed)
 
     // What failed under other keys stays until it is collected, and nothing else goes with it.
-    const collected = await bench.run(["gc", "--collect"], { plain: true })
-    expect(collected.code, collected.stderr).toBe(0)
-    expectTidy(bench.store)
+    await expectTidyAfterKills(bench)
     expect(completed(await bench.run())).toMatchObject({ nodesRun: 0, outputs: lastOf(good).outputs })
   }, 120_000)
 })
@@ -369,7 +368,7 @@ describe("company", () => {
     first.child.kill("SIGKILL")
     expect((await first.ended).signal).toBe("SIGKILL")
     expect(digestsOf(completed(await second.ended))).toEqual(undisturbed)
-    expectTidy(bench.store)
+    await expectTidyAfterKills(bench)
   }, 120_000)
 })
 

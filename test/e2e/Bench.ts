@@ -232,8 +232,19 @@ export const manifestsOf = (store: string): ReadonlyArray<Manifest> =>
   )
 
 /**
- * Nothing that a finished run leaves behind may be unfinished: no work folders, no locks, no temporary files. A checkpoint
- * that was being written when its run was killed is left to `gc`, like the checkpoints of finished nodes beside it.
+ * As `expectTidy`, after `gc` swept what only a killed process can leave (the lock of a node that it had just finished, a
+ * file half written). Results must survive the sweep: a run finds all of them.
+ */
+export const expectTidyAfterKills = async (bench: Bench): Promise<void> => {
+  const collected = await bench.run(["gc", "--collect"], { plain: true })
+  expect(collected.code, collected.stderr).toBe(0)
+  expectTidy(bench.store)
+  expect(completed(await bench.run()).nodesRun).toBe(0)
+}
+
+/**
+ * Nothing that a finished run leaves behind may be unfinished: no work folders, no locks, no temporary files. Records of
+ * killed runs and checkpoints of finished nodes, which nobody reads, are not looked at.
  */
 export const expectTidy = (store: string): void => {
   const left = (name: string) => {
@@ -247,7 +258,7 @@ export const expectTidy = (store: string): void => {
   expect({
     work: left("work"),
     locks: left("locks"),
-    temporary: filesBelow(store, ".tmp").filter((path) => !/[\\/]checkpoints[\\/]/.test(path))
+    temporary: filesBelow(store, ".tmp").filter((path) => !/[\\/](checkpoints|runs)[\\/]/.test(path))
   }).toEqual({
     work: [],
     locks: [],

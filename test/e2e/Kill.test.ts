@@ -11,7 +11,7 @@ import {
   completed,
   digestsOf,
   type Ended,
-  expectTidy,
+  expectTidyAfterKills,
   lastOf,
   makeBench,
   nodes,
@@ -69,7 +69,7 @@ const makeMemory = () => {
 
 const finishes = async (bench: Bench, ended: Ended): Promise<void> => {
   expect(digestsOf(completed(ended)), `seed ${seed}`).toEqual(await reference())
-  expectTidy(bench.store)
+  await expectTidyAfterKills(bench)
 }
 
 describe("SIGKILL", () => {
