@@ -102,12 +102,12 @@ const sample = {
   },
   pretrain: {
     ...adam,
-    epochs: 3,
+    epochs: 6,
     lr: 2e-3,
     decay: "constant",
     warmupRatio: 0.03,
-    batch: 32,
-    microBatch: 32,
+    batch: 8,
+    microBatch: 8,
     dropout: false,
     recompute: false,
     seed: 0
@@ -115,11 +115,11 @@ const sample = {
   instruct: {
     ...adam,
     epochs: 4,
-    lr: 2e-3,
+    lr: 1.5e-3,
     decay: "linear",
     warmupRatio: 0.03,
-    batch: 32,
-    microBatch: 32,
+    batch: 8,
+    microBatch: 8,
     dropout: false,
     recompute: false,
     seed: 0
