@@ -6,7 +6,7 @@
  */
 import { constants } from "node:fs"
 import { open, realpath, stat } from "node:fs/promises"
-import { sep } from "node:path"
+import { basename, sep } from "node:path"
 import { Effect, Schema } from "effect"
 import type { Zip, ZipError } from "./Zip.ts"
 import { isSafeName } from "./ZipFormat.ts"
@@ -51,11 +51,12 @@ export interface FolderOptions {
   readonly maxFileBytes?: number
 }
 
+/** Refused rows are kept beside artifacts, which hold no path of one machine: they name the source by its last part. */
 const missing = (source: string, name: string): ImageMissing =>
   new ImageMissing({
-    source,
+    source: basename(source),
     name,
-    message: `${source}: has no ${name}`,
+    message: `${basename(source)}: has no ${name}`,
     hint: "Check that the download is whole, and whether the source expects a folder before the name."
   })
 
@@ -67,10 +68,10 @@ const unreadable = (
   cause?: unknown
 ): ImageUnreadable =>
   new ImageUnreadable({
-    source,
+    source: basename(source),
     name,
     reason,
-    message: `${source}: ${name}: ${detail}`,
+    message: `${basename(source)}: ${name}: ${detail.replaceAll(source, basename(source))}`,
     hint:
       reason === "unsafe-name"
         ? "Names must stay inside of the source: relative, without `..`, no links that lead out."
@@ -99,11 +100,11 @@ const fromZipError = (
       return missing(source, name)
     case "unsafe-name":
     case "too-large":
-      return unreadable(source, name, error.reason, error.message, error)
+      return unreadable(source, name, error.reason, error.message)
     case "unreadable":
       return failed(source, name, error)
     default:
-      return unreadable(source, name, "damaged", error.message, error)
+      return unreadable(source, name, "damaged", error.message)
   }
 }
 

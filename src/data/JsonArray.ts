@@ -10,6 +10,7 @@
 import { isUtf8 } from "node:buffer"
 import { createReadStream } from "node:fs"
 import { open } from "node:fs/promises"
+import { basename } from "node:path"
 import { pipeline } from "node:stream"
 import { createGunzip, createZstdDecompress } from "node:zlib"
 import { Schema, Stream } from "effect"
@@ -147,12 +148,12 @@ const faultError = (path: string, fault: SplitterFault): JsonError =>
 
 const refuse = (path: string, span: JsonSpan, reason: BadJsonRow["reason"], detail: string): BadJsonRow =>
   new BadJsonRow({
-    path,
+    path: basename(path), // kept beside artifacts, which hold no path of one machine
     row: span.index,
     offset: span.offset,
     length: span.end - span.start,
     reason,
-    message: `${path}: row ${span.index} at byte ${span.offset}: ${detail}`,
+    message: `${basename(path)}: row ${span.index} at byte ${span.offset}: ${detail}`,
     hint: `Look at it with: tail -c +${span.offset + 1} FILE | head -c ${Math.min(Math.max(span.end - span.start, 1), 2000)}`
   })
 

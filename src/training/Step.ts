@@ -28,6 +28,7 @@ export class NonFiniteLoss extends Schema.TaggedError<NonFiniteLoss>()("NonFinit
 /** No row of the global batch has a token to learn. */
 export class NothingToLearn extends Schema.TaggedError<NothingToLearn>()("NothingToLearn", {
   step: Schema.Number,
+  message: Schema.String,
   rows: Schema.Array(Schema.String),
   hint: Schema.String
 }) {}
@@ -123,6 +124,7 @@ export const trainStep = <Batch extends TokenBatch, Prepared extends tf.TensorCo
     if (tokens === 0)
       return yield* new NothingToLearn({
         step: options.step,
+        message: `no token of step ${options.step}'s ${rowsOf(microBatches).length} rows carries loss`,
         rows: rowsOf(microBatches),
         hint: "Every label is -100 or cut off: drop rows without an answer, and truncate after image expansion."
       })

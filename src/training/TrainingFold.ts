@@ -149,8 +149,9 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
         if (stage.plan.steps === 0 && stage.settings.epochs > 0)
           return yield* new NothingToLearn({
             step: 0,
+            message: "there is no example to train on",
             rows: [],
-            hint: "There is no row to train on: the quarantines of the nodes before say where they went. With epochs 0 the stage is skipped."
+            hint: "The quarantines of the nodes before say where they went. With epochs 0 the stage is skipped."
           })
         const train = yield* initialState(yield* stage.initial as Load<Weights>)
         return yield* begin(stage, train, { step: 0, lossTokens: 0, losses: [] })
