@@ -5,7 +5,7 @@
  */
 import { columns } from "../dag/Describe.ts"
 import type { AnyNode } from "../dag/Node.ts"
-import { bytes, duration, figure, type NodeView, number, type View } from "../run/Progress.ts"
+import { bytes, duration, figure, type NodeView, number, rowsWritten, type View } from "../run/Progress.ts"
 
 /** One line of a plan, as far as it is shown. */
 export interface PlanLine {
@@ -85,7 +85,7 @@ export const nodeTable = (view: View): string =>
         node.end?.status ?? "unfinished",
         node.end === undefined || node.end.status === "cached" ? "-" : node.end.seconds.toFixed(1),
         node.end === undefined ? "-" : number(node.end.rowsIn),
-        node.end === undefined ? "-" : number(node.end.rowsOut),
+        node.end === undefined ? "-" : rowsWritten(node.end),
         node.metrics["loss"] === undefined ? "-" : figure(node.metrics["loss"]),
         refused(node)
       ])

@@ -93,7 +93,7 @@ export const initialWeights = (shapes: Shapes, seed: number, std: number): Reado
   }))
 
 /** Whether a name is of a layer norm: `input_layernorm`, `layer_norm1`, `pre_layrnorm` (so spelled). */
-export const isNorm = (name: string): boolean => /lay(er)?_?norm/.test(name)
+export const isNorm = (name: string): boolean => /lay(er|r)?_?norm/.test(name)
 
 /** One candidate in a file for one of our tensors. */
 export interface Found {

@@ -7,7 +7,8 @@ const loss = (value: number | null | undefined): string =>
 
 /** Losses by stage: the mean of the first and last tenth of the steps, and on held-out rows. */
 const stageLines = ({ stages }: Evaluation): ReadonlyArray<string> =>
-  Object.entries(stages).map(([stage, log]) => {
+  (["sft", "pretrain", "instruct"] as const).map((stage) => {
+    const log = stages[stage]
     const tenth = Math.max(1, Math.floor(log.losses.length / 10))
     const mean = (values: ReadonlyArray<number>) => values.reduce((sum, one) => sum + one, 0) / values.length
     const first = loss(mean(log.losses.slice(0, tenth)))
@@ -17,10 +18,12 @@ const stageLines = ({ stages }: Evaluation): ReadonlyArray<string> =>
 
 /** Right answers of a type with and without the right picture. */
 const typeLines = (report: Evaluation): ReadonlyArray<string> =>
-  Object.entries(report.byType).map(([type, { questions, right }]) => {
-    const blind = report.blindByType[type]
-    return `  ${type.padEnd(9)} ${percent(right / questions)}  blind ${percent(blind === undefined ? 0 : blind.right / blind.questions)}`
-  })
+  Object.entries(report.byType)
+    .sort()
+    .map(([type, { questions, right }]) => {
+      const blind = report.blindByType[type]
+      return `  ${type.padEnd(9)} ${percent(right / questions)}  blind ${percent(blind === undefined ? 0 : blind.right / blind.questions)}`
+    })
 
 /**
  * The lines and figures that a run ends with.

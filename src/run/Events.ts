@@ -70,7 +70,9 @@ export const Event = Schema.Union([
     status: Status,
     seconds: count,
     rowsIn: count,
+    /** Rows of all ports together, and of each port where there are several. */
     rowsOut: count,
+    rowsByPort: Schema.optional(Schema.Record(Schema.String, count)),
     refused: count,
     refusedBy: Schema.Record(Schema.String, count),
     key: Schema.optional(Schema.String),

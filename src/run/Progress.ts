@@ -264,9 +264,16 @@ export const startLine = (event: Of<"node-start">): string => {
   return `${event.node}  started${notes.length === 0 ? "" : `: ${notes.join("; ")}`}`
 }
 
+/** Rows that a node wrote: one number, or one a port (`1,710 + 1,650`). */
+export const rowsWritten = (end: {
+  readonly rowsOut: number
+  readonly rowsByPort?: Readonly<Record<string, number>> | undefined
+}): string =>
+  end.rowsByPort === undefined ? number(end.rowsOut) : Object.values(end.rowsByPort).map(number).join(" + ")
+
 /** One line for the end of a node: status, time, rows, refusals by reason. */
 export const endLine = (event: Of<"node-end">): string => {
-  const rows = event.rowsOut > 0 ? [`${number(event.rowsOut)} rows`] : []
+  const rows = event.rowsOut > 0 ? [`${rowsWritten(event)} rows`] : []
   const reasons = Object.entries(event.refusedBy).sort((a, b) => b[1] - a[1])
   const shown = reasons.slice(0, 3).map(([reason, count]) => `${reason} ${number(count)}`)
   if (reasons.length > 3) shown.push(`${reasons.length - 3} other reasons`)

@@ -11,7 +11,7 @@ import type { AnyNode } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import { type Decision, decide, type Plan, plan } from "../dag/Plan.ts"
 import { portFolder, valueFile } from "../store/Layout.ts"
-import { type Code, type Manifest, rowsOut, rowsRefused, type ShardRecord } from "../store/Manifest.ts"
+import { type Code, type Manifest, rowsByPort, rowsOut, rowsRefused, type ShardRecord } from "../store/Manifest.ts"
 import { type Found, type SourceError, Store, StoreError, type Work } from "../store/Store.ts"
 import { type Event, Events } from "./Events.ts"
 import { type Entry, entryOf, storeFacts } from "./Facts.ts"
@@ -166,7 +166,8 @@ const tooManyRefused = (node: AnyNode, drained: Drained): NodeFailed | undefined
     for (const [reason, rows] of Object.entries(record.refused)) by[reason] = (by[reason] ?? 0) + rows
   }
   const refused = Object.values(by).reduce((sum, rows) => sum + rows, 0)
-  if (rowsIn === 0 || refused <= limit * rowsIn) return undefined
+  // One row may be refused in several parts (a conversation with two pairs too long), so without a limit nothing is counted.
+  if (limit >= 1 || rowsIn === 0 || refused <= limit * rowsIn) return undefined
   const top = Object.entries(by)
     .sort((a, b) => b[1] - a[1])
     .slice(0, 3)
@@ -360,6 +361,7 @@ const nodeEnd = (node: AnyNode, status: "ran" | "cached", seconds: number, at: n
   seconds,
   rowsIn: manifest.rowsIn,
   rowsOut: rowsOut(manifest),
+  ...(Object.keys(rowsByPort(manifest)).length > 1 ? { rowsByPort: rowsByPort(manifest) } : {}),
   refused: rowsRefused(manifest),
   refusedBy: manifest.refused,
   key: manifest.key,

@@ -97,6 +97,12 @@ export type Manifest = typeof Manifest.Type
 export const rowsOut = (manifest: Manifest): number =>
   Object.values(manifest.outputs).reduce((sum, output) => sum + (output.kind === "rows" ? output.rows : 0), 0)
 
+/** Rows of each rows output. */
+export const rowsByPort = (manifest: Manifest): Record<string, number> =>
+  Object.fromEntries(
+    Object.entries(manifest.outputs).flatMap(([port, output]) => (output.kind === "rows" ? [[port, output.rows]] : []))
+  )
+
 /** Rows refused, all reasons together. */
 export const rowsRefused = (manifest: Manifest): number =>
   Object.values(manifest.refused).reduce((sum, count) => sum + count, 0)
