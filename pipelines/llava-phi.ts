@@ -11,7 +11,7 @@
 import { cc595k, cc595kSample } from "../datasets/cc595k.ts"
 import { type Located, locate } from "../datasets/Dataset.ts"
 import { llavaInstruct, llavaInstructSample, mix665k } from "../datasets/llavaInstruct.ts"
-import { shareGpt, shareGptSample } from "../datasets/shareGpt.ts"
+import { shareGptSample } from "../datasets/shareGpt.ts"
 import { run } from "../src/cli/Main.ts"
 import { scope } from "../src/dag/Naming.ts"
 import type { Ref } from "../src/dag/Node.ts"
@@ -24,6 +24,7 @@ import { dropDuplicates } from "../src/nodes/DropDuplicates.ts"
 import { evaluate } from "../src/nodes/Evaluate.ts"
 import { summarise } from "../src/nodes/EvaluationText.ts"
 import { exportCheckpoint } from "../src/nodes/ExportCheckpoint.ts"
+import { extendTokenizer } from "../src/nodes/ExtendTokenizer.ts"
 import { filterCaptions } from "../src/nodes/FilterCaptions.ts"
 import { holdOut } from "../src/nodes/HoldOut.ts"
 import { initLanguageModel, initVisionTower } from "../src/nodes/InitModels.ts"
@@ -238,7 +239,7 @@ export interface Settings {
 }
 
 /** The sample's raw material: files that ship, and small models with seeded weights. */
-const sampleSources = (): Sources => {
+export const sampleSources = (): Sources => {
   const tokenizer = source(A.TokenizerFile, { ...locate(shareGptSample, "tokenizer"), id: "sources/tokenizer" })
   return {
     shareGpt: source(A.ShareGptFile, { ...locate(shareGptSample, "rows"), id: "sources/sharegpt" }).out.files,
@@ -290,21 +291,20 @@ const sampleSources = (): Sources => {
 }
 
 /** Data and models on your disk: a folder with the files under the originals' names (`datasets/` describes them). */
-const fullSources = (folder: string, instruct: Located): Sources => ({
-  shareGpt: source(A.ShareGptFile, { ...locate(shareGpt, "part1", `${folder}/sharegpt`), id: "sources/sharegpt" }).out
-    .files,
+const fullSources = (folder: string, instruct: Located, instructImages: string): Sources => ({
+  shareGpt: source(A.ShareGptFile, { id: "sources/sharegpt", location: `${folder}/sharegpt` }).out.files,
   captions: source(A.ChatFile, { ...locate(cc595k, "chat", `${folder}/cc595k`), id: "sources/captions" }).out.files,
   captionImages: source(A.ImageFiles, { ...locate(cc595k, "images", `${folder}/cc595k`), id: "sources/caption-images" })
     .out.files,
   instructions: source(A.InstructFile, { ...instruct, id: "sources/instructions" }).out.files,
-  instructionImages: source(A.ImageFiles, {
-    ...locate(llavaInstruct, "images", `${folder}/llava-instruct`),
-    id: "sources/instruction-images"
-  }).out.files,
+  instructionImages: source(A.ImageFiles, { id: "sources/instruction-images", location: instructImages }).out.files,
   questions: source(A.HeldOutFile, { id: "sources/questions", location: `${folder}/held-out/heldout.json` }).out.files,
   questionImages: source(A.ImageFiles, { id: "sources/question-images", location: `${folder}/held-out/images` }).out
     .files,
-  tokenizer: source(A.TokenizerFile, { id: "sources/tokenizer", location: `${folder}/phi-2` }).out.files,
+  tokenizer: extendTokenizer(
+    { tokenizer: source(A.TokenizerFile, { id: "sources/tokenizer", location: `${folder}/phi-2` }).out.files },
+    { tokens: { "<image>": 50295, "<pad>": 50296 } }
+  ).out.tokenizer,
   languageModel: source(A.LanguageModel, { id: "sources/phi-2", location: `${folder}/phi-2` }).out.files,
   vision: source(A.VisionTower, { id: "sources/clip", location: `${folder}/clip-vit-large-patch14-336` }).out.files
 })
@@ -469,8 +469,15 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
 const dataFolder = process.env["MILLRACE_DATA"] ?? "data"
 const sources = {
   sample: sampleSources,
-  paper: () => fullSources(dataFolder, locate(llavaInstruct, "rows", `${dataFolder}/llava-instruct`)),
-  authors: () => fullSources(dataFolder, locate(mix665k, "rows", `${dataFolder}/llava-instruct`))
+  paper: () =>
+    fullSources(
+      dataFolder,
+      locate(llavaInstruct, "rows", `${dataFolder}/llava-instruct`),
+      `${dataFolder}/llava-instruct/train2017.zip`
+    ),
+  // The mixture's rows name pictures by folder: coco/train2017/..., gqa/images/..., as LLaVA's own scripts lay them out.
+  authors: () =>
+    fullSources(dataFolder, locate(mix665k, "rows", `${dataFolder}/llava-instruct`), `${dataFolder}/mix665k`)
 }
 
 export const presets = { sample, paper, authors } satisfies { readonly [preset: string]: Settings }

@@ -141,7 +141,7 @@ export const quarantineText = (node: string, rows: ReadonlyArray<RefusedRow>, li
   }
   const shown = rows.slice(0, limit)
   return [
-    `${node}: ${number(rows.length)} rows were refused`,
+    `${node}: ${number(rows.length)} ${rows.length === 1 ? "row was" : "rows were"} refused`,
     columns([
       ["reason", "rows", "hint"],
       ...[...counts]

@@ -52,7 +52,7 @@ const parse = (text: string) => {
     throw new OverrideError({
       override: text,
       message: `"${text}" is not instance.param=value`,
-      hint: "For example --set instruct/images.size=336"
+      hint: "For example --set instruct/tokenizeImages.size=336"
     })
   let value: unknown = match[3]!
   try {

@@ -5,6 +5,7 @@
  */
 import { Effect, Schema } from "effect"
 import { whole } from "../dag/Node.ts"
+import { decodePhiConfig, phiConfigJson } from "../model/phi/Config.ts"
 import { phiShapes } from "../model/phi/Names.ts"
 import { initialWeights } from "../model/Weights.ts"
 import { LanguageModel, TokenizerFile, VisionTower } from "./Artifacts.ts"
@@ -57,6 +58,8 @@ export const initLanguageModel = whole(
         eosToken: eosId,
         padToken: padId
       }
+      // Sizes that no reader would take are refused here, before anything is trained on them.
+      yield* decodePhiConfig(phiConfigJson(config), { headBias: config.headBias })
       const weights = initialWeights(phiShapes(config), params.seed, params.std)
       return { model: (folder: string) => writePhi(folder, config, fromSources(weights, "float32")) }
     })

@@ -1,5 +1,6 @@
 /** A file of conversations is read element by element; what is no conversation is refused where it stands. */
-import { writeFileSync } from "node:fs"
+import { mkdtempSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -59,3 +60,18 @@ describe("readShareGpt", () => {
     })
   )
 })
+
+it.effect("a folder's files are read in name order, and rows count on from file to file", () =>
+  Effect.gen(function* () {
+    const folder = mkdtempSync(join(tmpdir(), "millrace-parts-"))
+    const row = (id: string) => ({ id, conversations: [{ from: "human", value: "Hi" }] })
+    writeFileSync(join(folder, "part2.json"), JSON.stringify([row("c"), { id: "d" }]))
+    writeFileSync(join(folder, "part1.json"), JSON.stringify([row("a"), row("b")]))
+    writeFileSync(join(folder, "notes.txt"), "not data")
+    const { out, refused } = yield* Node.run(readShareGpt, { file: folder }, { shardRows: 8 })
+    expect(out.rows.map((one) => one.id)).toEqual(["a", "b", "c"])
+    expect(refused.map((one) => one.row)).toEqual([3])
+    const empty = mkdtempSync(join(tmpdir(), "millrace-parts-"))
+    expect((yield* Effect.flip(Node.run(readShareGpt, { file: empty }, { shardRows: 8 }))).reason).toBe("no-files")
+  })
+)
