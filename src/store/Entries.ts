@@ -145,7 +145,7 @@ export const find = (
       const aliased = blessed.includes(code)
       found.push({
         rank: one === code ? 0 : aliased ? 1 : 2,
-        at: statSync(manifestFile(folder), { throwIfNoEntry: false })?.mtimeMs ?? 0,
+        at: codes.length === 1 ? 0 : (statSync(manifestFile(folder), { throwIfNoEntry: false })?.mtimeMs ?? 0),
         entry: { manifest, folder, aliased, aliases: blessed }
       })
     }

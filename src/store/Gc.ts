@@ -211,7 +211,10 @@ export const plan = (root: string, options: GcOptions = {}): Effect.Effect<GcPla
     return { garbage, bytes, kept: keep.size, resumable, options }
   })
 
-/** What killed removals and dead holders left beside entries and locks. */
+/** What a write that was killed before its rename leaves: `.name.json.` and its token. */
+const HALF_WRITTEN = /^\..+\.json\.[0-9a-f]{16}(\.tmp)?$/
+
+/** What killed writes, killed removals and dead holders left beside entries, records and locks. */
 const leftovers = (layout: Layout, garbage: Array<Garbage>): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const root = layout.root
@@ -223,8 +226,13 @@ const leftovers = (layout: Layout, garbage: Array<Garbage>): Effect.Effect<void,
       for (const key of yield* namesIn(join(layout.entries, prefix)))
         for (const name of yield* namesIn(join(layout.entries, prefix, key)))
           if (name.startsWith(".gone-")) yield* add(join(layout.entries, prefix, key, name), "half removed")
-    for (const name of yield* namesIn(root))
-      if (/^\.\w+\.json\.[0-9a-f]{16}(\.tmp)?$/.test(name)) yield* add(join(root, name), "half written")
+    for (const name of yield* namesIn(root)) if (HALF_WRITTEN.test(name)) yield* add(join(root, name), "half written")
+    for (const shelf of [join(root, "instances"), join(root, "aliases")]) // a folder a pipeline, a folder a key
+      for (const inner of yield* namesIn(shelf))
+        for (const name of yield* namesIn(join(shelf, inner)))
+          if (HALF_WRITTEN.test(name)) yield* add(join(shelf, inner, name), "half written")
+    for (const name of yield* namesIn(join(root, "pins")))
+      if (HALF_WRITTEN.test(name)) yield* add(join(root, "pins", name), "half written")
     for (const name of yield* namesIn(layout.locks)) {
       const path = join(layout.locks, name)
       if ((yield* look(path)).state === "dead") yield* add(path, "lock of a dead process")

@@ -135,6 +135,9 @@ describe("Gc", () => {
         })
       )
       mkdirSync(join(store.root, "work", ".gone-1"))
+      const record = join(store.root, "instances", "words", ".read%2Frows.json.6ec22b44d13a6af6.tmp")
+      mkdirSync(join(store.root, "instances", "words"), { recursive: true })
+      writeFileSync(record, "{")
       writeFileSync(join(store.root, "locks", "x.lock"), JSON.stringify({ ...Process.self(), start: "1", token: "t" }))
       yield* Effect.scoped(
         Effect.gen(function* () {
@@ -144,6 +147,7 @@ describe("Gc", () => {
           assert.deepStrictEqual(plan.garbage.map((one) => one.what).sort(), [
             "empty work",
             "half removed",
+            "half written",
             "lock of a dead process"
           ])
           assert.deepStrictEqual(
@@ -151,6 +155,7 @@ describe("Gc", () => {
             [half]
           )
           yield* Gc.collect(store.root, plan)
+          assert.isFalse(existsSync(record))
           assert.isTrue(existsSync(half))
           yield* Gc.collect(store.root, yield* Gc.plan(store.root, { unfinished: true }))
           assert.isFalse(existsSync(half))
