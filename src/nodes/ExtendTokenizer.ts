@@ -16,7 +16,7 @@ export const extendTokenizer = whole(
     version: "1",
     about: "Adds control tokens to a tokenizer at free ids.",
     params: Schema.Struct({
-      /** Token to id; a token that the tokenizer has at that id already is left as it is. */
+      /** Token to id; a token that the tokenizer has already stays where it is. */
       tokens: Schema.Record(Schema.String, Schema.Int)
     }),
     inputs: { tokenizer: TokenizerFile },
@@ -29,12 +29,12 @@ export const extendTokenizer = whole(
       const json = JSON.parse(tokenizer.json()) as { added_tokens?: ReadonlyArray<unknown> }
       const added: Array<unknown> = []
       for (const [content, id] of Object.entries(params.tokens).sort((a, b) => a[1] - b[1])) {
-        const [there, taken] = [tokenizer.tokenToId(content), tokenizer.idToToken(id)]
-        if (there === id) continue
-        if (there !== undefined || taken !== undefined)
+        if (tokenizer.tokenToId(content) !== undefined) continue
+        const taken = tokenizer.idToToken(id)
+        if (taken !== undefined)
           return yield* new BadTokenizer({
             path,
-            message: `${content} cannot be ${id}: ${there === undefined ? `${id} is ${taken}` : `it is ${there} already`}`,
+            message: `${content} cannot be ${id}: ${id} is ${taken}`,
             hint: "Choose a free id below the model's vocabulary size; Phi-2's are 50295 to 51199."
           })
         added.push({ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true })
