@@ -113,6 +113,7 @@ const lineage = Effect.fnUntraced(function* (run: Record_) {
       continue
     }
     const { manifest } = found
+    const accepted = (found.aliases ?? []).map((code) => `, accepted for code ${code.slice(0, 12)}`).join("")
     const from = Object.entries(manifest.parents).map(([port, parent]) =>
       parent === ""
         ? `${port}: source ${(manifest.parts.inputs[port] ?? "?").slice(0, 12)}`
@@ -121,7 +122,7 @@ const lineage = Effect.fnUntraced(function* (run: Record_) {
     rows.push([
       id,
       key.slice(0, 12),
-      `${manifest.parts.definition} ${manifest.parts.version}, code ${manifest.code.digest.slice(0, 12)}${manifest.code.weak ? " (weak)" : ""}`,
+      `${manifest.parts.definition} ${manifest.parts.version}, code ${manifest.code.digest.slice(0, 12)}${manifest.code.weak ? " (weak)" : ""}${accepted}`,
       from.join(", ") || "-"
     ])
   }

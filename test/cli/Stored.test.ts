@@ -1,3 +1,4 @@
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import { runsTable } from "../../src/cli/Stored.ts"
@@ -45,6 +46,20 @@ describe("what a store remembers", () => {
     expect(stdout).toMatch(/^train +[0-9a-f]{12} +train 1, code [0-9a-f]{12} +rows: shout [0-9a-f]{12}$/m)
     expect(stdout).toMatch(/^report +[0-9a-f]{12} +\//m)
     expect((await ask("show", "last")).stdout).toContain("words: NodeFailed: Broken: the words ran out at line two")
+  })
+
+  it("show says which other code an entry was accepted for", async () => {
+    const listed = (await ask("runs", "--json")).stdout.trimEnd().split("\n")
+    const run = JSON.parse(listed[1]!) as RunRecord
+    const { key } = run.nodes["train"] as { readonly key: string }
+    const [entry] = readdirSync(join(store, "entries", key.slice(0, 2), key))
+    const digest = "ab".repeat(32)
+    const code = { digest, weak: false, files: [], packages: {} }
+    mkdirSync(join(store, "aliases", key), { recursive: true })
+    writeFileSync(join(store, "aliases", key, `${digest}.json`), JSON.stringify({ format: 1, key, entry, code }))
+    const { stdout } = await ask("show", run.id)
+    expect(stdout).toMatch(/^train +[0-9a-f]{12} +train 1, code [0-9a-f]{12}, accepted for code abababababab /m)
+    rmSync(join(store, "aliases"), { recursive: true })
   })
 
   it("quarantine counts by reason and shows the first rows", async () => {
