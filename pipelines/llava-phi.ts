@@ -45,6 +45,7 @@ import {
 } from "../src/nodes/TrainVision.ts"
 import { recipe } from "../src/run/Recipe.ts"
 import * as Engine from "../src/tensor/Engine.ts"
+import { numerics } from "../src/tensor/Fingerprint.ts"
 
 /** Where the recipe's raw material comes from; any reference of the right artifact fits. */
 export interface Sources {
@@ -320,7 +321,9 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
   const { captions: balance, export: exporting, folders, headBias, heldOut, images, text } = settings
   const { languageModel, tokenizer, vision } = sources
   const { shardRows } = text
-  const picture = { size: images.size, minSide: images.minSide, maxAspect: images.maxAspect, misnamed: images.misnamed }
+  const { maxAspect, minSide, misnamed, size } = images
+  // Small and narrow pictures are left out of the captions only: instructions and questions keep all of theirs.
+  const whole = { size, misnamed, minSide: 1, maxAspect: 1e6, fit: "pad" } as const
 
   // Conversations: as FastChat makes Vicuna's data.
   const raw = readShareGpt({ file: sources.shareGpt }, { shardRows })
@@ -356,7 +359,7 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
   const { pretrainImages, captionText, pretrain } = scope("pretrain", () => {
     const pretrainImages = tokenizeImages(
       { rows: balanced.out.rows, images: sources.captionImages },
-      { ...picture, fit: "crop", folder: folders.captions }
+      { size, misnamed, minSide, maxAspect, fit: "crop", folder: folders.captions }
     )
     const tokens = tokenizePictured(
       { rows: pretrainImages.out.rows, tokenizer },
@@ -385,7 +388,7 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
   const { instructImages, questionText, instruct, tower } = scope("instruct", () => {
     const instructImages = tokenizeImages(
       { rows: instructions.out.rows, images: sources.instructionImages },
-      { ...picture, fit: "pad", folder: folders.instructions }
+      { ...whole, folder: folders.instructions }
     )
     const tokens = tokenizePictured(
       { rows: instructImages.out.rows, tokenizer },
@@ -424,7 +427,7 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
   const asked = scope("evaluate", () =>
     tokenizeImages(
       { rows: questions.out.scenes, images: sources.questionImages },
-      { ...picture, fit: "pad", folder: folders.questions }
+      { ...whole, folder: folders.questions }
     )
   )
   const evaluated = evaluate.named("evaluate/answers")(
@@ -488,7 +491,7 @@ const llavaPhiRecipe = recipe({
   build: (settings) => llavaPhi(settings, sources[settings.data]()),
   engines: ["wasm"],
   services: Engine.layer,
-  numerics: (engine) => `${engine} f32`,
+  numerics,
   summary: summarise
 })
 export default llavaPhiRecipe

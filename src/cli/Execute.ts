@@ -58,11 +58,12 @@ const optionsOf = (flags: RunFlags): RunOptions => ({
   acceptCode: flags.acceptCode,
   workers: flags.workers ?? availableParallelism(),
   ...(flags.checkpointEvery === undefined ? {} : { checkpointEverySteps: flags.checkpointEvery }),
-  checkpointEveryMs
+  checkpointEveryMs,
+  verify: flags.verify
 })
 
-/** Checks every byte of what the plan takes from the store: what is damaged, by node. With `mend` it is made again. */
-const verifyStored = Effect.fnUntraced(function* <K extends Entry>(plan: Plan<K>, mend: boolean) {
+/** Checks every byte of what a plan would take from the store: what is damaged, by node. A run checks as it goes. */
+const verifyStored = Effect.fnUntraced(function* <K extends Entry>(plan: Plan<K>) {
   const store = yield* Store
   const damage = new Map<string, string>()
   for (const { decision, node } of plan.steps) {
@@ -73,7 +74,6 @@ const verifyStored = Effect.fnUntraced(function* <K extends Entry>(plan: Plan<K>
     const shown = damaged.slice(0, 5).map((one) => `${one.port}/${one.file}`)
     if (damaged.length > shown.length) shown.push(`${damaged.length - shown.length} more files`)
     damage.set(node.id, `damaged: ${shown.join(", ")}`)
-    if (mend) yield* store.reopen(found, damaged)
   }
   return damage
 })
@@ -96,7 +96,7 @@ const showPlan = Effect.fnUntraced(function* <S, R>(
   session: Session
 ) {
   const found = yield* planRecipe(recipe, choice, options)
-  const damage = flags.verify ? yield* verifyStored(found, false) : new Map<string, string>()
+  const damage = flags.verify ? yield* verifyStored(found) : new Map<string, string>()
   const plan = {
     steps: found.steps.map((step) => {
       const why = damage.get(step.node.id)
@@ -204,16 +204,6 @@ export const execute = Effect.fnUntraced(function* <S, R>(
       const stop = yield* Stop
       session.stop = () => void Effect.runFork(stop.request)
       yield* events.publish(startEvent(recorder.run, started, pipeline, choice))
-      if (flags.verify) {
-        const damage = yield* verifyStored(yield* planRecipe(recipe, choice, options), true)
-        for (const [node, why] of damage)
-          yield* events.publish({
-            event: "notice",
-            at: yield* Clock.currentTimeMillis,
-            node,
-            message: `${why}; it is made again`
-          })
-      }
       yield* animate(terminal)
       if (output.live)
         yield* Effect.acquireRelease(

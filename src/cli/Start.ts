@@ -41,10 +41,9 @@ const presenter = (session: Session) =>
           case "Version":
             return session.output.people(formatter.formatVersion(event.name, event.version) + "\n")
           case "InvalidInvocation": {
-            const path = event.commandPath.join(" ")
             session.output.error(formatter.formatErrors(event.errors).trim())
             session.output.error(`usage: ${event.helpDoc.usage}`)
-            return session.output.error(`See ${path} --help.`)
+            return session.output.error("See --help.")
           }
         }
       })

@@ -9,8 +9,9 @@ import { columns } from "../dag/Describe.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import { bytes, duration, empty, figure, number, reduce, type View } from "../run/Progress.ts"
 import * as Gc from "../store/Gc.ts"
+import { rowsRefused } from "../store/Manifest.ts"
 import * as RunLog from "../store/RunLog.ts"
-import { type Found, Store } from "../store/Store.ts"
+import { type Found, Store, StoreError } from "../store/Store.ts"
 import { nodeCalled, UsageError } from "./Choose.ts"
 import { decodeEvent } from "./EventJson.ts"
 import { didYouMean } from "./Nearest.ts"
@@ -250,6 +251,14 @@ export const quarantine = (root: string, pipeline: Pipeline, id: string, limit: 
         hint: "Run it first, or give the store it ran in with --store."
       })
     const rows = yield* store.refused(found)
+    const counted = rowsRefused(found.manifest)
+    if (rows.length !== counted)
+      return yield* new StoreError({
+        reason: "damaged",
+        path: found.folder,
+        message: `its manifest counts ${counted} refused rows, its files hold ${rows.length}`,
+        hint: `Delete ${found.folder} and run again: the node is made anew, its quarantine with it.`
+      })
     if (session.json)
       for (const { refused, shard } of rows.slice(0, limit))
         session.output.result(JSON.stringify({ node: node.id, shard, ...refused }))

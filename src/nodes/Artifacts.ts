@@ -102,6 +102,9 @@ export const TrainingLog = Schema.Struct({
   /** Tokens that carried loss. */
   lossTokens: Schema.Number,
   losses: Schema.Array(Schema.Number),
+  /** Examples that were cut at the context's end, and the tokens they lost. */
+  cutRows: Schema.Number,
+  cutTokens: Schema.Number,
   /** Mean loss of held-out tokens; null when nothing was held out. */
   heldOutLoss: Schema.NullOr(Schema.Number)
 })

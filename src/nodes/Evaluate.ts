@@ -36,6 +36,8 @@ const Asked = Schema.Struct({
 
 export const Evaluation = Schema.Struct({
   questions: Schema.Number,
+  /** Questions that could not be asked because their picture was refused; they are in no share. */
+  notAsked: Schema.Number,
   /** Shares of exact matches, 0 to 1. */
   accuracy: Schema.Number,
   blindAccuracy: Schema.Number,
@@ -108,7 +110,8 @@ export const evaluate = whole(
 
       const scenes = (yield* allRows(inputs.pictured)).filter((row) => row.image !== null)
       const pictureOf = new Map(scenes.map((row, i) => [row.id, i]))
-      const questions = (yield* allRows(inputs.questions)).filter((question) => pictureOf.has(sceneOf(question)))
+      const written = yield* allRows(inputs.questions)
+      const questions = written.filter((question) => pictureOf.has(sceneOf(question)))
       if (questions.length === 0 || scenes.length < 2)
         return yield* new NothingToAsk({
           message: `${questions.length} questions about ${scenes.length} pictures are left`,
@@ -188,6 +191,7 @@ export const evaluate = whole(
       const firsts = types.map((type) => shown.find((one) => one.type === type)!)
       const evaluation: Evaluation = {
         questions: questions.length,
+        notAsked: written.length - questions.length,
         accuracy: seen.accuracy,
         blindAccuracy: swapped.accuracy,
         byType: seen.byType,

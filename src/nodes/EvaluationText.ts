@@ -13,7 +13,7 @@ const stageLines = ({ stages }: Evaluation): ReadonlyArray<string> =>
     const mean = (values: ReadonlyArray<number>) => values.reduce((sum, one) => sum + one, 0) / values.length
     const first = loss(mean(log.losses.slice(0, tenth)))
     const last = loss(mean(log.losses.slice(-tenth)))
-    return `  ${stage.padEnd(9)} ${first} -> ${last}  held out ${loss(log.heldOutLoss)}  (${log.steps} steps)`
+    return `  ${stage.padEnd(9)} ${first} -> ${last}  held out ${loss(log.heldOutLoss)}  (${log.steps} steps${log.cutRows === 0 ? "" : `, ${log.cutRows} examples cut at the context's end`})`
   })
 
 /** Right answers of a type with and without the right picture. */
@@ -48,6 +48,7 @@ export const summarise = (values: Readonly<Record<string, unknown>>) => {
       ...stageLines(report),
       "",
       `Held-out questions right: ${percent(report.accuracy)} of ${report.questions}; with pictures swapped between scenes: ${percent(report.blindAccuracy)}`,
+      ...(report.notAsked === 0 ? [] : [`  ${report.notAsked} questions were not asked: their pictures were refused`]),
       ...typeLines(report),
       "",
       ...report.samples

@@ -50,7 +50,7 @@ export const exportCheckpoint = whole(
   ({ inputs, params }) =>
     Effect.gen(function* () {
       const tokenizer = yield* loadTokenizer(inputs.tokenizer)
-      const { imageId } = yield* controlIds(tokenizer, inputs.tokenizer.path)
+      const { imageId, padId } = yield* controlIds(tokenizer, inputs.tokenizer.path)
       const language = yield* openPhi(inputs.model, params.headBias)
       const projector = yield* openProjector(inputs.projector)
       const vision = yield* openClip(inputs.vision)
@@ -72,7 +72,7 @@ export const exportCheckpoint = whole(
       )
       const files: ReadonlyArray<readonly [string, string | Readonly<Record<string, unknown>>]> = [
         ["config.json", llavaConfigJson(config, params.dtype)],
-        ["generation_config.json", generationJson(config)],
+        ["generation_config.json", generationJson(config, padId)],
         ["tokenizer.json", tokenizer.json()],
         ["chat_template.jinja", chatTemplate],
         ["tokenizer_config.json", tokenizerJson(config)],

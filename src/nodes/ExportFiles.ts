@@ -5,11 +5,11 @@ import { CLIP_MEAN, CLIP_STD } from "../model/clip/Pixels.ts"
 import type { LlavaConfig } from "../model/llava/Config.ts"
 import { VICUNA_SYSTEM } from "../text/Template.ts"
 
-export const generationJson = (config: LlavaConfig) => ({
+export const generationJson = (config: LlavaConfig, padId: number) => ({
   bos_token_id: config.text.bosToken,
   do_sample: false,
   eos_token_id: config.text.eosToken,
-  pad_token_id: config.text.padToken
+  pad_token_id: padId
 })
 
 /**
@@ -17,8 +17,9 @@ export const generationJson = (config: LlavaConfig) => ({
  * the tokenizer's config and, for the processor, in a file of its own.
  */
 export const chatTemplate = [
-  `{{ '${VICUNA_SYSTEM.replaceAll("'", "\\'")} ' }}`,
-  "{% for message in messages %}",
+  "{% if messages and messages[0]['role'] == 'system' %}{{ messages[0]['content'] + ' ' }}",
+  `{% else %}{{ '${VICUNA_SYSTEM.replaceAll("'", "\\'")} ' }}{% endif %}`,
+  "{% for message in messages if message['role'] != 'system' %}",
   "{% if message['role'] == 'user' %}{{ 'USER: ' }}",
   "{% if message['content'] is string %}{{ message['content'] }}",
   "{% else %}{% for part in message['content'] %}{% if part['type'] == 'image' %}{{ '<image>\\n' }}{% endif %}{% endfor %}",
@@ -38,7 +39,7 @@ export const tokenizerJson = (config: LlavaConfig) => ({
   eos_token: "<|endoftext|>",
   model_max_length: config.text.maxPositions,
   pad_token: "<pad>",
-  padding_side: "right",
+  padding_side: "left",
   tokenizer_class: "PreTrainedTokenizerFast",
   unk_token: "<|endoftext|>"
 })

@@ -98,6 +98,13 @@ export const readCaptions = whole(
     })
 )
 
+/** Without a leading reply and a trailing question, as LLaVA's own reader has it: neither teaches anything. */
+const trimTurns = (turns: ReadonlyArray<typeof Turn.Type>): ReadonlyArray<typeof Turn.Type> => {
+  const from = turns[0]?.from === "gpt" ? 1 : 0
+  const to = turns[turns.length - 1]?.from === "human" ? turns.length - 1 : turns.length
+  return turns.slice(from, Math.max(from, to))
+}
+
 export const readInstructions = whole(
   {
     id: "readInstructions",
@@ -114,7 +121,7 @@ export const readInstructions = whole(
       rows: readRows(
         inputs.file.path,
         InstructRow,
-        (row) => [{ id: String(row.id), image: row.image ?? null, conversations: row.conversations }],
+        (row) => [{ id: String(row.id), image: row.image ?? null, conversations: trimTurns(row.conversations) }],
         refuse
       )
     })

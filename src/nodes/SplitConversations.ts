@@ -3,6 +3,7 @@ import { Effect, Schema, Stream } from "effect"
 import { broadcast } from "../dag/Artifact.ts"
 import { sharded } from "../dag/Node.ts"
 import { SplitRefused, splitConversation } from "../text/Split.ts"
+import { VICUNA_SYSTEM } from "../text/Template.ts"
 import { Conversations, TokenizerFile, Vicuna } from "./Artifacts.ts"
 import { loadTokenizer } from "./LoadTokenizer.ts"
 import { Positive } from "./Params.ts"
@@ -10,7 +11,7 @@ import { Positive } from "./Params.ts"
 export const splitConversations = sharded(
   {
     id: "splitConversations",
-    version: "1",
+    version: "2",
     about: "Cuts conversations into parts of at most maxTokens, whole question-and-reply pairs at a time.",
     params: Schema.Struct({
       maxTokens: Positive,
@@ -26,7 +27,8 @@ export const splitConversations = sharded(
     rows: Stream.unwrap(
       Effect.map(loadTokenizer(shard.tokenizer), (tokenizer) =>
         flatMap(shard.rows, (row, at) => {
-          const { parts, refused } = splitConversation(row, (text) => tokenizer.count(text), params)
+          const options = { ...params, perPart: tokenizer.count(`${VICUNA_SYSTEM} `) }
+          const { parts, refused } = splitConversation(row, (text) => tokenizer.count(text), options)
           for (const one of refused) refuse(at, one)
           return parts
         })

@@ -40,7 +40,7 @@ export const trainLanguageModel = fold(
       const tokenizer = yield* loadTokenizer(context.inputs.tokenizer)
       const { padId } = yield* controlIds(tokenizer, context.inputs.tokenizer.path)
       const { config, sources } = yield* openPhi(context.inputs.model, settings.headBias)
-      const { tokens } = yield* readLengths(data)
+      const { cut, tokens } = yield* readLengths(data)
       const plan = packedPlan(tokens, { tokens: maxTokens, ...settings })
       if (plan.refused.length > 0)
         return yield* new ExampleTooLong({
@@ -55,6 +55,7 @@ export const trainLanguageModel = fold(
         frozen: {},
         settings,
         plan,
+        cut,
         load: (rows: ReadonlyArray<ReadonlyArray<number>>) => textBatch(data, rows, packed, padId),
         heldOut: everyRow(heldOut, settings.microBatch).map((rows) =>
           textBatch(heldOut, rows, { kind: "padded" }, padId)

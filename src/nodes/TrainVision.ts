@@ -128,7 +128,7 @@ const openStage = Effect.fnUntraced(function* <Row, Batch extends TokenBatch>(
   ]
   const isTrained = ({ name }: { readonly name: string }) => kind.isTrained(name, config)
   const frozen = yield* loadWeights(sources.filter((source) => !isTrained(source)))
-  const { words } = yield* readLengths(inputs.data)
+  const { cut, words } = yield* readLengths(inputs.data)
   const pictures = view.pictures(vision.config)
   const load = (examples: Rows<Example>) => (rows: ReadonlyArray<ReadonlyArray<number>>) =>
     Effect.map(picturedBatch(examples, pictures, rows, { kind: "padded" }, padId), view.batch)
@@ -138,6 +138,7 @@ const openStage = Effect.fnUntraced(function* <Row, Batch extends TokenBatch>(
     frozen,
     settings,
     plan: kind.plan(words, settings),
+    cut,
     load: load(inputs.data),
     heldOut: everyRow(inputs.heldOut, settings.microBatch).map(load(inputs.heldOut))
   }

@@ -15,6 +15,7 @@ import type { TokenBatch } from "../model/TokenBatch.ts"
 import { llavaTrainable, type PreparedLlava, type Trainable } from "../model/Trainable.ts"
 import { tf } from "../tensor/Ops.ts"
 import { collate, type TokenBatch as Packed, packRows } from "../training/Packing.ts"
+import type { Cut } from "../training/TrainingFold.ts"
 import type { Examples, Features, Pixels } from "./Artifacts.ts"
 
 export type Example = typeof Examples.schema.Type
@@ -27,24 +28,27 @@ export class ExampleTooLong extends Schema.TaggedError<ExampleTooLong>()("Exampl
   hint: Schema.String
 }) {}
 
-/** Lengths of all examples, read once: tokens, and words as a length-grouped sampler takes them. */
+/** Lengths of all examples, read once: tokens, words as a length-grouped sampler takes them, and what was cut off. */
 export const readLengths = (
   rows: ExampleRows
-): Effect.Effect<{ readonly tokens: Int32Array; readonly words: Int32Array }> =>
+): Effect.Effect<{ readonly tokens: Int32Array; readonly words: Int32Array; readonly cut: Cut }> =>
   Effect.gen(function* () {
     const tokens = new Int32Array(rows.length)
     const words = new Int32Array(rows.length)
+    const cut = { rows: 0, tokens: 0 }
     let at = 0
     yield* Stream.runForEach(rows.batches, (batch) =>
       Effect.sync(() => {
         for (const row of batch) {
           tokens[at] = row.ids.length
           words[at] = row.words
+          if (row.cut > 0) cut.rows++
+          cut.tokens += row.cut
           at++
         }
       })
     )
-    return { tokens, words }
+    return { tokens, words, cut }
   })
 
 const toModel = (packed: Packed, examples: ReadonlyArray<ReadonlyArray<Example>>): TokenBatch => ({

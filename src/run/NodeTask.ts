@@ -21,6 +21,9 @@ export interface NodeTask {
   readonly folder: string
   /** Digest of the node's code; see `ShardTask`. */
   readonly code: string
+  /** The node's key, and the input digests it is made of: a thread that would run other parameters says so. */
+  readonly key: string
+  readonly inputs: Readonly<Record<string, string>>
   readonly checkpoints: Pick<RunOptions, "checkpointEverySteps" | "checkpointEveryMs">
 }
 

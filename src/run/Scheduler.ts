@@ -110,13 +110,16 @@ const progressOf = Effect.fnUntraced(function* (node: AnyNode) {
   }
 })
 
+/** What a thread checks before it runs a task: the plan's code, key and inputs. */
+type MadeFrom = Pick<NodeTask, "code" | "key" | "inputs">
+
 const runSharded = Effect.fnUntraced(function* (
   session: Session,
   node: AnyNode,
   places: ReturnType<typeof placesFor>,
   work: Work,
   count: number,
-  code: string
+  made: MadeFrom
 ) {
   const stop = yield* Stop
   const progress = yield* progressOf(node)
@@ -140,7 +143,7 @@ const runSharded = Effect.fnUntraced(function* (
     (index) =>
       Effect.gen(function* () {
         if (stop.requested()) return
-        const task = { node: node.id, places, index, count, folder: work.folder, code }
+        const task = { node: node.id, places, index, count, folder: work.folder, ...made }
         const onRows = (rows: number) => {
           inFlight.set(index, rows)
           show(false)
@@ -214,6 +217,24 @@ const startServices = (session: Session, node: AnyNode) =>
         cause
       })
   )
+
+/** A source that changed while its reader ran must not be stored under what it was. One stat where nothing changed. */
+const sourcesUnchanged = Effect.fnUntraced(function* (
+  store: Store["Service"],
+  node: AnyNode,
+  decision: Decision<Entry>
+) {
+  for (const [port, ref] of Object.entries(node.inputs)) {
+    if (ref.node.location === undefined) continue
+    const { digest } = yield* store.digestSource(ref.node.id, ref.node.location)
+    if (digest !== decision.parts.inputs[port])
+      return yield* new NodeFailed({
+        node: node.id,
+        message: `${ref.node.location} changed while the run read it`,
+        hint: "Run the same command again: it reads the file as it is now."
+      })
+  }
+})
 
 /** Runs a node that is due and commits it, or takes what another run committed while this one waited for the lock. */
 const execute = Effect.fnUntraced(function* (
@@ -290,11 +311,12 @@ const execute = Effect.fnUntraced(function* (
     metrics: (metrics) => Effect.sync(() => progress({ metrics }, true))
   }
   const { options } = session
+  const made: MadeFrom = { code: code.digest, key: decision.key, inputs: decision.parts.inputs }
   const task: NodeTask = {
     node: node.id,
     places,
     folder: work.folder,
-    code: code.digest,
+    ...made,
     checkpoints: {
       checkpointEveryMs: options.checkpointEveryMs,
       ...(options.checkpointEverySteps === undefined ? {} : { checkpointEverySteps: options.checkpointEverySteps })
@@ -307,9 +329,9 @@ const execute = Effect.fnUntraced(function* (
     Store | Events | Stop | FileSystem.FileSystem
   > =
     count !== undefined
-      ? Effect.andThen(announce(), runSharded(session, node, places, work, count, code.digest))
+      ? Effect.andThen(announce(), runSharded(session, node, places, work, count, made))
       : inThread
-        ? session.engines.runNode(task, watch)
+        ? session.engines.runNode(node, task, watch)
         : runNode(node, task, watch)
   const services = inThread ? Context.empty() : yield* startServices(session, node)
   const unlessStopped = Effect.suspend(() => (stop.requested() ? Effect.fail(stoppedBefore(node)) : body))
@@ -320,6 +342,7 @@ const execute = Effect.fnUntraced(function* (
   const drained = yield* node.spec.engine === true ? Semaphore.withPermit(session.engine, provided) : provided
   const refusal = tooManyRefused(node, drained)
   if (refusal !== undefined) return yield* refusal
+  yield* sourcesUnchanged(store, node, decision)
   const parents = Object.fromEntries(
     Object.entries(node.inputs).map(([port, ref]) => {
       const where = done.get(ref.node)
@@ -440,7 +463,12 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
           const damaged = yield* store.verify(found)
           if (damaged.length > 0) {
             because = [`damaged in the store: ${damaged.map((one) => `${one.port}/${one.file}`).join(", ")}`]
-            yield* events.publish({ event: "notice", at: started, node: node.id, message: because.join("; ") })
+            yield* events.publish({
+              event: "notice",
+              at: started,
+              node: node.id,
+              message: `${because.join("; ")}${selection.mayRun.has(node) ? "; it is made again" : ""}`
+            })
             if (selection.mayRun.has(node)) yield* store.reopen(found, damaged)
             found = undefined
           }

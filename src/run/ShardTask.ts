@@ -21,6 +21,9 @@ export interface ShardTask {
   readonly folder: string
   /** Digest of the node's code, so that a thread that would run other code (the file was edited) says so. */
   readonly code: string
+  /** The node's key, and the input digests it is made of: a thread that would run other parameters says so. */
+  readonly key: string
+  readonly inputs: Readonly<Record<string, string>>
 }
 
 /** One attempt at one shard, without retries or timeout; durable when it returns. `onRows` hears the rows so far. */

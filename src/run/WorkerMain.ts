@@ -8,6 +8,7 @@
 import { parentPort, workerData } from "node:worker_threads"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Effect, Exit, Layer, Logger, ManagedRuntime, Result } from "effect"
+import { keyOf, keyParts } from "../dag/Key.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import { layer as localStore } from "../store/LocalStore.ts"
 import { Store } from "../store/Store.ts"
@@ -38,20 +39,26 @@ const prepare = async () => {
     localStore({ root: setup.store, readOnly: true }),
     Logger.layer([Logger.withConsoleError(Logger.formatSimple)])
   )
-  return { nodes, runtime: ManagedRuntime.make(Layer.provideMerge(services, NodeServices.layer)) }
+  return {
+    nodes,
+    numerics: recipe.numerics(setup.choice.engine),
+    runtime: ManagedRuntime.make(Layer.provideMerge(services, NodeServices.layer))
+  }
 }
 
 type Prepared = Awaited<ReturnType<typeof prepare>>
 
-const sameCode = (node: AnyNode, task: ShardTask | NodeTask) =>
+const sameCode = (node: AnyNode, task: ShardTask | NodeTask, numerics: string) =>
   Effect.gen(function* () {
     const code = yield* codeOf(yield* Store, node)
-    if (code.digest !== task.code)
+    // The recipe was imported when this thread started: its parameters and wiring must be those of the plan.
+    const key = keyOf(keyParts(node, task.inputs, numerics))
+    if (code.digest !== task.code || key !== task.key)
       return yield* Effect.die(
         new NodeFailed({
           node: task.node,
           ...("index" in task ? { shard: task.index } : {}),
-          message: `${node.spec.place.file} or a file behind it was edited while the run went on`,
+          message: `${node.spec.place.file}, a file behind it or the recipe was edited while the run went on`,
           hint: "Run the same command again: it runs the new code, and takes from the store what did not change."
         })
       )
@@ -87,7 +94,13 @@ const turn = Effect.callback<void>((resume) => {
   setImmediate(() => resume(Effect.void))
 })
 
-const serveNode = async (runtime: Prepared["runtime"], node: AnyNode, task: NodeTask) => {
+/** One attempt is the thread's; how often and for how long is the pool's. */
+const withoutRetries = (node: AnyNode): AnyNode => {
+  const { retries: _, timeout: __, ...spec } = node.spec
+  return { ...node, spec }
+}
+
+const serveNode = async ({ numerics, runtime }: Prepared, node: AnyNode, task: NodeTask) => {
   const watch = sendingWatch((message) => send({ type: "heard", message }))
   const hearing: NodeWatch = {
     ...watch,
@@ -95,8 +108,8 @@ const serveNode = async (runtime: Prepared["runtime"], node: AnyNode, task: Node
   }
   const exit = await runtime.runPromiseExit(
     Effect.andThen(
-      sameCode(node, task),
-      Effect.provideService(runNode(node, task, hearing), Stop, stop)
+      sameCode(node, task, numerics),
+      Effect.provideService(runNode(withoutRetries(node), task, hearing), Stop, stop)
     ) as Effect.Effect<Drained, unknown, Store>
   )
   if (Exit.isSuccess(exit)) return send({ type: "drained", drained: exit.value })
@@ -107,7 +120,8 @@ const serveNode = async (runtime: Prepared["runtime"], node: AnyNode, task: Node
   fail(bug ? Cause.squash(exit.cause) : found.success, bug, Cause.pretty(exit.cause))
 }
 
-const serve = ({ nodes, runtime }: Prepared) =>
+const serve = (prepared: Prepared) => {
+  const { nodes, numerics, runtime } = prepared
   port.on("message", async (task: WorkerTask) => {
     if (task.kind === "stop") {
       stopping = true
@@ -115,7 +129,7 @@ const serve = ({ nodes, runtime }: Prepared) =>
     }
     const node = nodes.get(task.node)
     if (node === undefined) return fail(new Error(`the recipe has no node ${task.node}`), true, "")
-    if (task.kind === "node") return await serveNode(runtime, node, task)
+    if (task.kind === "node") return await serveNode(prepared, node, task)
     let reported = 0
     const onRows = (rows: number) => {
       const now = performance.now()
@@ -124,13 +138,18 @@ const serve = ({ nodes, runtime }: Prepared) =>
       send({ type: "rows", rows })
     }
     const exit = await runtime.runPromiseExit(
-      Effect.andThen(sameCode(node, task), attemptShard(node, task, onRows)) as Effect.Effect<any, unknown, Store>
+      Effect.andThen(sameCode(node, task, numerics), attemptShard(node, task, onRows)) as Effect.Effect<
+        any,
+        unknown,
+        Store
+      >
     )
     if (Exit.isSuccess(exit)) return send({ type: "done", record: exit.value })
     const found = Cause.findError(exit.cause)
     const bug = !Result.isSuccess(found)
     fail(bug ? Cause.squash(exit.cause) : found.success, bug, Cause.pretty(exit.cause))
   })
+}
 
 try {
   serve(await prepare())

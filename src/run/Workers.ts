@@ -51,8 +51,12 @@ export type WorkerTask =
   | { readonly kind: "stop" }
 
 export interface Workers {
-  /** Runs a whole or fold node in a thread; the node's own retries and timeout apply there. */
-  readonly runNode: (task: NodeTask, watch: NodeWatch) => Effect.Effect<Drained, NodeFailed | Interrupted, Stop>
+  /** Runs a whole or fold node in a thread, with the node's retries and timeout. */
+  readonly runNode: (
+    node: AnyNode,
+    task: NodeTask,
+    watch: NodeWatch
+  ) => Effect.Effect<Drained, NodeFailed | Interrupted, Stop>
   /** Runs one shard in a thread, with the node's retries and timeout (which starts when a thread is ready). */
   readonly run: (
     node: AnyNode,
@@ -176,7 +180,7 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
         )
       )
 
-    const runNode: Workers["runNode"] = Effect.fnUntraced(function* (task, watch) {
+    const attemptNode = Effect.fnUntraced(function* (task: NodeTask, watch: NodeWatch) {
       const stop = yield* Stop
       const fork = Effect.runForkWith(yield* Effect.context<never>())
       const thread = yield* take(task)
@@ -206,7 +210,25 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
     })
 
     return {
-      runNode: (task, watch) => Semaphore.withPermit(permits, runNode(task, watch)),
+      runNode: (node, task, watch) => {
+        let announced = false
+        const once: NodeWatch = {
+          ...watch,
+          started: (from) => {
+            if (announced) return Effect.void
+            announced = true
+            return watch.started(from)
+          }
+        }
+        // A stop is no failure: it must neither be tried again nor be reported as one.
+        const attempt = Effect.catch(timed(node)(attemptNode(task, once)), (error) =>
+          error instanceof Interrupted ? Effect.succeed(error) : Effect.fail(error)
+        )
+        return Semaphore.withPermit(permits, retried(node)(attempt)).pipe(
+          asNodeFailed(node.id),
+          Effect.flatMap((result) => (result instanceof Interrupted ? Effect.fail(result) : Effect.succeed(result)))
+        )
+      },
       run: (node, task, onRows) =>
         Semaphore.withPermit(permits, retried(node)(attempt(node, task, onRows))).pipe(
           asNodeFailed(node.id, task.index)

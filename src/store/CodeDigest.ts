@@ -134,7 +134,11 @@ interface Collected {
   readonly raw: Set<string>
 }
 
-const isVendored = (path: string): boolean => path.split(sep).includes("vendor")
+/** A module the project did not write, by its place in the project; where the project itself lies says nothing. */
+const isVendored = (path: string): boolean => {
+  const base = dirname(upwards(dirname(path), "package.json") ?? path)
+  return relative(base, path).split(sep).slice(0, -1).includes("vendor")
+}
 const inFramework = (path: string): boolean => framework.some((folder) => path.startsWith(folder))
 
 const boundary = (collected: Collected, entry: string): Plugin => ({
@@ -240,7 +244,7 @@ const canonicalNames = async (text: string): Promise<string> => {
 const compute = async (file: string, assets: ReadonlyArray<string>): Promise<Entry> => {
   const read = reading()
   const collected: Collected = { packages: new Map(), raw: new Set() }
-  const raw = isVendored(file) || !codeExtensions.has(extname(file))
+  const raw = !codeExtensions.has(extname(file))
   if (raw) collected.raw.add(file)
   const { text: bundled, meta } = raw ? { text: "", meta: { inputs: {}, outputs: {} } } : await bundle(file, collected)
   const text = bundled === "" ? "" : await canonicalNames(bundled)

@@ -52,7 +52,7 @@ const openFolder = (layout: Layout, readOnly: boolean): Effect.Effect<void, Stor
         reason: "missing",
         path: layout.root,
         message: exists ? `${layout.root} holds no store` : `${layout.root} does not exist`,
-        hint: "Open it once for writing, or give the folder of an existing store."
+        hint: "Run the recipe once, or give the folder of an existing store with --store."
       })
     }
     yield* makeFolder(layout.root)

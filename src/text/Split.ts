@@ -11,11 +11,18 @@
 import { Schema } from "effect"
 import { type Conversation, ConversationTurn } from "./Conversation.ts"
 
-/** `maxTokens`: most tokens in a part, overhead included. `perMessage`: overhead of one message. */
-export const SplitOptions = Schema.Struct({ maxTokens: Schema.Number, perMessage: Schema.Number })
+/**
+ * `maxTokens`: most tokens in a part, overhead included. `perMessage`: overhead of one message. `perPart`: overhead of a
+ * part, its system prompt (the original forgets it, and the last answer loses its end).
+ */
+export const SplitOptions = Schema.Struct({
+  maxTokens: Schema.Number,
+  perMessage: Schema.Number,
+  perPart: Schema.Number
+})
 export type SplitOptions = typeof SplitOptions.Type
 
-export const defaultSplitOptions: SplitOptions = { maxTokens: 2048, perMessage: 6 }
+export const defaultSplitOptions: SplitOptions = { maxTokens: 2048, perMessage: 6, perPart: 0 }
 
 /**
  * Turns that no part can hold. `turn` is the first one's place in the conversation, from 0; `tokens` their length,
@@ -51,7 +58,7 @@ export const splitConversation = (
   countTokens: (text: string) => number,
   options: Partial<SplitOptions> = {}
 ): Split => {
-  const { maxTokens, perMessage } = { ...defaultSplitOptions, ...options }
+  const { maxTokens, perMessage, perPart } = { ...defaultSplitOptions, ...options }
   const turns = conversation.conversations
   const parts: Array<Conversation> = []
   const refused: Array<SplitRefused> = []
@@ -86,10 +93,16 @@ export const splitConversation = (
         tokens,
         "A pair is a human turn and a gpt turn; clean the conversation first."
       )
-    } else if (tokens > maxTokens) {
-      refuse("PairTooLong", i, i + 2, tokens, `Raise maxTokens to ${tokens} if the model's context allows it.`)
+    } else if (perPart + tokens > maxTokens) {
+      refuse(
+        "PairTooLong",
+        i,
+        i + 2,
+        tokens,
+        `Raise maxTokens to ${perPart + tokens} if the model's context allows it.`
+      )
     } else {
-      if (length + tokens > maxTokens) close(i)
+      if (perPart + length + tokens > maxTokens) close(i)
       length += tokens
     }
   }

@@ -55,6 +55,12 @@ export const TrainingSettings = {
 const Settings = Schema.Struct(TrainingSettings)
 export type TrainingSettings = typeof Settings.Type
 
+/** Examples that were cut at the context's end, and the tokens they lost. */
+export interface Cut {
+  readonly rows: number
+  readonly tokens: number
+}
+
 /** What a stage trains and on what. Made anew when a run resumes, so it must be a pure function of the node's inputs. */
 export interface Stage<Batch extends TokenBatch> {
   readonly model: Trainable<Batch, any>
@@ -64,6 +70,8 @@ export interface Stage<Batch extends TokenBatch> {
   readonly frozen: Weights
   readonly settings: TrainingSettings
   readonly plan: BatchPlan
+  /** What was cut off the examples at the context's end; nothing when left out. */
+  readonly cut?: Cut
   /** Loads the rows of one micro-batch: lists of example numbers. */
   readonly load: (rows: ReadonlyArray<ReadonlyArray<number>>) => Effect.Effect<Batch, any, any>
   /** Batches whose loss is measured at the end, and never trained on; each is loaded when its turn comes. */
@@ -81,6 +89,8 @@ export interface Trained {
     readonly steps: number
     readonly lossTokens: number
     readonly losses: ReadonlyArray<number>
+    readonly cutRows: number
+    readonly cutTokens: number
     /** Mean over held-out tokens; null when nothing was held out. */
     readonly heldOutLoss: number | null
   }
@@ -197,6 +207,8 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
             steps: state.step,
             lossTokens: state.lossTokens,
             losses: [...state.losses],
+            cutRows: state.stage.cut?.rows ?? 0,
+            cutTokens: state.stage.cut?.tokens ?? 0,
             heldOutLoss: tokens === 0 ? null : sum / tokens
           }
         })

@@ -10,7 +10,7 @@ import { trainProjector, tuneInstructions } from "../../src/nodes/TrainVision.ts
 import * as Engine from "../../src/tensor/Engine.ts"
 import { settings, tinyModels, tinyPictured } from "./support.ts"
 
-const log = { steps: 2, epochs: 1, rows: 4, lossTokens: 8, losses: [2, 1], heldOutLoss: null }
+const log = { steps: 2, epochs: 1, rows: 4, lossTokens: 8, losses: [2, 1], cutRows: 0, cutTokens: 0, heldOutLoss: null }
 const logs = { sft: log, pretrain: log, instruct: { ...log, heldOutLoss: 1.5 } }
 const params = { maxNewTokens: 6, batch: 3, headBias: "drop", samples: 100 } as const
 

@@ -260,7 +260,7 @@ describe("a damaged store", () => {
     expect(bench.logged()).toEqual(["square 4 start", "square 4 end"])
     expect(readFileSync(path)).toEqual(whole)
     expect(eventsOf(mended.events, "notice").map((event) => event.message)).toEqual([
-      "damaged in the store: rows/00004.jsonl"
+      "damaged in the store: rows/00004.jsonl; it is made again"
     ])
   })
 

@@ -85,3 +85,22 @@ describe("splitConversation", () => {
     )
   }
 })
+
+describe("perPart", () => {
+  const turns = (words: number) => "w ".repeat(words).trim()
+  const count = (text: string) => text.split(" ").length
+  const pair = (words: number) => [
+    { from: "human" as const, value: turns(words) },
+    { from: "gpt" as const, value: turns(words) }
+  ]
+
+  it("leaves room for the system prompt, so that no part loses its end", () => {
+    const conversation = { id: "a", conversations: [...pair(10), ...pair(10)] }
+    const options = { maxTokens: 40, perMessage: 0, perPart: 0 }
+    expect(splitConversation(conversation, count, options).parts.map((part) => part.id)).toEqual(["a_0"])
+    const roomy = splitConversation(conversation, count, { ...options, perPart: 5 })
+    expect(roomy.parts.map((part) => part.id)).toEqual(["a_0", "a_2"])
+    const tight = splitConversation(conversation, count, { ...options, perPart: 25 })
+    expect([tight.parts.length, tight.refused.map((one) => one.reason)]).toEqual([0, ["PairTooLong", "PairTooLong"]])
+  })
+})

@@ -1,0 +1,40 @@
+/**
+ * What an engine's results depend on beside its inputs, as a short text that reaches the keys of nodes that compute.
+ *
+ * Not a benchmark and not a device: two machines with the same engine have the same fingerprint. The compiled kernels, the
+ * stock backend and TF.js itself are in it by content; the TypeScript that calls them by `ENGINE_VERSION`, which whoever
+ * changes results there raises.
+ */
+import { createHash } from "node:crypto"
+import { readFileSync } from "node:fs"
+import { createRequire } from "node:module"
+
+/** Raised when the engine's own code changes results on purpose. */
+const ENGINE_VERSION = 1
+
+const require = createRequire(import.meta.url)
+
+/** Files that decide the bits of the wasm engine. */
+export const wasmFiles = (): ReadonlyArray<string | URL> => [
+  new URL("./wasm/kernels.wasm", import.meta.url),
+  new URL("./vendor/tfjs.js", import.meta.url),
+  require.resolve("@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm")
+]
+
+let wasm: string | undefined
+
+/**
+ * The fingerprint of an engine by name; about 5 ms the first time.
+ *
+ * @example
+ * numerics("wasm") // "wasm f32 1 0f3a..."
+ */
+export const numerics = (engine: string): string => {
+  if (engine !== "wasm") return `${engine} f32 ${ENGINE_VERSION}`
+  if (wasm === undefined) {
+    const hash = createHash("sha256")
+    for (const file of wasmFiles()) hash.update(readFileSync(file))
+    wasm = `wasm f32 ${ENGINE_VERSION} ${hash.digest("hex").slice(0, 16)}`
+  }
+  return wasm
+}
