@@ -85,7 +85,7 @@ const sample = {
     minCount: 3,
     perPhrase: 100
   },
-  images: { size: 56, tokens: 16, minSide: 24, maxAspect: 3, misnamed: "refuse", features: true },
+  images: { size: 56, minSide: 24, maxAspect: 3, misnamed: "refuse", features: true },
   folders: { captions: "", instructions: "train2017/", questions: "val2017/" },
   heldOut: { share: 0.04, seed: 0 },
   headBias: "drop",
@@ -151,7 +151,7 @@ const paper = {
     minCount: 3,
     perPhrase: 100
   },
-  images: { size: 336, tokens: 576, minSide: 64, maxAspect: 4, misnamed: "refuse", features: false },
+  images: { size: 336, minSide: 64, maxAspect: 4, misnamed: "refuse", features: false },
   folders: { captions: "", instructions: "train2017/", questions: "" },
   heldOut: { share: 0.002, seed: 0 },
   headBias: "keep",
@@ -221,9 +221,8 @@ export interface Settings {
     Pick<ParamsOf<typeof splitConversations>, "maxTokens"> &
     ParamsOf<typeof readShareGpt>
   readonly captions: ParamsOf<typeof readCaptions> & ParamsOf<typeof filterCaptions>
-  /** `tokens`: patches of one picture. `features`: run the frozen tower once instead of in every step. */
+  /** `features`: run the frozen tower once instead of in every step. */
   readonly images: Omit<ParamsOf<typeof tokenizeImages>, "fit" | "folder"> & {
-    readonly tokens: number
     readonly features: boolean
   }
   /** Folder inside each archive before every name. */
@@ -362,8 +361,8 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
       { size, misnamed, minSide, maxAspect, fit: "crop", folder: folders.captions }
     )
     const tokens = tokenizePictured(
-      { rows: pretrainImages.out.rows, tokenizer },
-      { template: "plain", maxTokens: text.maxTokens, imageTokens: images.tokens }
+      { rows: pretrainImages.out.rows, tokenizer, vision },
+      { template: "plain", maxTokens: text.maxTokens }
     )
     const captionText = holdOut({ rows: tokens.out.rows }, heldOut)
     const inputs = {
@@ -391,8 +390,8 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
       { ...whole, folder: folders.instructions }
     )
     const tokens = tokenizePictured(
-      { rows: instructImages.out.rows, tokenizer },
-      { template: "v1", maxTokens: text.maxTokens, imageTokens: images.tokens }
+      { rows: instructImages.out.rows, tokenizer, vision },
+      { template: "v1", maxTokens: text.maxTokens }
     )
     const questionText = holdOut({ rows: tokens.out.rows }, heldOut)
     const inputs = {

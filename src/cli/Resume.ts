@@ -1,7 +1,7 @@
 /**
  * The command that continues an interrupted run: what was typed, quoted for a POSIX shell.
  *
- * `--force` is left out: finished forced work is in the store, and forcing again would throw it away.
+ * `--force` stays for nodes that are not finished (their unfinished work is gone on with) and goes for those that are.
  */
 import { relative } from "node:path"
 
@@ -19,23 +19,27 @@ export interface Started {
 export const quote = (word: string): string =>
   /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 
-const withoutForce = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
+const stillForced = (args: ReadonlyArray<string>, ran: ReadonlySet<string>): ReadonlyArray<string> => {
   const out: Array<string> = []
+  const force = (list: string) => {
+    for (const id of list.split(",").map((one) => one.trim())) if (id !== "" && !ran.has(id)) out.push("--force", id)
+  }
   for (let i = 0; i < args.length; i++) {
-    if (args[i] === "--force") i++
-    else if (!args[i]!.startsWith("--force=")) out.push(args[i]!)
+    if (args[i] === "--force") force(args[++i] ?? "")
+    else if (args[i]!.startsWith("--force=")) force(args[i]!.slice("--force=".length))
+    else out.push(args[i]!)
   }
   return out
 }
 
 /**
- * The command line to type again.
+ * The command line to type again; `ran` holds the nodes that this run finished.
  *
  * @example
- * resumeCommand({ argv0: "node", execArgv: [], argv: ["/n", "/w/p.ts", "--preset", "a b"], cwd: "/w", npmCommand: undefined })
+ * resumeCommand({ argv0: "node", execArgv: [], argv: ["/n", "/w/p.ts", "--preset", "a b"], cwd: "/w", npmCommand: undefined }, new Set())
  * // node p.ts --preset 'a b'
  */
-export const resumeCommand = (started: Started): string => {
+export const resumeCommand = (started: Started, ran: ReadonlySet<string>): string => {
   const [, script = "", ...args] = started.argv
   const underTsx = started.execArgv.some((arg) => /[\\/]tsx[\\/]/.test(arg))
   const runner = underTsx
@@ -45,5 +49,5 @@ export const resumeCommand = (started: Started): string => {
       : [started.argv0, ...started.execArgv]
   const near = relative(started.cwd, script)
   const path = near === "" || near.startsWith("..") ? script : near
-  return [...runner, path, ...withoutForce(args)].map(quote).join(" ")
+  return [...runner, path, ...stillForced(args, ran)].map(quote).join(" ")
 }

@@ -16,7 +16,7 @@ export interface Session {
   readonly output: Output
   readonly json: boolean
   /** The command to type again after an interruption. */
-  readonly resume: string
+  readonly resume: () => string
   /** Set while a run goes on: asks it to stop politely. */
   stop: (() => void) | undefined
   terminal: Terminal | undefined
@@ -39,11 +39,17 @@ export const waitingFor = (view: View | undefined): string => {
 export const makeSession = (options: {
   readonly output: Output
   readonly json: boolean
-  readonly resume: string
+  /** That command, given the nodes that ran to their end. */
+  readonly resume: (ran: ReadonlySet<string>) => string
 }): Session => {
   let last = false
   const session: Session = {
-    ...options,
+    output: options.output,
+    json: options.json,
+    resume: () => {
+      const nodes = [...(session.terminal?.view().nodes.values() ?? [])]
+      return options.resume(new Set(nodes.filter((node) => node.end?.status === "ran").map((node) => node.id)))
+    },
     stop: undefined,
     terminal: undefined,
     emit: (event) => {

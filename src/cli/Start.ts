@@ -66,7 +66,7 @@ const watchSignals = (session: Session): (() => void) => {
     }
     session.terminal?.close()
     session.emit(session.unfinished("interrupted"))
-    if (session.terminal !== undefined) session.output.error(`interrupted; to go on: ${session.resume}`)
+    if (session.terminal !== undefined) session.output.error(`interrupted; to go on: ${session.resume()}`)
     process.exit(130)
   }
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const
@@ -90,7 +90,7 @@ const watchFaults = (session: Session): void => {
 
 const tellFailure = (session: Session, cause: Cause.Cause<unknown>): void => {
   const error = failureOf(cause)
-  if (wasInterrupted(cause)) session.output.error(`interrupted; to go on: ${session.resume}`)
+  if (wasInterrupted(cause)) session.output.error(`interrupted; to go on: ${session.resume()}`)
   else if (!CliError.isCliError(error)) for (const line of errorLines(error)) session.output.error(line)
   if ((process.env["MILLRACE_DEBUG"] ?? "") !== "" && !CliError.isCliError(error))
     session.output.error(Cause.pretty(cause))
@@ -106,13 +106,17 @@ export const start = <S, R>(
   const session = makeSession({
     output: processOutput({ json: args.includes("--json") }),
     json: args.includes("--json"),
-    resume: resumeCommand({
-      argv0: process.argv0,
-      execArgv: process.execArgv,
-      argv: process.argv,
-      cwd: process.cwd(),
-      npmCommand: process.env["npm_command"]
-    })
+    resume: (ran) =>
+      resumeCommand(
+        {
+          argv0: process.argv0,
+          execArgv: process.execArgv,
+          argv: process.argv,
+          cwd: process.cwd(),
+          npmCommand: process.env["npm_command"]
+        },
+        ran
+      )
   })
   const unwatch = watchSignals(session)
   watchFaults(session)

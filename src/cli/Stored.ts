@@ -98,22 +98,23 @@ const lossLine = (node: string, { last, points }: Losses): string => {
 /** Where each finished node came from: key, code, and what its inputs were made by. */
 const lineage = Effect.fnUntraced(function* (run: Record_) {
   const store = yield* Store
-  const keys = new Map<string, string>()
+  const keys = new Map<string, { readonly key: string; readonly code: string }>()
   const nameOf = new Map<string, string>()
   for (const [id, node] of Object.entries(run.nodes)) {
     const key = field(node, "key")
     if (typeof key !== "string") continue
-    keys.set(id, key)
+    keys.set(id, { key, code: String(field(node, "code") ?? "") })
     nameOf.set(key, id)
   }
   const rows: Array<ReadonlyArray<string>> = []
-  for (const [id, key] of keys) {
-    const found = (yield* store.find(key, ""))[0]
+  for (const [id, { code, key }] of keys) {
+    const found = (yield* store.find(key, code)).find((one) => one.manifest.code.digest === code)
     if (found === undefined) {
       rows.push([id, key.slice(0, 12), "-", "not in the store any more"])
       continue
     }
     const { manifest } = found
+    const begun = manifest.begunBy.map((one) => `, begun by code ${one.slice(0, 12)}`).join("")
     const accepted = (found.aliases ?? []).map((code) => `, accepted for code ${code.slice(0, 12)}`).join("")
     const from = Object.entries(manifest.parents).map(([port, parent]) =>
       parent === ""
@@ -123,7 +124,7 @@ const lineage = Effect.fnUntraced(function* (run: Record_) {
     rows.push([
       id,
       key.slice(0, 12),
-      `${manifest.parts.definition} ${manifest.parts.version}, code ${manifest.code.digest.slice(0, 12)}${manifest.code.weak ? " (weak)" : ""}${accepted}`,
+      `${manifest.parts.definition} ${manifest.parts.version}, code ${manifest.code.digest.slice(0, 12)}${manifest.code.weak ? " (weak)" : ""}${begun}${accepted}`,
       from.join(", ") || "-"
     ])
   }
@@ -180,16 +181,19 @@ export const showRun = (root: string, id: string, session: Session) =>
     if (unknown > 0) say(`${unknown} events are of another version and were left out`)
   }).pipe(Effect.provide(storeLayer(root, { readOnly: true })))
 
-/** The entry whose key starts with `prefix`; a usage error when there is none or more than one. */
-const entryCalled = Effect.fnUntraced(function* (prefix: string) {
+/** The entry whose key, and code after a slash, start so; a usage error when there is none or more than one. */
+const entryCalled = Effect.fnUntraced(function* (called: string) {
   const store = yield* Store
-  const keys = /^[0-9a-f]{6,64}$/.test(prefix) ? [...(yield* store.keys)].filter((key) => key.startsWith(prefix)) : []
-  const found: Found | undefined = keys.length === 1 ? (yield* store.find(keys[0]!, ""))[0] : undefined
-  if (found !== undefined) return found
+  const [, prefix = "", code = ""] = /^([0-9a-f]{6,64})(?:\/([0-9a-f]{1,64}))?$/.exec(called) ?? []
+  const keys = prefix === "" ? [] : [...(yield* store.keys)].filter((key) => key.startsWith(prefix))
+  const entries: Array<Found> = []
+  for (const key of keys)
+    for (const found of yield* store.find(key, "")) if (found.manifest.code.digest.startsWith(code)) entries.push(found)
+  if (entries.length === 1) return entries[0]!
+  const names = entries.map(({ manifest }) => `${manifest.key.slice(0, 12)}/${manifest.code.digest.slice(0, 12)}`)
   return yield* new UsageError({
-    message:
-      keys.length > 1 ? `${keys.length} entries have keys that start with ${prefix}` : `no entry is called ${prefix}`,
-    hint: "Give at least 6 digits of a key; `show last` lists the keys of a run."
+    message: names.length > 1 ? `${called} could be ${names.slice(0, 5).join(" or ")}` : `no entry is called ${called}`,
+    hint: "Give at least 6 digits of a key, and of its code after a slash where there are several; `show last` lists both."
   })
 })
 

@@ -32,7 +32,8 @@ const nodesOf = (view: View): Readonly<Record<string, Schema.Json>> =>
           seconds: node.end!.seconds,
           rowsOut: node.end!.rowsOut,
           refused: node.end!.refused,
-          ...(node.end!.key === undefined ? {} : { key: node.end!.key })
+          ...(node.end!.key === undefined ? {} : { key: node.end!.key }),
+          ...(node.end!.code === undefined ? {} : { code: node.end!.code })
         }
       ])
   )

@@ -87,11 +87,15 @@ export const openPhi = Effect.fnUntraced(function* (
   return { config, sources: yield* phiSources(yield* openCheckpoint(tree.path), config) }
 })
 
+/** What a vision tower's folder says of its shapes. */
+export const readClipConfig = (tree: Tree) =>
+  Effect.flatMap(readJsonFile(join(tree.path, "config.json")), decodeClipConfig)
+
 /** Opens a CLIP vision tower's folder, with or without a text tower in it. */
 export const openClip = Effect.fnUntraced(function* (
   tree: Tree
 ): Effect.fn.Return<ModelFile<ClipConfig>, LoadError, Scope.Scope> {
-  const config = yield* decodeClipConfig(yield* readJsonFile(join(tree.path, "config.json")))
+  const config = yield* readClipConfig(tree)
   return { config, sources: yield* clipSources(yield* openCheckpoint(tree.path), config) }
 })
 

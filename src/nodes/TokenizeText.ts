@@ -7,10 +7,12 @@
 import { Effect, Result, Schema, Stream } from "effect"
 import { broadcast, type Tree } from "../dag/Artifact.ts"
 import { type Refusing, sharded } from "../dag/Node.ts"
+import { patchCount } from "../model/clip/Config.ts"
 import { BadExample, type TemplateName, tokenizeExample } from "../text/Template.ts"
 import { modalityLength } from "../training/Sampler.ts"
-import { Examples, PicturedConversations, TokenizerFile, Vicuna } from "./Artifacts.ts"
+import { Examples, PicturedConversations, TokenizerFile, Vicuna, VisionTower } from "./Artifacts.ts"
 import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
+import { readClipConfig } from "./ModelFiles.ts"
 import { Positive } from "./Params.ts"
 
 type Example = typeof Examples.schema.Type
@@ -95,28 +97,31 @@ export const tokenizeConversations = sharded(
 export const tokenizePictured = sharded(
   {
     id: "tokenizePictured",
-    version: "2",
-    about: "Conversations about pictures as token ids, one placeholder an image patch.",
+    version: "3",
+    about: "Conversations about pictures as token ids, one placeholder for each patch of the tower.",
     params: Schema.Struct({
       /** `plain`: image, caption, newline (pretraining). `v1`: Vicuna with the image first (instruction tuning). */
       template: Schema.Literals(["plain", "v1"]),
-      maxTokens: Positive,
-      /** Placeholders an image: the tower's patches, 576 for CLIP ViT-L/14 at 336 px. */
-      imageTokens: Positive
+      maxTokens: Positive
     }),
-    inputs: { rows: PicturedConversations, tokenizer: broadcast(TokenizerFile) },
+    /** The tower says how many patches a picture has: 576 for CLIP ViT-L/14 at 336 px. */
+    inputs: { rows: PicturedConversations, tokenizer: broadcast(TokenizerFile), vision: broadcast(VisionTower) },
     outputs: { rows: Examples },
     refuses: [BadExample],
     runs: "worker"
   },
   ({ flatMap, index, params, shard }) => ({
-    rows: tokenizeRows(
-      shard.tokenizer,
-      shard.rows,
-      flatMap,
-      index,
-      params,
-      (row) => row.image ?? (SHAREGPT_PART.test(row.id) ? unsplit(row.id) : row.id)
+    rows: Stream.unwrap(
+      Effect.map(readClipConfig(shard.vision), (tower) =>
+        tokenizeRows(
+          shard.tokenizer,
+          shard.rows,
+          flatMap,
+          index,
+          { ...params, imageTokens: patchCount(tower) },
+          (row) => row.image ?? (SHAREGPT_PART.test(row.id) ? unsplit(row.id) : row.id)
+        )
+      )
     )
   })
 )

@@ -76,6 +76,8 @@ export const Event = Schema.Union([
     refused: count,
     refusedBy: Schema.Record(Schema.String, count),
     key: Schema.optional(Schema.String),
+    /** Code digest of the entry: the code that made it, which an accepted entry does not share with this run. */
+    code: Schema.optional(Schema.String),
     peakMemory: Schema.optional(count),
     error: Schema.optional(
       Schema.Struct({

@@ -68,7 +68,7 @@ export const drainOutputs = Effect.fnUntraced(function* (options: {
     }
   }
   const refused = options.refusals.collected()
-  yield* writeRefused(work.folder, 0, refused)
+  const refusedFile = yield* writeRefused(work.folder, 0, refused)
   const hasRows = Object.values(node.inputs).some((ref) => ref.artifact.kind === "rows")
   const looked = options.refusals.seen()
   const rowsIn = hasRows ? options.rowsIn : looked > 0 ? looked : refused.length === 0 ? 0 : rows + refused.length
@@ -79,6 +79,7 @@ export const drainOutputs = Effect.fnUntraced(function* (options: {
       rowsIn: index === 0 ? rowsIn : 0,
       ports: entry,
       refused: index === 0 ? countReasons(refused) : {},
+      ...(index === 0 && refusedFile !== undefined ? { refusedFile } : {}),
       peakMemory: sampledMemory()
     })
   )

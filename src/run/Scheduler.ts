@@ -265,6 +265,12 @@ const execute = Effect.fnUntraced(function* (
       return { found: meanwhile, ran: false }
     }
   }
+  const notice = (message: string) =>
+    Effect.flatMap(Clock.currentTimeMillis, (at) => events.publish({ event: "notice", at, node: node.id, message }))
+  if (work.begunBy.length > 0)
+    yield* notice(
+      `goes on from unfinished work of other code: ${work.begunBy.map((one) => one.slice(0, 12)).join(", ")}`
+    )
   const places = placesFor(node, done)
   const count = node.spec.kind === "sharded" ? yield* shardCount(node, places).pipe(asNodeFailed(node.id)) : undefined
   const known = yield* rowsInOf(node, done, store)
@@ -287,15 +293,7 @@ const execute = Effect.fnUntraced(function* (
   const skipped = (names: ReadonlyArray<string>, step: number) =>
     Effect.forEach(
       names,
-      (name) =>
-        Effect.flatMap(Clock.currentTimeMillis, (at) =>
-          events.publish({
-            event: "notice",
-            at,
-            node: node.id,
-            message: `checkpoint ${name} is damaged and was skipped; going on from step ${step}`
-          })
-        ),
+      (name) => notice(`checkpoint ${name} is damaged and was skipped; going on from step ${step}`),
       { discard: true }
     )
   const progress = yield* progressOf(node)
@@ -357,6 +355,10 @@ const execute = Effect.fnUntraced(function* (
     outputs: node.spec.outputs,
     peakMemory: Math.max(sampledMemory(), ...drained.shards.map((record) => record.peakMemory))
   })
+  if (found.differing !== undefined && found.differing.length > 0)
+    yield* notice(
+      `made again, it came out different (${found.differing.join("; ")}); the stored result stays. Equal inputs should give equal results: look for a clock, a random number or an unordered loop`
+    )
   return { found, ran: true }
 })
 
@@ -388,6 +390,7 @@ const nodeEnd = (node: AnyNode, status: "ran" | "cached", seconds: number, at: n
   refused: rowsRefused(manifest),
   refusedBy: manifest.refused,
   key: manifest.key,
+  code: manifest.code.digest,
   peakMemory: manifest.peakMemory
 })
 

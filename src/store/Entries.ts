@@ -13,7 +13,7 @@ import { Effect, type FileSystem, Schema } from "effect"
 import { canonical } from "../dag/Canonical.ts"
 import { KeyParts } from "../dag/Key.ts"
 import { io, makeFolder, namesIn, readJson, readJsonIfGood, writeWhole } from "./Durable.ts"
-import { type Layout, manifestFile, portFolder } from "./Layout.ts"
+import { type Layout, manifestFile, portFolder, refusedFolder } from "./Layout.ts"
 import { Code, Manifest } from "./Manifest.ts"
 import { type Found, type Last, StoreError } from "./Store.ts"
 
@@ -71,6 +71,8 @@ export const wrongSizes = (
         if (sizeOf(join(base, file.path)) !== file.bytes) wrong.push({ port, file: file.path })
     }
   }
+  for (const { bytes, path } of manifest.refusedFiles)
+    if (sizeOf(join(refusedFolder(folder), path)) !== bytes) wrong.push({ port: "refused", file: path })
   return wrong
 }
 

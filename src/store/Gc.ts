@@ -4,7 +4,7 @@
  * Kept: everything that the last manifests of the given pipelines and the pins reach through their parents; work that a
  * living process has locked; unfinished work that could still be resumed, unless asked for. A parent is reached by key
  * *and* content: of several entries under a key, those whose outputs the consumer read. Nothing is collected while a
- * run is alive on this store, because what it will need next is written nowhere yet.
+ * run is alive on this store, because what it will need next is written nowhere yet; one that starts meanwhile waits.
  *
  * Gone means: renamed out of sight under the entry's lock, then deleted; killed in between, the next `collect` goes on.
  */
@@ -16,7 +16,7 @@ import { walk } from "./Digests.ts"
 import { io, makeFolder, namesIn, readJson, readJsonIfGood, removeWhole, writeWhole } from "./Durable.ts"
 import { aliasTarget, LastRecord } from "./Entries.ts"
 import { checkpointsFolder, decodeName, type Layout, layoutOf, manifestFile, recordsFolder } from "./Layout.ts"
-import { isHeld, look, tryLock } from "./Lock.ts"
+import { isHeld, lock, look, tryLock } from "./Lock.ts"
 import { Manifest } from "./Manifest.ts"
 import * as Process from "./Process.ts"
 import * as RunLog from "./RunLog.ts"
@@ -245,6 +245,9 @@ const leftovers = (layout: Layout, garbage: Array<Garbage>): Effect.Effect<void,
  * Fails with `locked` while a run is alive on the store. An entry that somebody locks meanwhile is left alone.
  */
 export const collect = (root: string, shown: GcPlan): Effect.Effect<number, StoreError, FileSystem.FileSystem> =>
+  Effect.scoped(Effect.andThen(lock(layoutOf(root).gcLock), collectAlone(root, shown)))
+
+const collectAlone = (root: string, shown: GcPlan): Effect.Effect<number, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const layout = layoutOf(root)
     const alive = (yield* RunLog.list(root)).find((run) => run.status === "running")

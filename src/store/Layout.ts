@@ -12,8 +12,11 @@
  * | `.../refused/NNNNN.jsonl`               | refused rows of shard NNNNN                                              |
  * | `.../shards/NNNNN.json`                 | shard records, kept so that one damaged shard can be made again alone    |
  * | `.../checkpoints/step-NNNNNNNNN/`       | what a fold left; `gc` removes those of finished nodes                   |
+ * | `.../origins.json`                      | other codes whose unfinished work was taken over (`--accept-code`)       |
  * | `work/<key>.<code>/`                    | the same inner layout, unfinished, invisible to readers                  |
+ * | `.../forced`                            | begun by `--force`: the next `--force` goes on with it                   |
  * | `locks/<key>.<code>.lock`               | who works on it: process, start time, token (32 digits of each name)     |
+ * | `locks/gc.lock`                         | held while a collection removes, and while a run writes its first record |
  * | `aliases/<key>/<code>.json`             | "this code may use the entry of that code"                               |
  * | `instances/<pipeline>/<instance>.json`  | latest key, code and key parts of an instance, for plans and `gc`        |
  * | `pins/<name>.json`                      | what `gc` keeps although no pipeline reaches it                          |
@@ -46,6 +49,8 @@ export const refusedFile = (folder: string, index: number): string => join(folde
 export const recordsFolder = (folder: string): string => join(folder, "shards")
 export const recordFile = (folder: string, index: number): string => join(folder, "shards", `${pad(index)}.json`)
 export const manifestFile = (folder: string): string => join(folder, "manifest.json")
+export const originsFile = (folder: string): string => join(folder, "origins.json")
+export const forcedFile = (folder: string): string => join(folder, "forced")
 export const checkpointsFolder = (folder: string): string => join(folder, "checkpoints")
 export const stepName = (step: number): string => `step-${String(step).padStart(9, "0")}`
 
@@ -66,6 +71,7 @@ export const layoutOf = (root: string) => ({
   work: (key: string, code: string) => join(root, "work", `${key}.${code}`),
   locks: join(root, "locks"),
   lock: (key: string, code: string) => join(root, "locks", `${key.slice(0, 32)}.${code.slice(0, 32)}.lock`),
+  gcLock: join(root, "locks", "gc.lock"),
   aliasFolder: (key: string) => join(root, "aliases", key),
   alias: (key: string, code: string) => join(root, "aliases", key, `${code}.json`),
   instances: join(root, "instances"),

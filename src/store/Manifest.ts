@@ -71,8 +71,9 @@ export const ShardRecord = Schema.Struct({
   index: Schema.Number,
   rowsIn: Schema.Number,
   ports: Schema.Record(Schema.String, ShardEntry),
-  /** Refused rows of this shard, by reason. The rows themselves lie in `refused/NNNNN.jsonl`. */
+  /** Refused rows of this shard, by reason, and the file in the `refused` folder that holds them; none for none. */
   refused: Schema.Record(Schema.String, Schema.Number),
+  refusedFile: Schema.optional(FileEntry),
   peakMemory: Schema.Number
 })
 export type ShardRecord = typeof ShardRecord.Type
@@ -88,6 +89,10 @@ export const Manifest = Schema.Struct({
   outputs: Schema.Record(Schema.String, OutputEntry),
   rowsIn: Schema.Number,
   refused: Schema.Record(Schema.String, Schema.Number),
+  /** Files of the refused rows; `path` is relative to the entry's `refused` folder. */
+  refusedFiles: Schema.Array(FileEntry),
+  /** Digests of other codes whose unfinished work this went on from, accepted by whoever ran it. */
+  begunBy: Schema.Array(Schema.String),
   /** Largest resident memory seen while the node ran, bytes. */
   peakMemory: Schema.Number
 })

@@ -9,6 +9,7 @@ import { join } from "node:path"
 import { Clock, Effect, FileSystem, Random, Schema, type Scope, Semaphore, Stream } from "effect"
 import { fromPlatform, instead, io, makeFolder, namesIn, readJsonIfGood, SLICE, writeWhole } from "./Durable.ts"
 import { layoutOf } from "./Layout.ts"
+import { lock } from "./Lock.ts"
 import * as Process from "./Process.ts"
 import { StoreError } from "./Store.ts"
 
@@ -106,7 +107,8 @@ export const start = (
           fs
         )
       })
-    yield* write(record)
+    // A collection that is removing finishes first; one that comes later finds this record and leaves the store alone.
+    yield* Effect.scoped(Effect.andThen(lock(layout.gcLock), write(record)))
     const events = yield* io(eventsFile(folder), (files) => files.open(eventsFile(folder), { flag: "a" }))
     const one = yield* Semaphore.make(1)
     const text = new TextEncoder()
@@ -141,11 +143,11 @@ export const list = (root: string): Effect.Effect<ReadonlyArray<RunRecord>, Stor
   Effect.gen(function* () {
     const layout = layoutOf(root)
     const out: Array<RunRecord> = []
-    for (const id of [...(yield* namesIn(layout.runs))].reverse()) {
+    for (const id of yield* namesIn(layout.runs)) {
       const record = yield* readJsonIfGood(runFile(layout.run(id)), RunRecord)
       if (record !== undefined) out.push(shown(record))
     }
-    return out
+    return out.sort((a, b) => b.startedMs - a.startedMs || (a.id < b.id ? 1 : -1)) // ids tell seconds only
   })
 
 /** One run's record, by its id or by the only id that starts so. Fails with `missing`. */
@@ -157,11 +159,12 @@ export const show = (root: string, id: string): Effect.Effect<RunRecord, StoreEr
     const path = layout.run(matching[0] ?? id)
     const record = matching.length === 1 ? yield* readJsonIfGood(runFile(path), RunRecord) : undefined
     if (record !== undefined) return shown(record)
+    const latest = (yield* list(root))[0]
     return yield* new StoreError({
       reason: "missing",
       path,
       message: matching.length > 1 ? `${matching.length} runs start with ${id}` : `there is no run ${id}`,
-      hint: names.length === 0 ? "This store has seen no run yet." : `The latest run is ${names[names.length - 1]}.`
+      hint: latest === undefined ? "This store has seen no run yet." : `The latest run is ${latest.id}.`
     })
   })
 

@@ -8,7 +8,7 @@
  * Memory: one encoder and 1 MiB a port; a batch is encoded, hashed, written and let go.
  */
 
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { Effect, Exit, type FileSystem, Schema, Scope, Stream } from "effect"
 import type { RowsArtifact } from "../dag/Artifact.ts"
 import { type RandomAccess, type ShardEncoder, ShardFormatError } from "../dag/Format.ts"
@@ -26,7 +26,7 @@ import {
   writeWhole
 } from "./Durable.ts"
 import * as Layout from "./Layout.ts"
-import { type ShardEntry, ShardRecord } from "./Manifest.ts"
+import { type FileEntry, type ShardEntry, ShardRecord } from "./Manifest.ts"
 import { StoreError } from "./Store.ts"
 
 /** A row that its artifact's schema or format cannot encode. Raised as a defect: it is a bug in the node. */
@@ -145,12 +145,13 @@ export const writeShard = <E, R>(options: {
       concurrency: "unbounded"
     })
     const refused = options.refusals()
-    yield* writeRefused(folder, index, refused)
+    const refusedFile = yield* writeRefused(folder, index, refused)
     const record: ShardRecord = {
       index,
       rowsIn: options.rowsIn(),
       ports: Object.fromEntries(ports),
       refused: countReasons(refused),
+      ...(refusedFile === undefined ? {} : { refusedFile }),
       peakMemory: Math.max(peakMemory, process.memoryUsage.rss())
     }
     yield* makeFolder(Layout.recordsFolder(folder))
@@ -232,17 +233,20 @@ export const writeRefused = (
   folder: string,
   index: number,
   refused: ReadonlyArray<Refused>
-): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+): Effect.Effect<FileEntry | undefined, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const path = Layout.refusedFile(folder, index)
-    if (refused.length === 0) return yield* io(path, (fs) => fs.remove(path, { force: true }))
+    if (refused.length === 0) {
+      yield* io(path, (fs) => fs.remove(path, { force: true }))
+      return undefined
+    }
     yield* makeFolder(Layout.refusedFolder(folder))
-    yield* Effect.scoped(
+    return yield* Effect.scoped(
       Effect.gen(function* () {
         const writer = yield* openWriter(path)
         const text = new TextEncoder()
         for (const one of refused) yield* writer.write([text.encode(JSON.stringify(one) + "\n")])
-        yield* writer.finish
+        return { path: basename(path), ...(yield* writer.finish) }
       })
     )
   })
@@ -275,7 +279,7 @@ export const readRefused = (
             reason: "damaged",
             path,
             message: `${path} does not hold refused rows: ${cause instanceof Error ? cause.message : String(cause)}`,
-            hint: "Run again with --force on this node to make its quarantine anew.",
+            hint: "Run again with --verify: the shard and its quarantine are made anew.",
             cause
           })
       })
@@ -295,11 +299,15 @@ export const readShardRecords = (
         Effect.gen(function* () {
           const record = yield* readJsonIfGood(join(Layout.recordsFolder(folder), name), ShardRecord)
           if (record === undefined || name !== `${Layout.shardFile(record.index, "json")}`) return undefined
-          for (const [port, entry] of Object.entries(record.ports)) {
-            if (entry.file === "") continue
-            const path = join(Layout.portFolder(folder, port), entry.file)
+          const files = Object.entries(record.ports)
+            .filter(([, entry]) => entry.file !== "")
+            .map(([port, { bytes, file }]) => ({ path: join(Layout.portFolder(folder, port), file), bytes }))
+          const { refusedFile } = record
+          if (refusedFile !== undefined)
+            files.push({ path: join(Layout.refusedFolder(folder), refusedFile.path), bytes: refusedFile.bytes })
+          for (const { bytes, path } of files) {
             const info = yield* io(path, (fs) => instead(fs.stat(path), ["NotFound"], undefined))
-            if (info === undefined || Number(info.size) !== entry.bytes) {
+            if (info === undefined || Number(info.size) !== bytes) {
               yield* Effect.logWarning(`${path} is missing or cut off; shard ${record.index} is made again`)
               return undefined
             }

@@ -51,6 +51,8 @@ export interface Found {
   readonly aliased: boolean
   /** Digests of all codes that alias records bless for this entry. */
   readonly aliases?: ReadonlyArray<string>
+  /** After a commit that met an entry already there, which stays: ports whose contents came out different. */
+  readonly differing?: ReadonlyArray<string>
 }
 
 /** Where a node under way puts what it makes. Usable from any thread of the process that holds the key's lock. */
@@ -78,11 +80,12 @@ export interface WorkFolder {
 export interface Work extends WorkFolder {
   /** Shards whose record is durable and whose files have the recorded sizes. */
   readonly shards: ReadonlyMap<number, ShardRecord>
+  /** Digests of other codes whose unfinished work this goes on from (`--accept-code`); the manifest keeps them. */
+  readonly begunBy: ReadonlyArray<string>
   /** The entry, when another process finished it while `begin` waited for its lock: nothing is left to do. */
   readonly existing?: Found
   /** Writes the manifest last and makes the entry visible. `values` are encoded JSON of value ports. */
   readonly commit: (done: {
-    /** The final key; differs from the one given to `begin` where a transient input's digest was not known then. */
     readonly parts: KeyParts
     readonly parents: Readonly<Record<string, string>>
     readonly shards: ReadonlyArray<ShardRecord>
@@ -126,7 +129,7 @@ export class Store extends Context.Service<
       readonly code: Code
       /** Also look for unfinished work of other code digests (`--accept-code`). */
       readonly acceptCode: boolean
-      /** Throw away earlier unfinished work (`--force`). */
+      /** Throw away earlier unfinished work that no `fresh` call began (`--force`; again, it goes on). */
       readonly fresh: boolean
     }) => Effect.Effect<Work, StoreError, Scope.Scope>
     /** Reads an output port of an entry. Files stay open until the scope closes. */

@@ -8,10 +8,13 @@ import { join } from "node:path"
 import { Effect, type FileSystem } from "effect"
 import { valueDigest } from "./Digests.ts"
 import { hashFile, type Written } from "./Durable.ts"
-import { portFolder } from "./Layout.ts"
+import { portFolder, refusedFolder } from "./Layout.ts"
 import type { Found, StoreError } from "./Store.ts"
 
-/** A file that is missing, cut off or changed; `file` is relative to the port's folder, "" for a value. */
+/**
+ * A file that is missing, cut off or changed; `file` is relative to the port's folder, "" for a value. Files of the
+ * quarantine have the port `refused`; a shard is made again with its refused rows, so a port of that name does no harm.
+ */
 export interface Damaged {
   readonly port: string
   readonly file: string
@@ -26,21 +29,24 @@ export interface Damaged {
  */
 export const verify = (found: Found): Effect.Effect<ReadonlyArray<Damaged>, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    const wanted: Array<Damaged & Written> = []
+    const wanted: Array<Damaged & Written & { readonly path: string }> = []
     const bad: Array<Damaged> = []
     for (const [port, output] of Object.entries(found.manifest.outputs)) {
+      const want = (file: string, { bytes, sha256 }: Written) =>
+        wanted.push({ port, file, bytes, sha256, path: join(portFolder(found.folder, port), file) })
       if (output.kind === "rows") {
-        for (const { file, bytes, sha256 } of output.shards) if (file !== "") wanted.push({ port, file, bytes, sha256 })
-      } else if (output.kind === "tree")
-        for (const { path, bytes, sha256 } of output.files) wanted.push({ port, file: path, bytes, sha256 })
+        for (const shard of output.shards) if (shard.file !== "") want(shard.file, shard)
+      } else if (output.kind === "tree") for (const file of output.files) want(file.path, file)
       else if (valueDigest(output.tag, output.value) !== output.digest) bad.push({ port, file: "" })
     }
+    for (const { bytes, path, sha256 } of found.manifest.refusedFiles)
+      wanted.push({ port: "refused", file: path, bytes, sha256, path: join(refusedFolder(found.folder), path) })
     const checked = yield* Effect.forEach(
       wanted,
-      ({ port, file, bytes, sha256 }) =>
+      ({ port, file, bytes, sha256, path }) =>
         Effect.map(
           Effect.catchIf(
-            hashFile(join(portFolder(found.folder, port), file)),
+            hashFile(path),
             (error) => error.reason === "missing" || error.reason === "io", // EIO: the disk lost it
             () => Effect.succeed({ bytes: -1, sha256: "" })
           ),

@@ -7,18 +7,20 @@
  * the rename. An entry that exists already is kept; one that is damaged makes way.
  */
 import { dirname, join } from "node:path"
-import { Effect, FileSystem, type Schema, type Scope, Semaphore } from "effect"
+import { Effect, FileSystem, Schema, type Scope, Semaphore } from "effect"
 import type { Artifact } from "../dag/Artifact.ts"
 import { canonical, NotCanonical } from "../dag/Canonical.ts"
 import { type KeyParts, keyOf } from "../dag/Key.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import { hashTree, rowsDigest, treeDigest, valueDigest } from "./Digests.ts"
-import { io, makeFolder, namesIn, removeWhole, syncFolder, writeWhole } from "./Durable.ts"
+import { io, makeFolder, namesIn, readJson, removeWhole, syncFolder, writeWhole } from "./Durable.ts"
 import { readEntry } from "./Entries.ts"
 import {
   checkpointsFolder,
+  forcedFile,
   type Layout,
   manifestFile,
+  originsFile,
   portFolder,
   recordFile,
   recordsFolder,
@@ -113,6 +115,15 @@ const sum = (records: ReadonlyArray<Readonly<Record<string, number>>>): Record<s
   return out
 }
 
+/** Ports whose contents two manifests of one key disagree on. */
+const differences = (made: Manifest, stored: Manifest): ReadonlyArray<string> =>
+  Object.entries(made.outputs)
+    .filter(([port, { digest }]) => stored.outputs[port]?.digest !== digest)
+    .map(
+      ([port, { digest }]) =>
+        `${port}: made ${digest.slice(0, 12)}, stored ${stored.outputs[port]?.digest.slice(0, 12) ?? "none"}`
+    )
+
 /** Renames a work folder that has its manifest to its entry. What exists and is whole stays. */
 const publish = (
   layout: Layout,
@@ -128,7 +139,8 @@ const publish = (
         const existing = yield* readEntry(entry)
         if (existing !== undefined) {
           yield* removeWhole(folder)
-          return { manifest: existing, folder: entry, aliased: false, aliases: [] }
+          const differing = differences(manifest, existing)
+          return { manifest: existing, folder: entry, aliased: false, aliases: [], differing }
         }
         yield* removeWhole(entry)
       }
@@ -142,6 +154,12 @@ const publish = (
     yield* syncFolder(layout.works)
     return { manifest, folder: entry, aliased: false, aliases: [] }
   })
+
+const Origins = Schema.Array(Schema.String)
+
+/** Codes whose unfinished work lies in a folder. It stays with the entry, should that ever be made again in part. */
+const originsOf = (folder: string): Effect.Effect<ReadonlyArray<string>, StoreError, FileSystem.FileSystem> =>
+  Effect.map(readJson(originsFile(folder), Origins), (origins) => origins ?? [])
 
 const commit = (
   layout: Layout,
@@ -166,8 +184,11 @@ const commit = (
       outputs,
       rowsIn: shards.reduce((total, record) => total + record.rowsIn, 0),
       refused: sum(shards.map((record) => record.refused)),
+      refusedFiles: shards.flatMap(({ refusedFile }) => (refusedFile === undefined ? [] : [refusedFile])),
+      begunBy: yield* originsOf(folder),
       peakMemory: shards.reduce((peak, record) => Math.max(peak, record.peakMemory), done.peakMemory)
     }
+    yield* io(folder, (fs) => fs.remove(forcedFile(folder), { force: true }))
     yield* writeWhole(manifestFile(folder), canonical(manifest) + "\n")
     return yield* publish(layout, folder, manifest)
   })
@@ -219,15 +240,15 @@ const prepare = (
   work: { readonly key: string; readonly code: Code; readonly acceptCode: boolean; readonly fresh: boolean }
 ): Effect.Effect<void, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
+    const has = (path: string) => io(path, (fs) => fs.exists(path))
     yield* makeFolder(layout.works)
-    if (work.fresh) yield* removeWhole(folder)
-    if (yield* io(folder, (fs) => fs.exists(folder))) {
+    if (work.fresh && !(yield* has(forcedFile(folder)))) yield* removeWhole(folder)
+    if (yield* has(folder)) {
       const manifest = work.fresh ? undefined : yield* readEntry(folder)
       if (manifest === undefined) yield* io(folder, (fs) => fs.remove(manifestFile(folder), { force: true }))
       else yield* publish(layout, folder, manifest)
     }
     const entry = layout.entry(work.key, work.code.digest)
-    const has = (path: string) => io(path, (fs) => fs.exists(path))
     if (!work.fresh && !(yield* holdsWork(folder))) {
       if ((yield* has(entry)) && (yield* readEntry(entry)) === undefined) yield* takeOver(layout, entry, folder)
       else if (work.acceptCode)
@@ -237,11 +258,15 @@ const prepare = (
             if (free.failure.reason === "locked") continue
             return yield* Effect.fail(free.failure)
           }
-          yield* takeOver(layout, layout.work(work.key, code), folder)
+          const theirs = layout.work(work.key, code)
+          const origins = new Set([...(yield* originsOf(theirs)), code])
+          yield* writeWhole(originsFile(theirs), canonical([...origins]) + "\n")
+          yield* takeOver(layout, theirs, folder)
           break
         }
     }
     yield* makeFolder(folder)
+    if (work.fresh) yield* writeWhole(forcedFile(folder), "")
   })
 
 /** What a work folder is for, once its lock is held; a thread of the holding process may open it too. */
@@ -288,6 +313,7 @@ export const begin = (
     return {
       ...inFolder,
       shards,
+      begunBy: yield* originsOf(folder),
       ...(manifest === undefined ? {} : { existing: { manifest, folder: entry, aliased: false, aliases: [] } }),
       commit: (done) => Effect.provideService(commit(layout, folder, code, done), FileSystem.FileSystem, fs)
     }
@@ -312,7 +338,11 @@ export const reopen = (
       yield* tryLock(layout.lock(key, code))
       const records = yield* readShardRecords(found.folder)
       for (const record of records.values()) {
-        const hit = damaged.some(({ port, file }) => record.ports[port]?.file === file && file !== "")
+        const hit = damaged.some(
+          ({ port, file }) =>
+            file !== "" &&
+            (record.ports[port]?.file === file || (port === "refused" && record.refusedFile?.path === file))
+        )
         if (!hit) continue
         const path = recordFile(found.folder, record.index)
         yield* io(path, (fs) => fs.remove(path, { force: true }))

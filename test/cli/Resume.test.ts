@@ -12,21 +12,22 @@ const started = {
 }
 
 it("is the command that was typed", () => {
-  expect(resumeCommand(started)).toBe("node pipelines/llava.ts --preset sample --set 'a.b=[1, 2]'")
-  expect(resumeCommand({ ...started, npmCommand: "exec" })).toMatch(/^npx node pipelines/)
+  expect(resumeCommand(started, new Set())).toBe("node pipelines/llava.ts --preset sample --set 'a.b=[1, 2]'")
+  expect(resumeCommand({ ...started, npmCommand: "exec" }, new Set())).toMatch(/^npx node pipelines/)
   const tsx = [
     "--require",
     "/x/node_modules/tsx/dist/preflight.cjs",
     "--import",
     "file:///x/node_modules/tsx/dist/loader.mjs"
   ]
-  expect(resumeCommand({ ...started, execArgv: tsx })).toMatch(/^npx tsx pipelines/)
-  expect(resumeCommand({ ...started, cwd: "/elsewhere" })).toMatch(/^node \/w\/pipelines\/llava.ts/)
+  expect(resumeCommand({ ...started, execArgv: tsx }, new Set())).toMatch(/^npx tsx pipelines/)
+  expect(resumeCommand({ ...started, cwd: "/elsewhere" }, new Set())).toMatch(/^node \/w\/pipelines\/llava.ts/)
 })
 
-it("does not force again what a forced run has finished", () => {
+it("forces again only what a forced run has not finished", () => {
   const argv = ["node", "/w/p.ts", "--force", "a", "--force=b,c", "--store", "s"]
-  expect(resumeCommand({ ...started, argv })).toBe("node p.ts --store s")
+  const resumed = resumeCommand({ ...started, argv }, new Set(["a", "c"]))
+  expect(resumed).toBe("node p.ts --force b --store s")
 })
 
 const Word = Arbitrary.map(Arbitrary.schema(Schema.String), (text) => text.replaceAll("\0", "").toWellFormed())

@@ -14,7 +14,7 @@ import { readShareGpt } from "../../src/nodes/ReadShareGpt.ts"
 import { splitConversations } from "../../src/nodes/SplitConversations.ts"
 import { tokenizeImages } from "../../src/nodes/TokenizeImages.ts"
 import { tokenizePictured } from "../../src/nodes/TokenizeText.ts"
-import { sample, tokenizerPath } from "./support.ts"
+import { sample, tokenizerPath, towerOf } from "./support.ts"
 
 type Outcome = readonly [reason: string, id: string]
 const sorted = (all: ReadonlyArray<Outcome>) => all.map((one) => one.join(" ")).toSorted()
@@ -189,8 +189,8 @@ describe("the sample", () => {
       )
       const { out } = yield* Node.run(
         tokenizePictured,
-        { rows: read.out.rows, tokenizer: tokenizerPath },
-        { template: "v1", maxTokens: 256, imageTokens: 16 }
+        { rows: read.out.rows, tokenizer: tokenizerPath, vision: yield* towerOf(4) },
+        { template: "v1", maxTokens: 256 }
       )
       const parts = (yield* Node.run(holdOut, { rows: out.rows }, { share: 0.04, seed: 0 })).out
       const imageOf = new Map(read.out.rows.map((row) => [row.id, row.image]))

@@ -4,7 +4,7 @@ import { Arbitrary, Effect, Schema } from "effect"
 import * as Node from "../../src/dag/Alone.ts"
 import { controlIds, loadTokenizer } from "../../src/nodes/LoadTokenizer.ts"
 import { tokenizeConversations, tokenizePictured } from "../../src/nodes/TokenizeText.ts"
-import { conversation, conversations, pairs, tokenizerPath } from "./support.ts"
+import { conversation, conversations, pairs, tokenizerPath, towerOf } from "./support.ts"
 
 const open = Effect.gen(function* () {
   const tokenizer = yield* loadTokenizer({ path: tokenizerPath })
@@ -76,8 +76,8 @@ describe("tokenizePictured", () => {
       ([rows]) =>
         Effect.gen(function* () {
           const { imageId, tokenizer } = yield* open
-          const params = { template, maxTokens: 4096, imageTokens: 5 }
-          const { out, refused } = yield* Node.run(tokenizePictured, { rows, tokenizer: tokenizerPath }, params)
+          const inputs = { rows, tokenizer: tokenizerPath, vision: yield* towerOf(2) }
+          const { out, refused } = yield* Node.run(tokenizePictured, inputs, { template, maxTokens: 4096 })
           expect(refused).toEqual([])
           let pictures = 0
           for (const [i, example] of out.rows.entries()) {
@@ -85,7 +85,7 @@ describe("tokenizePictured", () => {
             const places = [...example.ids.keys()].filter((t) => example.ids[t] === imageId)
             if (row.image === null) expect([places, example.imageAt, example.picture]).toEqual([[], -1, -1])
             else {
-              expect(places).toEqual([0, 1, 2, 3, 4].map((k) => example.imageAt + k))
+              expect(places).toEqual([0, 1, 2, 3].map((k) => example.imageAt + k))
               expect(example.picture).toBe(pictures++)
             }
             expect(example.group).toBe(row.image ?? row.id)
@@ -106,18 +106,15 @@ describe("tokenizePictured", () => {
         image: `${id}.jpg`
       })
       const rows = [of("a", "One."), of("b", ""), of("c", "Three.")]
-      const params = { template: "v1", maxTokens: 4096, imageTokens: 5 } as const
-      const { out, refused } = yield* Node.run(tokenizePictured, { rows, tokenizer: tokenizerPath }, params)
+      const inputs = { rows, tokenizer: tokenizerPath, vision: yield* towerOf(2) }
+      const { out, refused } = yield* Node.run(tokenizePictured, inputs, { template: "v1", maxTokens: 4096 })
       expect(out.rows.map(({ id, picture }) => [id, picture])).toEqual([
         ["a", 0],
         ["c", 2]
       ])
       expect(refused.map(({ reason, row }) => [row, reason])).toEqual([[1, "BadExample: EmptyAnswer"]])
-      const wide = yield* Node.run(
-        tokenizePictured,
-        { rows, tokenizer: tokenizerPath },
-        { ...params, maxTokens: 40, imageTokens: 64 }
-      )
+      const fine = { ...inputs, vision: yield* towerOf(8) }
+      const wide = yield* Node.run(tokenizePictured, fine, { template: "v1", maxTokens: 40 })
       expect(wide.refused.map(({ reason }) => reason)).toContain("BadExample: ImageDoesNotFit")
     })
   )
@@ -126,8 +123,8 @@ describe("tokenizePictured", () => {
     Effect.gen(function* () {
       const ids = ["wgByO4Y_0", "wgByO4Y_8", "text_1", "text_2"]
       const rows = ids.map((id) => ({ ...conversation(id, [["Hi.", "Hello."]]), image: null }))
-      const params = { template: "v1", maxTokens: 512, imageTokens: 5 } as const
-      const { out } = yield* Node.run(tokenizePictured, { rows, tokenizer: tokenizerPath }, params)
+      const inputs = { rows, tokenizer: tokenizerPath, vision: yield* towerOf(2) }
+      const { out } = yield* Node.run(tokenizePictured, inputs, { template: "v1", maxTokens: 512 })
       expect(out.rows.map(({ group }) => group)).toEqual(["wgByO4Y", "wgByO4Y", "text_1", "text_2"])
     })
   )

@@ -87,7 +87,14 @@ export const tinyTower = {
   seed: 1
 } as const
 /** Patches of `tinyTower`. */
-export const PATCHES = 4
+const GRID = 2
+export const PATCHES = GRID * GRID
+
+/** Folder of a tiny tower that cuts a picture into `grid` x `grid` patches. */
+export const towerOf = Effect.fnUntraced(function* (grid: number) {
+  const sized = { ...tinyTower, imageSize: grid * tinyTower.patchSize }
+  return (yield* Node.run(initVisionTower, {}, sized, { into: yield* scratch })).out.model
+})
 
 /** Folders of a tiny language model and a tiny tower. */
 export const tinyModels = Effect.fnUntraced(function* (headBias: "keep" | "drop" = "drop") {
@@ -113,8 +120,8 @@ export const tinyPictured = Effect.fnUntraced(function* (
     image: textOnly(i) ? null : `p${i}.png`
   }))
   const examples = Effect.fnUntraced(function* (template: "plain" | "v1") {
-    const params = { template, maxTokens: 128, imageTokens: PATCHES }
-    return (yield* Node.run(tokenizePictured, { rows, tokenizer: tokenizerPath }, params)).out.rows
+    const inputs = { rows, tokenizer: tokenizerPath, vision: yield* towerOf(GRID) }
+    return (yield* Node.run(tokenizePictured, inputs, { template, maxTokens: 128 })).out.rows
   })
   const pixels = rows.flatMap(({ id, image }, i) => (image === null ? [] : [{ id, pixels_HWC: pixelsOf(28, 28, i) }]))
   return { pixels, plain: yield* examples("plain"), v1: yield* examples("v1") }

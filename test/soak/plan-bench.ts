@@ -92,6 +92,8 @@ const fill = Effect.gen(function* () {
       outputs: { sum: { kind: "value", tag: "sum", digest, bytes: String(value).length, value } },
       rowsIn: 0,
       refused: {},
+      refusedFiles: [],
+      begunBy: [],
       peakMemory: 0
     }
     mkdirSync(layout.entry(key, code.digest), { recursive: true })

@@ -2,9 +2,11 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Effect, Fiber, Schema } from "effect"
 import { keyOf } from "../../src/dag/Key.ts"
 import * as Gc from "../../src/store/Gc.ts"
+import { layoutOf } from "../../src/store/Layout.ts"
+import { lock } from "../../src/store/Lock.ts"
 import * as Process from "../../src/store/Process.ts"
 import * as RunLog from "../../src/store/RunLog.ts"
 import { type Found, Store } from "../../src/store/Store.ts"
@@ -206,6 +208,18 @@ describe("Gc", () => {
           })
         )
         assert.strictEqual(error.reason, "locked")
+        const run = RunLog.start(root, { pipeline: "p", settings: {} })
+        const begun = yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* lock(layoutOf(root).gcLock) // as a collection that is removing holds it
+            const begun = yield* Effect.forkDetach(Effect.scoped(Effect.flatMap(run, (log) => log.end("done"))))
+            yield* Effect.sleep("200 millis")
+            assert.lengthOf(yield* RunLog.list(root), 1)
+            return begun
+          })
+        )
+        yield* Fiber.join(begun)
+        assert.lengthOf(yield* RunLog.list(root), 2)
         yield* remember("p", "a", a)
         assert.strictEqual(yield* Gc.collect(root, plan), 0)
         assert.isTrue(existsSync(a.folder))

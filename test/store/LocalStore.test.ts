@@ -147,7 +147,24 @@ describe("LocalStore", () => {
     }).pipe(Effect.provide(storeAt(temporaryFolder())))
   )
 
+  it.live("refused rows are part of the entry: damage is found, and their shard is made again", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const { found } = yield* makeEntry("node")
+      const path = join(found.folder, "refused/00001.jsonl")
+      const before = readFileSync(path, "utf8")
+      writeFileSync(path, before.replace("Bad", "Sad"))
+      const damaged = yield* store.verify(found)
+      assert.deepStrictEqual(damaged, [{ port: "refused", file: "00001.jsonl" }])
+      yield* store.reopen(found, damaged)
+      const again = yield* makeEntry("node")
+      assert.deepStrictEqual(again.made, [1])
+      assert.strictEqual(readFileSync(path, "utf8"), before)
+    }).pipe(Effect.provide(storeAt(temporaryFolder())))
+  )
+
   for (const [what, hurt, made] of [
+    ["a cut quarantine", (folder: string) => truncateSync(join(folder, "refused/00001.jsonl"), 5), [1]],
     ["a cut shard", (folder: string) => truncateSync(join(folder, "ports/rows/00000.jsonl"), 5), [0]],
     ["a missing tree file", (folder: string) => rmSync(join(folder, "ports/files/a.txt")), []],
     ["a torn manifest", (folder: string) => truncateSync(join(folder, "manifest.json"), 50), []],

@@ -1,5 +1,5 @@
 /** A run's record tells how it went, also when nobody was left to say so. */
-import { appendFileSync, readFileSync, writeFileSync } from "node:fs"
+import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
@@ -44,8 +44,17 @@ describe("RunLog", () => {
         yield* Stream.runCollect(RunLog.events(root, ids[0]!)),
         [0, 1, 2, 3].map((n) => ({ type: "rows", n }))
       )
+      // Starts within one second are told apart by their time, whatever their ids.
+      for (const [n, id] of ["20270101-000000-ffff", "20270101-000000-0000"].entries()) {
+        const record = JSON.parse(readFileSync(join(root, "runs", ids[0]!, "run.json"), "utf8"))
+        mkdirSync(join(root, "runs", id))
+        const startedMs = Date.UTC(2027, 0, 1) + n
+        writeFileSync(join(root, "runs", id, "run.json"), JSON.stringify({ ...record, id, startedMs }))
+      }
+      const order = (yield* RunLog.list(root)).map(({ id }) => id)
+      assert.deepStrictEqual(order.slice(0, 2), ["20270101-000000-0000", "20270101-000000-ffff"])
+      assert.include((yield* Effect.flip(RunLog.show(root, "2028"))).hint, "20270101-000000-0000")
       assert.strictEqual((yield* RunLog.show(root, ids[1]!.slice(0, 15))).id, ids[1])
-      assert.include((yield* Effect.flip(RunLog.show(root, "2027"))).hint, ids[2]!)
       assert.include((yield* Effect.flip(RunLog.show(root, "2026"))).message, "3 runs")
     }).pipe(node)
   )

@@ -119,13 +119,16 @@ describe("Work", () => {
     })
   )
 
-  it.live("`fresh` throws earlier work away", () =>
+  it.live("`fresh` throws earlier work away, but not what another `fresh` began", () =>
     Effect.gen(function* () {
       const store = yield* Store
       const begin = (fresh: boolean) => store.begin({ key, code: codeOf("code"), acceptCode: false, fresh })
       yield* Effect.scoped(Effect.flatMap(begin(false), (work) => shardOf(work.folder, 0)))
-      const shards = yield* Effect.scoped(Effect.map(begin(true), (work) => work.shards.size))
-      assert.strictEqual(shards, 0)
+      const killed = Effect.flatMap(begin(true), (work) => Effect.as(shardOf(work.folder, 1), [...work.shards.keys()]))
+      assert.deepStrictEqual(yield* Effect.scoped(killed), [])
+      const again = yield* Effect.scoped(Effect.flatMap(begin(true), (work) => finish(work, partsOf("node"))))
+      assert.deepStrictEqual(again.made, [0])
+      assert.notInclude(pathsUnder(again.found.folder), "forced")
     }).pipe(Effect.provide(storeAt(temporaryFolder())))
   )
 
@@ -145,11 +148,16 @@ describe("Work", () => {
       const other = yield* Effect.scoped(
         Effect.gen(function* () {
           const work = yield* begin("new", true)
-          return { shards: work.shards.size, step: (yield* work.newestCheckpoint)?.step }
+          return { shards: work.shards.size, step: (yield* work.newestCheckpoint)?.step, begunBy: work.begunBy }
         })
       )
       // "new" had left an empty work folder of its own, which is no reason to start over.
-      assert.deepStrictEqual(other, { shards: 1, step: 5 })
+      const begunBy = [codeOf("old").digest]
+      assert.deepStrictEqual(other, { shards: 1, step: 5, begunBy })
+      // Once accepted it is this code's work; where it came from stays known.
+      const done = yield* Effect.scoped(Effect.flatMap(begin("new", false), (work) => finish(work, partsOf("node"))))
+      assert.deepStrictEqual(done.made, [1])
+      assert.deepStrictEqual(done.found.manifest.begunBy, begunBy)
     }).pipe(Effect.provide(storeAt(temporaryFolder())))
   )
 
@@ -169,6 +177,26 @@ describe("Work", () => {
       assert.strictEqual(again.found.folder, first.found.folder)
       assert.isTrue(existsSync(marker))
       assert.deepStrictEqual(again.made, [0, 1])
+      assert.deepStrictEqual(again.found.differing, [])
+      const other = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const work = yield* store.begin({ key, code: codeOf("code"), acceptCode: false, fresh: true })
+          const values = { report: { seen: 10 } }
+          const shards = [yield* shardOf(work.folder, 0), yield* shardOf(work.folder, 1)]
+          const { files: _, ...some } = outputs
+          return yield* work.commit({
+            parts: partsOf("node"),
+            parents: {},
+            shards,
+            values,
+            outputs: some,
+            peakMemory: 0
+          })
+        })
+      )
+      assert.deepStrictEqual(other.manifest, first.found.manifest)
+      assert.lengthOf(other.differing ?? [], 1)
+      assert.match(other.differing![0]!, /^report: made [0-9a-f]{12}, stored [0-9a-f]{12}$/)
     }).pipe(Effect.provide(storeAt(temporaryFolder())))
   )
 
