@@ -8,6 +8,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    /** Tests of damage make the store warn, as they should: shown where a test fails. */
+    silent: "passed-only",
     reporters: ["default"]
   }
 })

@@ -291,23 +291,30 @@ export const sampleSources = (): Sources => {
 }
 
 /** Data and models on your disk: a folder with the files under the originals' names (`datasets/` describes them). */
-const fullSources = (folder: string, instruct: Located, instructImages: string): Sources => ({
-  shareGpt: source(A.ShareGptFile, { id: "sources/sharegpt", location: `${folder}/sharegpt` }).out.files,
-  captions: source(A.ChatFile, { ...locate(cc595k, "chat", `${folder}/cc595k`), id: "sources/captions" }).out.files,
-  captionImages: source(A.ImageFiles, { ...locate(cc595k, "images", `${folder}/cc595k`), id: "sources/caption-images" })
-    .out.files,
-  instructions: source(A.InstructFile, { ...instruct, id: "sources/instructions" }).out.files,
-  instructionImages: source(A.ImageFiles, { id: "sources/instruction-images", location: instructImages }).out.files,
-  questions: source(A.HeldOutFile, { id: "sources/questions", location: `${folder}/held-out/heldout.json` }).out.files,
-  questionImages: source(A.ImageFiles, { id: "sources/question-images", location: `${folder}/held-out/images` }).out
-    .files,
-  tokenizer: extendTokenizer(
-    { tokenizer: source(A.TokenizerFile, { id: "sources/tokenizer", location: `${folder}/phi-2` }).out.files },
-    { tokens: { "<image>": 50295, "<pad>": 50296 } }
-  ).out.tokenizer,
-  languageModel: source(A.LanguageModel, { id: "sources/phi-2", location: `${folder}/phi-2` }).out.files,
-  vision: source(A.VisionTower, { id: "sources/clip", location: `${folder}/clip-vit-large-patch14-336` }).out.files
-})
+const fullSources = (folder: string, instruct: Located, instructImages: string): Sources => {
+  const hint =
+    "Set MILLRACE_DATA to the folder that holds them (or use ./data); docs/swap-the-dataset.md lists what belongs there."
+  const phi2 = `${folder}/phi-2`
+  const tokenizer = source(A.TokenizerFile, { id: "sources/tokenizer", location: phi2, hint }).out.files
+  const captions = { ...locate(cc595k, "chat", `${folder}/cc595k`), id: "sources/captions", hint }
+  const captionImages = { ...locate(cc595k, "images", `${folder}/cc595k`), id: "sources/caption-images", hint }
+  const images = { id: "sources/instruction-images", location: instructImages, hint }
+  const questions = { id: "sources/questions", location: `${folder}/held-out/heldout.json`, hint }
+  const questionImages = { id: "sources/question-images", location: `${folder}/held-out/images`, hint }
+  const clip = { id: "sources/clip", location: `${folder}/clip-vit-large-patch14-336`, hint }
+  return {
+    shareGpt: source(A.ShareGptFile, { id: "sources/sharegpt", location: `${folder}/sharegpt`, hint }).out.files,
+    captions: source(A.ChatFile, captions).out.files,
+    captionImages: source(A.ImageFiles, captionImages).out.files,
+    instructions: source(A.InstructFile, { ...instruct, id: "sources/instructions", hint }).out.files,
+    instructionImages: source(A.ImageFiles, images).out.files,
+    questions: source(A.HeldOutFile, questions).out.files,
+    questionImages: source(A.ImageFiles, questionImages).out.files,
+    tokenizer: extendTokenizer({ tokenizer }, { tokens: { "<image>": 50295, "<pad>": 50296 } }).out.tokenizer,
+    languageModel: source(A.LanguageModel, { id: "sources/phi-2", location: phi2, hint }).out.files,
+    vision: source(A.VisionTower, clip).out.files
+  }
+}
 
 /**
  * The whole recipe. Returns every stage by name beside the pipeline, so that one can stop after a stage, swap a dataset or

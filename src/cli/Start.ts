@@ -17,6 +17,7 @@ import { failureOf, wasInterrupted } from "./Execute.ts"
 import { processOutput } from "./Output.ts"
 import { resumeCommand } from "./Resume.ts"
 import { makeSession, type Session, waitingFor } from "./Session.ts"
+import { signals } from "./Signals.ts"
 
 /** Exit code of a finished command. */
 export const exitCode = (exit: Exit.Exit<unknown, unknown>, settings: boolean): 0 | 1 | 2 | 130 => {
@@ -49,30 +50,27 @@ const presenter = (session: Session) =>
       })
   })
 
-/** Runners such as npx and tsx pass one Ctrl-C on again within this time: it counts once. */
-const SAME_SIGNAL_MS = 500
-
 const watchSignals = (session: Session): (() => void) => {
-  let askedAt: number | undefined
+  const means = signals()
   const onSignal = (signal: NodeJS.Signals) => {
-    if (askedAt !== undefined && performance.now() - askedAt < SAME_SIGNAL_MS) return
-    if (askedAt === undefined && session.stop !== undefined) {
-      askedAt = performance.now()
+    const meaning = means(performance.now(), session.stop !== undefined)
+    if (meaning === "again") return
+    if (meaning === "stop") {
       const line = `${signal}: stopping; waiting for ${waitingFor(session.terminal?.view())}. Once more ends it at once.`
       const say = () => session.output.error(line)
       if (session.terminal === undefined) say()
       else session.terminal.aside(say)
-      return session.stop()
+      return session.stop?.()
     }
     session.terminal?.close()
     session.emit(session.unfinished("interrupted"))
     if (session.terminal !== undefined) session.output.error(`interrupted; to go on: ${session.resume()}`)
     process.exit(130)
   }
-  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const
-  for (const signal of signals) process.on(signal, onSignal)
+  const heard = ["SIGINT", "SIGTERM", "SIGHUP"] as const
+  for (const signal of heard) process.on(signal, onSignal)
   return () => {
-    for (const signal of signals) process.off(signal, onSignal)
+    for (const signal of heard) process.off(signal, onSignal)
   }
 }
 

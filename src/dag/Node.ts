@@ -91,6 +91,8 @@ export interface AnyNode {
   readonly place: Place
   /** Sources only: absolute path of the file or folder. */
   readonly location?: string
+  /** Sources only: what to do when it is not there. */
+  readonly hint?: string
 }
 
 /** An instance with typed outputs. */

@@ -57,8 +57,9 @@ export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => 
         message: `row ${row} was refused for a reason the node does not declare`,
         hint: "Add the error's class to `refuses` in the node's declaration."
       })
-    const tagged = error as { readonly _tag: string; readonly reason?: unknown }
-    const json = plain({ ...tagged, _tag: tagged._tag })
+    const tagged = error as { readonly _tag: string; readonly reason?: unknown; readonly message?: unknown }
+    const said = typeof tagged.message === "string" && tagged.message !== "" ? { message: tagged.message } : {}
+    const json = plain({ ...tagged, ...said, _tag: tagged._tag }) // an error's own message is not enumerable
     const reason = typeof tagged.reason === "string" ? `${tagged._tag}: ${tagged.reason}` : tagged._tag
     found.set(`${row} ${canonical(json)}`, { row, reason, error: json })
   }

@@ -14,7 +14,8 @@ import { place } from "./Place.ts"
 /**
  * A file or folder as the `files` output of a node of its own.
  *
- * `sha256`, when given, is what the file must have; a mismatch fails the plan. Missing files fail the plan too.
+ * `sha256`, when given, is what the file must have; a mismatch fails the plan. Missing files fail the plan too, and
+ * `hint` says what to do then.
  *
  * @example
  * const raw = source(ShareGptFile, { id: "sharegpt", location: new URL("./sharegpt.json", import.meta.url) })
@@ -22,7 +23,13 @@ import { place } from "./Place.ts"
  */
 export const source = <A extends TreeArtifact<string>>(
   artifact: A,
-  options: { readonly id: string; readonly location: string | URL; readonly sha256?: string; readonly about?: string }
+  options: {
+    readonly id: string
+    readonly location: string | URL
+    readonly sha256?: string
+    readonly about?: string
+    readonly hint?: string
+  }
 ): Applied<{ readonly files: A }, never, never> => {
   const at = place()
   const location =
@@ -49,7 +56,8 @@ export const source = <A extends TreeArtifact<string>>(
     inputs: {},
     out: {},
     place: at,
-    location
+    location,
+    ...(options.hint === undefined ? {} : { hint: options.hint })
   }
   self.out = outputsOf(self, outputs)
   return self as unknown as Applied<{ readonly files: A }, never, never>

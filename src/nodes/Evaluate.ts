@@ -117,9 +117,14 @@ export const evaluate = whole(
           message: `${questions.length} questions about ${scenes.length} pictures are left`,
           hint: "The quarantine of the held-out pictures says why they were refused."
         })
-      const half = Math.floor(scenes.length / 2)
+      const others = scenes.map((_, i) => otherScene(scenes, i))
+      if (others.includes(-1))
+        return yield* new NothingToAsk({
+          message: `all ${scenes.length} scenes show the picture ${scenes[0]!.image}`,
+          hint: "The blind baseline needs at least two different pictures."
+        })
 
-      const answerAll = Effect.fnUntraced(function* (shift: number, done: number) {
+      const answerAll = Effect.fnUntraced(function* (pictureFor: (scene: number) => number, done: number) {
         const answers: Array<string> = []
         for (let at = 0; at < questions.length; at += params.batch) {
           const asked = questions.slice(at, at + params.batch)
@@ -137,7 +142,7 @@ export const evaluate = whole(
           const ids_BT = new Int32Array(asked.length * time).fill(padId)
           for (const [row, { ids }] of prompts.entries()) ids_BT.set(ids, row * time)
           const pictures = yield* inputs.pixels.get(
-            asked.map((question) => (pictureOf.get(sceneOf(question))! + shift) % scenes.length)
+            asked.map((question) => pictureFor(pictureOf.get(sceneOf(question))!))
           )
           const pixels_MCSS = new Float32Array(pictures.length * floats)
           for (const [i, row] of pictures.entries()) normalisePixels(row, side, pixels_MCSS, i * floats)
@@ -162,8 +167,8 @@ export const evaluate = whole(
         }
         return answers
       })
-      const answers = yield* answerAll(0, 0)
-      const blind = yield* answerAll(half, questions.length)
+      const answers = yield* answerAll((scene) => scene, 0)
+      const blind = yield* answerAll((scene) => others[scene]!, questions.length)
       const score = (given: ReadonlyArray<string>) => {
         const byType: Record<string, { questions: number; right: number }> = {}
         let right = 0
@@ -202,6 +207,16 @@ export const evaluate = whole(
       return { report: Effect.succeed(evaluation) }
     })
 )
+
+/** The scene half the list away, or the next one after it that shows another picture; -1 where there is none. */
+export const otherScene = (scenes: ReadonlyArray<{ readonly image: string | null }>, scene: number): number => {
+  const count = scenes.length
+  for (let step = 0; step < count; step++) {
+    const other = (scene + (count >> 1) + step) % count
+    if (scenes[other]!.image !== scenes[scene]!.image) return other
+  }
+  return -1
+}
 
 /** The scene that a question is about: question ids are `{scene}/{number}`. */
 const sceneOf = (question: Question): string => question.id.slice(0, question.id.lastIndexOf("/"))

@@ -35,6 +35,7 @@ export const summarise = (values: Readonly<Record<string, unknown>>) => {
   const report = values["report"] as Evaluation | undefined
   if (report === undefined) return { metrics: {}, lines: [] }
   const { instruct, pretrain, sft } = report.stages
+  // Where nothing was held out, the last step's loss stands in; the line for people shows a dash.
   const held = (log: { readonly heldOutLoss: number | null; readonly losses: ReadonlyArray<number> }) =>
     log.heldOutLoss ?? log.losses[log.losses.length - 1] ?? null
   return {

@@ -127,10 +127,20 @@ export const readInstructions = whole(
     })
 )
 
+/** Says of a scene whose id came before why it cannot be taken: questions and pictures meet by that id. */
+const firstOnly = <A extends { readonly id: string }, B>(make: (row: A) => ReadonlyArray<B>) => {
+  const seen = new Set<string>()
+  return (row: A): ReadonlyArray<B> | string => {
+    if (seen.has(row.id)) return `an earlier scene is called ${row.id} too`
+    seen.add(row.id)
+    return make(row)
+  }
+}
+
 export const readQuestions = whole(
   {
     id: "readQuestions",
-    version: "1",
+    version: "2",
     about: "Reads held-out scenes: their questions, and the scenes as conversations for their pictures and loss.",
     params,
     inputs: { file: HeldOutFile },
@@ -143,13 +153,15 @@ export const readQuestions = whole(
       questions: readRows(
         inputs.file.path,
         HeldOutRow,
-        (row) => row.questions.map((question, i) => ({ id: `${row.id}/${i}`, image: row.image, ...question })),
+        firstOnly((row) =>
+          row.questions.map((question, i) => ({ id: `${row.id}/${i}`, image: row.image, ...question }))
+        ),
         refuse
       ),
       scenes: readRows(
         inputs.file.path,
         HeldOutRow,
-        (row) => [
+        firstOnly((row) => [
           {
             id: row.id,
             image: row.image,
@@ -158,7 +170,7 @@ export const readQuestions = whole(
               { from: "gpt" as const, value: answer }
             ])
           }
-        ],
+        ]),
         refuse
       )
     })

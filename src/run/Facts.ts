@@ -1,4 +1,5 @@
 /** The planner's facts, answered by the store. */
+import { relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
@@ -52,6 +53,7 @@ export const storeFacts = Effect.fnUntraced(function* (
   const store = yield* Store
   const keys = options.listed ? yield* store.keys : undefined
   const { codes } = options
+  const digests = new Map<AnyNode, { readonly digest: string; readonly bytes: number }>()
   const code = (node: AnyNode) => {
     const known = codes.get(node.spec)
     return known === undefined
@@ -83,7 +85,19 @@ export const storeFacts = Effect.fnUntraced(function* (
     }),
     source: Effect.fnUntraced(function* (node) {
       const path = node.location!
-      const digested = yield* store.digestSource(node.id, path)
+      const known = digests.get(node)
+      if (known !== undefined) return known
+      const digested = yield* Effect.mapError(store.digestSource(node.id, path), (error) =>
+        error instanceof SourceError && node.hint !== undefined
+          ? new SourceError({
+              node: node.id,
+              path: error.path,
+              message: error.message,
+              hint: node.hint,
+              cause: error.cause
+            })
+          : error
+      )
       const wanted = (node.params as { readonly sha256?: string }).sha256
       if (wanted !== undefined && wanted !== digested.digest)
         return yield* new SourceError({
@@ -92,7 +106,33 @@ export const storeFacts = Effect.fnUntraced(function* (
           message: `its digest is ${digested.digest}, not ${wanted}`,
           hint: "The file differs from what the recipe describes: fetch it again, or update the description."
         })
+      digests.set(node, digested)
       return digested
     })
   }
+})
+
+/** Looks at all sources before anything else, so that what is missing is told in one error and not one by one. */
+export const checkSources = Effect.fnUntraced(function* (
+  nodes: ReadonlyArray<AnyNode>,
+  facts: Pick<Facts<Entry, StoreError | SourceError>, "source">
+): Effect.fn.Return<void, StoreError | SourceError> {
+  const failed: Array<StoreError | SourceError> = []
+  for (const node of nodes) {
+    if (node.spec.kind !== "source") continue
+    const looked = yield* Effect.result(facts.source(node))
+    if (looked._tag === "Failure") failed.push(looked.failure)
+  }
+  const [first, ...more] = failed
+  if (first === undefined) return
+  if (more.length === 0) return yield* first
+  const paths = [...new Set(failed.map(({ path }) => relative(process.cwd(), path) || path))]
+  const lines: Array<string> = []
+  for (let i = 0; i < paths.length; i += 3) lines.push(paths.slice(i, i + 3).join(", "))
+  return yield* new SourceError({
+    node: `${failed.length} sources`,
+    path: "",
+    message: ["these cannot be read:", ...lines].join("\n"),
+    hint: [...new Set(failed.map(({ hint }) => hint))].length === 1 ? first.hint : `${first.path}: ${first.hint}`
+  })
 })

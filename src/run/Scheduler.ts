@@ -14,7 +14,7 @@ import { portFolder, valueFile } from "../store/Layout.ts"
 import { type Code, type Manifest, rowsByPort, rowsOut, rowsRefused, type ShardRecord } from "../store/Manifest.ts"
 import { type Found, type SourceError, Store, StoreError, type Work } from "../store/Store.ts"
 import { type Event, Events } from "./Events.ts"
-import { type Entry, entryOf, storeFacts } from "./Facts.ts"
+import { checkSources, type Entry, entryOf, storeFacts } from "./Facts.ts"
 import { asNodeFailed, describeError } from "./Failure.ts"
 import { placesFor, shardCount, type Where } from "./Inputs.ts"
 import { sampledMemory } from "./Memory.ts"
@@ -67,7 +67,9 @@ export const planRecipe = Effect.fnUntraced(function* <S, R>(
 ): Effect.fn.Return<Plan<Entry>, SelectionError | StoreError | SourceError, Store> {
   const pipeline = build(recipe, choice)
   const selection = yield* select(pipeline, options)
-  return yield* plan(selection, yield* factsFor(recipe, choice, pipeline, selection, options, new Map(), true))
+  const facts = yield* factsFor(recipe, choice, pipeline, selection, options, new Map(), true)
+  yield* checkSources(selection.nodes, facts)
+  return yield* plan(selection, facts)
 })
 
 /** A node that is done: where it lies and the digest of each output. */
@@ -409,7 +411,9 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
       const pipeline = build(recipe, choice)
       const selection = yield* select(pipeline, options)
       const codes = new Map<AnyNode["spec"], Code>()
-      const planned = yield* plan(selection, yield* factsFor(recipe, choice, pipeline, selection, options, codes, true))
+      const planning = yield* factsFor(recipe, choice, pipeline, selection, options, codes, true)
+      yield* checkSources(selection.nodes, planning)
+      const planned = yield* plan(selection, planning)
       for (const step of planned.steps)
         yield* events.publish({
           event: "plan",

@@ -76,6 +76,16 @@ export const wrongSizes = (
   return wrong
 }
 
+/** Damage that was told already: a plan and a run look at an entry several times. */
+const told = new Set<string>()
+
+const warnOnce = (message: string): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (told.has(message)) return Effect.void
+    told.add(message)
+    return Effect.logWarning(message)
+  })
+
 /** Reads one entry: its manifest if it decodes and all sizes are right, else undefined and a warning that says why. */
 export const readEntry = (folder: string): Effect.Effect<Manifest | undefined, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
@@ -85,7 +95,7 @@ export const readEntry = (folder: string): Effect.Effect<Manifest | undefined, S
       Effect.catchIf(
         readJson(path, Manifest),
         (error) => error.reason === "damaged",
-        (error) => Effect.as(Effect.logWarning(`damaged entry, counts as absent: ${error.message}`), undefined)
+        (error) => Effect.as(warnOnce(`damaged entry, counts as absent: ${error.message}`), undefined)
       )
     )
     if (manifest === undefined) return undefined
@@ -102,7 +112,7 @@ export const readEntry = (folder: string): Effect.Effect<Manifest | undefined, S
     })
     if (wrong.length === 0) return manifest
     const first = wrong[0]!
-    yield* Effect.logWarning(
+    yield* warnOnce(
       `damaged entry, counts as absent: ${wrong.length} files of ${folder} are missing or cut off, first ${first.port}/${first.file}`
     )
     return undefined

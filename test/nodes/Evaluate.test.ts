@@ -1,9 +1,9 @@
 /** The report adds up, answers are compared as a reader would, and the blind run sees another scene's picture. */
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Schema } from "effect"
 import * as Node from "../../src/dag/Alone.ts"
-import { evaluate, normaliseAnswer } from "../../src/nodes/Evaluate.ts"
+import { evaluate, normaliseAnswer, otherScene } from "../../src/nodes/Evaluate.ts"
 import { summarise } from "../../src/nodes/EvaluationText.ts"
 import { exportCheckpoint } from "../../src/nodes/ExportCheckpoint.ts"
 import { trainProjector, tuneInstructions } from "../../src/nodes/TrainVision.ts"
@@ -49,6 +49,20 @@ describe("normaliseAnswer", () => {
     expect(normaliseAnswer("No.")).toBe(normaliseAnswer("no"))
     expect(normaliseAnswer("1.5")).toBe("1.5")
     expect(normaliseAnswer("red!")).not.toBe(normaliseAnswer("red"))
+  })
+})
+
+describe("otherScene", () => {
+  const Scenes = Schema.Array(Schema.Struct({ image: Schema.NullOr(Schema.Literals(["a", "b", "c"])) }))
+  it.prop("shows another picture wherever there is one, half the list away if it can", [Scenes], ([scenes]) => {
+    for (const [i, { image }] of scenes.entries()) {
+      const other = otherScene(scenes, i)
+      const different = scenes.filter((one) => one.image !== image)
+      if (different.length === 0) expect(other).toBe(-1)
+      else expect(scenes[other]!.image).not.toBe(image)
+      const half = (i + (scenes.length >> 1)) % scenes.length
+      if (scenes[half]!.image !== image) expect(other).toBe(half)
+    }
   })
 })
 

@@ -72,14 +72,16 @@ describe("readQuestions", () => {
   it.effect("gives questions and scenes of the same rows, and counts a bad row once", () =>
     Effect.gen(function* () {
       const question = { type: "colour", question: "Which?", answer: "Red." }
-      const rows = `[${JSON.stringify({ id: "a", image: "a.jpg", questions: [question, question] })}, {"id":"b"}, {bad}]`
+      const rows = `[${JSON.stringify({ id: "a", image: "a.jpg", questions: [question, question] })}, {"id":"b"}, {bad}, ${JSON.stringify({ id: "a", image: "other.jpg", questions: [question] })}]`
       const { out, refused } = yield* Node.run(readQuestions, yield* write(rows), shards)
       expect(out.questions.map(({ id }) => id)).toEqual(["a/0", "a/1"])
       expect(out.scenes.map(({ conversations, id }) => [id, conversations.length])).toEqual([["a", 4]])
       expect(positions(refused)).toEqual([
         [1, "BadLlavaRow"],
-        [2, "BadJsonRow: syntax"]
+        [2, "BadJsonRow: syntax"],
+        [3, "BadLlavaRow"]
       ])
+      expect(refused[2]!.error).toMatchObject({ id: "a", message: "an earlier scene is called a too" })
     })
   )
 })
