@@ -19,6 +19,7 @@ import {
   writeFileSync
 } from "node:fs"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { deflateRawSync } from "node:zlib"
 import { Schema } from "effect"
 import { beforeAll, describe, expect, test } from "vitest"
@@ -404,4 +405,19 @@ describe("a stored result that was damaged", () => {
     expect(nodesThat("ran", verified)).toEqual(["sft/train"])
     expectTidy(bench.store)
   }, 120_000)
+})
+
+test("a preset whose files are not there names all of them and where they belong", () => {
+  const recipe = fileURLToPath(new URL("../../pipelines/llava-phi.ts", import.meta.url))
+  const data = join(freshFolder(), "data")
+  const args = [recipe, "--preset", "paper", "--plan", "--store", join(freshFolder(), "store")]
+  const { status, stderr } = spawnSync(process.execPath, args, {
+    encoding: "utf8",
+    env: { ...process.env, NODE_OPTIONS: "", MILLRACE_DATA: data }
+  })
+  expect(status).toBe(1)
+  expect(stderr).toContain("error: SourceError in 10 sources")
+  for (const name of ["sharegpt", "cc595k/images.zip", "llava-instruct/train2017.zip", "phi-2", "held-out/images"])
+    expect(stderr).toContain(name)
+  expect(stderr).toContain("hint: Set MILLRACE_DATA")
 })

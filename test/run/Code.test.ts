@@ -22,7 +22,7 @@ export default recipe({
   presets: { sample: {} },
   build: () => {
     const made = start({}, {})
-    const many = times({ rows: made.out.rows }, {})
+    const many = times({ rows: made.out.rows }, { plus: 0 })
     return { pipeline: pipeline("code", { rows: many.out.rows }) }
   },
   services: () => Layer.empty,
@@ -52,11 +52,11 @@ import { factor } from "./helper.ts"
 import { Numbers } from "./rows.ts"
 export const times = sharded(
   {
-    id: "times", version: "1", params: Schema.Struct({}), inputs: { rows: Numbers }, outputs: { rows: Numbers },
+    id: "times", version: "1", params: Schema.Struct({ plus: Schema.Number }), inputs: { rows: Numbers }, outputs: { rows: Numbers },
     runs: "worker"
   },
-  ({ shard }) => ({
-    rows: Stream.map(shard.rows, (batch) => batch.map(({ n }) => ({ n: n * factor })))
+  ({ params, shard }) => ({
+    rows: Stream.map(shard.rows, (batch) => batch.map(({ n }) => ({ n: n * factor + params.plus })))
   })
 )
 `
@@ -125,25 +125,29 @@ test("a preset that says warn takes the old result and says so", async () => {
   expect(warned.events.some((event) => event.event === "notice" && event.message.includes("is taken"))).toBe(true)
 })
 
-test("code edited while the run goes on never enters the store under the old code's digest", async () => {
-  const { run, write } = makeProject()
-  // A thread imports its code when it is first needed: `start` edits it between the plan and that moment.
-  write(
-    "start.ts",
-    startText
-      .replace("Effect.succeed(", "Effect.sync(() => (edit(), ")
-      .replace("]) })", "]) }))")
-      .concat(`
+for (const [what, file, text] of [
+  ["code", "helper.ts", helperText("7")],
+  ["a parameter in the recipe", "recipe.ts", recipeText("rerun").replace("plus: 0", "plus: 1")]
+] as const)
+  test(`${what} edited while the run goes on never enters the store as what was planned`, async () => {
+    const { run, write } = makeProject()
+    // A thread imports the recipe when it is first needed: `start` edits a file between the plan and that moment.
+    write(
+      "start.ts",
+      startText
+        .replace("Effect.succeed(", "Effect.sync(() => (edit(), ")
+        .replace("]) })", "]) }))")
+        .concat(`
 import { existsSync, writeFileSync } from "node:fs"
 const edit = () => {
   const mark = new URL("./edited", import.meta.url)
-  if (!existsSync(mark)) writeFileSync(new URL("./helper.ts", import.meta.url), "export const factor = 7")
+  if (!existsSync(mark)) writeFileSync(new URL(${JSON.stringify(file)}, import.meta.url), ${JSON.stringify(text)})
   writeFileSync(mark, "")
 }
 `)
-  )
-  const edited = await run({ workers: 1 })
-  expect(edited.error).toMatchObject({ node: "times", message: expect.stringContaining("was edited while the run") })
-  const again = await run({ workers: 1 })
-  expect(again).toMatchObject({ status: "completed", nodesRun: 1, nodesCached: 1 })
-})
+    )
+    const edited = await run({ workers: 1 })
+    expect(edited.error).toMatchObject({ node: "times", message: expect.stringContaining("was edited while the run") })
+    const again = await run({ workers: 1 })
+    expect(again).toMatchObject({ status: "completed", nodesRun: 1, nodesCached: 1 })
+  })

@@ -215,6 +215,16 @@ describe("failures", () => {
     expect(bench.logged()).toEqual([])
   })
 
+  test("a source that changes while it is read is not stored as what it was", async () => {
+    const bench = makeBench()
+    const failed = await bench.run({}, { RUN_TEST_FAULT: "read:grow" })
+    expect(failed.error).toMatchObject({ tag: "NodeFailed", node: "read" })
+    expect(failed.error!.message).toMatch(/numbers\.txt changed while the run read it/)
+    expect(await bench.run()).toMatchObject({ status: "completed", nodesCached: expect.any(Number) })
+    const after = await bench.run({ store: join(bench.folder, "fresh") })
+    expect(digestsOf(await bench.run())).toEqual(digestsOf(after))
+  })
+
   test("inputs with different numbers of shards cannot be read side by side", async () => {
     const bench = makeBench()
     const failed = await bench.run({ choice: { preset: "mismatch" } })

@@ -43,8 +43,8 @@ export const suffix: string = "!" + b + table.x + big + wasm
   "assets/vocabulary.txt": "a b c"
 }
 
-const project = () => {
-  const root = join(temporaryFolder(), "project")
+const project = (folder = "project") => {
+  const root = join(temporaryFolder(), folder)
   const write = (path: string, text: string) => {
     mkdirSync(join(root, path, ".."), { recursive: true })
     writeFileSync(join(root, path), text)
@@ -80,6 +80,18 @@ describe("CodeDigest", () => {
         assert.strictEqual((yield* digestOf(root)).digest, before.digest)
       })
     )
+
+  it.live("a project that lies in a folder called vendor is code like any other", () =>
+    Effect.gen(function* () {
+      const { edit, root } = project("vendor/project")
+      const store = temporaryFolder()
+      const before = yield* digestOf(root, store)
+      edit("nodes/clean.ts", "says what it does", "says something else")
+      assert.strictEqual((yield* digestOf(root, store)).digest, before.digest)
+      edit("nodes/clean.ts", "helper(text) +", "helper(text + text) +")
+      assert.notStrictEqual((yield* digestOf(root, store)).digest, before.digest)
+    })
+  )
 
   for (const [what, path, from, to] of [
     ["the module itself", "nodes/clean.ts", "helper(text) +", "helper(text + text) +"],
