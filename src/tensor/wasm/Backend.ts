@@ -148,10 +148,7 @@ const handled = ["uncaughtException", "unhandledRejection"] as const
 
 /** Loads the backend. One per process is enough: TF.js keeps one registry. */
 export const loadWasm = async (): Promise<WasmEngine> => {
-  const [stock, own] = await Promise.all([
-    readFile(stockWasm()),
-    readFile(new URL("./kernels.wasm", import.meta.url))
-  ])
+  const [stock, own] = await Promise.all([readFile(stockWasm()), readFile(new URL("./kernels.wasm", import.meta.url))])
   let memory: Memory | undefined
   let allocate: Module["_malloc"] | undefined
   const before = handled.map((event) => new Set(process.listeners(event as "uncaughtException")))
