@@ -468,6 +468,7 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
     questionText,
     instruct,
     exported,
+    questions,
     asked,
     evaluated,
     pipeline: pipeline("llava-phi", { checkpoint: exported.out.model, report: evaluated.out.report })

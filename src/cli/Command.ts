@@ -7,6 +7,7 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { toJson, toMermaid, toTable } from "../dag/Describe.ts"
+import { toMarkdown } from "../dag/Page.ts"
 import type { Recipe } from "../run/Recipe.ts"
 import { choose } from "./Choose.ts"
 import { execute } from "./Execute.ts"
@@ -152,7 +153,7 @@ export const makeCommand = <S, R>(recipe: Recipe<S, R>, moduleUrl: string, sessi
   const graph = Command.make(
     "graph",
     {
-      format: Flag.Literals("format", ["table", "mermaid", "json"]).pipe(
+      format: Flag.Literals("format", ["table", "mermaid", "markdown", "json"]).pipe(
         Flag.withDescription("How to draw it"),
         Flag.withDefault("table" as const)
       )
@@ -165,7 +166,9 @@ export const makeCommand = <S, R>(recipe: Recipe<S, R>, moduleUrl: string, sessi
             ? toTable(pipeline)
             : format === "mermaid"
               ? toMermaid(pipeline)
-              : JSON.stringify(toJson(pipeline), null, 2)
+              : format === "markdown"
+                ? toMarkdown(pipeline)
+                : JSON.stringify(toJson(pipeline), null, 2)
         )
       })
   ).pipe(Command.withDescription("The pipeline, without running or looking anything up"))

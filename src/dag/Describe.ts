@@ -8,7 +8,8 @@ import { encodeParams } from "./Key.ts"
 import type { AnyNode } from "./Node.ts"
 import type { Pipeline } from "./Pipeline.ts"
 
-const show = (artifact: Artifact): string =>
+/** An artifact for people: its tag, and what it is. */
+export const showArtifact = (artifact: Artifact): string =>
   `${artifact.tag}${artifact.kind === "rows" ? (artifact.transient ? " (rows, transient)" : " (rows)") : artifact.kind === "tree" ? " (files)" : ""}`
 
 /** The pipeline as plain JSON: nodes with kind, parameters, wiring; targets by name. */
@@ -22,7 +23,9 @@ export const toJson = (pipeline: Pipeline) => ({
     ...(node.spec.about === undefined ? {} : { about: node.spec.about }),
     params: encodeParams(node),
     inputs: Object.fromEntries(Object.entries(node.inputs).map(([port, ref]) => [port, `${ref.node.id}.${ref.port}`])),
-    outputs: Object.fromEntries(Object.entries(node.spec.outputs).map(([port, artifact]) => [port, show(artifact)]))
+    outputs: Object.fromEntries(
+      Object.entries(node.spec.outputs).map(([port, artifact]) => [port, showArtifact(artifact)])
+    )
   })),
   targets: Object.fromEntries(
     Object.entries(pipeline.targets).map(([name, ref]) => [name, `${ref.node.id}.${ref.port}`])
@@ -56,7 +59,7 @@ export const toTable = (pipeline: Pipeline): string =>
       Object.values(node.inputs)
         .map((ref) => `${ref.node.id}.${ref.port}`)
         .join(", ") || "-",
-      Object.values(node.spec.outputs).map(show).join(", ")
+      Object.values(node.spec.outputs).map(showArtifact).join(", ")
     ])
   ])
 

@@ -6,20 +6,12 @@
  * Layout: Arrow columnar format 1.5. `data`, `offsets` are indices into the column's own buffers, validity first.
  */
 import { isUtf8 } from "node:buffer"
-import {
-  Bool,
-  type Data,
-  type DataType,
-  Field,
-  FixedSizeBinary,
-  FixedSizeList,
-  Float32,
-  Float64,
-  Int32,
-  List,
-  makeData,
-  Utf8
-} from "apache-arrow"
+import type { Data, DataType, Float32 as Float32Type, Int32 as Int32Type } from "apache-arrow"
+import { missing } from "../dag/Missing.ts"
+
+const { Bool, Field, FixedSizeBinary, FixedSizeList, Float32, Float64, Int32, List, makeData, Utf8 } = await import(
+  "apache-arrow"
+).catch(missing("apache-arrow"))
 
 /** A value that its column cannot hold, or bytes that are no such value. */
 export class ColumnError extends Error {
@@ -263,7 +255,7 @@ export const fixedFloats = (count: number): Column<Float32Array> => {
   }
 }
 
-const listColumn = <A extends Int32 | Float32, T extends Int32Array | Float32Array>(
+const listColumn = <A extends Int32Type | Float32Type, T extends Int32Array | Float32Array>(
   item: A,
   itemName: "int32" | "float32",
   make: (length: number) => T,
@@ -301,7 +293,7 @@ export function list(item: "int32"): Column<Int32Array>
 export function list(item: "float32"): Column<Float32Array>
 export function list(item: "int32" | "float32"): Column<Int32Array> | Column<Float32Array> {
   return item === "int32"
-    ? listColumn<Int32, Int32Array>(
+    ? listColumn<Int32Type, Int32Array>(
         new Int32(),
         item,
         (length) => new Int32Array(length),
@@ -309,7 +301,7 @@ export function list(item: "int32" | "float32"): Column<Int32Array> | Column<Flo
         (buffer, at, length) => new Int32Array(buffer, at, length),
         (value) => value instanceof Int32Array
       )
-    : listColumn<Float32, Float32Array>(
+    : listColumn<Float32Type, Float32Array>(
         new Float32(),
         item,
         (length) => new Float32Array(length),

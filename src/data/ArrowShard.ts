@@ -8,7 +8,6 @@
  * Memory: the encoder holds one batch; the reader keeps offsets and narrow columns of the batches it has visited, at
  * most 64 MiB, and reads everything else by range. Rows may alias the bytes read: copy before mutating.
  */
-import { Data, Field, RecordBatch, RecordBatchFileWriter, Schema, Struct } from "apache-arrow"
 import { Effect, Stream } from "effect"
 import {
   type RandomAccess,
@@ -17,8 +16,13 @@ import {
   ShardFormatError,
   type ShardReader
 } from "../dag/Format.ts"
+import { missing } from "../dag/Missing.ts"
 import { bool, type Column, float32, float64, int32, json, MAX_BATCH_BYTES, utf8 } from "./ArrowColumn.ts"
 import { type AnyColumn, type BatchPlace, damaged, guarded, openArrowFile } from "./ArrowFile.ts"
+
+const { Data, Field, RecordBatch, RecordBatchFileWriter, Schema, Struct } = await import("apache-arrow").catch(
+  missing("apache-arrow")
+)
 
 export { type Column, fixedBytes, fixedFloats, list } from "./ArrowColumn.ts"
 

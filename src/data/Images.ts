@@ -10,10 +10,12 @@
  * Shapes: pixels_HWC uint8, 3 channels.
  */
 import { Effect, Schema } from "effect"
-import sharp from "sharp"
+import { missing } from "../dag/Missing.ts"
 import { type ImageHeader, type ImageType, imageHeader, sniff } from "./ImageHeader.ts"
 import type { Raster, Window } from "./Resample.ts"
 import { resize } from "./ResampleWasm.ts"
+
+const { default: sharp } = await import("sharp").catch(missing("sharp"))
 
 /** A picture that cannot be used; a node refuses its row and goes on. */
 export class BadImage extends Schema.TaggedError<BadImage>()("BadImage", {

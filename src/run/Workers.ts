@@ -5,6 +5,7 @@
  * and answers with the shard record, or with what a whole node made. A thread runs one task at a time. An interrupted or timed-out task ends its
  * thread, because nothing else stops running JavaScript; the next task starts a fresh one. So does a thread that died.
  */
+import { extname } from "node:path"
 import { Worker } from "node:worker_threads"
 import { Effect, type Scope, Semaphore } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
@@ -73,6 +74,9 @@ interface Thread {
   listener: ((message: WorkerMessage | "over") => void) | undefined
 }
 
+/** The thread's module beside this one, which ends in `.ts` in the repository and in `.js` where it is installed. */
+const threadModule = new URL(`./WorkerMain${extname(new URL(import.meta.url).pathname)}`, import.meta.url)
+
 /** A pool of at most `size` threads, started when first needed and ended with the scope. */
 export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Workers, never, Scope.Scope> =>
   Effect.gen(function* () {
@@ -82,7 +86,7 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
     yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all([...all].map((worker) => worker.terminate()))))
 
     const start = (): Thread => {
-      const worker = new Worker(new URL("./WorkerMain.ts", import.meta.url), { workerData: setup, execArgv: [] })
+      const worker = new Worker(threadModule, { workerData: setup, execArgv: [] })
       const thread: Thread = { worker, over: undefined, listener: undefined }
       all.add(worker)
       const end = (over: NonNullable<Thread["over"]>) => {

@@ -5,7 +5,9 @@
  * and local names do not count, nor does what is never used), versions of the packages they import, declared assets,
  * imported files that are no code (wasm, text), and files under a `vendor` folder (as bytes: they are large and never
  * edited by hand). Not covered: the framework itself (`dag`, `store`, `run`, `cli`: how a node runs is no part of what
- * it computes), Node's own modules, types, and packages that packages import.
+ * it computes), Node's own modules, types, and packages that packages import. Where this package is installed in another
+ * project, its own entries are read through (`millrace/dag` is framework, `millrace/nodes/...` is code like any other),
+ * and the installed JavaScript has the digest of the TypeScript it was made from.
  *
  * Paths reach no digest: moving a project changes nothing. A digest is remembered in the store with size, times and
  * inode of every file it was made from; checking that uses `node:fs` synchronously, because a plan of 20 definitions
@@ -36,6 +38,8 @@ type Entry = typeof Entry.Type
 const framework = ["../dag/", "./", "../run/", "../cli/"].map((folder) =>
   fileURLToPath(new URL(folder, import.meta.url))
 )
+/** This package's own name, under which others import it. */
+const self = "millrace"
 const codeExtensions = new Set([".ts", ".mts", ".cts", ".tsx", ".js", ".mjs", ".cjs", ".jsx", ".json"])
 
 /** What was defined where no file is (a notebook cell): says so, and never equals anything else by accident of content. */
@@ -127,6 +131,9 @@ const versionOf = (name: string, from: string, read: Reading): string => {
   return decodePackage(JSON.parse(read.bytes(manifest).toString("utf8"))).version ?? "unknown"
 }
 
+/** A framework file by its source's name, whether it is read as TypeScript or as installed. */
+const asSource = (name: string): string => name.replace(/\.js$/, ".ts")
+
 /** What bundling one module found beside its text. */
 interface Collected {
   readonly packages: Map<string, string>
@@ -171,11 +178,23 @@ const boundary = (collected: Collected, entry: string): Plugin => ({
         if (found.errors.length > 0 || found.external) return { path: args.path, external: true }
         path = found.path
       } else {
-        collected.packages.set(packageName(args.path), args.resolveDir)
-        return { path: args.path, external: true }
+        const found =
+          packageName(args.path) === self
+            ? await build.resolve(args.path, {
+                resolveDir: args.resolveDir,
+                kind: args.kind,
+                importer: args.importer,
+                pluginData: "millrace"
+              })
+            : undefined
+        if (found === undefined || found.errors.length > 0 || found.external) {
+          collected.packages.set(packageName(args.path), args.resolveDir)
+          return { path: args.path, external: true }
+        }
+        path = found.path
       }
       if (inFramework(path) && !inFramework(entry))
-        return { path: `millrace:${basename(dirname(path))}/${basename(path)}`, external: true }
+        return { path: `millrace:${basename(dirname(path))}/${asSource(basename(path))}`, external: true }
       if (isVendored(path) || !codeExtensions.has(extname(path))) {
         collected.raw.add(path)
         return { path: `file:${basename(path)}`, external: true }

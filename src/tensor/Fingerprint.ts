@@ -7,18 +7,16 @@
  */
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
-import { createRequire } from "node:module"
+import { stockWasm } from "./wasm/Stock.ts"
 
 /** Raised when the engine's own code changes results on purpose. */
 const ENGINE_VERSION = 1
-
-const require = createRequire(import.meta.url)
 
 /** Files that decide the bits of the wasm engine. */
 export const wasmFiles = (): ReadonlyArray<string | URL> => [
   new URL("./wasm/kernels.wasm", import.meta.url),
   new URL("./vendor/tfjs.js", import.meta.url),
-  require.resolve("@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm")
+  stockWasm()
 ]
 
 let wasm: string | undefined

@@ -5,7 +5,9 @@
  *
  * Source: `eld` (n-grams, medium table, 60 languages).
  */
-import { eld } from "eld/medium"
+import { missing } from "../dag/Missing.ts"
+
+const { eld } = await import("eld/medium").catch(missing("eld"))
 
 /** ISO 639-1 code, or `und` when nothing can be told (no letters); `reliable` is the detector's own judgement. */
 export interface DetectedLanguage {

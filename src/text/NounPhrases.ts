@@ -7,8 +7,11 @@
  *
  * Source: tags by `wink-nlp` with `wink-eng-lite-web-model`.
  */
-import model from "wink-eng-lite-web-model"
-import winkNlp, { type PartOfSpeech, type WinkMethods } from "wink-nlp"
+import type { PartOfSpeech, WinkMethods } from "wink-nlp"
+import { missing } from "../dag/Missing.ts"
+
+const { default: model } = await import("wink-eng-lite-web-model").catch(missing("wink-eng-lite-web-model"))
+const { default: winkNlp } = await import("wink-nlp").catch(missing("wink-nlp"))
 
 let loaded: WinkMethods | undefined
 

@@ -64,6 +64,9 @@ export const blocksOf = (page: Page): ReadonlyArray<Block> => {
 /** All blocks of all pages. */
 export const blocks = (): ReadonlyArray<Block> => pages().flatMap(blocksOf)
 
+/** Code for another project, which imports the package by name: run where it is installed, not in the repository. */
+export const isElsewhere = (block: Block): boolean => block.info === "ts" && /from "millrace\//.test(block.text)
+
 /** A page without its fenced blocks: what stands in sentences, lists and tables. */
 export const prose = (page: Page): string => page.text.replace(/^```[\s\S]*?^```$/gm, "")
 

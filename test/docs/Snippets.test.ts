@@ -3,13 +3,13 @@
  *
  * Blocks are written to one folder beside `pipelines/`, so imports read as a reader's own file would have them. A block
  * that opens with `// pipelines/NAME.ts` gets that name and can be imported by later blocks of its page. A `text` block
- * right behind it is what it prints.
+ * right behind it is what it prints. Blocks for another project are run by `test/pack`.
  */
 import { execFile } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
-import { type Block, blocks, root } from "./Markdown.ts"
+import { type Block, blocks, isElsewhere, root } from "./Markdown.ts"
 
 interface Snippet {
   readonly block: Block
@@ -19,7 +19,7 @@ interface Snippet {
 }
 
 const isCode = (block: Block): boolean => /^(ts|typescript|js|javascript|tsx)\b/.test(block.info)
-const code = blocks().filter(isCode)
+const code = blocks().filter((block) => isCode(block) && !isElsewhere(block))
 
 const home = mkdtempSync(join(root, ".snippets-"))
 const snippets: ReadonlyArray<Snippet> = code

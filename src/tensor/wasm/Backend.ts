@@ -6,8 +6,8 @@
  * the null pointer, and no process-wide exception handlers.
  */
 import { readFile } from "node:fs/promises"
-import { createRequire } from "node:module"
 import { EngineUnavailable, OutOfMemory } from "../Errors.ts"
+import { stockWasm } from "./Stock.ts"
 import { type BackendWasm, tf } from "./Tf.ts"
 import { type Imports, type Instance, instantiate, type Memory } from "./WebAssembly.ts"
 
@@ -148,11 +148,7 @@ const handled = ["uncaughtException", "unhandledRejection"] as const
 
 /** Loads the backend. One per process is enough: TF.js keeps one registry. */
 export const loadWasm = async (): Promise<WasmEngine> => {
-  const require = createRequire(import.meta.url)
-  const [stock, own] = await Promise.all([
-    readFile(require.resolve("@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm")),
-    readFile(new URL("./kernels.wasm", import.meta.url))
-  ])
+  const [stock, own] = await Promise.all([readFile(stockWasm()), readFile(new URL("./kernels.wasm", import.meta.url))])
   let memory: Memory | undefined
   let allocate: Module["_malloc"] | undefined
   const before = handled.map((event) => new Set(process.listeners(event as "uncaughtException")))

@@ -4,11 +4,15 @@
  * Not downloaded: the ranks are those of r50k_base in the npm package `tiktoken` (its data file only, none of its
  * code), where rank and id agree. The merge rules are recovered from the ranks.
  */
-import r50k from "tiktoken/encoders/r50k_base.json" with { type: "json" }
+import { missing } from "../../dag/Missing.ts"
 import type { AddedToken } from "./Added.ts"
 import { BYTE_TO_CHARACTER } from "./Alphabet.ts"
 import { merge, PairTable } from "./Merge.ts"
 import type { Vocabulary } from "./Vocabulary.ts"
+
+const { default: r50k } = await import("tiktoken/encoders/r50k_base.json", { with: { type: "json" } }).catch(
+  missing("tiktoken")
+)
 
 /** End of text: also the padding and the unknown token of the original, so masks must come from lengths. */
 export const PHI2_EOS = { content: "<|endoftext|>", id: 50256 } as const

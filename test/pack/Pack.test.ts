@@ -1,0 +1,256 @@
+/**
+ * The package works where it is installed: what it holds, that the graph needs no other package, that a recipe of another
+ * project runs, resumes and starts threads, that installed nodes are the nodes of the sources.
+ */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { NodeFileSystem } from "@effect/platform-node"
+import { Effect } from "effect"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { make } from "../../src/store/CodeDigest.ts"
+import { layoutOf } from "../../src/store/Layout.ts"
+import { type Block, blocksOf, isElsewhere, pages, tableUnder } from "../docs/Markdown.ts"
+import { digests, loads, say, threads, uses, wrong } from "./Fixtures.ts"
+import { manifestIn, optionalOf, type Packed, type Project, pack, project, root } from "./Project.ts"
+
+const page = pages().find(({ path }) => path === "docs/use-from-elsewhere.md")!
+const all = blocksOf(page)
+const manifest = manifestIn(root)
+const optional = optionalOf(manifest)
+const targets = Object.entries(manifest.exports).flatMap(([entry, target]) =>
+  typeof target === "string" ? [] : [{ entry, ...target }]
+)
+/** `./dag` as others import it. */
+const specifier = (entry: string): string => entry.replace(/^\./, manifest.name)
+
+/** The page's files by name: `// words.ts` in the first line. */
+const files = new Map(
+  all.flatMap((block): Array<[string, Block]> => {
+    const name = /^\/\/ ([\w-]+\.ts)\n/.exec(block.text)?.[1]
+    return name === undefined ? [] : [[name, block]]
+  })
+)
+const config = all.find((block) => block.info === "json")!.text
+const textOf = (name: string): string => files.get(name)!.text
+
+let packed: Packed
+let plain: Project
+let full: Project
+beforeAll(() => {
+  packed = pack()
+  plain = project(packed)
+  full = project(packed, optional)
+}, 300_000)
+afterAll(() => {
+  for (const one of [packed, plain, full]) one?.remove()
+})
+
+describe("the tarball", () => {
+  it("holds code, declarations, the sample, and nothing else", () => {
+    const stray = packed.files.filter(
+      (path) => !/^(package\.json|README\.md|LICENSE|dist\/(src|pipelines|datasets)\/.+\.(js|d\.ts))$/.test(path)
+    )
+    const sample = readdirSync(join(root, "datasets", "sample"), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name).slice(root.length))
+    expect([...stray].sort()).toEqual(
+      [...sample, "src/data/wasm/resample.wasm", "src/tensor/wasm/kernels.wasm"].map((path) => `dist/${path}`).sort()
+    )
+    expect(
+      packed.files.filter((path) => /(^|\/)(test|generate|golden|assembly|scripts|\.millrace)(\/|\.)/.test(path))
+    ).toEqual([])
+  })
+
+  it("has the JavaScript and the declarations of every entry", () => {
+    expect(targets.length).toBeGreaterThan(30)
+    const wanted = targets.flatMap((target) => [target.types, target.default].map((path) => path.slice(2)))
+    expect(wanted.filter((path) => !packed.files.includes(path))).toEqual([])
+  })
+
+  it("exports every node and all that the recipe imports, as the page says", () => {
+    const sources = targets.map((target) => target.default.replace(/^\.\/dist\//, "").replace(/\.js$/, ".ts"))
+    const defining = readdirSync(join(root, "src", "nodes"))
+      .filter((name) => /= (sharded|whole|fold)\(/.test(readFileSync(join(root, "src", "nodes", name), "utf8")))
+      .map((name) => `src/nodes/${name}`)
+    const recipe = readFileSync(join(root, "pipelines", "llava-phi.ts"), "utf8")
+    const imported = [...recipe.matchAll(/from "\.\.\/([^"]+)"/g)]
+      .map((match) => match[1]!)
+      .map((path) => path.replace(/^src\/dag\/.*/, "src/dag/index.ts").replace(/^src\/run\/.*/, "src/run/index.ts"))
+    expect(defining.length).toBeGreaterThan(15)
+    expect([...defining, ...imported].filter((path) => !sources.includes(path))).toEqual([])
+    const told = tableUnder(page, "## Entries").map(([entry]) => entry!.slice(1, -1))
+    const isTold = (entry: string) => told.some((one) => one === entry || one === entry.replace(/[^/]+$/, "*"))
+    expect(targets.map(({ entry }) => specifier(entry)).filter((entry) => !isTold(entry))).toEqual([])
+  })
+
+  it("asks for the versions that the repository tests", () => {
+    for (const [name, range] of Object.entries(manifest.peerDependencies))
+      expect(range.replace("^", ""), name).toBe(manifest.devDependencies[name])
+    const typed = all
+      .find((block) => block.text.includes("apache-arrow@"))!
+      .text.trim()
+      .split(" ")
+      .slice(2)
+    expect(typed.sort()).toEqual(optional.map((name) => `${name}@${manifest.devDependencies[name]}`).sort())
+  })
+})
+
+describe("a project without the recipe's packages", () => {
+  beforeAll(() => {
+    plain.write("tsconfig.json", config)
+    for (const name of ["nodes.ts", "words.ts"]) plain.write(name, textOf(name))
+    plain.write("threads.ts", threads)
+    plain.write("wrong.ts", wrong)
+  })
+
+  it("has none of them", () => {
+    const there = readdirSync(join(plain.folder, "node_modules"))
+    expect(optional.length).toBe(8)
+    expect(optional.filter((name) => there.includes(name.split("/")[0]!))).toEqual([])
+  })
+
+  it("type-checks against the declarations, wrong wiring and internal files refused", {
+    timeout: 120_000
+  }, async () => {
+    expect(await plain.complaints()).toBe("")
+  })
+
+  it("runs the page's recipe, and the second time everything is cached", { timeout: 120_000 }, async () => {
+    const first = await plain.node(["words.ts"])
+    expect(first.err + first.out).toContain("completed: 2 nodes ran, 0 cached")
+    expect(first.err + first.out).toContain("1 (TooLong 1)")
+    expect(first.code).toBe(0)
+    const second = await plain.node(["words.ts"])
+    expect(second.err + second.out).toContain("completed: 0 nodes ran, 2 cached")
+    const longer = await plain.node(["words.ts", "--preset", "long", "--plan"])
+    expect(longer.err + longer.out).toContain("will run, because parameter longest 5 to 50")
+  })
+
+  it("starts worker threads from the installed JavaScript", { timeout: 120_000 }, async () => {
+    const counted = async (workers: string, store: string) => {
+      const { code, err, out } = await plain.node(["threads.ts", "--json", "--workers", workers, "--store", store])
+      expect(code, err).toBe(0)
+      return JSON.parse(out.trim().split("\n").at(-1)!).metrics
+    }
+    expect(await counted("1", "threads-1")).toEqual({ report: { main: 0, elsewhere: 2 } })
+    expect(await counted("0", "threads-0")).toEqual({ report: { main: 2, elsewhere: 0 } })
+  })
+
+  it("notices an edited node of its own, and not a comment", { timeout: 120_000 }, async () => {
+    const planned = async () => {
+      const { err, out } = await plain.node(["words.ts", "--plan"])
+      return err + out
+    }
+    await plain.node(["words.ts"])
+    plain.write("nodes.ts", `${textOf("nodes.ts")}\n// nothing\n`)
+    expect(await planned()).toContain("2 cached, 0 will run")
+    plain.write("nodes.ts", textOf("nodes.ts").replace("toUpperCase", "toLowerCase"))
+    expect(await planned()).toContain("code of nodes.ts")
+    plain.write("nodes.ts", textOf("nodes.ts"))
+  })
+
+  it("is told by name and hint which package a node needs", { timeout: 120_000 }, async () => {
+    plain.write("say.mjs", say)
+    const entries = ["nodes/TokenizeImages", "nodes/KeepLanguages", "text/Conversation"]
+    const { err, out } = await plain.node(["say.mjs", ...entries.map((entry) => `millrace/${entry}`)])
+    expect(err).toBe("")
+    expect(out.trim().split("\n")).toEqual([
+      `millrace/nodes/TokenizeImages true sharp npm install sharp@${manifest.devDependencies["sharp"]}`,
+      `millrace/nodes/KeepLanguages true apache-arrow npm install apache-arrow@${manifest.devDependencies["apache-arrow"]}`,
+      "millrace/text/Conversation works"
+    ])
+  })
+})
+
+describe("a project with all packages", () => {
+  beforeAll(() => {
+    full.write(
+      "tsconfig.json",
+      JSON.stringify({ compilerOptions: { ...JSON.parse(config).compilerOptions, skipLibCheck: true } })
+    )
+    for (const name of ["clean.ts", "llava.ts"]) full.write(name, textOf(name))
+  })
+
+  it("the graph, the store and the command line load none of them", async () => {
+    full.write("loads.mjs", loads)
+    const entries = ["dag", "run", "store", "cli"].map((entry) => `millrace/${entry}`)
+    const { err, out } = await full.node(["loads.mjs", ...entries])
+    expect(err).toBe("")
+    expect(JSON.parse(out)).toEqual(["effect", "millrace"])
+  })
+
+  it("every entry loads", { timeout: 120_000 }, async () => {
+    full.write("loads.mjs", loads)
+    const { err, out } = await full.node(["loads.mjs", ...targets.map(({ entry }) => specifier(entry))])
+    expect(err).toBe("")
+    expect(JSON.parse(out)).toEqual(expect.arrayContaining(["apache-arrow", "effect", "millrace", "sharp"]))
+  })
+
+  it("the page's other files compile and print what it says", { timeout: 120_000 }, async () => {
+    expect(await full.complaints()).toBe("")
+    const { err, out } = await full.node(["clean.ts"])
+    expect(err).toBe("")
+    expect(out).toBe(files.get("clean.ts")!.next!.text)
+  })
+
+  it("no code of the page is left out", () => {
+    const tried = ["nodes.ts", "words.ts", "clean.ts", "llava.ts"]
+    expect([...files.keys()].sort()).toEqual(tried.sort())
+    const code = pages().flatMap(blocksOf).filter(isElsewhere)
+    expect(code.filter((block) => ![...files.values()].some((one) => one.text === block.text))).toEqual([])
+  })
+
+  it("runs the recipe: pictures, threads and the engine from the installed place", { timeout: 120_000 }, async () => {
+    const until = ["--until", "keepFormat,pretrain/computeFeatures", "--workers", "1"]
+    const { code, err, out } = await full.node(["llava.ts", ...until])
+    expect(code, err).toBe(0)
+    expect(err + out).toContain("completed: 10 nodes ran, 0 cached")
+    const again = await full.node(["llava.ts", ...until])
+    expect(again.err + again.out).toContain("completed: 0 nodes ran, 10 cached")
+  })
+
+  it("installed nodes have the code digests of their sources", { timeout: 120_000 }, async () => {
+    full.write("digests.mjs", digests)
+    const names = ["CleanShareGpt", "TokenizeImages", "FilterCaptions", "TrainVision"]
+    const ours = await Effect.runPromise(
+      Effect.flatMap(make(layoutOf(join(full.folder, "ours")), { readOnly: true }), (codes) =>
+        Effect.forEach(names, (name) => codes.digest({ file: join(root, "src", "nodes", `${name}.ts`), assets: [] }))
+      ).pipe(Effect.provide(NodeFileSystem.layer))
+    )
+    const installed = (name: string) => join(full.installed, "dist", "src", "nodes", `${name}.js`)
+    const { err, out } = await full.node(["digests.mjs", ...names.map(installed)])
+    expect(err).toBe("")
+    expect(ours.some((code) => code.weak)).toBe(false)
+    expect(out.trim().split("\n")).toEqual(ours.map((code) => code.digest))
+  })
+})
+
+describe("a node that imports the package", () => {
+  it("depends on the nodes and texts that it uses, not on how they are run", { timeout: 120_000 }, async () => {
+    const own = project(packed)
+    try {
+      own.write("digests.mjs", digests)
+      own.write("uses.ts", uses)
+      const digest = async () => {
+        const { code, err, out } = await own.node(["digests.mjs", join(own.folder, "uses.ts")])
+        expect(code, err).toBe(0)
+        return out.trim()
+      }
+      const edit = (path: string, from: string, to: string) => {
+        const text = readFileSync(join(own.installed, path), "utf8")
+        expect(text).toContain(from)
+        writeFileSync(join(own.installed, path), text.replace(from, to))
+      }
+      const before = await digest()
+      expect(before).toMatch(/^[0-9a-f]{64}$/)
+      edit("package.json", `"version": "${manifest.version}"`, '"version": "99.0.0"')
+      edit("dist/src/dag/Naming.js", "\n", "\nglobalThis.somethingNew = 1;\n")
+      edit("dist/src/text/Split.js", "\n", "\nglobalThis.somethingNew = 1;\n")
+      expect(await digest()).toBe(before)
+      edit("dist/src/text/Conversation.js", "id: Schema.String", "id: Schema.Number")
+      expect(await digest()).not.toBe(before)
+    } finally {
+      own.remove()
+    }
+  })
+})
