@@ -1,8 +1,8 @@
 /**
  * Figures of training nodes on the way: what the report's curves are drawn from.
  *
- * Not the record: it holds what events said (at most ten a second a node), and no more than `most` points a figure,
- * evenly thinned, so a week of training costs no more memory than a minute.
+ * Not the record: it holds what events said, and no more than `most` points a figure, evenly thinned, so a week of
+ * training costs no more memory than a minute.
  */
 import type { Event } from "./Events.ts"
 

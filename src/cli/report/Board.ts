@@ -1,8 +1,8 @@
 /**
  * The TensorBoard event file of a run under way: what training nodes say, appended as they say it.
  *
- * Not the record of the run (`events.jsonl` is): steps between two events, at most ten of which a node publishes a
- * second, are not in it. The file is made with the first figure, so a run that trains nothing leaves none; what a killed
+ * Not the record of the run (`events.jsonl` is). A node publishes at most a hundred steps a second; of shorter steps
+ * some are left out. The file is made with the first figure, so a run that trains nothing leaves none; what a killed
  * run wrote can be read.
  */
 import { join } from "node:path"

@@ -12,8 +12,7 @@ import { figure, number } from "../../run/Progress.ts"
 import { escape } from "./Html.ts"
 
 const width = 380
-const height = 190
-const plot = { left: 46, right: width - 12, top: 12, bottom: height - 26 }
+const heights = { large: 190, small: 104 }
 /** Columns that points are gathered in. */
 const columns = 160
 
@@ -65,10 +64,16 @@ export interface CurveOptions {
   /** Behind the title: what is special about this curve. */
   readonly note?: string
   readonly heldOut?: number | null
+  /** Draws a running mean on top, for figures that are noisy. */
+  readonly smooth?: boolean
+  readonly small?: boolean
 }
 
 /** A figure with its caption. Points that are not finite are left out; without any, the caption says so. */
-export const curveSvg = (all: ReadonlyArray<Point>, { heldOut, note, title }: CurveOptions): string => {
+export const curveSvg = (all: ReadonlyArray<Point>, options: CurveOptions): string => {
+  const { heldOut, note, small = false, title } = options
+  const height = small ? heights.small : heights.large
+  const plot = { left: 46, right: width - 12, top: 12, bottom: height - 26 }
   const points = all.filter(({ step, value }) => Number.isFinite(value) && Number.isFinite(step))
   const first = points[0]
   const last = points[points.length - 1]
@@ -88,8 +93,9 @@ export const curveSvg = (all: ReadonlyArray<Point>, { heldOut, note, title }: Cu
   const y = (value: number) => plot.bottom - ((value - low) / (high - low)) * (plot.bottom - plot.top)
   const path = (some: ReadonlyArray<Point>) =>
     some.map(({ step, value }, i) => `${i === 0 ? "M" : "L"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("")
-  const mean = smooth(points)
-  const rows = ticks(low, high, 4).map((value) => {
+  const mean = options.smooth === true && points.length > 40 ? smooth(points) : undefined
+  const ends = mean ?? points
+  const rows = ticks(low, high, small ? 2 : 4).map((value) => {
     const at = y(value).toFixed(1)
     return `<path class="grid" d="M${plot.left} ${at}H${plot.right}"/><text class="tick end" x="${plot.left - 6}" y="${at}" dy="0.32em">${escape(figure(value))}</text>`
   })
@@ -98,18 +104,18 @@ export const curveSvg = (all: ReadonlyArray<Point>, { heldOut, note, title }: Cu
     .map((step) => `<text class="tick middle" x="${x(step).toFixed(1)}" y="${plot.bottom + 16}">${number(step)}</text>`)
   const dashed = held === undefined ? "" : `<path class="held" d="M${plot.left} ${y(held).toFixed(1)}H${plot.right}"/>`
   const said = [
-    `${figure(mean[0]!.value)} to ${figure(mean[mean.length - 1]!.value)}`,
+    `${figure(ends[0]!.value)} to ${figure(ends[ends.length - 1]!.value)}`,
     `${number(last.step - first.step + 1)} steps`,
     ...(held === undefined ? [] : [`held out ${figure(held)} (dashed)`]),
     ...(note === undefined ? [] : [note])
   ]
   return [
-    `<figure class="curve" data-points="${points.length}"><figcaption><b>${escape(title)}</b> ${escape(said.join(", "))}</figcaption>`,
+    `<figure class="curve${small ? " small" : ""}" data-points="${points.length}"><figcaption><b>${escape(title)}</b> ${escape(said.join(", "))}</figcaption>`,
     `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escape(title)}">`,
     ...rows,
     ...steps,
-    `<path class="raw${points.length > 40 ? "" : " alone"}" d="${path(thin(points))}"/>`,
-    points.length > 40 ? `<path class="mean" d="${path(thin(mean))}"/>` : "",
+    `<path class="raw${mean === undefined ? " alone" : ""}" d="${path(thin(points))}"/>`,
+    mean === undefined ? "" : `<path class="mean" d="${path(thin(mean))}"/>`,
     dashed,
     "</svg></figure>"
   ].join("")

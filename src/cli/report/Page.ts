@@ -98,19 +98,21 @@ const nodeRows = ({ pipeline, view }: Told): string => {
       `<td class="figures">${seconds === undefined ? "" : `${bar(slowest > 0 ? seconds / slowest : 0)}${seconds.toFixed(1)}`}</td>`,
       `<td class="figures">${made === undefined || made.rowsIn === 0 ? "" : number(made.rowsIn)}</td>`,
       `<td class="figures">${made === undefined || made.rowsOut === 0 ? "" : escape(rowsWritten(made))}</td>`,
-      `<td class="figures">${made === undefined || made.refused === 0 ? "" : number(made.refused)}</td>`,
-      `<td class="reasons">${reasons.map(([reason, count]) => `<span>${escape(reason)} ${number(count)}</span>`).join(", ")}</td>`,
+      `<td class="reasons">${made === undefined || made.refused === 0 ? "" : `<b>${number(made.refused)}</b> `}${reasons.map(([reason, count]) => `<span>${escape(reason)} ${number(count)}</span>`).join(", ")}</td>`,
       `<td><code>${end?.key === undefined ? "" : end.key.slice(0, 12)}</code></td></tr>`
     ].join("")
   })
-  const head = ["node", "status", "seconds", "rows in", "rows out", "refused", "why", "key"]
-  const right = new Set(["seconds", "rows in", "rows out", "refused"])
+  const head = ["node", "status", "seconds", "rows in", "rows out", "refused", "key"]
+  const right = new Set(["seconds", "rows in", "rows out"])
   return `<div class="scroll"><table class="nodes"><thead><tr>${head
     .map((name) => `<th${right.has(name) ? ' class="figures"' : ""}>${name}</th>`)
     .join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`
 }
 
-/** One curve a figure of each training node: stored losses where the recipe gives them, else what events said. */
+/**
+ * The curves of each training node: its loss, the other figures smaller below. Stored losses are taken where the recipe
+ * gives them (they have every step, also of a cached node), else what events said.
+ */
 export const curves = ({
   history,
   part,
@@ -123,19 +125,17 @@ export const curves = ({
     if (stored !== undefined) {
       const options: CurveOptions = {
         title: `${id}: loss`,
+        smooth: true,
         heldOut: stored.heldOut,
         ...(seen === undefined ? { note: "as stored" } : {})
       }
-      out.push(
-        curveSvg(
-          stored.losses.map((value, i) => ({ step: i + 1, value })),
-          options
-        )
-      )
+      const points = stored.losses.map((value, i) => ({ step: i + 1, value }))
+      out.push(curveSvg(points, options))
     }
     for (const [name, points] of seen ?? [])
-      if (name !== "loss" || stored === undefined) out.push(curveSvg(points, { title: `${id}: ${name}` }))
-    return out
+      if (name !== "loss") out.push(curveSvg(points, { title: name, small: true }))
+      else if (stored === undefined) out.push(curveSvg(points, { title: `${id}: loss`, smooth: true }))
+    return out.length === 0 ? [] : [`<div class="of-node" data-id="${escape(id)}">${out.join("")}</div>`]
   })
 
 const cardHtml = (card: Card): string => {

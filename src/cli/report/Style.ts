@@ -50,7 +50,7 @@ th, td { padding: 4px 28px 4px 0; border-bottom: 1px solid var(--line); vertical
 th:last-child, td:last-child { padding-right: 0 }
 th.figures, td.figures { text-align: right; white-space: nowrap }
 table.nodes th, table.nodes td { padding-right: 16px } table.nodes td:first-child { white-space: nowrap }
-.reasons span { white-space: nowrap }
+td.reasons { padding-left: 8px } .reasons b { color: var(--text); font-weight: 500; font-size: 14px; margin-right: 4px } .reasons span { white-space: nowrap }
 tr:target td { background: var(--ran-tint) }
 .sign { font-weight: 600 }
 .right .sign { color: var(--good) }
@@ -97,6 +97,8 @@ svg.graph { margin: 0 auto; max-width: none }
 figure { margin: 0 }
 figcaption { font-size: 12.5px; margin-bottom: 4px }
 figcaption b { color: var(--text); font-size: 14px; font-weight: 600; display: block }
+.of-node { display: flex; flex-direction: column; gap: 10px }
+figure.small figcaption b { font-size: 12.5px; display: inline }
 .curve svg { width: 100%; height: auto }
 .grid { stroke: var(--line); fill: none } .tick { fill: var(--soft); font-size: 11px } .tick.middle { text-anchor: middle }
 .raw { fill: none; stroke: var(--ran); stroke-width: 1; opacity: .45 } .raw.alone { opacity: 1; stroke-width: 1.6 }
@@ -111,6 +113,7 @@ figcaption b { color: var(--text); font-size: 14px; font-weight: 600; display: b
 details { margin-top: 14px } summary { cursor: pointer; color: var(--ran) }
 details table { margin-top: 8px }
 .path { overflow-wrap: anywhere }
+@media (max-width: 1000px) { table.nodes { font-size: 13px } table.nodes th, table.nodes td { padding-right: 10px } table.nodes .bar { width: 36px } }
 @media (max-width: 640px) { main { padding: 18px 14px 40px } .card { flex-direction: column } }
 @media print { nav { display: none } section { break-inside: avoid-page } }
 `
