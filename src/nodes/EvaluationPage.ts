@@ -106,6 +106,8 @@ const variantTable = (evaluations: ReadonlyArray<readonly [name: string, report:
   ])
 })
 
+const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`
+
 /** The scene that a question is about: question ids are `{scene}/{number}`. */
 const sceneOf = (id: string): string => id.slice(0, id.lastIndexOf("/"))
 
@@ -145,7 +147,7 @@ const cards = (report: Evaluation, pictures: ReadonlyMap<string, Picture>): Sect
   return {
     kind: "cards",
     title: "Held-out pictures",
-    about: `${report.samples.length} questions about ${scenes.size} pictures that no stage has seen; ${wrong} answers are wrong. Pictures are shown as the model gets them.`,
+    about: `${count(report.samples.length, "question")} about ${count(scenes.size, "picture")} that no stage has seen, ${count(wrong, "wrong answer")}. Pictures are shown as the model gets them.`,
     cards: [...scenes].map(([scene, samples]): Card => {
       const picture = pictures.get(scene)
       return {

@@ -82,6 +82,22 @@ const problems = ({ partError, view }: Told): string => {
   return out.length === 0 ? "" : section("problems", "Errors and notices", out.join(""))
 }
 
+/** `Dropped: TooShort 5, BannedWord 3; BadRow 1`: an error's name once, most rows first. */
+const reasonsHtml = (refusedBy: Readonly<Record<string, number>>): string => {
+  const sorted = Object.entries(refusedBy).sort((a, b) => b[1] - a[1])
+  const groups = Map.groupBy(sorted, ([reason]) => reason.split(": ", 1)[0]!)
+  return [...groups]
+    .map(([tag, some]) =>
+      some
+        .map(
+          ([reason, count], i) =>
+            `<span>${escape(i === 0 ? reason : reason.slice(tag.length + 2))} ${number(count)}</span>`
+        )
+        .join(", ")
+    )
+    .join("; ")
+}
+
 const nodeRows = ({ pipeline, view }: Told): string => {
   const nodes = pipeline.nodes.filter((node) => node.spec.kind !== "source")
   const slowest = Math.max(0, ...nodes.map((node) => view.nodes.get(node.id)?.end?.seconds ?? 0))
@@ -90,7 +106,6 @@ const nodeRows = ({ pipeline, view }: Told): string => {
     const end = seen?.end
     const state: State = stateOf(node, view)
     const made = end?.status === "ran" || end?.status === "cached" ? end : undefined
-    const reasons = Object.entries(made?.refusedBy ?? {}).sort((a, b) => b[1] - a[1])
     const seconds = end === undefined || end.status === "cached" ? undefined : end.seconds
     return [
       `<tr id="${escape(anchor(node.id))}"><td>${escape(node.id)}</td>`,
@@ -98,7 +113,7 @@ const nodeRows = ({ pipeline, view }: Told): string => {
       `<td class="figures">${seconds === undefined ? "" : `${bar(slowest > 0 ? seconds / slowest : 0)}${seconds.toFixed(1)}`}</td>`,
       `<td class="figures">${made === undefined || made.rowsIn === 0 ? "" : number(made.rowsIn)}</td>`,
       `<td class="figures">${made === undefined || made.rowsOut === 0 ? "" : escape(rowsWritten(made))}</td>`,
-      `<td class="reasons">${made === undefined || made.refused === 0 ? "" : `<b>${number(made.refused)}</b> `}${reasons.map(([reason, count]) => `<span>${escape(reason)} ${number(count)}</span>`).join(", ")}</td>`,
+      `<td class="reasons">${made === undefined || made.refused === 0 ? "" : `<b>${number(made.refused)}</b> `}${reasonsHtml(made?.refusedBy ?? {})}</td>`,
       `<td><code>${end?.key === undefined ? "" : end.key.slice(0, 12)}</code></td></tr>`
     ].join("")
   })

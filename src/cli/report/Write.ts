@@ -19,7 +19,7 @@ const linkFrom =
   (path: string): string =>
     relative(folder, path).split(sep).map(encodeURIComponent).join("/")
 
-const partOf = (recipe: Recipe<any, any>, told: Pick<Told, "pipeline" | "view">) =>
+const partOf = (recipe: Pick<Recipe<any, any>, "report">, told: Pick<Told, "pipeline" | "view">) =>
   Effect.gen(function* () {
     if (recipe.report === undefined) return {}
     const store = yield* Store
@@ -30,7 +30,7 @@ const partOf = (recipe: Recipe<any, any>, told: Pick<Told, "pipeline" | "view">)
 
 /** Writes the page; gives its path, or why there is none. */
 export const writePage = (
-  recipe: Recipe<any, any>,
+  recipe: Pick<Recipe<any, any>, "report">,
   run: Omit<Told, "part" | "partError" | "link" | "endedMs">,
   write: (html: (folder: string) => string) => Effect.Effect<string, StoreError>
 ): Effect.Effect<{ readonly path?: string; readonly failed?: string }, never, Store> =>
