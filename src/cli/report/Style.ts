@@ -113,7 +113,7 @@ figure.small figcaption b { font-size: 12.5px; display: inline }
 details { margin-top: 14px } summary { cursor: pointer; color: var(--ran) }
 details table { margin-top: 8px }
 .path { overflow-wrap: anywhere }
-@media (max-width: 1000px) { table.nodes { font-size: 13px } table.nodes th, table.nodes td { padding-right: 10px } table.nodes .bar { width: 36px } }
+@media (max-width: 1000px) { table.nodes { font-size: 13px } table.nodes th, table.nodes td { padding-right: 10px } table.nodes .bar { width: 36px } .reasons span { white-space: normal } }
 @media (max-width: 640px) { main { padding: 18px 14px 40px } .card { flex-direction: column } }
 @media print { nav { display: none } section { break-inside: avoid-page } }
 `
