@@ -22,6 +22,7 @@ import { cleanShareGpt } from "../src/nodes/CleanShareGpt.ts"
 import { computeFeatures } from "../src/nodes/ComputeFeatures.ts"
 import { dropDuplicates } from "../src/nodes/DropDuplicates.ts"
 import { evaluate } from "../src/nodes/Evaluate.ts"
+import { evaluationPage } from "../src/nodes/EvaluationPage.ts"
 import { summarise } from "../src/nodes/EvaluationText.ts"
 import { exportCheckpoint } from "../src/nodes/ExportCheckpoint.ts"
 import { extendTokenizer } from "../src/nodes/ExtendTokenizer.ts"
@@ -499,7 +500,8 @@ const llavaPhiRecipe = recipe({
   engines: ["wasm"],
   services: Engine.layer,
   numerics,
-  summary: summarise
+  summary: summarise,
+  report: evaluationPage
 })
 export default llavaPhiRecipe
 

@@ -11,12 +11,15 @@ import type { Pipeline } from "../dag/Pipeline.ts"
 import type { Plan } from "../dag/Plan.ts"
 import { type Event, Events } from "../run/Events.ts"
 import type { Entry } from "../run/Facts.ts"
+import { makeHistory } from "../run/History.ts"
+import { reduce } from "../run/Progress.ts"
 import type { Choice, Recipe, Summary } from "../run/Recipe.ts"
 import { Interrupted, type RunOptions, Stop } from "../run/Run.ts"
 import { planRecipe, type RunResult, runRecipe } from "../run/Scheduler.ts"
 import { Store } from "../store/Store.ts"
 import { checkSelection, choose } from "./Choose.ts"
 import { nodeTable, outputLines, planCounts, planTable, runLine } from "./Report.ts"
+import { writePage } from "./report/Write.ts"
 import type { Session } from "./Session.ts"
 import { animate, make, paint } from "./Terminal.ts"
 import { record, storeLayer } from "./Wire.ts"
@@ -61,6 +64,15 @@ const optionsOf = (flags: RunFlags): RunOptions => ({
   checkpointEveryMs,
   verify: flags.verify
 })
+
+/** Flags that cut or steer a run, as typed. */
+const cuts = (flags: RunFlags): ReadonlyArray<string> => [
+  ...(["only", "from", "until", "force"] as const).flatMap((name) => flags[name].map((id) => `--${name} ${id}`)),
+  ...(flags.workers === undefined ? [] : [`--workers ${flags.workers}`]),
+  ...(flags.checkpointEvery === undefined ? [] : [`--checkpoint-every ${flags.checkpointEvery}`]),
+  ...(flags.acceptCode ? ["--accept-code"] : []),
+  ...(flags.verify ? ["--verify"] : [])
+]
 
 /** Checks every byte of what a plan would take from the store: what is damaged, by node. A run checks as it goes. */
 const verifyStored = Effect.fnUntraced(function* <K extends Entry>(plan: Plan<K>) {
@@ -184,12 +196,14 @@ export const execute = Effect.fnUntraced(function* <S, R>(
 
   const work = Effect.gen(function* () {
     const recorder = yield* record((yield* Store).root, pipeline.name, choice)
+    const history = makeHistory()
     let over = false
     const take = (event: Event): Effect.Effect<void> =>
       Effect.suspend(() => {
         // Progress is published from forked fibers: what comes after the end is no part of the run.
         if (over) return Effect.void
         over = event.event === "run"
+        history.add(event)
         terminal.event(event)
         session.emit(event)
         return Effect.flatMap(recorder.append(event, terminal.view()), (broke) =>
@@ -219,9 +233,21 @@ export const execute = Effect.fnUntraced(function* <S, R>(
     terminal.close()
     const ms = (yield* Clock.currentTimeMillis) - started
     const say = (text: string) => (text === "" ? undefined : output.people(text + "\n"))
+    /** The run's page; what hinders it is told and changes nothing about the run. */
+    const report = Effect.fnUntraced(function* (last: Event) {
+      const told = { pipeline, choice, flags: cuts(flags), startedMs: started, history: history.points() }
+      const { failed, path } = yield* writePage(recipe, { ...told, view: reduce(terminal.view(), last) }, recorder.page)
+      if (failed !== undefined) {
+        const at = yield* Clock.currentTimeMillis
+        yield* take({ event: "notice", at, message: failed })
+      }
+      return path
+    })
+    const sayPage = (path: string | undefined) => (path === undefined ? undefined : say(`This run as a page: ${path}`))
     if (Exit.isFailure(exit)) {
       const status = wasInterrupted(exit.cause) ? "interrupted" : "failed"
       const last = session.unfinished(status, status === "failed" ? failureOf(exit.cause) : undefined)
+      const path = yield* report(last)
       if (!flags.quiet) {
         if (terminal.view().nodes.size > 0) say(nodeTable(terminal.view()))
         say(
@@ -231,6 +257,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
             runLine(status, last.nodesRun, last.nodesCached, ms)
           )
         )
+        sayPage(path)
       }
       yield* take(last)
       return yield* Effect.failCause(exit.cause)
@@ -244,6 +271,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
       outputs: result.outputs,
       metrics: summary.metrics
     }
+    const path = yield* report(last)
     if (!flags.quiet) {
       output.people("\n")
       say(nodeTable(terminal.view()))
@@ -252,6 +280,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
     if (!(flags.quiet && session.json)) {
       for (const line of summary.lines) output.people(line + "\n")
       for (const line of outputLines(result.outputs)) say(line)
+      sayPage(path)
     }
     yield* take(last)
   })

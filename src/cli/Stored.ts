@@ -4,6 +4,7 @@
  * Nothing runs here. With `--json` each gives one JSON object a line on stdout, and people read stderr. All but `gc` open
  * the store read-only, so they work while a run goes on and on a store that cannot be written.
  */
+import { existsSync } from "node:fs"
 import { Clock, Effect, Option, Stream } from "effect"
 import { columns } from "../dag/Describe.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
@@ -17,7 +18,7 @@ import { decodeEvent } from "./EventJson.ts"
 import { didYouMean } from "./Nearest.ts"
 import { nodeTable, outputLines, quarantineText } from "./Report.ts"
 import type { Session } from "./Session.ts"
-import { storeLayer } from "./Wire.ts"
+import { pagePath, storeLayer } from "./Wire.ts"
 
 type Record_ = RunLog.RunRecord
 
@@ -178,6 +179,8 @@ export const showRun = (root: string, id: string, session: Session) =>
     if (made.length > 0) say(`\n${columns([["made", "key", "by", "from"], ...made])}`)
     const outputs = outputLines(view.run?.outputs ?? {})
     if (outputs.length > 0) say(`\n${outputs.join("\n")}`)
+    const page = pagePath(store.root, run.id)
+    if (existsSync(page)) say(`\nThis run as a page: ${page}`)
     if (unknown > 0) say(`${unknown} events are of another version and were left out`)
   }).pipe(Effect.provide(storeLayer(root, { readOnly: true })))
 

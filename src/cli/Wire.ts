@@ -4,13 +4,17 @@
  * Not a store. The record holds every event, progress thinned to one a second and node: a week of training must not
  * leave gigabytes. It can fail (a full disk) without ending the run; that is told once.
  */
-import { Effect, type FileSystem, type Schema, type Scope } from "effect"
+import { join } from "node:path"
+import { Effect, FileSystem, type Schema, type Scope } from "effect"
 import type { View } from "../run/Progress.ts"
 import type { Choice } from "../run/Recipe.ts"
+import { writeWhole } from "../store/Durable.ts"
+import { layoutOf } from "../store/Layout.ts"
 import { layer as localStore } from "../store/LocalStore.ts"
 import * as RunLog from "../store/RunLog.ts"
 import type { StoreError } from "../store/Store.ts"
 import { type Event, encodeEvent } from "./EventJson.ts"
+import { makeBoard } from "./report/Board.ts"
 
 /** The store in a folder; with `readOnly` it must exist and is not written. */
 export const storeLayer = (root: string, options: { readonly readOnly?: boolean } = {}) =>
@@ -44,7 +48,12 @@ export interface Recorder {
   readonly run: string
   /** Records an event; `view` is the view with it. Gives a message when recording just failed for the first time. */
   readonly append: (event: Event, view: View) => Effect.Effect<string | undefined>
+  /** Writes the run's page, made for the folder it will lie in, and gives its path. */
+  readonly page: (html: (folder: string) => string) => Effect.Effect<string, StoreError>
 }
+
+/** Where the page of a run lies in the store at `root`. */
+export const pagePath = (root: string, run: string): string => join(layoutOf(root).run(run), "report.html")
 
 const ends = { completed: "done", failed: "failed", interrupted: "interrupted" } as const
 
@@ -87,16 +96,24 @@ export const record = (
       pipeline,
       settings: { preset: choice.preset, engine: choice.engine, set: [...choice.settings] }
     })
+    const fs = yield* FileSystem.FileSystem
+    const board = yield* makeBoard(join(log.folder, "tensorboard"))
     const thin = makeThinning()
     let broken = false
     const write = (event: Event, view: View) =>
       Effect.gen(function* () {
+        yield* board.add(event)
         for (const one of thin(event)) yield* log.event(encodeEvent(one))
         if (event.event === "node-end") yield* log.update(nodesOf(view))
         if (event.event === "run") yield* log.end(ends[event.status], nodesOf(view))
       })
     return {
       run: log.id,
+      page: (html) =>
+        Effect.suspend(() => {
+          const path = pagePath(root, log.id)
+          return Effect.as(writeWhole(path, html(log.folder)), path)
+        }).pipe(Effect.provideService(FileSystem.FileSystem, fs)),
       append: (event, view) =>
         Effect.suspend(() =>
           broken

@@ -218,8 +218,8 @@ export const number = (n: number): string => String(Math.round(n)).replace(/\B(?
 export const figure = (n: number): string => {
   if (!Number.isFinite(n)) return String(n)
   const size = Math.abs(n)
-  if (size >= 10_000) return number(n)
-  if (size !== 0 && size < 1e-3) return n.toExponential(2).replace(/\.?0+e/, "e")
+  if (size >= 10_000 && size < 1e15) return number(n)
+  if (size >= 1e15 || (size !== 0 && size < 1e-3)) return n.toExponential(2).replace(/\.?0+e/, "e")
   return String(Number(n.toPrecision(4)))
 }
 

@@ -4,9 +4,10 @@
  * Worker threads import the recipe's module (its default export) and build the same pipeline from the same preset and
  * overrides; closures never cross a thread.
  */
-import type { Layer, Schema } from "effect"
+import type { Effect, Layer, Schema, Scope } from "effect"
 import { withOverrides } from "../dag/Naming.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
+import type { Finished, Part } from "../dag/Sections.ts"
 
 /** What a finished run shows a person, made from the recipe's value outputs. */
 export interface Summary {
@@ -31,6 +32,8 @@ export interface Recipe<Settings, R> {
   readonly whenCodeDiffers?: (settings: Settings, node: string) => "rerun" | "warn"
   /** Reads decoded value outputs by target name (absent when the run did not get there). */
   readonly summary?: (values: Readonly<Record<string, unknown>>) => Summary
+  /** The recipe's part of the run's page, from what the run left in the store; also of one that failed. */
+  readonly report?: (run: Finished) => Effect.Effect<Part, any, Scope.Scope>
 }
 
 /** Types a recipe value; see `pipelines/llava-phi.ts`. */

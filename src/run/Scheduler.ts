@@ -39,6 +39,8 @@ export type RunError = NodeFailed | SelectionError | Interrupted | StoreError | 
 
 /** Progress events of one node are published at most this often. */
 const PROGRESS_EVERY_MS = 100
+/** Steps of a fold more often: curves are drawn from them, and a step that trains something is seldom shorter. */
+const STEP_EVERY_MS = 10
 
 const factsFor = (
   recipe: Recipe<any, any>,
@@ -97,8 +99,8 @@ const notCommitted = (node: AnyNode) =>
     hint: "Run the same command again: only the missing shards are made."
   })
 
-/** Publishes progress of one node, not more often than `PROGRESS_EVERY_MS`. */
-const progressOf = Effect.fnUntraced(function* (node: AnyNode) {
+/** Publishes progress of one node, not more often than every so many milliseconds. */
+const progressOf = Effect.fnUntraced(function* (node: AnyNode, everyMs = PROGRESS_EVERY_MS) {
   const events = yield* Events
   const clock = yield* Clock.Clock
   const context = yield* Effect.context<never>()
@@ -106,7 +108,7 @@ const progressOf = Effect.fnUntraced(function* (node: AnyNode) {
   let last = 0
   return (progress: Omit<Extract<Event, { event: "node-progress" }>, "event" | "at" | "node">, always = false) => {
     const at = clock.currentTimeMillisUnsafe()
-    if (!always && at - last < PROGRESS_EVERY_MS) return
+    if (!always && at - last < everyMs) return
     last = at
     fork(events.publish({ event: "node-progress", at, node: node.id, ...progress }))
   }
@@ -298,7 +300,7 @@ const execute = Effect.fnUntraced(function* (
       (name) => notice(`checkpoint ${name} is damaged and was skipped; going on from step ${step}`),
       { discard: true }
     )
-  const progress = yield* progressOf(node)
+  const progress = yield* progressOf(node, node.spec.kind === "fold" ? STEP_EVERY_MS : PROGRESS_EVERY_MS)
   const watch: NodeWatch = {
     started: (from) =>
       Effect.andThen(announce(from?.step), from === undefined ? Effect.void : skipped(from.skipped, from.step)),

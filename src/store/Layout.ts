@@ -21,6 +21,7 @@
  * | `instances/<pipeline>/<instance>.json`  | latest key, code and key parts of an instance, for plans and `gc`        |
  * | `pins/<name>.json`                      | what `gc` keeps although no pipeline reaches it                          |
  * | `runs/<id>/run.json`, `events.jsonl`    | a run's record                                                           |
+ * | `runs/<id>/report.html`, `tensorboard/` | the run as a page, and its training figures                              |
  * | `sources.json`, `code.json`             | remembered digests; losing them costs time only                          |
  *
  * Names that start with a dot or end in `.tmp` are on their way in or out and mean nothing to readers.

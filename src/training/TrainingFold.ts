@@ -187,8 +187,14 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
         return state
       }),
     progress: (state): FoldProgress => {
+      const { multiplier, stage, step } = state
       const loss = state.losses[state.losses.length - 1]
-      return { step: state.step, total: state.stage.plan.steps, metrics: loss === undefined ? {} : { loss } }
+      return {
+        step,
+        total: stage.plan.steps,
+        // The rate that the last step was taken with.
+        metrics: loss === undefined ? {} : { loss, lr: stage.settings.lr * multiplier(step - 1) }
+      }
     },
     finish: (context, state) =>
       Effect.gen(function* () {
