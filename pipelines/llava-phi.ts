@@ -94,11 +94,11 @@ const sample = {
   sft: {
     ...adam,
     epochs: 2,
-    lr: 2e-3,
+    lr: 1.5e-3,
     decay: "linear",
     warmupRatio: 0.03,
-    batch: 16,
-    microBatch: 16,
+    batch: 2,
+    microBatch: 2,
     dropout: false,
     recompute: false,
     seed: 0
@@ -109,8 +109,8 @@ const sample = {
     lr: 2e-3,
     decay: "constant",
     warmupRatio: 0.03,
-    batch: 8,
-    microBatch: 8,
+    batch: 4,
+    microBatch: 4,
     dropout: false,
     recompute: false,
     seed: 0
@@ -118,11 +118,11 @@ const sample = {
   instruct: {
     ...adam,
     epochs: 4,
-    lr: 1.5e-3,
+    lr: 2e-3,
     decay: "linear",
     warmupRatio: 0.03,
-    batch: 8,
-    microBatch: 8,
+    batch: 4,
+    microBatch: 4,
     dropout: false,
     recompute: false,
     seed: 0
@@ -269,17 +269,17 @@ export const sampleSources = (): Sources => {
         rotary: 0.4,
         dropout: 0.1,
         headBias: "drop",
-        std: 0.02,
+        std: 0.1,
         seed: 0
       }
     ).out.model,
     vision: initVisionTower(
       {},
       {
-        hidden: 96,
+        hidden: 192,
         layers: 2,
         heads: 3,
-        ffn: 192,
+        ffn: 384,
         imageSize: 56,
         patchSize: 14,
         std: 0.05,
