@@ -5,6 +5,8 @@
  * live here only, never in artifacts.
  */
 import { Context, Effect, Layer, PubSub, Schema, Stream } from "effect"
+import type { AnyNode } from "../dag/Node.ts"
+import { type Manifest, rowsByPort, rowsOut, rowsRefused } from "../store/Manifest.ts"
 
 const Status = Schema.Literals(["ran", "cached", "failed", "interrupted"])
 const count = Schema.Number
@@ -122,3 +124,35 @@ export class Events extends Context.Service<
     })
   )
 }
+
+/** Rows of each rows output in the order that the node declares them; a manifest read back has them by name. */
+const rowsInOrder = (node: AnyNode, manifest: Manifest): Record<string, number> => {
+  const rows = rowsByPort(manifest)
+  return Object.fromEntries(
+    Object.keys(node.spec.outputs).flatMap((port) => (port in rows ? [[port, rows[port]!]] : []))
+  )
+}
+
+/** The end of a node that has its result. */
+export const nodeEnd = (
+  node: AnyNode,
+  status: "ran" | "cached",
+  seconds: number,
+  at: number,
+  manifest: Manifest
+): Event => ({
+  event: "node-end",
+  at,
+  node: node.id,
+  kind: node.spec.kind,
+  status,
+  seconds,
+  rowsIn: manifest.rowsIn,
+  rowsOut: rowsOut(manifest),
+  ...(Object.keys(rowsByPort(manifest)).length > 1 ? { rowsByPort: rowsInOrder(node, manifest) } : {}),
+  refused: rowsRefused(manifest),
+  refusedBy: manifest.refused,
+  key: manifest.key,
+  code: manifest.code.digest,
+  peakMemory: manifest.peakMemory
+})

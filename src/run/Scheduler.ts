@@ -11,9 +11,9 @@ import type { AnyNode } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import { type Decision, decide, type Plan, plan } from "../dag/Plan.ts"
 import { portFolder, valueFile } from "../store/Layout.ts"
-import { type Code, type Manifest, rowsByPort, rowsOut, rowsRefused, type ShardRecord } from "../store/Manifest.ts"
+import type { Code, ShardRecord } from "../store/Manifest.ts"
 import { type Found, type SourceError, Store, StoreError, type Work } from "../store/Store.ts"
-import { type Event, Events } from "./Events.ts"
+import { type Event, Events, nodeEnd } from "./Events.ts"
 import { checkSources, type Entry, entryOf, storeFacts } from "./Facts.ts"
 import { asNodeFailed, describeError } from "./Failure.ts"
 import { placesFor, shardCount, type Where } from "./Inputs.ts"
@@ -380,23 +380,6 @@ const rowsInOf = (node: AnyNode, done: ReadonlyMap<AnyNode, Where>, store: Store
     }
     return rows
   })
-
-const nodeEnd = (node: AnyNode, status: "ran" | "cached", seconds: number, at: number, manifest: Manifest): Event => ({
-  event: "node-end",
-  at,
-  node: node.id,
-  kind: node.spec.kind,
-  status,
-  seconds,
-  rowsIn: manifest.rowsIn,
-  rowsOut: rowsOut(manifest),
-  ...(Object.keys(rowsByPort(manifest)).length > 1 ? { rowsByPort: rowsByPort(manifest) } : {}),
-  refused: rowsRefused(manifest),
-  refusedBy: manifest.refused,
-  key: manifest.key,
-  code: manifest.code.digest,
-  peakMemory: manifest.peakMemory
-})
 
 /** Runs a recipe. Publishes every event but `start` and the last; see the file header for the order of things. */
 export const runRecipe = Effect.fnUntraced(function* <S, R>(

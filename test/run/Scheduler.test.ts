@@ -25,6 +25,11 @@ describe("a second run", () => {
     expect(bench.logged()).toEqual([])
     expect(digestsOf(second)).toEqual(digestsOf(first))
     expect(second.values).toEqual(first.values)
+    const rowsOf = ({ events }: typeof first) =>
+      Object.fromEntries(
+        events.flatMap((one) => (one.event === "node-end" ? [[one.node, Object.entries(one.rowsByPort ?? {})]] : []))
+      )
+    expect(rowsOf(second)).toEqual(rowsOf(first)) // entries: their order counts
     expect(planOf(second.events, "train/weigh")).toMatchObject({ status: "cached" })
   })
 
