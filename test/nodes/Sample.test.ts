@@ -2,6 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import ledger from "../../datasets/sample/ledger.json" with { type: "json" }
+import { presets } from "../../pipelines/llava-phi.ts"
 import * as Node from "../../src/dag/Alone.ts"
 import { cleanShareGpt } from "../../src/nodes/CleanShareGpt.ts"
 import { dropDuplicates } from "../../src/nodes/DropDuplicates.ts"
@@ -137,22 +138,7 @@ describe("the sample", () => {
   it.effect("CC-595K: captions that break a rule of their own are the ledger's", () =>
     Effect.gen(function* () {
       const { out } = yield* captions
-      const { refused } = yield* Node.run(
-        filterCaptions,
-        { rows: out.rows },
-        {
-          shardRows: 256,
-          seed: 0,
-          minWords: 3,
-          // Looser than the sample preset, whose 30 words and half distinct take busy but honest scenes too.
-          maxWords: 45,
-          minDistinctShare: 0.3,
-          maxRun: 2,
-          dropDuplicates: true,
-          minCount: 3,
-          perPhrase: 100
-        }
-      )
+      const { refused } = yield* Node.run(filterCaptions, { rows: out.rows }, presets.sample.captions)
       const by = (reason: RegExp) =>
         refused.flatMap(
           (one): ReadonlyArray<Outcome> =>
