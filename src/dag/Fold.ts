@@ -7,6 +7,7 @@
  *
  * Lifecycle of a state: `init` or `state.decode` makes it inside the node's scope; `step` may change it in place and
  * returns the next one; `state.encode` copies it (later steps must not show in what it returned); `finish` reads it.
+ * A fold with `help` may ask other threads for parts of its steps (`Helpers.ts`).
  */
 import type { Effect, Schema, Scope } from "effect"
 import type { ArtifactOf, Handle, Outputs, Ports } from "./Artifact.ts"
@@ -50,6 +51,8 @@ export interface FoldFunctions<C, S, Out, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5
     readonly encode: (state: S) => Effect.Effect<StateFiles, E4, R4>
     readonly decode: (context: C, files: StateFiles) => Effect.Effect<S, E5, R5>
   }
+  /** Run in a helper's thread: opens the node once, and gives what answers the tasks that steps send. */
+  readonly help?: (context: C) => Effect.Effect<(task: unknown) => Effect.Effect<unknown, E2, R2>, E1, R1>
 }
 
 /** A fold's functions, types erased. */

@@ -24,6 +24,8 @@ export interface NodeTask {
   /** The node's key, and the input digests it is made of: a thread that would run other parameters says so. */
   readonly key: string
   readonly inputs: Readonly<Record<string, string>>
+  /** Threads that the node may compute with, the one it runs in among them; no result depends on it. */
+  readonly threads: number
   readonly checkpoints: Pick<RunOptions, "checkpointEverySteps" | "checkpointEveryMs">
 }
 

@@ -16,6 +16,7 @@ import { type Found, type SourceError, Store, StoreError, type Work } from "../s
 import { type Event, Events, nodeEnd } from "./Events.ts"
 import { checkSources, type Entry, entryOf, storeFacts } from "./Facts.ts"
 import { asNodeFailed, describeError } from "./Failure.ts"
+import { MOST_THREADS } from "./HelperTask.ts"
 import { placesFor, shardCount, type Where } from "./Inputs.ts"
 import { sampledMemory } from "./Memory.ts"
 import { type NodeTask, type NodeWatch, runNode } from "./NodeTask.ts"
@@ -319,6 +320,7 @@ const execute = Effect.fnUntraced(function* (
     places,
     folder: work.folder,
     ...made,
+    threads: Math.min(options.workers, MOST_THREADS),
     checkpoints: {
       checkpointEveryMs: options.checkpointEveryMs,
       ...(options.checkpointEverySteps === undefined ? {} : { checkpointEverySteps: options.checkpointEverySteps })

@@ -1,5 +1,6 @@
 /**
- * The thread's side of `Workers.ts`: builds the recipe's pipeline once, then runs shards as they are asked for.
+ * The thread's side of `Workers.ts`: builds the recipe's pipeline once, then runs shards and nodes as they are asked for,
+ * or helps another thread's node.
  *
  * Not a place for retries or timeouts (the pool's), nor for stdout: logs go to stderr, the command line's `--json` owns
  * stdout. A thread refuses to run code that is not what the run was planned with: whoever edits a file while a long run
@@ -7,13 +8,15 @@
  */
 import { parentPort, workerData } from "node:worker_threads"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Cause, Effect, Exit, Layer, Logger, ManagedRuntime, Result } from "effect"
+import { Cause, Effect, Exit, Layer, Logger, ManagedRuntime, Queue, Result } from "effect"
+import { Helpers } from "../dag/Helpers.ts"
 import { keyOf, keyParts } from "../dag/Key.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import { layer as localStore } from "../store/LocalStore.ts"
 import { Store } from "../store/Store.ts"
 import { codeOf } from "./Facts.ts"
 import { describeError, hintOf } from "./Failure.ts"
+import { type Asked, helpersFor, runHelp } from "./HelperTask.ts"
 import { type NodeTask, type NodeWatch, runNode, sendingWatch } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
 import { build, type Recipe } from "./Recipe.ts"
@@ -79,6 +82,12 @@ const fail = (error: unknown, bug: boolean, trace: string): void => {
   })
 }
 
+const failCause = (cause: Cause.Cause<unknown>): void => {
+  const found = Cause.findError(cause)
+  const bug = !Result.isSuccess(found)
+  fail(bug ? Cause.squash(cause) : found.success, bug, Cause.pretty(cause))
+}
+
 /** Asked to stop: the pool says so between two messages, which a fold hears between two steps. */
 let stopping = false
 const stop = Stop.of({
@@ -109,15 +118,30 @@ const serveNode = async ({ numerics, runtime }: Prepared, node: AnyNode, task: N
   const exit = await runtime.runPromiseExit(
     Effect.andThen(
       sameCode(node, task, numerics),
-      Effect.provideService(runNode(withoutRetries(node), task, hearing), Stop, stop)
+      runNode(withoutRetries(node), task, hearing).pipe(
+        Effect.provideService(Stop, stop),
+        Effect.provideService(Helpers, helpersFor(setup, task))
+      )
     ) as Effect.Effect<Drained, unknown, Store>
   )
   if (Exit.isSuccess(exit)) return send({ type: "drained", drained: exit.value })
   const found = Cause.findError(exit.cause)
   if (Result.isSuccess(found) && found.success instanceof Interrupted)
     return send({ type: "stopped", message: found.success.message, hint: found.success.hint })
-  const bug = !Result.isSuccess(found)
-  fail(bug ? Cause.squash(exit.cause) : found.success, bug, Cause.pretty(exit.cause))
+  failCause(exit.cause)
+}
+
+/** What this thread's fold-to-help was asked. */
+const asked = Effect.runSync(Queue.unbounded<Asked>())
+
+const serveHelp = async ({ numerics, runtime }: Prepared, node: AnyNode, task: NodeTask) => {
+  const exit = await runtime.runPromiseExit(
+    Effect.andThen(
+      sameCode(node, task, numerics),
+      runHelp(node, task, asked, (id, answer) => send({ type: "answer", id, answer }))
+    )
+  )
+  if (Exit.isFailure(exit)) failCause(exit.cause)
 }
 
 const serve = (prepared: Prepared) => {
@@ -127,9 +151,14 @@ const serve = (prepared: Prepared) => {
       stopping = true
       return
     }
+    if (task.kind === "ask") {
+      Queue.offerUnsafe(asked, task)
+      return
+    }
     const node = nodes.get(task.node)
     if (node === undefined) return fail(new Error(`the recipe has no node ${task.node}`), true, "")
     if (task.kind === "node") return await serveNode(prepared, node, task)
+    if (task.kind === "help") return await serveHelp(prepared, node, task)
     let reported = 0
     const onRows = (rows: number) => {
       const now = performance.now()
@@ -145,9 +174,7 @@ const serve = (prepared: Prepared) => {
       >
     )
     if (Exit.isSuccess(exit)) return send({ type: "done", record: exit.value })
-    const found = Cause.findError(exit.cause)
-    const bug = !Result.isSuccess(found)
-    fail(bug ? Cause.squash(exit.cause) : found.success, bug, Cause.pretty(exit.cause))
+    failCause(exit.cause)
   })
 }
 

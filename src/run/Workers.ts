@@ -11,6 +11,7 @@ import { Effect, type Scope, Semaphore } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import type { ShardRecord } from "../store/Manifest.ts"
 import { asNodeFailed } from "./Failure.ts"
+import type { Asked } from "./HelperTask.ts"
 import { hear, type NodeMessage, type NodeTask, type NodeWatch } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
 import type { Choice } from "./Recipe.ts"
@@ -36,6 +37,7 @@ export type WorkerMessage =
   | { readonly type: "done"; readonly record: ShardRecord }
   | { readonly type: "heard"; readonly message: NodeMessage }
   | { readonly type: "drained"; readonly drained: Drained }
+  | { readonly type: "answer"; readonly id: number; readonly answer: unknown }
   | { readonly type: "stopped"; readonly message: string; readonly hint: string }
   | {
       readonly type: "failed"
@@ -45,11 +47,13 @@ export type WorkerMessage =
       readonly bug: boolean
     }
 
-/** To a thread: a task, or the wish that the running fold stops at its next step. */
+/** To a thread: a task, the wish that the running fold stops at its next step, or what a fold asks of its helper. */
 export type WorkerTask =
   | ({ readonly kind: "shard" } & ShardTask)
   | ({ readonly kind: "node" } & NodeTask)
   | { readonly kind: "stop" }
+  | ({ readonly kind: "help" } & NodeTask)
+  | ({ readonly kind: "ask" } & Asked)
 
 export interface Workers {
   /** Runs a whole or fold node in a thread, with the node's retries and timeout. */
@@ -75,7 +79,7 @@ interface Thread {
 }
 
 /** The thread's module beside this one, which ends in `.ts` in the repository and in `.js` where it is installed. */
-const threadModule = new URL(`./WorkerMain${extname(new URL(import.meta.url).pathname)}`, import.meta.url)
+export const threadModule = new URL(`./WorkerMain${extname(new URL(import.meta.url).pathname)}`, import.meta.url)
 
 /** A pool of at most `size` threads, started when first needed and ended with the scope. */
 export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Workers, never, Scope.Scope> =>

@@ -22,6 +22,7 @@ const startWasm = async (): Promise<TfEngine> => {
   return {
     name: "wasm",
     backendName: "wasm",
+    oneThread: true,
     native,
     adamW: (w, m, v, g, scalars) =>
       tf.engine().runKernel("MillraceAdamW", { w, m, v, g }, { ...scalars }) as unknown as [

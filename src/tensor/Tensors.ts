@@ -39,6 +39,8 @@ export interface Compute extends Regions {
 
 export interface TensorsShape {
   readonly fingerprint: Fingerprint
+  /** Computes on the calling thread alone, so that engines of other threads can take a share of the work. */
+  readonly oneThread: boolean
   /** Runs `f` without recording gradients. */
   readonly run: <A extends tf.TensorContainer>(f: (compute: Compute) => A) => Effect.Effect<A, TensorError>
   /**
@@ -78,6 +80,7 @@ export interface TfEngine {
   readonly name: string
   /** The registered TF.js backend. */
   readonly backendName: string
+  readonly oneThread: boolean
   /** Regions the engine provides; the rest run from plain operations. */
   readonly native: Partial<Regions>
   readonly adamW?: (w: Tensor, m: Tensor, v: Tensor, g: Tensor, scalars: AdamWScalars) => [Tensor, Tensor, Tensor]
@@ -113,6 +116,7 @@ export const makeTensors = (engine: TfEngine): TensorsShape => {
   }
   return {
     fingerprint: { engine: engine.name, precision: "f32" },
+    oneThread: engine.oneThread,
     run: (f) => active(() => withoutTape(() => tf.tidy(() => f(compute)))),
     valueAndGrad: (f, variables, into) =>
       active(() => {

@@ -7,6 +7,7 @@
  * The loss is normalised over the supervised tokens of the global batch, so micro-batches of unequal lengths weigh right.
  */
 import { Effect, Schema } from "effect"
+import type { HelperFailed } from "../dag/Helpers.ts"
 import { lossTokens, type TokenBatch } from "../model/TokenBatch.ts"
 import type { Trainable } from "../model/Trainable.ts"
 import { type AdamWOptions, type OptimiserTensors, recipeAdamW, zeroMoments } from "../tensor/AdamW.ts"
@@ -14,6 +15,7 @@ import type { TensorError } from "../tensor/Errors.ts"
 import type { Tensor, Weights } from "../tensor/Ops.ts"
 import { tf } from "../tensor/Ops.ts"
 import { Tensors } from "../tensor/Tensors.ts"
+import { alone, type Crew } from "./Crew.ts"
 
 /** The loss or a gradient is NaN or infinite. The state from before the step is untouched. */
 export class NonFiniteLoss extends Schema.TaggedError<NonFiniteLoss>()("NonFiniteLoss", {
@@ -50,6 +52,8 @@ export interface StepOptions {
   readonly dropout?: boolean
   /** Scales the gradient down to this norm when it is longer. Default: no clipping, as in the recipe. */
   readonly maxGradNorm?: number
+  /** Threads that compute micro-batches; the bits are the same with any. Default: this one. */
+  readonly crew?: Crew
 }
 
 export interface StepResult {
@@ -107,7 +111,7 @@ const numbered = <B extends TokenBatch>(
 /**
  * One step. Consumes `state` when it succeeds, and leaves it untouched when it fails.
  *
- * Fails with `NonFiniteLoss` (with the step and the row ids of the micro-batch), `NothingToLearn`, or an engine's error.
+ * Fails with `NonFiniteLoss` (with the step and the row ids of the micro-batch), `NothingToLearn`, an engine's error, or a helper's.
  *
  * @example const { state: next, loss } = yield* trainStep(phiTrainable(config), state, {}, [batch], { lr: 3e-5, seed, step })
  */
@@ -117,7 +121,7 @@ export const trainStep = <Batch extends TokenBatch, Prepared extends tf.TensorCo
   frozen: Weights,
   microBatches: ReadonlyArray<Batch>,
   options: StepOptions
-): Effect.Effect<StepResult, TensorError | NonFiniteLoss | NothingToLearn, Tensors> =>
+): Effect.Effect<StepResult, TensorError | NonFiniteLoss | NothingToLearn | HelperFailed, Tensors> =>
   Effect.gen(function* () {
     const tensors = yield* Tensors
     const tokens = microBatches.reduce((sum, batch) => sum + lossTokens(batch), 0)
@@ -128,39 +132,30 @@ export const trainStep = <Batch extends TokenBatch, Prepared extends tf.TensorCo
         rows: rowsOf(microBatches),
         hint: "Every label is -100 or cut off: drop rows without an answer, and truncate after image expansion."
       })
+    const crew = options.crew ?? alone
+    const micros = numbered(microBatches).map(({ batch, rows }) => ({
+      batch,
+      normaliser: tokens,
+      ...(options.dropout === false ? {} : { dropout: { seed: options.seed, step: options.step, rows } })
+    }))
     let grads: Weights | undefined
     let loss = 0
-    const accumulate = Effect.forEach(
-      numbered(microBatches),
-      ({ batch, rows }) =>
-        Effect.gen(function* () {
-          const all = { ...frozen, ...state.weights }
-          const prepared = yield* tensors.run((c) => model.prepare(c, all, batch))
-          const dropout = { seed: options.seed, step: options.step, rows }
-          const result = yield* tensors
-            .valueAndGrad(
-              (c, variables) =>
-                model.loss(c, { ...frozen, ...variables }, prepared, {
-                  normaliser: tokens,
-                  ...(options.dropout === false ? {} : { dropout })
-                }),
-              state.weights,
-              grads
-            )
-            .pipe(Effect.ensuring(tensors.free(...tensorsIn(prepared))))
-          grads = result.grads
-          loss += result.value
-          if (!Number.isFinite(result.value))
-            return yield* new NonFiniteLoss({
-              step: options.step,
-              value: String(result.value),
-              quantity: "loss",
-              rows: rowsOf([batch]),
-              hint: "Look at these rows, lower the learning rate, or go back to the last good checkpoint."
-            })
-        }),
-      { discard: true }
-    )
+    const accumulate = Effect.gen(function* () {
+      const shift = yield* crew.begin(model, state.weights, frozen, micros)
+      for (const [i, { batch }] of micros.entries()) {
+        const result = yield* shift.gradient(i, grads)
+        grads = result.grads
+        loss += result.value
+        if (!Number.isFinite(result.value))
+          return yield* new NonFiniteLoss({
+            step: options.step,
+            value: String(result.value),
+            quantity: "loss",
+            rows: rowsOf([batch]),
+            hint: "Look at these rows, lower the learning rate, or go back to the last good checkpoint."
+          })
+      }
+    })
     const update = Effect.gen(function* () {
       yield* accumulate
       const summed = grads!
@@ -189,16 +184,6 @@ export const trainStep = <Batch extends TokenBatch, Prepared extends tf.TensorCo
     const next = yield* tensors.adamW(state, grads!, options.adamW ?? recipeAdamW, options.lr, state.update + 1)
     return { state: { ...next, update: state.update + 1 }, loss, tokens, gradNorm }
   })
-
-const tensorsIn = (container: tf.TensorContainer): ReadonlyArray<Tensor> => {
-  const found: Array<Tensor> = []
-  const visit = (u: unknown): void => {
-    if (u instanceof tf.Tensor) found.push(u)
-    else if (typeof u === "object" && u !== null) for (const inner of Object.values(u)) visit(inner)
-  }
-  visit(container)
-  return found
-}
 
 /** Euclidean norm over all gradients; the sum over tensors is in doubles. */
 const norm = (grads: Weights): Effect.Effect<number, TensorError, Tensors> =>

@@ -2,10 +2,12 @@
  * The training loop as the functions of a fold node: start, step, checkpoint, finish.
  *
  * Not a model and not a recipe: a `Stage` says what is trained, on which batches, with which settings. A step is a pure
- * function of (state, step), so a run restored at any step ends with the bits of one that never stopped.
+ * function of (state, step), so a run restored at any step ends with the bits of one that never stopped, on as many
+ * threads as there are (`Crew.ts`).
  */
 import { Effect, Schema, type Scope } from "effect"
 import type { FoldFunctions, FoldProgress } from "../dag/Fold.ts"
+import { type HelperFailed, Helpers } from "../dag/Helpers.ts"
 import type { SafetensorsError } from "../model/Safetensors.ts"
 import type { TokenBatch } from "../model/TokenBatch.ts"
 import type { Trainable } from "../model/Trainable.ts"
@@ -14,6 +16,7 @@ import type { Weights } from "../tensor/Ops.ts"
 import { Tensors } from "../tensor/Tensors.ts"
 import type { BatchPlan } from "./BatchPlan.ts"
 import { type BadCheckpoint, decodeLoop, encodeLoop } from "./Checkpoint.ts"
+import { type Crew, crewOf, helperOf } from "./Crew.ts"
 import { schedule } from "./Schedule.ts"
 import {
   evaluateLoss,
@@ -99,6 +102,7 @@ export interface Trained {
 interface LoopState {
   readonly stage: Stage<any>
   readonly multiplier: (step: number) => number
+  readonly crew: Crew
   train: TrainState
   step: number
   lossTokens: number
@@ -111,7 +115,7 @@ const chunk = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<Readonly
   return out
 }
 
-type LoopError = TensorError | NonFiniteLoss | NothingToLearn
+type LoopError = TensorError | NonFiniteLoss | NothingToLearn | HelperFailed
 
 /**
  * Fold functions of a stage. `open` loads what is frozen and plans the batches; `finish` turns trained weights into the
@@ -139,16 +143,24 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
   R | Tensors | Scope.Scope
 > => {
   type Load<A> = Effect.Effect<A, StageError<S>, StageServices<S>>
-  const begin = (stage: Stage<any>, train: TrainState, at: Omit<LoopState, "stage" | "multiplier" | "train">) =>
+  const begin = (
+    stage: Stage<any>,
+    train: TrainState,
+    at: Omit<LoopState, "stage" | "multiplier" | "crew" | "train">
+  ) =>
     Effect.gen(function* () {
-      const { decay, warmupRatio } = stage.settings
+      const tensors = yield* Tensors
+      const { batch, decay, microBatch, warmupRatio } = stage.settings
+      // Each micro-batch of a step may have a thread; one that is alone stays where it is.
+      const useful = tensors.oneThread ? Math.ceil(batch / microBatch) - 1 : 0
+      const helpers = useful === 0 ? [] : yield* (yield* Helpers)(useful)
       const state: LoopState = {
         stage,
+        crew: yield* Effect.onError(crewOf(helpers, train.weights), () => freeState(train)),
         multiplier: schedule({ decay, warmupRatio, totalSteps: stage.plan.steps }),
         train,
         ...at
       }
-      const tensors = yield* Tensors
       yield* Effect.addFinalizer(() => Effect.provideService(freeState(state.train), Tensors, tensors))
       return state
     })
@@ -177,6 +189,7 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
           step: state.step,
           adamW: settings,
           dropout: settings.dropout,
+          crew: state.crew,
           ...(settings.maxGradNorm === null ? {} : { maxGradNorm: settings.maxGradNorm })
         })
         state.train = result.state
@@ -235,6 +248,7 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
             losses: [...position.losses]
           })
         })
-    }
+    },
+    help: (context) => Effect.flatMap(open(context), ({ frozen, model }) => helperOf(model, frozen))
   }
 }

@@ -10,7 +10,7 @@ export const cpu: Layer.Layer<Tensors> = Layer.effect(
   Effect.promise(async () => {
     if (tf.findBackend("cpu") == null) tf.registerBackend("cpu", () => new MathBackendCPU())
     await tf.setBackend("cpu")
-    return makeTensors({ name: "cpu", backendName: "cpu", native: {}, engineBytes: () => 0 })
+    return makeTensors({ name: "cpu", backendName: "cpu", oneThread: true, native: {}, engineBytes: () => 0 })
   })
 )
 
