@@ -66,7 +66,8 @@ const start = (setup: WorkerSetup, task: NodeTask) => {
       )
     )
   )
-  tell({ kind: "help", ...task })
+  // The task may be a message itself, of another kind.
+  tell({ ...task, kind: "help" })
   const helper: Helper = {
     ask: (of) =>
       Effect.suspend(() => {

@@ -140,7 +140,7 @@ describe("the whole recipe", () => {
     for (const [stage, loss] of Object.entries(lossesOf(metrics))) expect(loss).toBeCloseTo(before[stage]!, 3)
   })
 
-  test.each([1, 2])(
+  test.each([1, 2, 3])(
     "another folder and %i worker threads give equal digests",
     async (workers) => {
       const other = await makeBench()
