@@ -64,7 +64,7 @@ const local = {
   until: ids("until", "Run these nodes and what they need, nothing after"),
   force: ids("force", "Run these nodes whatever is stored"),
   workers: Flag.Int("workers").pipe(
-    Flag.withDescription("Worker threads; 0 computes beside the caller (default: one a core)"),
+    Flag.withDescription("Worker threads, also of a training step; 0 computes beside the caller (default: one a core)"),
     atLeast(0, "0 or more"),
     Flag.optional
   ),

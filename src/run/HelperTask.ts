@@ -38,7 +38,9 @@ const start = (setup: WorkerSetup, task: NodeTask) => {
     } else if (message.type === "failed")
       end(
         message.bug
-          ? Effect.die(new NodeFailed({ node: task.node, message: message.message, hint: message.hint, cause: message.cause }))
+          ? Effect.die(
+              new NodeFailed({ node: task.node, message: message.message, hint: message.hint, cause: message.cause })
+            )
           : Effect.fail(new HelperFailed({ message: message.message, hint: message.hint, cause: message.cause }))
       )
   })
