@@ -39,7 +39,7 @@ export const llavaInstructSample = dataset({
   about:
     "Three to five questions a row with short answers from a closed vocabulary; a few text-only rows as in the 665K " +
     "mixture; 300 held-out scenes with labelled questions.",
-  rows: 1710,
+  rows: 2410,
   folder: sampleFolder,
   files: {
     rows: {

@@ -12,7 +12,7 @@ import { idMaker } from "./ShareGpt.ts"
 import { sceneTalk } from "./Talk.ts"
 import { fullCaption, requests } from "./Words.ts"
 
-export const amounts = { images: 1500, secondRows: 150, textOnly: 60, heldOut: 300 } as const
+export const amounts = { images: 2200, secondRows: 150, textOnly: 60, heldOut: 300 } as const
 
 export interface InstructRow {
   readonly id: string
@@ -105,7 +105,7 @@ const turns = (throws: Dice, pairs: Pairs): InstructRow["conversations"] => {
 /** Share of the rows that begin with a request for a caption; the original has one description in seven rows. */
 export const described = 0.3
 
-/** Makes the training rows: three to five questions each; some pictures have two rows, some rows no picture. */
+/** Makes the training rows: four to six questions each; some pictures have two rows, some rows no picture. */
 export const instruct = (seed: number, without: ReadonlySet<string>): InstructPart => {
   const scenes = dice(seed, "instruct/scenes")
   const asks = dice(seed, "instruct/questions")
@@ -118,7 +118,7 @@ export const instruct = (seed: number, without: ReadonlySet<string>): InstructPa
   const signatures = new Set<string>()
   const plain: Array<string> = []
   const ask = (id: string, scene: Scene): InstructRow => {
-    const asked = choose(asks, questionsOf(scene), asks.range(3, 5))
+    const asked = choose(asks, questionsOf(scene), asks.range(4, 6))
     const pairs: Array<readonly [string, string]> = asked.map((q) => [q.question, q.answer])
     if (asks.chance(described)) pairs.unshift([asks.pick(requests), fullCaption(scene)])
     plain.push(...pairs.flat())

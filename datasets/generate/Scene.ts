@@ -4,8 +4,9 @@
  * Not a picture and not a text: `Render` draws a scene, `Words` and `Questions` speak about it.
  *
  * Units: all lengths are fractions of the central square of the frame (side = the shorter edge), so that a centre crop
- * and a pad to a square keep every thing whole. Place centres lie at 0.255 and 0.745, or at 0.5 for the centre, which
- * only a thing that is alone takes.
+ * keeps every thing whole; frames are nearly square, so that a pad to a square hardly moves one. Places are cells of a grid
+ * of three by three: the corners, or the centre, which only a thing that is alone takes. A tower of three by three patches
+ * sees each thing in one patch: seeded weights read a shape from one patch, not from its parts in four.
  */
 import type { Dice } from "./Random.ts"
 
@@ -65,8 +66,10 @@ export const column = (place: Place): number => (place.endsWith("left") ? -1 : p
 /** -1, 0 or 1: top, middle or bottom row. */
 export const row = (place: Place): number => (place.startsWith("top") ? -1 : place.startsWith("bottom") ? 1 : 0)
 
-/** So that two large neighbours never touch, and nothing leaves the central square. */
-const half = { small: 0.13, large: 0.2 } as const
+/** From the centre of one cell to the next. */
+const step = 1 / 3
+/** So that nothing leaves its cell. */
+const half = { small: 0.09, large: 0.135 } as const
 
 const jitter = (dice: Dice, amount: number): number => (dice.unit() * 2 - 1) * amount
 
@@ -75,16 +78,16 @@ const thing = (dice: Dice, shape: Shape, colour: Colour, size: Size, place: Plac
   colour,
   size,
   place,
-  x: 0.5 + 0.245 * column(place) + jitter(dice, 0.02),
-  y: 0.5 + 0.245 * row(place) + jitter(dice, 0.02),
+  x: 0.5 + step * column(place) + jitter(dice, 0.01),
+  y: 0.5 + step * row(place) + jitter(dice, 0.01),
   radius: half[size] * (0.95 + 0.1 * dice.unit()),
   turn: jitter(dice, 0.12)
 })
 
-/** A frame with a short edge of 96 to 144 pixels and an aspect ratio between 3:4 and 4:3. */
+/** A frame with a short edge of 96 to 144 pixels and a long one at most 8 % longer. */
 export const randomFrame = (dice: Dice): Frame => {
   const short = dice.range(24, 36) * 4
-  const long = Math.round(short * dice.pick([1, 1, 1.12, 1.25, 4 / 3]))
+  const long = Math.round(short * dice.pick([1, 1, 1.03, 1.05, 1.08]))
   const wide = dice.chance(0.6)
   return {
     width: wide ? long : short,

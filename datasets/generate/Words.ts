@@ -4,7 +4,7 @@
  * Not questions (`Questions`) and not other languages (`Languages`). A description says which facts it gives away
  * (`knows`), so that only questions that follow from the words are asked.
  */
-import { at, type Question } from "./Questions.ts"
+import { at, capital, type Question } from "./Questions.ts"
 import type { Dice } from "./Random.ts"
 import { column, row, type Scene, type Thing } from "./Scene.ts"
 
@@ -54,7 +54,22 @@ const related = (a: Thing, b: Thing, axis: "columns" | "rows"): string | undefin
   return axis === "columns" ? (d < 0 ? "left of" : "right of") : d < 0 ? "above" : "below"
 }
 
-/** A sentence or two that describes the scene. */
+/** "Small, triangle, black, at the bottom left." and its like: the words of one thing in any order. */
+const enumerated = (dice: Dice, thing: Thing, size: boolean): string => {
+  const words = dice.shuffle(size ? [thing.size, thing.colour, thing.shape] : [thing.colour, thing.shape])
+  const where = at(thing.place)
+  const text = dice.pick([
+    `${thing.place}: ${words.join(", ")}`,
+    `${words.join(", ")}, ${where}`,
+    dice.shuffle([...words, where]).join(", ")
+  ])
+  return `${capital(text)}.`
+}
+
+/** How often a description enumerates: what says a thing's shape need not stand beside what says its colour. */
+export const enumerating = 0.8
+
+/** A sentence or a few that describe the scene. */
 export const describe = (dice: Dice, scene: Scene): Description => {
   const things = ordered(dice, scene.things)
   const withSize = dice.chance(0.75)
@@ -69,6 +84,8 @@ export const describe = (dice: Dice, scene: Scene): Description => {
   const knows = new Set<Question["needs"]>(["nothing", "places", "columns", "rows"])
   if (withSize) knows.add("sizes")
   const list = listed(things.map((t) => `${phrase(t, withSize)} ${at(t.place)}`))
+  if (dice.chance(enumerating))
+    return { text: things.map((t) => enumerated(dice, t, withSize)).join(" "), caption: list, knows }
   const text = dice.pick([
     `The picture shows ${list}.`,
     `The picture shows ${list}.`,

@@ -68,7 +68,7 @@ export const initLanguageModel = whole(
 export const initVisionTower = whole(
   {
     id: "initVisionTower",
-    version: "2",
+    version: "3",
     about: "A CLIP vision tower of any size with seeded weights; frozen as it is.",
     params: Schema.Struct({
       hidden: Schema.Int,
@@ -83,6 +83,14 @@ export const initVisionTower = whole(
       positionStd: Schema.optional(Schema.Number),
       /** Red, green and blue, 0 to 255, of what most pictures are drawn on: it is taken off, see `TowerWeights`. */
       paper: Schema.optional(Schema.Tuple([Schema.Int, Schema.Int, Schema.Int])),
+      /** Patch filters that are mixtures of low cosines, not noise: see `TowerWeights`. */
+      cosines: Schema.optional(
+        Schema.Struct({
+          upTo: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)),
+          lift: Schema.Number,
+          std: Schema.Number
+        })
+      ),
       seed: Schema.Int
     }),
     inputs: {},

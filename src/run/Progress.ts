@@ -264,7 +264,7 @@ export const startLine = (event: Of<"node-start">): string => {
   return `${event.node}  started${notes.length === 0 ? "" : `: ${notes.join("; ")}`}`
 }
 
-/** Rows that a node wrote: one number, or one a port (`1,710 + 1,650`). */
+/** Rows that a node wrote: one number, or one a port (`2,410 + 2,350`). */
 export const rowsWritten = (end: {
   readonly rowsOut: number
   readonly rowsByPort?: Readonly<Record<string, number>> | undefined

@@ -34,6 +34,32 @@ describe("initVisionTower", () => {
     })
   )
 
+  it.effect("mixes its patch filters from low cosines where it is told to", () =>
+    Effect.gen(function* () {
+      const upTo = 3
+      const { config, sources } = yield* openClip({
+        path: yield* tower({ ...tinyTower, cosines: { upTo, lift: 1.5, std: 0.02 } })
+      })
+      const filters = yield* sources.find(({ name }) => name === "embeddings.patch_embedding.weight")!.read
+      const P = config.patchSize
+      const power = (plane: number, u: number, v: number) => {
+        let sum = 0
+        for (let x = 0; x < P; x++)
+          for (let y = 0; y < P; y++)
+            sum +=
+              filters[(plane * P + x) * P + y]! *
+              Math.cos((Math.PI * (2 * x + 1) * u) / (2 * P)) *
+              Math.cos((Math.PI * (2 * y + 1) * v) / (2 * P))
+        return Math.abs(sum)
+      }
+      for (const plane of [0, 1, 17])
+        for (let u = 0; u < P; u++)
+          for (let v = 0; v < P; v++)
+            if (u + v <= upTo) expect(power(plane, u, v)).toBeGreaterThan(1e-4)
+            else expect(power(plane, u, v)).toBeLessThan(1e-4)
+    })
+  )
+
   it.effect("measured from the paper, what differs between pictures is a tenth of the features and more", () =>
     Effect.gen(function* () {
       // A dark square on paper, in another corner and of another colour each time.
@@ -76,7 +102,7 @@ describe("initLanguageModel", () => {
         const at = { into: join(into, headBias) }
         const { model } = (yield* Node.run(initLanguageModel, { tokenizer: tokenizerPath }, params, at)).out
         const { config } = yield* openPhi({ path: model }, headBias)
-        expect([config.vocabSize, config.eosToken, config.padToken]).toEqual([1650, 0, 2])
+        expect([config.vocabSize, config.eosToken, config.padToken]).toEqual([1649, 0, 2])
         expect("lm_head.bias" in (yield* tensorsOf(model))).toBe(headBias === "keep")
       }
     })
