@@ -69,6 +69,8 @@ describe("a source that cannot be read", () => {
   test("fails with file, place and what to do, and leaves a store that a good run completes", async () => {
     const bench = await makeBench()
     const conversations = await text("sharegpt.json")
+    const id = (JSON.parse(conversations) as ReadonlyArray<{ readonly id: string }>)[35]!.id
+    const insideRow35 = conversations.indexOf(JSON.stringify(id)) + 40
     const zip = await bytes("images.zip")
     const cases: ReadonlyArray<{
       readonly file: string
@@ -78,7 +80,7 @@ describe("a source that cannot be read", () => {
     }> = [
       {
         file: "sharegpt.json",
-        data: conversations.slice(0, 20_000),
+        data: conversations.slice(0, insideRow35),
         until: "readShareGpt",
         says: /ends inside.*row 35/
       },
