@@ -115,6 +115,8 @@ describe("scenes", () => {
       const reach = t.radius * 1.08
       expect(Math.min(t.x, t.y) - reach).toBeGreaterThan(0)
       expect(Math.max(t.x, t.y) + reach).toBeLessThan(1)
+      // In its cell of three by three: what a tower of as many patches sees in one of them.
+      for (const at of [t.x, t.y]) expect(Math.floor(3 * (at - reach))).toBe(Math.floor(3 * (at + reach)))
       for (const other of things) {
         if (other === t) continue
         const gap = Math.max(Math.abs(t.x - other.x), Math.abs(t.y - other.y))
