@@ -37,9 +37,9 @@ export const llavaInstructSample = dataset({
   origin: "datasets/generate in this repository",
   licence: "CC0-1.0",
   about:
-    "Three to five questions a row with short answers from a closed vocabulary; a few text-only rows as in the 665K " +
+    "Four to six questions a row with short answers from a closed vocabulary; a few text-only rows as in the 665K " +
     "mixture; 300 held-out scenes with labelled questions.",
-  rows: 2410,
+  rows: 2810,
   folder: sampleFolder,
   files: {
     rows: {

@@ -107,7 +107,7 @@ export const captions = (seed: number, heldOut: ReadonlySet<string>): CaptionPar
       text = Array.from({ length: 6 }, () => caption(words, scene)).join(" while next to it there is also ")
       book.note("caption-too-long", id)
     } else if (kind === "repetitive") {
-      text = `${phrase(scene.things[0]!, false)} `.repeat(words.range(6, 9)).trim()
+      text = `${phrase(scene.things[0]!)} `.repeat(words.range(6, 9)).trim()
       book.note("caption-repetitive", id)
     } else if (kind === "tooShort") {
       text = scene.things[0]!.shape

@@ -197,8 +197,8 @@ export const rules: ReadonlyArray<Rule> = [
   {
     name: "over-long-conversation",
     fate: "split",
-    rows: 5,
-    make: (dice, id) => ({ id, conversations: generalTalk(dice, dice.range(24, 34), true).turns })
+    rows: 3,
+    make: (dice, id) => ({ id, conversations: generalTalk(dice, dice.range(24, 28), true).turns })
   },
   {
     name: "over-long-pair",

@@ -9,10 +9,10 @@ import { choose, questionsOf } from "./Questions.ts"
 import { type Dice, dice } from "./Random.ts"
 import { even, freshScene, type Scene, signature } from "./Scene.ts"
 import { idMaker } from "./ShareGpt.ts"
-import { sceneTalk } from "./Talk.ts"
+import { boardTalk } from "./Talk.ts"
 import { fullCaption, requests } from "./Words.ts"
 
-export const amounts = { images: 2200, secondRows: 150, textOnly: 60, heldOut: 300 } as const
+export const amounts = { images: 2600, secondRows: 150, textOnly: 60, heldOut: 300 } as const
 
 export interface InstructRow {
   readonly id: string
@@ -137,7 +137,7 @@ export const instruct = (seed: number, without: ReadonlySet<string>): InstructPa
   }
   for (let i = 0; i < amounts.textOnly; i++) {
     const id = `${nextId()}_0`
-    const talk = sceneTalk(asks, without)
+    const talk = boardTalk(asks, without)
     signatures.add(signature(talk.scene))
     const conversations = talk.plain.map((value, k) => ({ from: k % 2 === 0 ? "human" : "gpt", value }))
     rows.push({ id, model: "", conversations })

@@ -24,8 +24,8 @@ export interface Language {
 export const languages: ReadonlyArray<Language> = [
   {
     code: "de",
-    shapes: ["Kreis", "Quadrat", "Dreieck", "Stern", "Kreuz", "Ring"],
-    colours: ["rot", "grün", "blau", "gelb", "lila", "schwarz"],
+    shapes: ["Kreis", "Quadrat", "Dreieck", "Stern"],
+    colours: ["rot", "grün", "blau", "gelb"],
     sizes: ["klein", "groß"],
     places: ["oben links", "oben rechts", "unten links", "unten rechts", "in der Mitte"],
     intro: "Auf dem Bild sehen wir die folgenden Formen",
@@ -41,8 +41,8 @@ export const languages: ReadonlyArray<Language> = [
   },
   {
     code: "fr",
-    shapes: ["cercle", "carré", "triangle", "étoile", "croix", "anneau"],
-    colours: ["rouge", "vert", "bleu", "jaune", "violet", "noir"],
+    shapes: ["cercle", "carré", "triangle", "étoile"],
+    colours: ["rouge", "vert", "bleu", "jaune"],
     sizes: ["petit", "grand"],
     places: ["en haut à gauche", "en haut à droite", "en bas à gauche", "en bas à droite", "au centre"],
     intro: "Sur cette image nous voyons les formes suivantes",
@@ -58,8 +58,8 @@ export const languages: ReadonlyArray<Language> = [
   },
   {
     code: "es",
-    shapes: ["círculo", "cuadrado", "triángulo", "estrella", "cruz", "anillo"],
-    colours: ["rojo", "verde", "azul", "amarillo", "morado", "negro"],
+    shapes: ["círculo", "cuadrado", "triángulo", "estrella"],
+    colours: ["rojo", "verde", "azul", "amarillo"],
     sizes: ["pequeño", "grande"],
     places: [
       "arriba a la izquierda",
@@ -81,8 +81,8 @@ export const languages: ReadonlyArray<Language> = [
   },
   {
     code: "it",
-    shapes: ["cerchio", "quadrato", "triangolo", "stella", "croce", "anello"],
-    colours: ["rosso", "verde", "blu", "giallo", "viola", "nero"],
+    shapes: ["cerchio", "quadrato", "triangolo", "stella"],
+    colours: ["rosso", "verde", "blu", "giallo"],
     sizes: ["piccolo", "grande"],
     places: ["in alto a sinistra", "in alto a destra", "in basso a sinistra", "in basso a destra", "al centro"],
     intro: "Nell'immagine si vedono le seguenti figure",
@@ -97,8 +97,8 @@ export const languages: ReadonlyArray<Language> = [
   },
   {
     code: "ru",
-    shapes: ["круг", "квадрат", "треугольник", "звезда", "крест", "кольцо"],
-    colours: ["красный", "зелёный", "синий", "жёлтый", "фиолетовый", "чёрный"],
+    shapes: ["круг", "квадрат", "треугольник", "звезда"],
+    colours: ["красный", "зелёный", "синий", "жёлтый"],
     sizes: ["маленький", "большой"],
     places: ["вверху слева", "вверху справа", "внизу слева", "внизу справа", "в центре"],
     intro: "На картинке нарисованы следующие фигуры",
@@ -113,8 +113,8 @@ export const languages: ReadonlyArray<Language> = [
   },
   {
     code: "zh",
-    shapes: ["圆形", "正方形", "三角形", "星形", "十字形", "圆环"],
-    colours: ["红色", "绿色", "蓝色", "黄色", "紫色", "黑色"],
+    shapes: ["圆形", "正方形", "三角形", "星形"],
+    colours: ["红色", "绿色", "蓝色", "黄色"],
     sizes: ["小", "大"],
     places: ["左上角", "右上角", "左下角", "右下角", "正中间"],
     intro: "这张图片里有下面这些图形",
@@ -129,8 +129,8 @@ export const languages: ReadonlyArray<Language> = [
   },
   {
     code: "ja",
-    shapes: ["丸", "四角", "三角", "星", "十字", "輪"],
-    colours: ["赤", "緑", "青", "黄色", "紫", "黒"],
+    shapes: ["丸", "四角", "三角", "星"],
+    colours: ["赤", "緑", "青", "黄色"],
     sizes: ["小さい", "大きい"],
     places: ["左上", "右上", "左下", "右下", "真ん中"],
     intro: "この絵には次のような形があります",

@@ -13,9 +13,7 @@ const inks: Readonly<Record<Colour, Rgb>> = {
   red: [216, 28, 34],
   green: [24, 150, 62],
   blue: [28, 78, 214],
-  yellow: [252, 204, 0],
-  purple: [146, 44, 176],
-  black: [22, 22, 24]
+  yellow: [252, 204, 0]
 }
 
 const papers: Readonly<Record<Background, Rgb>> = {
@@ -35,9 +33,8 @@ const around = (corners: number, radius: (i: number) => number): ReadonlyArray<P
     return [radius(i) * Math.cos(angle), radius(i) * Math.sin(angle)] as const
   })
 
-const arm = 0.36
-/** Outlines in a box from -1 to 1; circle and ring have closed forms. */
-const outlines: Readonly<Record<"square" | "triangle" | "star" | "cross", ReadonlyArray<Point>>> = {
+/** Outlines in a box from -1 to 1; a circle has a closed form. */
+const outlines: Readonly<Record<"square" | "triangle" | "star", ReadonlyArray<Point>>> = {
   square: [
     [-0.88, -0.88],
     [0.88, -0.88],
@@ -49,21 +46,7 @@ const outlines: Readonly<Record<"square" | "triangle" | "star" | "cross", Readon
     [1.05, 0.85],
     [-1.05, 0.85]
   ],
-  star: around(10, (i) => (i % 2 === 0 ? 1.08 : 0.44)),
-  cross: [
-    [-arm, -1],
-    [arm, -1],
-    [arm, -arm],
-    [1, -arm],
-    [1, arm],
-    [arm, arm],
-    [arm, 1],
-    [-arm, 1],
-    [-arm, arm],
-    [-1, arm],
-    [-1, -arm],
-    [-arm, -arm]
-  ]
+  star: around(10, (i) => (i % 2 === 0 ? 1.08 : 0.44))
 }
 
 /** Signed distance from (x, y) to a closed polygon, negative inside (even-odd rule). */
@@ -85,14 +68,8 @@ const polygonDistance = (points: ReadonlyArray<Point>, x: number, y: number): nu
 }
 
 const distance = (thing: Thing, x: number, y: number): number => {
-  switch (thing.shape) {
-    case "circle":
-      return Math.sqrt(x * x + y * y) - 1
-    case "ring":
-      return Math.abs(Math.sqrt(x * x + y * y) - 0.74) - 0.27
-    default:
-      return polygonDistance(outlines[thing.shape], x, y)
-  }
+  if (thing.shape === "circle") return Math.sqrt(x * x + y * y) - 1
+  return polygonDistance(outlines[thing.shape], x, y)
 }
 
 /**

@@ -10,8 +10,8 @@
  */
 import type { Dice } from "./Random.ts"
 
-export const shapes = ["circle", "square", "triangle", "star", "cross", "ring"] as const
-export const colours = ["red", "green", "blue", "yellow", "purple", "black"] as const
+export const shapes = ["circle", "square", "triangle", "star"] as const
+export const colours = ["red", "green", "blue", "yellow"] as const
 export const sizes = ["small", "large"] as const
 export const corners = ["top left", "top right", "bottom left", "bottom right"] as const
 export const places = [...corners, "centre"] as const
@@ -120,29 +120,35 @@ export const even: Weights = {
   counts: [4, 4, 2, 1]
 }
 
-/** Circles and red are common, crosses and rings rare: what a balance filter exists for. */
+/** The same without scenes of a single thing: what a text must have to teach which colour belongs to which shape. */
+export const several: Weights = { ...even, counts: [0, 4, 4, 2] }
+
+/** Circles and red are common, stars and yellow rare: what a balance filter exists for. */
 export const uneven: Weights = {
   shapes: [
     ["circle", 8],
     ["square", 6],
     ["triangle", 4],
-    ["star", 3],
-    ["cross", 2],
-    ["ring", 2]
+    ["star", 2]
   ],
   colours: [
     ["red", 7],
     ["blue", 6],
     ["green", 4],
-    ["yellow", 3],
-    ["black", 3],
-    ["purple", 2]
+    ["yellow", 2]
   ],
   counts: [5, 5, 2, 1]
 }
 
+/** Whether there is something to ask about: no thing twice, a shape that only one thing has, and such a colour. */
+const askable = (things: ReadonlyArray<Thing>): boolean => {
+  const once = (names: ReadonlyArray<string>) => names.some((name) => names.filter((n) => n === name).length === 1)
+  const kinds = new Set(things.map((t) => `${t.colour} ${t.shape}`))
+  return kinds.size === things.length && once(things.map((t) => t.shape)) && once(things.map((t) => t.colour))
+}
+
 /**
- * Draws one scene of one to four things.
+ * Draws one scene of one to four things; one of its shapes and one of its colours occur once.
  *
  * @example
  * signature(randomScene(dice(0, "doc"), even)) // "top left: large red circle | ..."
@@ -150,19 +156,12 @@ export const uneven: Weights = {
 export const randomScene = (dice: Dice, weights: Weights): Scene => {
   const count = dice.weighted(weights.counts.map((weight, i) => [i + 1, weight] as const))
   const where: ReadonlyArray<Place> = count === 1 ? [dice.pick(places)] : dice.shuffle(corners).slice(0, count)
-  const taken = new Set<string>()
-  const things: Array<Thing> = []
-  for (const place of where) {
-    let shape = dice.weighted(weights.shapes)
-    let colour = dice.weighted(weights.colours)
-    while (taken.has(`${colour} ${shape}`)) {
-      shape = dice.weighted(weights.shapes)
-      colour = dice.weighted(weights.colours)
-    }
-    taken.add(`${colour} ${shape}`)
-    things.push(thing(dice, shape, colour, dice.pick(sizes), place))
+  for (;;) {
+    const things = where.map((place) =>
+      thing(dice, dice.weighted(weights.shapes), dice.weighted(weights.colours), dice.pick(sizes), place)
+    )
+    if (askable(things)) return { things, frame: randomFrame(dice) }
   }
-  return { things, frame: randomFrame(dice) }
 }
 
 /** Draws a scene whose signature is not in `without`. */

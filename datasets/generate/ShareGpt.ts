@@ -1,5 +1,5 @@
 /**
- * The rows of `sharegpt.json`: described scenes, other languages, small talk, and dirt.
+ * The rows of `sharegpt.json`: boards, described scenes, other languages, small talk, and dirt.
  *
  * Not formatted for training: values are as scraped. Order is shuffled; duplicates stand after what they repeat.
  */
@@ -8,9 +8,16 @@ import { languages } from "./Languages.ts"
 import { type Ledger, ledger } from "./Ledger.ts"
 import { type Dice, dice } from "./Random.ts"
 import { signature } from "./Scene.ts"
-import { foreignTalk, generalTalk, sceneTalk, type Talk } from "./Talk.ts"
+import { boardTalk, foreignTalk, generalTalk, sceneTalk, type Talk } from "./Talk.ts"
 
-export const amounts = { scenes: 2600, foreign: 480, general: 200, duplicateIds: 12, duplicatePairs: 12 } as const
+export const amounts = {
+  boards: 1100,
+  scenes: 100,
+  foreign: 240,
+  general: 30,
+  duplicateIds: 12,
+  duplicatePairs: 12
+} as const
 
 const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -31,7 +38,7 @@ export const idMaker = (throws: Dice): (() => string) => {
 export interface ShareGptPart {
   readonly rows: ReadonlyArray<RawRow>
   readonly ledger: Ledger
-  /** Scene signatures that occur in English descriptions. */
+  /** Scene signatures that occur in English. */
   readonly signatures: ReadonlySet<string>
   /** English text as it should read after cleaning, for the tokenizer. */
   readonly plain: ReadonlyArray<string>
@@ -41,7 +48,7 @@ export interface ShareGptPart {
  * Makes the part; no described scene has a signature in `heldOut`.
  *
  * @example
- * shareGpt(0, new Set()).rows.length // about 3,400
+ * shareGpt(0, new Set()).rows.length // about 1,600
  */
 export const shareGpt = (seed: number, heldOut: ReadonlySet<string>): ShareGptPart => {
   const book = ledger()
@@ -69,8 +76,8 @@ export const shareGpt = (seed: number, heldOut: ReadonlySet<string>): ShareGptPa
 
   const clean: Array<RawRow> = []
   const scenes = dice(seed, "sharegpt/scenes")
-  for (let i = 0; i < amounts.scenes; i++) {
-    const talk = unseen(() => sceneTalk(scenes, heldOut))
+  for (let i = 0; i < amounts.boards + amounts.scenes; i++) {
+    const talk = unseen(() => (i < amounts.boards ? boardTalk : sceneTalk)(scenes, heldOut))
     signatures.add(signature(talk.scene))
     plain.push(...talk.plain)
     clean.push(row(talk))

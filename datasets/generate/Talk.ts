@@ -1,16 +1,17 @@
 /**
- * Clean conversations for the ShareGPT part: described scenes with questions, and small talk about everyday topics.
+ * Clean conversations for the ShareGPT part: boards and described scenes with questions, and small talk about everyday topics.
  *
  * Not dirty yet: `Dirt` breaks some of these afterwards. Replies come as served HTML, as the older slim HTML, or as
  * markdown, the way the original's files mix them.
  */
+import { board } from "./Board.ts"
 import { describeIn, type Language, pairsIn } from "./Languages.ts"
 import { type Block, type Item, type Line, toHtml, toMarkdown, toSlimHtml } from "./Markup.ts"
-import { choose, questionsOf } from "./Questions.ts"
+import { choose, type Question, type QuestionType, questionsOf } from "./Questions.ts"
 import type { Dice } from "./Random.ts"
-import { even, freshScene, type Scene } from "./Scene.ts"
+import { even, freshScene, type Scene, several } from "./Scene.ts"
 import { snippets, type Topic, topics } from "./Topics.ts"
-import { describe, requests } from "./Words.ts"
+import { describe, fullCaption, requests } from "./Words.ts"
 
 export interface Turn {
   from: string
@@ -45,22 +46,51 @@ const sceneForm = (dice: Dice): Form =>
     ["markdown", 7]
   ])
 
-/**
- * A described scene and two to five questions that follow from the description; half begin with a request to caption it,
- * so that a model has spoken captions before it sees a picture.
- */
-export const sceneTalk = (dice: Dice, heldOut: ReadonlySet<string>): Talk & { readonly scene: Scene } => {
+/** A conversation about a scene, and the scene. */
+export type SceneTalk = Talk & { readonly scene: Scene }
+
+type Pair = readonly [question: string, answer: string]
+
+const asked = (questions: ReadonlyArray<Question>): Array<Pair> => questions.map((q) => [q.question, q.answer])
+
+/** The pairs under a text that comes before the first question. */
+const under = (text: string, gap: string, pairs: ReadonlyArray<Pair>): ReadonlyArray<Pair> =>
+  pairs.map(([q, a], i) => [i === 0 ? `${text}${gap}${q}` : q, a])
+
+/** A described scene and two to five questions that follow from the description; half begin with a request for a caption. */
+export const sceneTalk = (dice: Dice, heldOut: ReadonlySet<string>): SceneTalk => {
   const scene = freshScene(dice, even, heldOut)
-  const { text, caption, knows } = describe(dice, scene)
-  const asked = choose(
-    dice,
-    questionsOf(scene).filter((q) => knows.has(q.needs)),
-    dice.range(2, 5)
+  const { text, caption, saysPlaces } = describe(dice, scene)
+  const pairs = asked(
+    choose(
+      dice,
+      questionsOf(scene).filter((q) => saysPlaces || !q.needsPlaces),
+      dice.range(2, 5)
+    )
   )
-  const told: Array<readonly [string, string]> = asked.map((q) => [q.question, q.answer])
-  if (dice.chance(0.5)) told.unshift([dice.pick(requests), caption])
-  const pairs = told.map(([q, a], i) => [i === 0 ? `${text}${dice.pick([" ", "\n"])}${q}` : q, a] as const)
-  return { ...talkOf(pairs, sceneForm(dice), "en"), scene }
+  if (dice.chance(0.5)) pairs.unshift([dice.pick(requests), caption])
+  return { ...talkOf(under(text, dice.pick([" ", "\n"]), pairs), sceneForm(dice), "en"), scene }
+}
+
+/** How often a board's questions include one about a number. */
+const counting = 0.4
+
+/**
+ * A board of two to four tiles: four to six questions of colour and shape, at times one of number, and a request for a
+ * caption, in any order.
+ *
+ * Colours are asked by shape and shapes by colour, and nothing else, because that is what a language model must learn here:
+ * which of several words carries both. Questions about places wait for the pictures.
+ */
+export const boardTalk = (dice: Dice, heldOut: ReadonlySet<string>): SceneTalk => {
+  const scene = freshScene(dice, several, heldOut)
+  const questions = questionsOf(scene)
+  const ofType = (...types: ReadonlyArray<QuestionType>) => questions.filter((q) => types.includes(q.type))
+  const pairs = asked(choose(dice, ofType("colour", "shape"), dice.range(4, 6)))
+  const insert = (pair: Pair) => pairs.splice(dice.range(0, pairs.length), 0, pair)
+  insert([dice.pick(requests), fullCaption(scene)])
+  if (dice.chance(counting)) insert(asked(choose(dice, ofType("count"), 1))[0]!)
+  return { ...talkOf(under(board(scene), "\n", pairs), sceneForm(dice), "en"), scene }
 }
 
 /** The same in another language, or small talk in it. */

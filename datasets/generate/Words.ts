@@ -1,10 +1,10 @@
 /**
  * Says a scene in English: descriptions for text conversations, captions for pictures.
  *
- * Not questions (`Questions`) and not other languages (`Languages`). A description says which facts it gives away
- * (`knows`), so that only questions that follow from the words are asked.
+ * Not questions (`Questions`), not boards (`Board`) and not other languages (`Languages`). Nothing speaks of sizes: they
+ * are there to be looked past, like the paper's colour.
  */
-import { at, capital, type Question } from "./Questions.ts"
+import { at } from "./Questions.ts"
 import type { Dice } from "./Random.ts"
 import { column, row, type Scene, type Thing } from "./Scene.ts"
 
@@ -12,7 +12,8 @@ export interface Description {
   readonly text: string
   /** The same facts as a caption: what a good reply to one of `requests` is. */
   readonly caption: string
-  readonly knows: ReadonlySet<Question["needs"]>
+  /** Whether it says where things are: only then are questions about places asked. */
+  readonly saysPlaces: boolean
 }
 
 /** How a caption is asked for, of pictures and of described scenes alike. */
@@ -37,9 +38,11 @@ const reading = (things: ReadonlyArray<Thing>): Array<Thing> =>
 const ordered = (dice: Dice, things: ReadonlyArray<Thing>): Array<Thing> =>
   dice.chance(0.8) ? reading(things) : dice.shuffle(things)
 
-/** "a large red circle", "a red circle". */
-export const phrase = (thing: Thing, size: boolean): string =>
-  size ? `a ${thing.size} ${thing.colour} ${thing.shape}` : `a ${thing.colour} ${thing.shape}`
+/** "a red circle". */
+export const phrase = (thing: Thing): string => `a ${thing.colour} ${thing.shape}`
+
+/** "a red circle at the top left". */
+const placed = (thing: Thing): string => `${phrase(thing)} ${at(thing.place)}`
 
 /** "A", "A and B", "A, B and C". */
 export const listed = (parts: ReadonlyArray<string>, comma = ", "): string =>
@@ -54,38 +57,20 @@ const related = (a: Thing, b: Thing, axis: "columns" | "rows"): string | undefin
   return axis === "columns" ? (d < 0 ? "left of" : "right of") : d < 0 ? "above" : "below"
 }
 
-/** "Small, triangle, black, at the bottom left." and its like: the words of one thing in any order. */
-const enumerated = (dice: Dice, thing: Thing, size: boolean): string => {
-  const words = dice.shuffle(size ? [thing.size, thing.colour, thing.shape] : [thing.colour, thing.shape])
-  const where = at(thing.place)
-  const text = dice.pick([
-    `${thing.place}: ${words.join(", ")}`,
-    `${words.join(", ")}, ${where}`,
-    dice.shuffle([...words, where]).join(", ")
-  ])
-  return `${capital(text)}.`
-}
-
-/** How often a description enumerates: what says a thing's shape need not stand beside what says its colour. */
-export const enumerating = 0.8
-
-/** A sentence or a few that describe the scene. */
+/** A sentence that describes the scene. */
 export const describe = (dice: Dice, scene: Scene): Description => {
   const things = ordered(dice, scene.things)
-  const withSize = dice.chance(0.75)
   const [first, second] = things
   if (things.length === 2 && first && second && dice.chance(0.4)) {
     const axis = dice.shuffle(["columns", "rows"] as const).find((x) => related(first, second, x) !== undefined)!
-    const knows = new Set<Question["needs"]>(["nothing", axis])
-    if (withSize) knows.add("sizes")
-    const pair = `${phrase(first, withSize)} ${related(first, second, axis)} ${phrase(second, withSize)}`
-    return { text: `${dice.pick(["The picture shows", "There is", "I see"])} ${pair}.`, caption: pair, knows }
+    const pair = `${phrase(first)} ${related(first, second, axis)} ${phrase(second)}`
+    return {
+      text: `${dice.pick(["The picture shows", "There is", "I see"])} ${pair}.`,
+      caption: pair,
+      saysPlaces: false
+    }
   }
-  const knows = new Set<Question["needs"]>(["nothing", "places", "columns", "rows"])
-  if (withSize) knows.add("sizes")
-  const list = listed(things.map((t) => `${phrase(t, withSize)} ${at(t.place)}`))
-  if (dice.chance(enumerating))
-    return { text: things.map((t) => enumerated(dice, t, withSize)).join(" "), caption: list, knows }
+  const list = listed(things.map(placed))
   const text = dice.pick([
     `The picture shows ${list}.`,
     `The picture shows ${list}.`,
@@ -93,12 +78,11 @@ export const describe = (dice: Dice, scene: Scene): Description => {
     `I see ${list}.`,
     `In the picture there ${things.length === 1 ? "is" : "are"} ${counted[things.length]}: ${list}.`
   ])
-  return { text, caption: list, knows }
+  return { text, caption: list, saysPlaces: true }
 }
 
-/** The whole scene in reading order, sizes and places included: the answer to a request about a picture. */
-export const fullCaption = (scene: Scene): string =>
-  listed(reading(scene.things).map((t) => `${phrase(t, true)} ${at(t.place)}`))
+/** The whole scene in reading order, places included: the answer to a request about a picture. */
+export const fullCaption = (scene: Scene): string => listed(reading(scene.things).map(placed))
 
 /** Tails of web captions with Zipf weights: the common ones swamp a plain sample, the rare ones a filter drops. */
 const tails: ReadonlyArray<string> = [
@@ -144,21 +128,14 @@ const tail = (dice: Dice): string => dice.weighted(tails.map((text, i) => [text,
 export const caption = (dice: Dice, scene: Scene): string => {
   const things = ordered(dice, scene.things)
   const comma = dice.chance(0.25) ? " , " : ", "
-  const withSize = dice.chance(0.7)
   const [first, second] = things
   const axis = first && second ? (related(first, second, "columns") === undefined ? "rows" : "columns") : "columns"
   const kind = dice.unit()
-  const full = listed(
-    things.map((t) => `${phrase(t, withSize)} ${at(t.place)}`),
-    comma
-  )
-  const bare = listed(
-    things.map((t) => phrase(t, withSize)),
-    comma
-  )
+  const full = listed(things.map(placed), comma)
+  const bare = listed(things.map(phrase), comma)
   let text = full
   if (kind < 0.12 && first && second && things.length === 2) {
-    text = `${phrase(first, withSize)} ${related(first, second, axis)} ${phrase(second, withSize)}`
+    text = `${phrase(first)} ${related(first, second, axis)} ${phrase(second)}`
   } else if (kind < 0.24) text = bare
   else if (kind < 0.34) text = `${counted[things.length]} : ${full}`
   else if (kind < 0.42) text = `a picture of ${full}`
@@ -168,7 +145,7 @@ export const caption = (dice: Dice, scene: Scene): string => {
 
 /** What a captioning model would say: plain, without places, at times wrong about the number. */
 export const machineCaption = (dice: Dice, scene: Scene): string => {
-  const bare = listed(scene.things.map((t) => phrase(t, false)))
+  const bare = listed(scene.things.map(phrase))
   return dice.pick([
     `${bare} on a white background`,
     `a close up of ${bare}`,

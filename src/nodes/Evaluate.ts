@@ -45,6 +45,8 @@ export const Evaluation = Schema.Struct({
   blindByType: Schema.Record(Schema.String, Share),
   /** One question of each type, then more, as examples. */
   samples: Schema.Array(Asked),
+  /** What a reader of the figures must know; the parameter of that name. */
+  note: Schema.optional(Schema.String),
   stages: Schema.Struct({ sft: TrainingLog, pretrain: TrainingLog, instruct: TrainingLog })
 })
 export type Evaluation = typeof Evaluation.Type
@@ -82,7 +84,9 @@ export const evaluate = whole(
       batch: Schema.Int,
       headBias: HeadBias,
       /** Questions shown in the report. */
-      samples: Schema.Int
+      samples: Schema.Int,
+      /** What is said beside the figures wherever they are shown: for instance that the tower is not pretrained. */
+      note: Schema.optional(Schema.String)
     }),
     inputs: {
       model: Checkpoint,
@@ -202,6 +206,7 @@ export const evaluate = whole(
         byType: seen.byType,
         blindByType: swapped.byType,
         samples: [...firsts, ...shown.filter((one) => !firsts.includes(one))].slice(0, params.samples),
+        ...(params.note === undefined ? {} : { note: params.note }),
         stages: { sft: inputs.sft, pretrain: inputs.pretrain, instruct: inputs.instruct }
       }
       return { report: Effect.succeed(evaluation) }

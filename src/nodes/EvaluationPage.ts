@@ -66,7 +66,8 @@ const typeTable = (report: Evaluation): Section => {
     kind: "table",
     title: "Right answers by type",
     about:
-      "Exact match on held-out questions. Blind is the same question about another scene's picture: what the model gets by knowing which answers are likely.",
+      "Exact match on held-out questions. Blind is the same question about another scene's picture: what the model gets by knowing which answers are likely." +
+      (report.note === undefined ? "" : ` ${report.note}`),
     columns: [{ name: "type" }, ...["questions", "right", "blind", "gap"].map((name) => ({ name, figures: true }))],
     rows: [
       ...types.map(([type, { questions, right }]) => {

@@ -51,10 +51,35 @@ export const summarise = (values: Readonly<Record<string, unknown>>) => {
       `Held-out questions right: ${percent(report.accuracy)} of ${report.questions}; with pictures swapped between scenes: ${percent(report.blindAccuracy)}`,
       ...(report.notAsked === 0 ? [] : [`  ${report.notAsked} questions were not asked: their pictures were refused`]),
       ...typeLines(report),
+      ...(report.note === undefined ? [] : [`  ${report.note}`]),
       "",
       ...report.samples
         .slice(0, 3)
         .flatMap((one) => [`  ${one.question}`, `    answered "${one.answer}", true is "${one.truth}"`])
+    ]
+  }
+}
+
+/**
+ * The lines and figures of a pipeline that evaluates several variants, a line each, under their targets' names.
+ *
+ * @example
+ * summariseVariants({ recipe: evaluation, withoutSft: another }).lines
+ */
+export const summariseVariants = (values: Readonly<Record<string, unknown>>) => {
+  const variants = Object.entries(values as Readonly<Record<string, Evaluation>>)
+  const width = Math.max(0, ...variants.map(([name]) => name.length))
+  return {
+    metrics: Object.fromEntries(
+      variants.map(([name, { accuracy, blindAccuracy }]) => [name, { accuracy, blindAccuracy }] as const)
+    ),
+    lines: [
+      "Held-out questions right, and with pictures swapped between scenes",
+      ...variants.map(
+        ([name, report]) =>
+          `  ${name.padEnd(width)}  ${percent(report.accuracy)}  blind ${percent(report.blindAccuracy)}`
+      ),
+      ...new Set(variants.flatMap(([, { note }]) => (note === undefined ? [] : [`  ${note}`])))
     ]
   }
 }

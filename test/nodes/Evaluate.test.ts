@@ -4,7 +4,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import * as Node from "../../src/dag/Alone.ts"
 import { evaluate, normaliseAnswer, otherScene } from "../../src/nodes/Evaluate.ts"
-import { summarise } from "../../src/nodes/EvaluationText.ts"
+import { summarise, summariseVariants } from "../../src/nodes/EvaluationText.ts"
 import { exportCheckpoint } from "../../src/nodes/ExportCheckpoint.ts"
 import { trainProjector, tuneInstructions } from "../../src/nodes/TrainVision.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
@@ -127,6 +127,18 @@ describe("summarise", () => {
     const { lines, metrics } = summarise({ report })
     expect(metrics).toEqual({ accuracy: 0.5, blindAccuracy: 0.25, loss: { sft: 1, pretrain: null, instruct: 1.5 } })
     expect(lines.join("\n")).not.toContain("NaN")
+    expect(lines.join("\n")).not.toContain("The tower")
+    const note = "The tower is made up."
+    expect(summarise({ report: { ...report, note } }).lines).toContain(`  ${note}`)
+    expect(summariseVariants({ whole: { ...report, note }, less: { ...report, note, accuracy: 0.25 } })).toEqual({
+      metrics: { whole: { accuracy: 0.5, blindAccuracy: 0.25 }, less: { accuracy: 0.25, blindAccuracy: 0.25 } },
+      lines: [
+        "Held-out questions right, and with pictures swapped between scenes",
+        "  whole  50.0 %  blind 25.0 %",
+        "  less   25.0 %  blind 25.0 %",
+        `  ${note}`
+      ]
+    })
     expect(summarise({})).toEqual({ metrics: {}, lines: [] })
   })
 })

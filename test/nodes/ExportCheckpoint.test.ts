@@ -77,7 +77,7 @@ describe("exportCheckpoint", () => {
       expect(config["auto_map"]).toBeUndefined()
       expect(config["text_config"]).toMatchObject({
         model_type: "phi",
-        vocab_size: 1649,
+        vocab_size: 1537,
         hidden_size: 16,
         intermediate_size: 32,
         num_hidden_layers: 2,

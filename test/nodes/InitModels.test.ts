@@ -102,7 +102,7 @@ describe("initLanguageModel", () => {
         const at = { into: join(into, headBias) }
         const { model } = (yield* Node.run(initLanguageModel, { tokenizer: tokenizerPath }, params, at)).out
         const { config } = yield* openPhi({ path: model }, headBias)
-        expect([config.vocabSize, config.eosToken, config.padToken]).toEqual([1649, 0, 2])
+        expect([config.vocabSize, config.eosToken, config.padToken]).toEqual([1537, 0, 2])
         expect("lm_head.bias" in (yield* tensorsOf(model))).toBe(headBias === "keep")
       }
     })

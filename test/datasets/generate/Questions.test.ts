@@ -1,9 +1,10 @@
 import { it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
 import { describe, expect } from "vitest"
-import { answers, choose, questionsOf } from "../../../datasets/generate/Questions.ts"
+import { board } from "../../../datasets/generate/Board.ts"
+import { answers, at, choose, questionsOf } from "../../../datasets/generate/Questions.ts"
 import { dice } from "../../../datasets/generate/Random.ts"
-import { corners, even, places, randomScene, type Scene, signature, uneven } from "../../../datasets/generate/Scene.ts"
+import { corners, even, randomScene, type Scene, signature, uneven } from "../../../datasets/generate/Scene.ts"
 import { caption, describe as describeScene } from "../../../datasets/generate/Words.ts"
 
 const whole = (minimum: number, maximum: number) =>
@@ -12,52 +13,21 @@ const scene = Arbitrary.map(whole(0, 1e9), (n) => randomScene(dice(n, "test"), n
 
 /** Answers a question by reading its words, without the generator's code. */
 const oracle = (question: string, { things }: Scene): ReadonlyArray<string> => {
-  const words = question.replace(/[?]/g, "").split(" ")
-  const text = words.join(" ")
-  const spot = (place: string) => ({
-    x: place.endsWith("left") ? 0 : place.endsWith("right") ? 2 : 1,
-    y: place.startsWith("top") ? 0 : place.startsWith("bottom") ? 2 : 1
+  const capital = (text: string) => `${text[0]!.toUpperCase()}${text.slice(1)}.`
+  const words = question.replace("?", "").split(" ")
+  const named = things.filter((t) => {
+    const kinds = words.filter((w) => w === t.colour || w === t.shape)
+    const others = words.filter((w) => things.some((o) => w === o.colour || w === o.shape))
+    return kinds.length > 0 && kinds.length === others.length
   })
-  const fits = (t: Scene["things"][number], name: string) =>
-    name.split(" ").every((w) => w === t.colour || w === t.shape || w === t.size)
-  const where = [...places].find((p) => text.endsWith(p))
-  const between = /^Is the (.+) (left of|right of|above|below) the (.+)$/.exec(text)
-  const size = /^Is the (.+) large or small$/.exec(text)
-  if (between) {
-    return things
-      .filter((a) => fits(a, between[1]!))
-      .flatMap((a) =>
-        things
-          .filter((b) => fits(b, between[3]!))
-          .map((b) => {
-            const [p, q] = [spot(a.place), spot(b.place)]
-            const side = { "left of": q.x - p.x, "right of": p.x - q.x, above: q.y - p.y, below: p.y - q.y }
-            const difference = side[between[2] as keyof typeof side]
-            return difference === 0 ? "unclear" : difference > 0 ? "Yes." : "No."
-          })
-      )
-  }
-  if (size) return things.filter((t) => fits(t, size[1]!)).map((t) => (t.size === "large" ? "Large." : "Small."))
-  if (text.startsWith("Where is the ")) {
-    return things
-      .filter((t) => fits(t, text.slice("Where is the ".length)))
-      .map((t) => `${t.place[0]!.toUpperCase()}${t.place.slice(1)}.`)
-  }
-  if (text.startsWith("Is there a ")) return [things.some((t) => fits(t, text.slice(11))) ? "Yes." : "No."]
-  if (text.startsWith("How many ")) {
-    const kind = text.slice(9).replace(" are there", "")
-    const counted = things.filter(
-      (t) => kind === "shapes" || kind === `${t.colour} shapes` || kind === `${t.shape}s` || kind === `${t.shape}es`
-    )
+  if (question.startsWith("How many ")) {
+    const kind = words[2]!
+    const counted = things.filter((t) => kind === "shapes" || kind === t.colour || kind === t.shape)
     return [["None.", "One.", "Two.", "Three.", "Four."][counted.length]!]
   }
-  const found = where
-    ? things.filter((t) => t.place === where)
-    : things.filter((t) => t.shape === words.at(-1) || t.colour === words.at(-1))
-  return found.map((t) => {
-    const name = text.startsWith("What colour") ? t.colour : t.shape
-    return `${name[0]!.toUpperCase()}${name.slice(1)}.`
-  })
+  if (question.startsWith("Where ")) return named.map((t) => capital(t.place))
+  if (question.startsWith("What colour ")) return named.map((t) => capital(t.colour))
+  return named.map((t) => capital(t.shape))
 }
 
 describe("questionsOf", () => {
@@ -77,8 +47,23 @@ describe("questionsOf", () => {
   })
 })
 
+describe("boards", () => {
+  it.prop("say the scene, a word a thing, each in its place", [scene], ([s]) => {
+    const tiles = board(s).split(" ")
+    const rows = ["top", "", "bottom"]
+    const columns = ["left", "", "right"]
+    const read = tiles.flatMap((word, i) => {
+      const [colour, shape] = word.split(/(?=[A-Z])/)
+      const place = `${rows[Math.floor(i / 3)]} ${columns[i % 3]}`.trim() || "centre"
+      return word === "-" ? [] : [`${place} ${colour!.toLowerCase()} ${shape!.toLowerCase()}`]
+    })
+    expect(tiles.length).toBe(9)
+    expect(read.sort()).toEqual(s.things.map((t) => `${t.place} ${t.colour} ${t.shape}`).sort())
+  })
+})
+
 describe("choose", () => {
-  it.prop("picks different questions, as many as asked for", [scene, whole(1, 5)], ([s, n]) => {
+  it.prop("picks different questions, as many as asked for", [scene, whole(1, 6)], ([s, n]) => {
     const chosen = choose(dice(n, "choose"), questionsOf(s), n)
     expect(new Set(chosen.map((q) => q.question)).size).toBe(n)
   })
@@ -86,18 +71,8 @@ describe("choose", () => {
 
 describe("descriptions", () => {
   it.prop("name every thing of the scene, with its place where they claim to know places", [scene], ([s]) => {
-    const { text, knows } = describeScene(dice(1, "words"), s)
-    // One sentence a thing, or one sentence for all: a thing's words stand together, in any order.
-    const sentences = text.toLowerCase().split(/(?<=[.])/)
-    for (const t of s.things) {
-      const words = [
-        t.colour,
-        t.shape,
-        ...(knows.has("sizes") ? [t.size] : []),
-        ...(knows.has("places") ? [t.place] : [])
-      ]
-      expect(sentences.some((sentence) => words.every((word) => sentence.includes(word)))).toBe(true)
-    }
+    const { saysPlaces, text } = describeScene(dice(1, "words"), s)
+    for (const t of s.things) expect(text).toContain(`${t.colour} ${t.shape}${saysPlaces ? ` ${at(t.place)}` : ""}`)
   })
 
   it.prop("captions name every thing too", [scene], ([s]) => {
@@ -110,6 +85,9 @@ describe("scenes", () => {
   it.prop("keep things apart, inside the central square, one a place", [scene], ([{ things }]) => {
     expect(new Set(things.map((t) => t.place)).size).toBe(things.length)
     expect(new Set(things.map((t) => `${t.colour} ${t.shape}`)).size).toBe(things.length)
+    for (const kind of ["colour", "shape"] as const) {
+      expect(things.some((t) => things.filter((o) => o[kind] === t[kind]).length === 1)).toBe(true)
+    }
     if (things.length > 1) for (const t of things) expect(corners).toContain(t.place)
     for (const t of things) {
       const reach = t.radius * 1.08
