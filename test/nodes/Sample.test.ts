@@ -65,11 +65,11 @@ describe("the sample", () => {
       const inputs = { rows: formed.out.rows, tokenizer: tokenizerPath }
       // The sample's tokenizer, made for it, needs fewer tokens than Phi-2's, by which the long rows are too long.
       note(yield* Node.run(splitConversations, inputs, { maxTokens: 1800, perMessage: 6 }))
-      // One badly numbered list is by chance a copy of another, and so a duplicate first.
-      const chance = ["Duplicate: SameFirstPair", "UZzQXTk"] as const
-      const at = refusals.findIndex((one) => one.join() === chance.join())
-      expect(at).toBeGreaterThanOrEqual(0)
-      refusals[at] = ["BadFormat: RestartedList", chance[1]]
+      // By chance two rows are copies once they are cleaned: a badly numbered list, and one of the long conversations.
+      const byChance = (id: string) => refusals.findIndex((one) => one.join() === `Duplicate: SameFirstPair,${id}`)
+      expect([byChance("NmFgp17"), byChance("eJo1ylp")]).not.toContain(-1)
+      refusals[byChance("NmFgp17")] = ["BadFormat: RestartedList", "NmFgp17"]
+      refusals.splice(byChance("eJo1ylp"), 1)
       const languages = Object.fromEntries(
         ["de", "es", "fr", "it", "ja", "ru", "zh"].map((code) => [`language-${code}`, `OtherLanguage: ${code}`])
       )
@@ -144,22 +144,30 @@ describe("the sample", () => {
           (one): ReadonlyArray<Outcome> =>
             reason.test(one.reason) ? [[one.reason, (one.error as { id: string }).id]] : []
         )
+      const rules = {
+        "caption-repetitive": "CaptionDropped: Repetitive",
+        "caption-too-long": "CaptionDropped: TooManyWords",
+        "caption-too-short": "CaptionDropped: TooFewWords"
+      } as const
+      // A caption that was copied from one of these breaks the same rule, and falls to it.
+      const textOf = new Map(out.rows.map(({ id, caption }) => [id, caption]))
+      const inherited = Object.entries(rules).flatMap(([rule, reason]) => {
+        const texts = new Set(ledger.cc595k[rule as keyof typeof rules].map((id) => textOf.get(id)))
+        return ledger.cc595k["caption-copied"].flatMap((id) => (texts.has(textOf.get(id)) ? [`${reason} ${id}`] : []))
+      })
       expect(
-        difference(
-          sorted(by(/Repetitive|TooManyWords|TooFewWords/)),
-          expected(ledger.cc595k, {
-            "caption-repetitive": "CaptionDropped: Repetitive",
-            "caption-too-long": "CaptionDropped: TooManyWords",
-            "caption-too-short": "CaptionDropped: TooFewWords"
-          })
-        )
+        difference(sorted(by(/Repetitive|TooManyWords|TooFewWords/)), [...expected(ledger.cc595k, rules), ...inherited])
       ).toEqual(none)
       // Small scenes have equal captions by chance too: those are copies as much as the ledger's.
       const copies = sorted(by(/DuplicateCaption/))
-      const wanted = expected(ledger.cc595k, { "caption-copied": "CaptionDropped: DuplicateCaption" })
+      const fallen = new Set(inherited.map((one) => one.split(" ").at(-1)))
+      const wanted = expected(ledger.cc595k, { "caption-copied": "CaptionDropped: DuplicateCaption" }).filter(
+        (one) => !fallen.has(one.split(" ").at(-1))
+      )
       expect(difference(copies, wanted).missing).toEqual([])
+      const said = (caption: string) => caption.toLowerCase().replace(/[^a-z0-9]+/g, " ")
       const first = new Set<string>()
-      const copied = out.rows.filter(({ caption }) => first.size === first.add(caption.toLowerCase()).size)
+      const copied = out.rows.filter(({ caption }) => first.size === first.add(said(caption)).size)
       expect(copied.length).toBeGreaterThanOrEqual(copies.length)
       const copiedIds = new Set(copied.map(({ id }) => id))
       for (const [, id] of by(/DuplicateCaption/)) expect(copiedIds.has(id)).toBe(true)
