@@ -3,7 +3,7 @@
  *
  *     npx tsx pipelines/ablation.ts
  *
- * Not a recipe of its own: every variant is `llavaPhi` with one setting or one source changed. What variants have in common
+ * Not a recipe of its own: every variant is `llavaPhi` with other seeds, or with one setting or one source changed. What variants have in common
  * is computed once, because a key says what a node computes, not in which variant it stands. The page of the run has the
  * table.
  */

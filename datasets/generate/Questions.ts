@@ -14,8 +14,6 @@ export interface Question {
   readonly type: QuestionType
   readonly question: string
   readonly answer: string
-  /** Whether a describer must have said where things are for the answer to follow. */
-  readonly needsPlaces: boolean
 }
 
 const numbers = ["None.", "One.", "Two.", "Three.", "Four."] as const
@@ -45,8 +43,7 @@ export const at = (place: Place): string => (place === "centre" ? "in the centre
 export const questionsOf = (scene: Scene): ReadonlyArray<Question> => {
   const things = scene.things
   const out: Array<Question> = []
-  const add = (type: QuestionType, question: string, answer: string) =>
-    out.push({ type, question, answer, needsPlaces: type === "position" })
+  const add = (type: QuestionType, question: string, answer: string) => out.push({ type, question, answer })
   const withShape = (shape: string) => things.filter((t) => t.shape === shape)
   const withColour = (colour: string) => things.filter((t) => t.colour === colour)
 

@@ -64,7 +64,7 @@ export const sceneTalk = (dice: Dice, heldOut: ReadonlySet<string>): SceneTalk =
   const pairs = asked(
     choose(
       dice,
-      questionsOf(scene).filter((q) => saysPlaces || !q.needsPlaces),
+      questionsOf(scene).filter((q) => saysPlaces || q.type !== "position"),
       dice.range(2, 5)
     )
   )

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
 import { sampleFolder } from "../../../datasets/Dataset.ts"
+import { tile } from "../../../datasets/generate/Board.ts"
 import { corpus, jsonFiles, parts } from "../../../datasets/generate/Parts.ts"
-import { signature } from "../../../datasets/generate/Scene.ts"
+import { colours, shapes, signature } from "../../../datasets/generate/Scene.ts"
 import { specialTokens, vocabSize } from "../../../datasets/generate/Write.ts"
 import { trainBpe } from "../../../src/text/bpe/Train.ts"
 
@@ -18,6 +19,12 @@ describe("the parts of seed 0", () => {
   it("give the tokenizer that ships", () => {
     const tokenizer = trainBpe(corpus(all), { vocabSize, specialTokens })
     expect(readFileSync(new URL("tokenizer.json", sampleFolder), "utf8")).toBe(`${JSON.stringify(tokenizer)}\n`)
+  })
+
+  it("give a tokenizer to which each thing on a board is one token", () => {
+    const { model } = JSON.parse(readFileSync(new URL("tokenizer.json", sampleFolder), "utf8"))
+    const words = colours.flatMap((colour) => shapes.map((shape) => tile({ colour, shape })))
+    expect([...words, "-"].filter((word) => !(`\u0120${word}` in model.vocab))).toEqual([])
   })
 
   it("show no held-out scene in any other part", () => {
