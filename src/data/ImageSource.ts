@@ -1,5 +1,6 @@
 /**
- * Where a dataset's picture files are: one interface over a zip, a folder, or several of them under prefixes.
+ * Where a dataset's picture files are: one interface over a zip, tar files, a folder, or several of them under
+ * prefixes.
  *
  * Not a decoder: bytes only. A missing or damaged file is an error of its row; a source that fails as a whole (a disk
  * that went away) is an `ImageSourceError`, which no node should refuse rows for.
@@ -8,6 +9,7 @@ import { constants } from "node:fs"
 import { open, realpath, stat } from "node:fs/promises"
 import { basename, sep } from "node:path"
 import { Effect, Schema } from "effect"
+import type { Tar, TarError } from "./Tar.ts"
 import type { Zip, ZipError } from "./Zip.ts"
 import { isSafeName } from "./ZipFormat.ts"
 
@@ -90,10 +92,10 @@ const failed = (source: string, name: string, cause: unknown): ImageSourceError 
     cause
   })
 
-const fromZipError = (
+const fromArchiveError = (
   source: string,
   name: string,
-  error: ZipError
+  error: ZipError | TarError
 ): ImageMissing | ImageUnreadable | ImageSourceError => {
   switch (error.reason) {
     case "not-found":
@@ -118,7 +120,20 @@ const fromZipError = (
  */
 export const fromZip = (zip: Zip): ImageSource => ({
   source: zip.path,
-  read: (name) => Effect.mapError(zip.read(name), (error) => fromZipError(zip.path, name, error))
+  read: (name) => Effect.mapError(zip.read(name), (error) => fromArchiveError(zip.path, name, error))
+})
+
+/**
+ * The files of an open tar, or of a folder of them.
+ *
+ * @example
+ * ```ts
+ * const images = fromTar(yield* openTar("00000.tar"))
+ * ```
+ */
+export const fromTar = (tar: Tar): ImageSource => ({
+  source: tar.path,
+  read: (name) => Effect.mapError(tar.read(name), (error) => fromArchiveError(tar.path, name, error))
 })
 
 const codeOf = (cause: unknown): unknown =>

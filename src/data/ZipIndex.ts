@@ -48,7 +48,7 @@ const toCp437 = (name: string): Buffer | undefined => {
 }
 
 /** FNV-1a with a final mix. */
-const hash = (bytes: Uint8Array, start: number, end: number): number => {
+export const hash = (bytes: Uint8Array, start: number, end: number): number => {
   let h = 0x811c9dc5
   for (let at = start; at < end; at++) h = Math.imul(h ^ bytes[at]!, 0x01000193)
   h ^= h >>> 15

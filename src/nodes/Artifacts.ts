@@ -22,7 +22,7 @@ export const MetadataFile = tree("cc595k-metadata-file")
 export const InstructFile = tree("llava-instruct-file")
 /** Held-out questions with their types. */
 export const HeldOutFile = tree("held-out-file")
-/** Pictures: a zip archive, or a folder. */
+/** Pictures: a zip archive, a tar, or a folder of pictures or tar files. */
 export const ImageFiles = tree("image-files")
 /** A byte-level BPE `tokenizer.json`. */
 export const TokenizerFile = tree("tokenizer-file")

@@ -4,11 +4,12 @@
  * Not a model: pixels stay uint8 (normalised when read), features are another node's. Two ports from one pass: rows in
  * input order, and pixels where the k-th picture belongs to the k-th row that has one.
  */
-import { stat } from "node:fs/promises"
+import { open, readdir, stat } from "node:fs/promises"
 import { Effect, Result, Schema, type Scope, Stream } from "effect"
 import { broadcast, type Tree } from "../dag/Artifact.ts"
 import { sharded } from "../dag/Node.ts"
 import {
+  fromTar,
   fromZip,
   ImageMissing,
   type ImageSource,
@@ -17,6 +18,7 @@ import {
   openFolder
 } from "../data/ImageSource.ts"
 import { BadImage, decodeImage, fitImage } from "../data/Images.ts"
+import { isTarName, openTar, type TarError } from "../data/Tar.ts"
 import type { PixelRow } from "../data/UniformRows.ts"
 import { openZip, type ZipError } from "../data/Zip.ts"
 import { ImageConversations, ImageFiles, PicturedConversations, Pixels } from "./Artifacts.ts"
@@ -34,22 +36,44 @@ export class OddImage extends Schema.TaggedError<OddImage>()("OddImage", {
 /** Pictures decoded and written at a time: bounds memory to this many raw pictures a thread. */
 const BATCH = 32
 
-/** Opens a zip archive or a folder as a source of pictures. Fails when it is neither, or is not there. */
-export const openImages = (tree: Tree): Effect.Effect<ImageSource, ZipError | ImageSourceError, Scope.Scope> =>
+/** What a path holds, by its name and its first block. */
+const kindOf = async (path: string): Promise<"folder" | "tar" | "zip"> => {
+  if ((await stat(path)).isDirectory()) return (await readdir(path)).some(isTarName) ? "tar" : "folder"
+  if (isTarName(path)) return "tar"
+  const file = await open(path, "r")
+  try {
+    const { buffer } = await file.read(Buffer.alloc(512), 0, 512, 0)
+    return !buffer.toString("latin1", 0, 2).startsWith("PK") && buffer.toString("latin1", 257, 262) === "ustar"
+      ? "tar"
+      : "zip"
+  } finally {
+    await file.close()
+  }
+}
+
+/**
+ * Opens a zip archive, a tar, a folder of tar files, or a folder of pictures. Fails when it is none of them, or is not
+ * there. A folder that holds a tar file is one of tar files; what lies beside them is not looked at.
+ */
+export const openImages = (
+  tree: Tree
+): Effect.Effect<ImageSource, ZipError | TarError | ImageSourceError, Scope.Scope> =>
   Effect.flatMap(
     Effect.tryPromise({
-      try: () => stat(tree.path),
+      try: () => kindOf(tree.path),
       catch: (cause) =>
         new ImageSourceError({
           source: tree.path,
           name: "",
           message: cause instanceof Error ? cause.message : String(cause),
-          hint: "Pictures are a zip archive or a folder: check the path of the source.",
+          hint: "Pictures are a zip archive, a tar, or a folder of either tar files or pictures: check the path of the source.",
           cause
         })
     }),
-    (info): Effect.Effect<ImageSource, ZipError | ImageSourceError, Scope.Scope> =>
-      info.isDirectory() ? openFolder(tree.path) : Effect.map(openZip(tree.path), fromZip)
+    (kind): Effect.Effect<ImageSource, ZipError | TarError | ImageSourceError, Scope.Scope> => {
+      if (kind === "folder") return openFolder(tree.path)
+      return kind === "tar" ? Effect.map(openTar(tree.path), fromTar) : Effect.map(openZip(tree.path), fromZip)
+    }
   )
 
 export const tokenizeImages = sharded(

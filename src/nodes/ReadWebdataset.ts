@@ -1,0 +1,131 @@
+/**
+ * Reads the captions of a webdataset: tar files where `1.jpg`, `1.txt` and `1.json` are one sample.
+ *
+ * Not a reader of pictures: a row names its picture, and `tokenizeImages` reads it from the same files. A sample is the
+ * entries that share everything before the first dot of their last part, and follow each other. Its caption is the
+ * `caption` of its `.json`, or else its `.txt`, without blanks at the ends.
+ */
+import { Effect, Schema, Stream } from "effect"
+import { whole } from "../dag/Node.ts"
+import { openTar, type Tar } from "../data/Tar.ts"
+import { Captions, ImageFiles } from "./Artifacts.ts"
+import { Positive } from "./Params.ts"
+
+/** A sample without a picture, or without a caption. `row` counts samples from 0. */
+export class BadSample extends Schema.TaggedError<BadSample>()("BadSample", {
+  row: Schema.Number,
+  id: Schema.String,
+  reason: Schema.Literals(["no-picture", "no-caption", "bad-caption"]),
+  message: Schema.String,
+  hint: Schema.String
+}) {}
+
+const PICTURE = /\.(jpe?g|png|webp|gif)$/i
+/** A caption file is small; anything larger is none. */
+const MAX_CAPTION = 1 << 20
+const BATCH = 1024
+
+interface Sample {
+  readonly id: string
+  readonly names: ReadonlyArray<string>
+}
+
+/** `a/1.seg.png` belongs to the sample `a/1`. */
+const keyOf = (name: string): string => {
+  const dot = name.indexOf(".", name.lastIndexOf("/") + 1)
+  return dot < 0 ? name : name.slice(0, dot)
+}
+
+function* samplesOf(names: Iterable<string>): Generator<Sample> {
+  let id = ""
+  let found: Array<string> = []
+  for (const name of names) {
+    const key = keyOf(name)
+    if (key !== id && found.length > 0) yield { id, names: found }
+    if (key !== id) found = []
+    id = key
+    found.push(name)
+  }
+  if (found.length > 0) yield { id, names: found }
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true })
+
+const captionIn = (name: string, bytes: Uint8Array): string | undefined => {
+  const text = utf8.decode(bytes)
+  if (!name.endsWith(".json")) return text.trim()
+  const value: unknown = JSON.parse(text)
+  const caption = typeof value === "object" && value !== null && "caption" in value ? value.caption : undefined
+  return typeof caption === "string" ? caption.trim() : undefined
+}
+
+const read = Effect.fnUntraced(function* (tar: Tar, { id, names }: Sample, row: number, request: string) {
+  const bad = (reason: BadSample["reason"], message: string, hint: string) =>
+    new BadSample({ row, id, reason, message: `${id}: ${message}`, hint })
+  const image = names.find((name) => PICTURE.test(name))
+  if (image === undefined) return yield* bad("no-picture", "no picture", "Samples need a .jpg, .png, .webp or .gif.")
+  for (const suffix of [".json", ".txt"]) {
+    const name = names.find((one) => one.endsWith(suffix))
+    if (name === undefined) continue
+    const damaged = (detail: string) => bad("bad-caption", `${name}: ${detail}`, "Mend or remove the file.")
+    const bytes = yield* Effect.mapError(tar.read(name), (error) =>
+      error.reason === "too-large" ? damaged(`it has more than ${MAX_CAPTION} bytes`) : error
+    )
+    const caption = yield* Effect.try({
+      try: () => captionIn(name, bytes),
+      catch: (cause) => damaged(cause instanceof Error ? cause.message : String(cause))
+    })
+    if (caption === undefined || caption === "") continue
+    const conversations = [
+      { from: "human" as const, value: `<image>\n${request}` },
+      { from: "gpt" as const, value: caption }
+    ]
+    return { id, image, caption, conversations }
+  }
+  return yield* bad("no-caption", "no caption", "A sample needs `caption` in its .json, or a .txt.")
+})
+
+export const readWebdataset = whole(
+  {
+    id: "readWebdataset",
+    version: "1",
+    about: "Reads the captions of a webdataset, tar files of pictures with a .json or .txt each.",
+    params: Schema.Struct({
+      /** What is asked of each picture. */
+      request: Schema.String,
+      /** Rows a shard of the output. */
+      shardRows: Positive
+    }),
+    inputs: { files: ImageFiles },
+    outputs: { rows: Captions },
+    refuses: [BadSample],
+    refuseAtMost: 0.5
+  },
+  ({ inputs, params, refuse }) =>
+    Effect.succeed({
+      rows: Stream.unwrap(
+        Effect.map(openTar(inputs.files.path, { maxEntryBytes: MAX_CAPTION }), (tar) => {
+          let row = 0
+          return Stream.fromIterable(samplesOf(tar.names())).pipe(
+            Stream.grouped(BATCH),
+            Stream.mapEffect((batch) =>
+              Effect.map(
+                Effect.forEach(batch, (sample) => {
+                  const at = row++
+                  return Effect.catchIf(
+                    read(tar, sample, at, params.request),
+                    (error) => error instanceof BadSample,
+                    (error) => {
+                      refuse(at, error)
+                      return Effect.succeed(undefined)
+                    }
+                  )
+                }),
+                (rows) => rows.filter((one) => one !== undefined)
+              )
+            )
+          )
+        })
+      )
+    })
+)

@@ -1,0 +1,85 @@
+/** A webdataset gives a row a sample, with the picture that `tokenizeImages` then reads from the same files. */
+import { mkdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { gzipSync } from "node:zlib"
+import { describe, expect, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as Node from "../../src/dag/Alone.ts"
+import { readWebdataset } from "../../src/nodes/ReadWebdataset.ts"
+import { openImages, tokenizeImages } from "../../src/nodes/TokenizeImages.ts"
+import { tarBytes } from "../data/TarWriter.ts"
+import { png, scratch } from "./support.ts"
+
+const text = (value: string): Uint8Array => new TextEncoder().encode(value)
+const params = { request: "What is it?", shardRows: 4 }
+const sized = { size: 28, fit: "crop", folder: "", minSide: 8, maxAspect: 3, misnamed: "refuse" } as const
+
+describe("readWebdataset", () => {
+  it.effect("pairs captions and pictures over all shards, and refuses samples that lack one", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const files = join(yield* scratch, "set")
+        mkdirSync(files)
+        const picture = yield* Effect.promise(() => png(28, 28, 1))
+        const first = tarBytes([
+          { name: "./000.png", data: picture },
+          { name: "./000.json", data: text('{"caption":" a kettle ","url":"x"}') },
+          { name: "./000.txt", data: text("not this one") },
+          { name: "001.png", data: picture },
+          { name: "001.txt", data: text("a mill\n") },
+          { name: "002.txt", data: text("no picture") },
+          { name: "003.png", data: picture },
+          { name: "004.png", data: picture },
+          { name: "004.json", data: text("{") },
+          { name: "005.png", data: picture },
+          { name: "005.txt", data: Uint8Array.of(0xff, 0xfe) }
+        ])
+        const second = tarBytes([
+          { name: "x/006.seg.png", data: picture },
+          { name: "x/006.txt", data: text("a stone") },
+          { name: "007.png", data: text("no picture at all") },
+          { name: "007.json", data: text('{"caption":7}') },
+          { name: "007.txt", data: text("a race") }
+        ])
+        writeFileSync(join(files, "00000.tar"), first)
+        writeFileSync(join(files, "00001.tar"), second)
+        const { out, refused } = yield* Node.run(readWebdataset, { files }, params)
+        expect(out.rows.map(({ caption, id, image }) => [id, image, caption])).toEqual([
+          ["000", "000.png", "a kettle"],
+          ["001", "001.png", "a mill"],
+          ["x/006", "x/006.seg.png", "a stone"],
+          ["007", "007.png", "a race"]
+        ])
+        expect(out.rows[0]!.conversations[0]).toEqual({ from: "human", value: "<image>\nWhat is it?" })
+        expect(refused.map(({ reason, row }) => [row, reason])).toEqual([
+          [2, "BadSample: no-picture"],
+          [3, "BadSample: no-caption"],
+          [4, "BadSample: bad-caption"],
+          [5, "BadSample: bad-caption"]
+        ])
+        const tokenized = yield* Node.run(tokenizeImages, { rows: out.rows, images: files }, sized)
+        expect(tokenized.out.pixels.map(({ id }) => id)).toEqual(["000", "001", "x/006"])
+        expect(tokenized.refused.map(({ reason, row }) => [row, reason])).toEqual([[3, "BadImage: not-an-image"]])
+      })
+    )
+  )
+})
+
+describe("openImages", () => {
+  it.effect("takes a tar whatever it is called, and says what to do with a compressed one", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const folder = yield* scratch
+        const bytes = tarBytes([{ name: "a.png", data: text("a") }])
+        writeFileSync(join(folder, "pictures"), bytes)
+        writeFileSync(join(folder, "pictures.tar.gz"), gzipSync(bytes))
+        const images = yield* openImages({ path: join(folder, "pictures") })
+        expect(Buffer.from(yield* images.read("a.png")).toString()).toBe("a")
+        expect((yield* Effect.flip(images.read("b.png")))._tag).toBe("ImageMissing")
+        const packed = yield* Effect.flip(openImages({ path: join(folder, "pictures.tar.gz") }))
+        expect(packed._tag === "TarError" && packed.reason).toBe("compressed")
+        expect((yield* Effect.flip(openImages({ path: join(folder, "absent") })))._tag).toBe("ImageSourceError")
+      })
+    )
+  )
+})
