@@ -19,15 +19,7 @@ import { type JsonSpan, JsonSplitter, LineSplitter, type SplitterFault } from ".
 /** The file as a whole cannot be read further: not an array, cut short, unreadable. */
 export class JsonError extends Schema.TaggedError<JsonError>()("JsonError", {
   path: Schema.String,
-  reason: Schema.Literals([
-    "empty",
-    "not-an-array",
-    "truncated",
-    "trailing",
-    "row-too-large",
-    "encoding",
-    "unreadable"
-  ]),
+  reason: Schema.Literals(["empty", "not-an-array", "truncated", "trailing", "encoding", "unreadable"]),
   /** Bytes from the start of the (decompressed) file. */
   offset: Schema.Number,
   row: Schema.Number,
@@ -36,7 +28,7 @@ export class JsonError extends Schema.TaggedError<JsonError>()("JsonError", {
   cause: Schema.optional(Schema.Unknown)
 }) {}
 
-/** One element that is not JSON although its borders are known; the rows around it are fine. */
+/** One element that is not JSON, or too large to be taken, although its borders are known; the rows around it are fine. */
 export class BadJsonRow extends Schema.TaggedError<BadJsonRow>()("BadJsonRow", {
   path: Schema.String,
   row: Schema.Number,
@@ -44,7 +36,7 @@ export class BadJsonRow extends Schema.TaggedError<BadJsonRow>()("BadJsonRow", {
   offset: Schema.Number,
   /** Bytes. */
   length: Schema.Number,
-  reason: Schema.Literals(["syntax", "missing-value", "invalid-utf8"]),
+  reason: Schema.Literals(["syntax", "missing-value", "invalid-utf8", "too-large", "too-deep"]),
   message: Schema.String,
   hint: Schema.String
 }) {}
@@ -71,8 +63,10 @@ export interface JsonOptions {
   readonly batchRows?: number
   /** Bytes read at a time. Default 1 MiB: measured faster than 256 KiB and 4 MiB, at half the memory of the latter. */
   readonly chunkBytes?: number
-  /** Bytes of one element at most. Default 64 MiB. */
+  /** Bytes of one element at most; a larger one is refused. Default 64 MiB. */
   readonly maxRowBytes?: number
+  /** Brackets inside of each other at most: beyond some 3,000 a value cannot be written again. Default 1,000. */
+  readonly maxDepth?: number
 }
 
 const MIB = 1024 * 1024
@@ -83,7 +77,6 @@ const hints: Record<JsonError["reason"], string> = {
   truncated:
     "The file ends inside the array; download it again. If it is complete, the named row has an unescaped quote or an unclosed bracket.",
   trailing: "Text follows the closing bracket; are two files concatenated?",
-  "row-too-large": "Raise maxRowBytes, or look at the named row for an unescaped quote or an unclosed bracket.",
   encoding: "Convert the file to UTF-8 (for example `iconv -f UTF-16 -t UTF-8`).",
   unreadable: "Check that the file exists, may be read, and that its compression is intact."
 }
@@ -146,16 +139,22 @@ const faultError = (path: string, fault: SplitterFault): JsonError =>
     hint: hints[fault.reason]
   })
 
-const refuse = (path: string, span: JsonSpan, reason: BadJsonRow["reason"], detail: string): BadJsonRow =>
-  new BadJsonRow({
+const refuse = (path: string, span: JsonSpan, reason: BadJsonRow["reason"], detail: string): BadJsonRow => {
+  const length = span.length ?? span.end - span.start
+  const look = `tail -c +${span.offset + 1} FILE | head -c ${Math.min(Math.max(length, 1), 2000)}`
+  return new BadJsonRow({
     path: basename(path), // kept beside artifacts, which hold no path of one machine
     row: span.index,
     offset: span.offset,
-    length: span.end - span.start,
+    length,
     reason,
     message: `${basename(path)}: row ${span.index} at byte ${span.offset}: ${detail}`,
-    hint: `Look at it with: tail -c +${span.offset + 1} FILE | head -c ${Math.min(Math.max(span.end - span.start, 1), 2000)}`
+    hint:
+      reason === "too-large"
+        ? `Raise maxRowBytes, or look for an unescaped quote or an unclosed bracket: ${look}`
+        : `Look at it with: ${look}`
   })
+}
 
 /**
  * Cuts and parses chunks that come from anywhere; `path` only names them in errors.
@@ -168,12 +167,17 @@ export async function* parseChunks(
   options: JsonOptions = {}
 ): AsyncGenerator<JsonBatch> {
   const layout = options.layout ?? layoutOf(path)
-  const maxRowBytes = options.maxRowBytes ?? 64 * MIB
+  const limits = { maxRowBytes: options.maxRowBytes ?? 64 * MIB, maxDepth: options.maxDepth ?? 1000 }
   const batchRows = Math.max(1, options.batchRows ?? 1024)
-  const splitter = layout === "array" ? new JsonSplitter(maxRowBytes) : new LineSplitter(maxRowBytes)
+  const splitter = layout === "array" ? new JsonSplitter(limits) : new LineSplitter(limits)
   let rows: Array<JsonRow> = []
   let refused: Array<BadJsonRow> = []
   const parse = (span: JsonSpan): void => {
+    if (span.fault !== undefined) {
+      const limit = span.fault === "too-large" ? `${limits.maxRowBytes} bytes` : `${limits.maxDepth} levels of brackets`
+      refused.push(refuse(path, span, span.fault, `it has more than ${limit}`))
+      return
+    }
     if (span.start === span.end) {
       refused.push(refuse(path, span, "missing-value", "nothing stands between two commas"))
       return

@@ -6,21 +6,35 @@
  *
  * The rule: an element starts at the first byte that is no whitespace, and ends at the first `,` or `]` outside of
  * strings at depth 0; whitespace at its end is not part of it. Brackets are counted by kind-blind depth: a mismatched
- * pair makes its own element unparsable and leaves its neighbours whole.
+ * pair makes its own element unparsable and leaves its neighbours whole. An element that is too large is followed to its
+ * end and let go on the way: memory holds at most `maxRowBytes` of it.
  */
 
-/** One element: `bytes[start, end)`; `offset` is its place in the file in bytes. */
+/**
+ * One element: `bytes[start, end)`; `offset` is its place in the file in bytes. One with a `fault` was not kept (its span
+ * is empty) or should not be parsed: `length` is how long it was.
+ */
 export interface JsonSpan {
   readonly bytes: Buffer
   readonly start: number
   readonly end: number
   readonly index: number
   readonly offset: number
+  readonly fault?: "too-large" | "too-deep"
+  readonly length?: number
+}
+
+/** What an element may be. */
+export interface SplitterLimits {
+  /** Bytes of an element at most. */
+  readonly maxRowBytes: number
+  /** Brackets inside of each other at most. */
+  readonly maxDepth: number
 }
 
 /** Why the bytes cannot be followed further. */
 export interface SplitterFault {
-  readonly reason: "empty" | "not-an-array" | "truncated" | "trailing" | "row-too-large" | "encoding"
+  readonly reason: "empty" | "not-an-array" | "truncated" | "trailing" | "encoding"
   readonly offset: number
   readonly row: number
   readonly message: string
@@ -62,49 +76,63 @@ const nextQuote = (bytes: Buffer, from: number): number => {
   return at < 0 ? bytes.length : at
 }
 
+const NOTHING = Buffer.alloc(0)
+
 /** What both splitters share: places in the file, and the unfinished element carried over a chunk border. */
 abstract class Carrying {
   /** Elements begun so far, refused ones counted. */
   rows = 0
   /** Bytes of earlier chunks. */
   consumed = 0
-  protected readonly maxRowBytes: number
+  protected readonly limits: SplitterLimits
   #carried: Array<Buffer> = []
   #carriedBytes = 0
+  /** Bytes of an unfinished element that was let go. */
+  #dropped = 0
   #mark: Array<number> | undefined = []
 
-  constructor(maxRowBytes: number) {
-    this.maxRowBytes = maxRowBytes
+  constructor(limits: SplitterLimits) {
+    this.limits = limits
   }
 
-  protected get carriedBytes(): number {
-    return this.#carriedBytes
+  /** Bytes of the unfinished element in earlier chunks. */
+  protected get earlierBytes(): number {
+    return this.#carriedBytes + this.#dropped
   }
 
-  /** Keeps `bytes[start...]` as the beginning of an unfinished element. */
+  /** Keeps `bytes[start...]` as the beginning of an unfinished element, or lets it go when that gets too large. */
   protected carry(bytes: Buffer, start: number): void {
     if (start >= bytes.length) return
-    this.#carried.push(Buffer.from(bytes.subarray(start)))
-    this.#carriedBytes += bytes.length - start
+    const more = bytes.length - start
+    if (this.earlierBytes + more <= this.limits.maxRowBytes) {
+      this.#carried.push(Buffer.from(bytes.subarray(start)))
+      this.#carriedBytes += more
+    } else {
+      this.#dropped = this.earlierBytes + more
+      this.#carried = []
+      this.#carriedBytes = 0
+    }
   }
 
   /** The element that ends at `end`, with what earlier chunks carried. */
   protected take(bytes: Buffer, start: number, end: number): JsonSpan {
     const index = this.rows++
-    const offset = this.consumed + start - this.#carriedBytes
-    if (this.#carriedBytes === 0) return { bytes, start, end, index, offset }
-    const whole = Buffer.concat([...this.#carried, bytes.subarray(start, end)])
+    const earlier = this.earlierBytes
+    const length = earlier + end - start
+    const offset = this.consumed + start - earlier
+    const carried = this.#carried
     this.#carried = []
-    this.#carriedBytes = 0
+    this.#carriedBytes = this.#dropped = 0
+    if (length > this.limits.maxRowBytes) {
+      return { bytes: NOTHING, start: 0, end: 0, index, offset, fault: "too-large", length }
+    }
+    if (earlier === 0) return { bytes, start, end, index, offset }
+    const whole = Buffer.concat([...carried, bytes.subarray(start, end)])
     return { bytes: whole, start: 0, end: whole.length, index, offset }
   }
 
   protected fault(reason: SplitterFault["reason"], offset: number, message: string): SplitterFault {
     return { reason, offset, row: this.rows, message }
-  }
-
-  protected tooLarge(offset: number): SplitterFault {
-    return this.fault("row-too-large", offset, `an element is larger than ${this.maxRowBytes} bytes`)
   }
 
   /** Skips a UTF-8 mark that may itself be cut by a chunk border; gives the bytes to go on with, or a fault. */
@@ -114,7 +142,7 @@ abstract class Carrying {
     const couldBeMark = head.length < 3 && [0xef, 0xbb].every((byte, at) => at >= head.length || head[at] === byte)
     if (couldBeMark) {
       this.#mark = [...head]
-      return Buffer.alloc(0)
+      return NOTHING
     }
     const held = this.#mark.length
     this.#mark = undefined
@@ -141,6 +169,7 @@ export class JsonSplitter extends Carrying {
   #begun = false
   #commas = 0
   #depth = 0
+  #deepest = 0
   #inString = false
   #escaped = false
 
@@ -207,7 +236,7 @@ export class JsonSplitter extends Carrying {
     }
     return this.fault(
       "truncated",
-      this.consumed - this.carriedBytes,
+      this.consumed - this.earlierBytes,
       this.#begun ? "the file ends inside an element that starts here" : "the file ends before the closing `]`"
     )
   }
@@ -218,6 +247,7 @@ export class JsonSplitter extends Carrying {
     let at = from
     let start = from
     let depth = this.#depth
+    let deepest = this.#deepest
     let begun = this.#begun
     if (this.#inString) at = this.#string(bytes, at)
     while (at < length) {
@@ -233,22 +263,22 @@ export class JsonSplitter extends Carrying {
           return at + 1
         }
         begun = true
+        deepest = 0
       }
       if (kind === 0 || kind === 1) at++
       else if (kind === 2) {
         this.#inString = true
         at = this.#string(bytes, at + 1)
       } else if (kind === 3) {
-        depth++
+        if (++depth > deepest) deepest = depth
         at++
       } else if (depth > 0) {
         if (kind !== 6) depth--
         at++
       } else if (kind === 4) at++
       else {
-        const end = this.carriedBytes + at - start
-        if (end > this.maxRowBytes) return this.tooLarge(this.consumed + start - this.carriedBytes)
-        yield trimmed(this.take(bytes, start, at))
+        const span = trimmed(this.take(bytes, start, at))
+        yield deepest > this.limits.maxDepth ? tooDeep(span) : span
         begun = false
         this.#commas++
         at++
@@ -260,13 +290,9 @@ export class JsonSplitter extends Carrying {
       }
     }
     this.#depth = depth
+    this.#deepest = deepest
     this.#begun = begun
-    if (begun) {
-      if (this.carriedBytes + length - start > this.maxRowBytes) {
-        return this.tooLarge(this.consumed + start - this.carriedBytes)
-      }
-      this.carry(bytes, start)
-    }
+    if (begun) this.carry(bytes, start)
     return length
   }
 }
@@ -278,6 +304,37 @@ const trimmed = (span: JsonSpan): JsonSpan => {
   return end === span.end ? span : { ...span, end }
 }
 
+const tooDeep = (span: JsonSpan): JsonSpan =>
+  span.fault === undefined ? { ...span, fault: "too-deep", length: span.end - span.start } : span
+
+/** Whether `bytes[start, end)` has at least `count` of one byte. */
+const hasMany = (bytes: Buffer, start: number, end: number, byte: number, count: number): boolean => {
+  let at = start - 1
+  for (let found = 0; found < count; found++) {
+    at = bytes.indexOf(byte, at + 1)
+    if (at < 0 || at >= end) return false
+  }
+  return true
+}
+
+/** Whether brackets outside of strings lie more than `maxDepth` deep. Few lines have brackets enough to be looked at. */
+const isDeep = ({ bytes, end, start }: JsonSpan, maxDepth: number): boolean => {
+  const half = Math.max(1, maxDepth >> 1)
+  if (!hasMany(bytes, start, end, OPEN, half) && !hasMany(bytes, start, end, 0x7b, half)) return false
+  let depth = 0
+  let inString = false
+  for (let at = start; at < end; at++) {
+    const kind = classOf[bytes[at]!]!
+    if (inString) {
+      if (bytes[at] === BACKSLASH) at++
+      else if (kind === 2) inString = false
+    } else if (kind === 2) inString = true
+    else if (kind === 3 && ++depth > maxDepth) return true
+    else if (kind === 4 || kind === 5) depth--
+  }
+  return false
+}
+
 /** Cuts JSON Lines. Blank lines are no rows. */
 export class LineSplitter extends Carrying {
   /** Lines that end in this chunk. */
@@ -287,10 +344,6 @@ export class LineSplitter extends Carrying {
     let start = 0
     for (;;) {
       const at = bytes.indexOf(0x0a, start)
-      const end = at < 0 ? bytes.length : at
-      if (this.carriedBytes + end - start > this.maxRowBytes) {
-        return this.tooLarge(this.consumed + start - this.carriedBytes)
-      }
       if (at < 0) break
       yield* this.#line(bytes, start, at)
       start = at + 1
@@ -303,16 +356,23 @@ export class LineSplitter extends Carrying {
   /** The last line, which needs no line feed. */
   *end(): Generator<JsonSpan, SplitterFault | undefined> {
     if (this.marked > 0) return this.fault("encoding", 0, "the file is a cut byte order mark")
-    yield* this.#line(Buffer.alloc(0), 0, 0)
+    yield* this.#line(NOTHING, 0, 0)
     return undefined
   }
 
   *#line(bytes: Buffer, start: number, end: number): Generator<JsonSpan> {
-    if (this.carriedBytes === 0 && end === start) return
+    if (this.earlierBytes === 0 && end === start) return
     const span = trimmed(this.take(bytes, start, end))
+    if (span.fault !== undefined) {
+      yield span
+      return
+    }
     let first = span.start
     while (first < span.end && classOf[span.bytes[first]!] === 1) first++
     if (first === span.end) this.rows--
-    else yield { ...span, start: first, offset: span.offset + first - span.start }
+    else {
+      const line = { ...span, start: first, offset: span.offset + first - span.start }
+      yield isDeep(line, this.limits.maxDepth) ? tooDeep(line) : line
+    }
   }
 }

@@ -155,13 +155,41 @@ describe("JsonArray", () => {
     ["a cut row", `[{"a":1}, {"a":"x`, "truncated", 10, 1],
     ["an unescaped quote", `[{"a":1}, {"a":"x"y"}, {"a":2}]`, "truncated", 10, 1],
     ["two arrays", `[1] [2]`, "trailing", 4, 1],
-    ["a huge row", `[1, "${"x".repeat(200)}", 2]`, "row-too-large", 4, 1]
+    ["a huge row that never ends", `[1, "${"x".repeat(200)}, 2]`, "truncated", 4, 1]
   ] as const) {
     it(`says where ${name} goes wrong`, async () => {
       for (const size of [1, 5, 4096]) {
         const { error } = await collect(cut(Buffer.from(content), size), { maxRowBytes: 100 })
         assert.deepStrictEqual([error?.reason, error?.offset, error?.row], [reason, offset, row])
         assert.isAbove(error?.hint.length ?? 0, 10)
+      }
+    })
+  }
+
+  for (const layout of ["array", "lines"] as const) {
+    it(`refuses a row that is too large or too deep and reads the next one (${layout})`, async () => {
+      const rows = ["1", `"${"x".repeat(200)}"`, "2", `${"[".repeat(30)}"]"${"]".repeat(30)}`, `["[[[[[[[[[[[["]`, "3"]
+      const text = layout === "array" ? `[${rows.join(",")}]` : rows.join("\n")
+      for (const size of [1, 7, 4096]) {
+        const got = await collect(cut(Buffer.from(text), size), { layout, maxRowBytes: 100, maxDepth: 10 })
+        assert.deepStrictEqual(
+          got.rows.map(({ index, value }) => [index, value]),
+          [
+            [0, 1],
+            [2, 2],
+            [4, ["[[[[[[[[[[[["]],
+            [5, 3]
+          ]
+        )
+        const first = layout === "array" ? 1 : 0
+        assert.deepStrictEqual(
+          got.refused.map(({ length, offset, reason, row }) => [row, reason, offset, length]),
+          [
+            [1, "too-large", first + 2, 202],
+            [3, "too-deep", first + 207, 63]
+          ]
+        )
+        assert.isUndefined(got.error)
       }
     })
   }
