@@ -106,9 +106,12 @@ async function* readPlain(path: string, chunkBytes: number): AsyncGenerator<Buff
 
 /** Chunks of a compressed file, decompressed as they are pulled. */
 async function* readCompressed(path: string, kind: "gz" | "zst", chunkBytes: number): AsyncGenerator<Buffer> {
-  const source = createReadStream(path, { highWaterMark: MIB })
-  const options = { chunkSize: Math.min(chunkBytes, MIB) }
+  // The least that zlib takes is 64 bytes.
+  const options = { chunkSize: Math.max(64, Math.min(chunkBytes, MIB)) }
   const inflate = kind === "gz" ? createGunzip(options) : createZstdDecompress(options)
+  const source = createReadStream(path, { highWaterMark: MIB })
+  // One that comes after the loop has ended early has no other listener, and would end the process.
+  source.on("error", () => undefined)
   // The error reaches the loop below through `inflate`, which pipeline destroys with it.
   pipeline(source, inflate, () => undefined)
   try {

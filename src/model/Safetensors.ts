@@ -62,6 +62,14 @@ const fail = (path: string, message: string, hint: string, tensor?: string, caus
 
 const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
 
+/** A value of the header for a message: it may be anything, nested as deep as it likes. */
+const show = (u: unknown): string =>
+  typeof u === "object" &&
+  u !== null &&
+  !(Array.isArray(u) && u.length <= 16 && u.every((one) => typeof one !== "object"))
+    ? "of a nested value"
+    : String(JSON.stringify(u)).slice(0, 200)
+
 const isCount = (u: unknown): u is number => typeof u === "number" && Number.isSafeInteger(u) && u >= 0
 
 /**
@@ -95,11 +103,11 @@ export const parseHeader = (
       }
       const { dtype, shape, data_offsets: offsets } = value
       if (typeof dtype !== "string" || !isDtype(dtype))
-        return yield* fail(path, `unknown dtype ${String(dtype)}`, "Convert the checkpoint to F32, F16 or BF16.", name)
+        return yield* fail(path, `unknown dtype ${show(dtype)}`, "Convert the checkpoint to F32, F16 or BF16.", name)
       if (!Array.isArray(shape) || !shape.every(isCount))
-        return yield* fail(path, `bad shape ${JSON.stringify(shape)}`, truncated, name)
+        return yield* fail(path, `bad shape ${show(shape)}`, truncated, name)
       if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount))
-        return yield* fail(path, `bad offsets ${JSON.stringify(offsets)}`, truncated, name)
+        return yield* fail(path, `bad offsets ${show(offsets)}`, truncated, name)
       const [begin, end] = offsets as [number, number]
       const expected = shape.reduce((product: number, n: number) => product * n, dtypeBytes[dtype])
       if (end - begin !== expected)

@@ -48,7 +48,8 @@ const readRows = <A, B>(
 ): Stream.Stream<ReadonlyArray<B>, JsonError> => {
   const decode = Schema.decodeUnknownResult(schema)
   const bad = (row: number, value: unknown, message: string) => {
-    const id = typeof value === "object" && value !== null && "id" in value ? String(value.id) : undefined
+    const found = typeof value === "object" && value !== null && "id" in value ? value.id : undefined
+    const id = typeof found === "string" || typeof found === "number" ? String(found) : undefined
     refuse(
       row,
       new BadRow({

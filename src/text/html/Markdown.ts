@@ -242,24 +242,24 @@ const write = (frame: Frame): string => {
 }
 
 /**
- * Writes a tree as markdown; consumes the tree, whose blank text is dropped on the way. Never throws.
+ * Writes a tree as markdown of some `limit` UTF-16 units; consumes the tree, whose blank text is dropped on the way. Never
+ * throws. From the first element on whose marks would take the text past the limit, elements give their text alone, and
+ * `tooLarge` says so.
  *
- * Algorithm: `MarkdownConverter.process_tag` of markdownify 0.11.6. Time and output are bounded by the input's size times
- * its depth: a list or a quotation marks every line once a level.
- *
- * @example
- * ```ts
- * writeMarkdown(parseHtml("<b>a</b>")) // "**a**"
- * ```
+ * Algorithm: `MarkdownConverter.process_tag` of markdownify 0.11.6. A list or a quotation marks every line once a level,
+ * so that without a limit the output may be the input's size times its depth.
  */
-export const writeMarkdown = (tree: Tree): string => {
+export const writeBounded = (tree: Tree, limit: number): { readonly text: string; readonly tooLarge: boolean } => {
+  let tooLarge = false
   let frame = open(tree.root, undefined, 0)
   for (;;) {
     const child = frame.element.children[frame.next]
     if (child === undefined) {
       const { parent } = frame
-      if (parent === undefined) return frame.text
-      parent.text += write(frame)
+      if (parent === undefined) return { text: frame.text, tooLarge }
+      const marked = tooLarge ? frame.text : write(frame)
+      tooLarge ||= marked.length > frame.text.length && parent.text.length + marked.length > limit
+      parent.text += tooLarge ? frame.text : marked
       const { name } = frame.element
       parent.cells += frame.cells + (name === "td" || name === "th" ? 1 : 0)
       parent.headerCells += frame.headerCells + (name === "th" ? 1 : 0)
@@ -271,3 +271,13 @@ export const writeMarkdown = (tree: Tree): string => {
     else if (!child.silent) frame.text += writeText(child.value, frame)
   }
 }
+
+/**
+ * The same without a limit.
+ *
+ * @example
+ * ```ts
+ * writeMarkdown(parseHtml("<b>a</b>")) // "**a**"
+ * ```
+ */
+export const writeMarkdown = (tree: Tree): string => writeBounded(tree, Number.POSITIVE_INFINITY).text
