@@ -10,7 +10,6 @@ import type { Refusals } from "../dag/Refusals.ts"
 import type { ShardEntry, ShardRecord } from "../store/Manifest.ts"
 import { countReasons, writeRefused, writeRows } from "../store/ShardFiles.ts"
 import type { WorkFolder } from "../store/Store.ts"
-import { sampledMemory } from "./Memory.ts"
 
 /** Rows a shard when a node has no `shardRows` parameter. */
 const SHARD_ROWS = 1024
@@ -80,7 +79,7 @@ export const drainOutputs = Effect.fnUntraced(function* (options: {
       ports: entry,
       refused: index === 0 ? countReasons(refused) : {},
       ...(index === 0 && refusedFile !== undefined ? { refusedFile } : {}),
-      peakMemory: sampledMemory()
+      peakMemory: process.memoryUsage.rss()
     })
   )
   return { shards, values } satisfies Drained

@@ -12,13 +12,13 @@ import type { Pipeline } from "../dag/Pipeline.ts"
 import { type Decision, decide, type Plan, plan } from "../dag/Plan.ts"
 import { portFolder, valueFile } from "../store/Layout.ts"
 import type { Code, ShardRecord } from "../store/Manifest.ts"
+import { memoryWatch } from "../store/Memory.ts"
 import { type Found, type SourceError, Store, StoreError, type Work } from "../store/Store.ts"
 import { type Event, Events, nodeEnd } from "./Events.ts"
 import { checkSources, type Entry, entryOf, storeFacts } from "./Facts.ts"
 import { asNodeFailed, describeError } from "./Failure.ts"
 import { MOST_THREADS } from "./HelperTask.ts"
 import { placesFor, shardCount, type Where } from "./Inputs.ts"
-import { sampledMemory } from "./Memory.ts"
 import { type NodeTask, type NodeWatch, runNode } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
 import { build, type Choice, type Recipe } from "./Recipe.ts"
@@ -327,6 +327,7 @@ const execute = Effect.fnUntraced(function* (
     }
   }
   const inThread = node.spec.engine === true && options.workers > 0
+  const memory = yield* memoryWatch
   const body: Effect.Effect<
     Drained,
     NodeFailed | Interrupted | StoreError,
@@ -359,7 +360,7 @@ const execute = Effect.fnUntraced(function* (
     shards: drained.shards,
     values: drained.values,
     outputs: node.spec.outputs,
-    peakMemory: Math.max(sampledMemory(), ...drained.shards.map((record) => record.peakMemory))
+    peakMemory: Math.max(memory.peak(), ...drained.shards.map((record) => record.peakMemory))
   })
   if (found.differing !== undefined && found.differing.length > 0)
     yield* notice(

@@ -93,7 +93,7 @@ export const Manifest = Schema.Struct({
   refusedFiles: Schema.Array(FileEntry),
   /** Digests of other codes whose unfinished work this went on from, accepted by whoever ran it. */
   begunBy: Schema.Array(Schema.String),
-  /** Largest resident memory seen while the node ran, bytes. */
+  /** Most resident memory of the process while the node ran, bytes; `Memory.ts` says how it is known. */
   peakMemory: Schema.Number
 })
 export type Manifest = typeof Manifest.Type

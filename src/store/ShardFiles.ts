@@ -27,6 +27,7 @@ import {
 } from "./Durable.ts"
 import * as Layout from "./Layout.ts"
 import { type FileEntry, type ShardEntry, ShardRecord } from "./Manifest.ts"
+import { memoryWatch } from "./Memory.ts"
 import { StoreError } from "./Store.ts"
 
 /** A row that its artifact's schema or format cannot encode. Raised as a defect: it is a bug in the node. */
@@ -119,45 +120,47 @@ export const writeShard = <E, R>(options: {
   readonly rowsIn: () => number
   readonly onRows?: (rows: number) => void
 }): Effect.Effect<ShardRecord, E | StoreError, R | FileSystem.FileSystem> =>
-  Effect.gen(function* () {
-    const { folder, index } = options
-    yield* io(folder, (fs) => fs.remove(Layout.recordFile(folder, index), { force: true }))
-    let peakMemory = process.memoryUsage.rss()
-    const drain = (port: string, { artifact, batches }: PortStream<E, R>) =>
-      Effect.scoped(
-        Effect.gen(function* () {
-          if (!artifact.transient) yield* makeFolder(Layout.portFolder(folder, port))
-          const shard = yield* openShardWriter(folder, port, artifact, index)
-          let count = 0
-          yield* Stream.runForEach(batches, (batch) =>
-            Effect.andThen(
-              shard.append(batch),
-              Effect.sync(() => {
-                if (count++ % 16 === 0) peakMemory = Math.max(peakMemory, process.memoryUsage.rss())
-                options.onRows?.(batch.length)
-              })
+  Effect.scopedWith((scope) =>
+    Effect.gen(function* () {
+      const { folder, index } = options
+      const memory = yield* Scope.provide(memoryWatch, scope)
+      yield* io(folder, (fs) => fs.remove(Layout.recordFile(folder, index), { force: true }))
+      const drain = (port: string, { artifact, batches }: PortStream<E, R>) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            if (!artifact.transient) yield* makeFolder(Layout.portFolder(folder, port))
+            const shard = yield* openShardWriter(folder, port, artifact, index)
+            let count = 0
+            yield* Stream.runForEach(batches, (batch) =>
+              Effect.andThen(
+                shard.append(batch),
+                Effect.sync(() => {
+                  if (count++ % 16 === 0) memory.sample()
+                  options.onRows?.(batch.length)
+                })
+              )
             )
-          )
-          return [port, yield* shard.finish] as const
-        })
-      )
-    const ports = yield* Effect.forEach(Object.entries(options.outputs), ([port, output]) => drain(port, output), {
-      concurrency: "unbounded"
+            return [port, yield* shard.finish] as const
+          })
+        )
+      const ports = yield* Effect.forEach(Object.entries(options.outputs), ([port, output]) => drain(port, output), {
+        concurrency: "unbounded"
+      })
+      const refused = options.refusals()
+      const refusedFile = yield* writeRefused(folder, index, refused)
+      const record: ShardRecord = {
+        index,
+        rowsIn: options.rowsIn(),
+        ports: Object.fromEntries(ports),
+        refused: countReasons(refused),
+        ...(refusedFile === undefined ? {} : { refusedFile }),
+        peakMemory: memory.peak()
+      }
+      yield* makeFolder(Layout.recordsFolder(folder))
+      yield* writeWhole(Layout.recordFile(folder, index), JSON.stringify(record) + "\n")
+      return record
     })
-    const refused = options.refusals()
-    const refusedFile = yield* writeRefused(folder, index, refused)
-    const record: ShardRecord = {
-      index,
-      rowsIn: options.rowsIn(),
-      ports: Object.fromEntries(ports),
-      refused: countReasons(refused),
-      ...(refusedFile === undefined ? {} : { refusedFile }),
-      peakMemory: Math.max(peakMemory, process.memoryUsage.rss())
-    }
-    yield* makeFolder(Layout.recordsFolder(folder))
-    yield* writeWhole(Layout.recordFile(folder, index), JSON.stringify(record) + "\n")
-    return record
-  })
+  )
 
 /**
  * Cuts one stream into shards of exactly `shardRows` rows (the last may be smaller; no rows give one empty shard).

@@ -257,7 +257,7 @@ export const writeBounded = (tree: Tree, limit: number): { readonly text: string
     if (child === undefined) {
       const { parent } = frame
       if (parent === undefined) return { text: frame.text, tooLarge }
-      const marked = tooLarge ? frame.text : write(frame)
+      const marked: string = tooLarge ? frame.text : write(frame)
       tooLarge ||= marked.length > frame.text.length && parent.text.length + marked.length > limit
       parent.text += tooLarge ? frame.text : marked
       const { name } = frame.element
