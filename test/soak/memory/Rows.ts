@@ -41,6 +41,8 @@ export interface MemoryRow {
   readonly read: (folder: string) => Promise<{ readonly bytes: number; readonly what: string }>
 }
 
+const MIB = 1 << 20
+
 const words =
   "the mill race leads water over stone to a wheel that turns and grinds grain for bread all day long".split(" ")
 
@@ -222,7 +224,7 @@ export const memoryRows: ReadonlyArray<MemoryRow> = [
       )
       const count = written.reduce((sum, shard) => sum + shard.rows, 0)
       return {
-        bytes: statSync(path).size,
+        bytes,
         what: `${count} rows stored in ${written.length} shards, ${refused} refused`
       }
     }
