@@ -237,7 +237,8 @@ export const memoryRows: ReadonlyArray<MemoryRow> = [
       await Effect.runPromise(
         writeZip(
           join(folder, "in.zip"),
-          Stream.map(Stream.range(0, Math.ceil(bytes / MIB) - 1), (i) => ({
+          // One at a time: a stream maps what it is given at once, 4,096 numbers here.
+          Stream.map(Stream.rechunk(Stream.range(0, Math.ceil(bytes / MIB) - 1), 1), (i) => ({
             name: `${i}.bin`,
             data: content(pool, i, MIB),
             method: i % 8 === 0 ? ("deflate" as const) : ("stored" as const)
@@ -263,7 +264,7 @@ export const memoryRows: ReadonlyArray<MemoryRow> = [
   },
   {
     name: "arrow",
-    limit: 300,
+    limit: 400,
     make: async (folder, bytes) => {
       const pool = randomOf("arrow").bytes(PIXELS)
       const perShard = Math.ceil(bytes / PIXELS / SHARDS / 32) * 32

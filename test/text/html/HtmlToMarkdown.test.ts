@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Result, Schema } from "effect"
-import { convertHtml, htmlToMarkdown } from "../../../src/text/html/HtmlToMarkdown.ts"
+import { convertHtml, htmlToMarkdown, maxMarkdown } from "../../../src/text/html/HtmlToMarkdown.ts"
 import { maxDepth } from "../../../src/text/html/Tree.ts"
 
 const golden: ReadonlyArray<{ readonly html: string; readonly markdown: string }> = JSON.parse(
@@ -179,5 +179,16 @@ describe("htmlToMarkdown", () => {
       // A quadratic scan of 300 kB takes minutes and runs into the suite's own limit; linear ones end at once.
       expect(typeof htmlToMarkdown(html), piece).toBe("string")
     }
+  })
+})
+
+describe("a text that would grow without end", () => {
+  it("is refused by convertHtml, and keeps its words in htmlToMarkdown", () => {
+    const html = "<blockquote>".repeat(500) + "a\n".repeat(20_000)
+    const result = convertHtml(html)
+    expect(Result.isFailure(result) && result.failure.reason).toBe("TooLarge")
+    const text = htmlToMarkdown(html)
+    expect(text.length).toBeLessThanOrEqual(maxMarkdown(html.length) + html.length)
+    expect(text.match(/a/g)?.length).toBe(20_000)
   })
 })
