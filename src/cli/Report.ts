@@ -1,5 +1,5 @@
 /**
- * Tables for people: the plan before a run, the nodes after it, stored runs, a quarantine.
+ * Tables for people: the plan before a run, the nodes after it, stored runs.
  *
  * Pure text from values; nothing is read or written here.
  */
@@ -105,54 +105,4 @@ export const outputLines = (
     ["output", "digest", "path"],
     ...entries.map(([name, out]) => [name, out.digest.slice(0, 12), out.path])
   ]).split("\n")
-}
-
-/** One refused row as a line: shard, row, reason, and the error's other fields. */
-export interface RefusedRow {
-  readonly shard: number
-  readonly refused: { readonly row: number; readonly reason: string; readonly error: unknown }
-}
-
-const fields = (error: unknown): string => {
-  if (typeof error !== "object" || error === null) return error === undefined ? "" : JSON.stringify(error)
-  return Object.entries(error)
-    .filter(([name]) => name !== "_tag" && name !== "reason" && name !== "hint")
-    .map(([name, value]) => {
-      const text = typeof value === "string" ? value : JSON.stringify(value)
-      return `${name}=${text.length > 120 ? `${text.slice(0, 119)}…` : text}`
-    })
-    .join(" ")
-    .replace(/\s+/g, " ")
-}
-
-const hintOf = (error: unknown): string => {
-  const hint = typeof error === "object" && error !== null && "hint" in error ? error.hint : undefined
-  return typeof hint === "string" ? hint : ""
-}
-
-/** Counts by reason, most first, with what to do about it; then the first `limit` rows. */
-export const quarantineText = (node: string, rows: ReadonlyArray<RefusedRow>, limit: number): string => {
-  if (rows.length === 0) return `${node}: no row was refused`
-  const counts = new Map<string, number>()
-  const hints = new Map<string, string>()
-  for (const { refused } of rows) {
-    counts.set(refused.reason, (counts.get(refused.reason) ?? 0) + 1)
-    if (!hints.has(refused.reason)) hints.set(refused.reason, hintOf(refused.error))
-  }
-  const shown = rows.slice(0, limit)
-  return [
-    `${node}: ${number(rows.length)} ${rows.length === 1 ? "row was" : "rows were"} refused`,
-    columns([
-      ["reason", "rows", "hint"],
-      ...[...counts]
-        .sort((a, b) => b[1] - a[1])
-        .map(([reason, count]) => [reason, number(count), hints.get(reason) ?? ""])
-    ]),
-    "",
-    columns([
-      ["shard", "row", "reason", "error"],
-      ...shown.map(({ shard, refused }) => [String(shard), String(refused.row), refused.reason, fields(refused.error)])
-    ]),
-    ...(shown.length < rows.length ? [`and ${number(rows.length - shown.length)} more (--limit ${rows.length})`] : [])
-  ].join("\n")
 }

@@ -16,7 +16,8 @@ import { type Found, Store, StoreError } from "../store/Store.ts"
 import { nodeCalled, UsageError } from "./Choose.ts"
 import { decodeEvent } from "./EventJson.ts"
 import { didYouMean } from "./Nearest.ts"
-import { nodeTable, outputLines, quarantineText } from "./Report.ts"
+import { quarantineText, rowsIn, viewQuarantine } from "./Quarantine.ts"
+import { nodeTable, outputLines } from "./Report.ts"
 import type { Session } from "./Session.ts"
 import { pagePath, storeLayer } from "./Wire.ts"
 
@@ -257,17 +258,17 @@ export const quarantine = (root: string, pipeline: Pipeline, id: string, limit: 
         message: `${node.id} has no stored result in ${store.root}`,
         hint: "Run it first, or give the store it ran in with --store."
       })
-    const rows = yield* store.refused(found)
+    const view = yield* viewQuarantine(store.refused(found), limit)
     const counted = rowsRefused(found.manifest)
-    if (rows.length !== counted)
+    if (rowsIn(view) !== counted)
       return yield* new StoreError({
         reason: "damaged",
         path: found.folder,
-        message: `its manifest counts ${counted} refused rows, its files hold ${rows.length}`,
+        message: `its manifest counts ${counted} refused rows, its files hold ${rowsIn(view)}`,
         hint: `Delete ${found.folder} and run again: the node is made anew, its quarantine with it.`
       })
     if (session.json)
-      for (const { refused, shard } of rows.slice(0, limit))
+      for (const { refused, shard } of view.first)
         session.output.result(JSON.stringify({ node: node.id, shard, ...refused }))
-    session.output.people(quarantineText(node.id, rows, limit) + "\n")
+    session.output.people(quarantineText(node.id, view) + "\n")
   }).pipe(Effect.provide(storeLayer(root, { readOnly: true })))

@@ -1,12 +1,16 @@
 /**
  * Collects the rows that a node refuses while it runs.
  *
- * Not the quarantine on disk: the store writes what is collected here beside the node's manifest. Idempotent: saying
- * the same refusal twice (an input that two output ports read, say) counts once. Order is by row.
+ * Not the quarantine on disk: the store takes what waits here, again and again, and writes it beside the node's manifest.
+ * Idempotent: saying the same refusal twice (an input that two output ports read, say) counts once.
+ *
+ * Memory: what waits, and 24 to 48 bytes for each row refused so far; millions of refused rows are no burden.
  */
+import { createHash } from "node:crypto"
 import { Effect, Result, Schema, Stream } from "effect"
 import { canonical } from "./Canonical.ts"
 import type { RefusalClass, Refusing } from "./Node.ts"
+import { makePairs } from "./Pairs.ts"
 
 /** One refused row: its number in the (shard's) input, the refusal's tag, and the refusal as JSON. */
 export const Refused = Schema.Struct({
@@ -24,8 +28,10 @@ export class UndeclaredRefusal extends Schema.TaggedError<UndeclaredRefusal>()("
 }) {}
 
 export interface Refusals extends Refusing<any> {
-  /** What was refused so far, ordered by row. */
-  readonly collected: () => ReadonlyArray<Refused>
+  /** What was refused since the last call, ordered by row; it is forgotten here. */
+  readonly take: () => ReadonlyArray<Refused>
+  /** How many rows the next `take` gives. */
+  readonly waiting: () => number
   /** Rows that went through `each` or `flatMap` so far (the longest pass); 0 for a node that uses neither. */
   readonly seen: () => number
 }
@@ -43,7 +49,8 @@ const plain = (value: unknown): Schema.Json => {
 
 /** A fresh collector for one attempt of one shard. `reason` is the error's `reason` field if it has one, else its tag. */
 export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => {
-  const found = new Map<string, Refused>()
+  const said = makePairs()
+  let waiting: Array<Refused> = []
   let seen = 0
   const count = (at: number): number => {
     if (at >= seen) seen = at + 1
@@ -58,10 +65,11 @@ export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => 
         hint: "Add the error's class to `refuses` in the node's declaration."
       })
     const tagged = error as { readonly _tag: string; readonly reason?: unknown; readonly message?: unknown }
-    const said = typeof tagged.message === "string" && tagged.message !== "" ? { message: tagged.message } : {}
-    const json = plain({ ...tagged, ...said, _tag: tagged._tag }) // an error's own message is not enumerable
+    const message = typeof tagged.message === "string" && tagged.message !== "" ? { message: tagged.message } : {}
+    const json = plain({ ...tagged, ...message, _tag: tagged._tag }) // an error's own message is not enumerable
     const reason = typeof tagged.reason === "string" ? `${tagged._tag}: ${tagged.reason}` : tagged._tag
-    found.set(`${row} ${canonical(json)}`, { row, reason, error: json })
+    const digest = createHash("sha256").update(canonical(json)).digest().readUIntBE(0, 6)
+    if (said.add(row, digest)) waiting.push({ row, reason, error: json })
   }
   return {
     refuse,
@@ -97,7 +105,12 @@ export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => 
           return out
         })
       }),
-    collected: () => [...found.values()].sort((a, b) => a.row - b.row),
+    take: () => {
+      const taken = waiting.sort((a, b) => a.row - b.row)
+      waiting = []
+      return taken
+    },
+    waiting: () => waiting.length,
     seen: () => seen
   }
 }

@@ -8,7 +8,8 @@ import type { RowsArtifact } from "../dag/Artifact.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Refusals } from "../dag/Refusals.ts"
 import type { ShardEntry, ShardRecord } from "../store/Manifest.ts"
-import { countReasons, writeRefused, writeRows } from "../store/ShardFiles.ts"
+import { openQuarantine } from "../store/Quarantine.ts"
+import { writeRows } from "../store/ShardFiles.ts"
 import type { WorkFolder } from "../store/Store.ts"
 
 /** Rows a shard when a node has no `shardRows` parameter. */
@@ -29,13 +30,14 @@ export const drainOutputs = Effect.fnUntraced(function* (options: {
   readonly node: AnyNode
   readonly work: WorkFolder
   readonly parts: Readonly<Record<string, unknown>>
-  readonly refusals: Pick<Refusals, "collected" | "seen">
+  readonly refusals: Pick<Refusals, "take" | "waiting" | "seen">
   /** Rows of the rows inputs. Where there are none (a reader of files), what the node looked at counts. */
   readonly rowsIn: number
   /** Hears the rows written so far, all ports together. */
   readonly onRows: (rows: number) => void
 }) {
   const { node, work, parts } = options
+  const quarantine = yield* openQuarantine(work.folder, 0, options.refusals)
   let rows = 0
   const ports: Array<Record<string, ShardEntry>> = []
   const values: Record<string, Schema.Json> = {}
@@ -48,7 +50,8 @@ export const drainOutputs = Effect.fnUntraced(function* (options: {
       artifact: artifact as RowsArtifact<string, any>,
       batches: parts[port] as Stream.Stream<ReadonlyArray<any>, unknown, FileSystem.FileSystem>,
       shardRows: shardRowsOf(node),
-      onRows: (some) => options.onRows((rows += some))
+      onRows: (some) => options.onRows((rows += some)),
+      afterBatch: quarantine.spill
     })
     entries.forEach((entry, i) => {
       ports[i] = { ...ports[i], [port]: entry }
@@ -66,19 +69,18 @@ export const drainOutputs = Effect.fnUntraced(function* (options: {
       yield* (parts[port] as (folder: string) => Effect.Effect<void, unknown, Scope.Scope>)(folder)
     }
   }
-  const refused = options.refusals.collected()
-  const refusedFile = yield* writeRefused(work.folder, 0, refused)
+  const quarantined = yield* quarantine.finish
+  const refused = Object.values(quarantined.refused).reduce((sum, count) => sum + count, 0)
   const hasRows = Object.values(node.inputs).some((ref) => ref.artifact.kind === "rows")
   const looked = options.refusals.seen()
-  const rowsIn = hasRows ? options.rowsIn : looked > 0 ? looked : refused.length === 0 ? 0 : rows + refused.length
+  const rowsIn = hasRows ? options.rowsIn : looked > 0 ? looked : refused === 0 ? 0 : rows + refused
   if (ports.length === 0) ports.push({})
   const shards = ports.map(
     (entry, index): ShardRecord => ({
       index,
       rowsIn: index === 0 ? rowsIn : 0,
       ports: entry,
-      refused: index === 0 ? countReasons(refused) : {},
-      ...(index === 0 && refusedFile !== undefined ? { refusedFile } : {}),
+      ...(index === 0 ? quarantined : { refused: {} }),
       peakMemory: process.memoryUsage.rss()
     })
   )

@@ -46,7 +46,7 @@ export const attemptShard = (
         folder: task.folder,
         index: task.index,
         outputs: outputs as never,
-        refusals: run.refusals.collected,
+        refusals: run.refusals,
         rowsIn: run.rowsIn,
         onRows: (some) => onRows((rows += some))
       })

@@ -5,7 +5,7 @@
  * `Readers.ts`, digests of code and sources in `CodeDigest.ts` and `Sources.ts`. Several processes may share a store.
  */
 import { resolve } from "node:path"
-import { Effect, FileSystem, Layer, Schema } from "effect"
+import { Effect, FileSystem, Layer, Schema, Stream } from "effect"
 import type { Artifact, Handle, RowsArtifact } from "../dag/Artifact.ts"
 import { fromShards } from "../dag/Rows.ts"
 import * as CodeDigest from "./CodeDigest.ts"
@@ -13,8 +13,8 @@ import { instead, io, makeFolder, namesIn, readJson, writeWhole } from "./Durabl
 import * as Entries from "./Entries.ts"
 import { type Layout, layoutOf, portFolder, storeVersion } from "./Layout.ts"
 import type { OutputEntry } from "./Manifest.ts"
+import { readRefused } from "./Quarantine.ts"
 import { lazyReader, makePool } from "./Readers.ts"
-import { readRefused } from "./ShardFiles.ts"
 import * as Sources from "./Sources.ts"
 import { type Found, Store, StoreError } from "./Store.ts"
 import { verify } from "./Verify.ts"
@@ -192,7 +192,7 @@ export const layer = (options: {
           ),
         verify: (found) => here(verify(found)),
         reopen: (found, damaged) => Effect.andThen(writable, here(Work.reopen(layout, found, damaged))),
-        refused: (found) => here(readRefused(found.folder)),
+        refused: (found) => Stream.provideService(readRefused(found.folder), FileSystem.FileSystem, fs),
         last: (pipeline, instance) => here(Entries.last(layout, pipeline, instance)),
         remember: (pipeline, instance, record) =>
           Effect.andThen(writable, here(Entries.remember(layout, pipeline, instance, record)))

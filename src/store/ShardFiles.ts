@@ -8,11 +8,11 @@
  * Memory: one encoder and 1 MiB a port; a batch is encoded, hashed, written and let go.
  */
 
-import { basename, join } from "node:path"
+import { join } from "node:path"
 import { Effect, Exit, type FileSystem, Schema, Scope, Stream } from "effect"
 import type { RowsArtifact } from "../dag/Artifact.ts"
 import { type RandomAccess, type ShardEncoder, ShardFormatError } from "../dag/Format.ts"
-import { Refused } from "../dag/Refusals.ts"
+import type { Refusals } from "../dag/Refusals.ts"
 import {
   fromPlatform,
   instead,
@@ -26,8 +26,9 @@ import {
   writeWhole
 } from "./Durable.ts"
 import * as Layout from "./Layout.ts"
-import { type FileEntry, type ShardEntry, ShardRecord } from "./Manifest.ts"
+import { type ShardEntry, ShardRecord } from "./Manifest.ts"
 import { memoryWatch } from "./Memory.ts"
+import { openQuarantine } from "./Quarantine.ts"
 import { StoreError } from "./Store.ts"
 
 /** A row that its artifact's schema or format cannot encode. Raised as a defect: it is a bug in the node. */
@@ -103,28 +104,29 @@ const openShardWriter = (
 /**
  * Writes one shard of a sharded node and its record; all ports are drained at once.
  *
- * `refusals` and `rowsIn` are asked when the ports are done. `onRows` hears of every batch of every port. Fails with the
+ * `refusals` is asked between batches, `rowsIn` when the ports are done. `onRows` hears of every batch of every port. Fails with the
  * streams' errors or `StoreError`; then no record exists and the shard is written anew next time.
  *
  * @example
  * const record = yield* writeShard({
  *   folder: work.folder, index: 3, outputs: { rows: { artifact: Clean, batches } },
- *   refusals: refusals.collected, rowsIn: () => seen
+ *   refusals, rowsIn: () => seen
  * })
  */
 export const writeShard = <E, R>(options: {
   readonly folder: string
   readonly index: number
   readonly outputs: Readonly<Record<string, PortStream<E, R>>>
-  readonly refusals: () => ReadonlyArray<Refused>
+  readonly refusals: Pick<Refusals, "take" | "waiting">
   readonly rowsIn: () => number
   readonly onRows?: (rows: number) => void
 }): Effect.Effect<ShardRecord, E | StoreError, R | FileSystem.FileSystem> =>
   Effect.scopedWith((scope) =>
     Effect.gen(function* () {
       const { folder, index } = options
-      const memory = yield* Scope.provide(memoryWatch, scope)
       yield* io(folder, (fs) => fs.remove(Layout.recordFile(folder, index), { force: true }))
+      const quarantine = yield* Scope.provide(openQuarantine(folder, index, options.refusals), scope)
+      const memory = yield* Scope.provide(memoryWatch, scope)
       const drain = (port: string, { artifact, batches }: PortStream<E, R>) =>
         Effect.scoped(
           Effect.gen(function* () {
@@ -132,13 +134,12 @@ export const writeShard = <E, R>(options: {
             const shard = yield* openShardWriter(folder, port, artifact, index)
             let count = 0
             yield* Stream.runForEach(batches, (batch) =>
-              Effect.andThen(
-                shard.append(batch),
-                Effect.sync(() => {
-                  if (count++ % 16 === 0) memory.sample()
-                  options.onRows?.(batch.length)
-                })
-              )
+              Effect.gen(function* () {
+                yield* shard.append(batch)
+                yield* quarantine.spill
+                if (count++ % 16 === 0) memory.sample()
+                options.onRows?.(batch.length)
+              })
             )
             return [port, yield* shard.finish] as const
           })
@@ -146,14 +147,11 @@ export const writeShard = <E, R>(options: {
       const ports = yield* Effect.forEach(Object.entries(options.outputs), ([port, output]) => drain(port, output), {
         concurrency: "unbounded"
       })
-      const refused = options.refusals()
-      const refusedFile = yield* writeRefused(folder, index, refused)
       const record: ShardRecord = {
         index,
         rowsIn: options.rowsIn(),
         ports: Object.fromEntries(ports),
-        refused: countReasons(refused),
-        ...(refusedFile === undefined ? {} : { refusedFile }),
+        ...(yield* quarantine.finish),
         peakMemory: memory.peak()
       }
       yield* makeFolder(Layout.recordsFolder(folder))
@@ -178,6 +176,8 @@ export const writeRows = <E, R>(options: {
   readonly batches: Stream.Stream<ReadonlyArray<any>, E, R>
   readonly shardRows: number
   readonly onRows?: (rows: number) => void
+  /** Runs after every batch. */
+  readonly afterBatch?: Effect.Effect<void, StoreError, FileSystem.FileSystem>
 }): Effect.Effect<ReadonlyArray<ShardEntry>, E | StoreError, R | FileSystem.FileSystem> =>
   Effect.scopedWith((scope) =>
     Effect.gen(function* () {
@@ -217,78 +217,13 @@ export const writeRows = <E, R>(options: {
             if (shard.rows() === shardRows) yield* close
           }
           options.onRows?.(batch.length)
+          if (options.afterBatch !== undefined) yield* options.afterBatch
         })
       )
       if (open !== undefined || done.length === 0) yield* close
       return done
     })
   )
-
-/** How many rows were refused, by reason. */
-export const countReasons = (refused: ReadonlyArray<Refused>): Record<string, number> => {
-  const counts: Record<string, number> = {}
-  for (const { reason } of refused) counts[reason] = (counts[reason] ?? 0) + 1
-  return counts
-}
-
-/** Writes the refused rows of a shard as JSON lines beside its ports; none removes what an earlier attempt left. */
-export const writeRefused = (
-  folder: string,
-  index: number,
-  refused: ReadonlyArray<Refused>
-): Effect.Effect<FileEntry | undefined, StoreError, FileSystem.FileSystem> =>
-  Effect.gen(function* () {
-    const path = Layout.refusedFile(folder, index)
-    if (refused.length === 0) {
-      yield* io(path, (fs) => fs.remove(path, { force: true }))
-      return undefined
-    }
-    yield* makeFolder(Layout.refusedFolder(folder))
-    return yield* Effect.scoped(
-      Effect.gen(function* () {
-        const writer = yield* openWriter(path)
-        const text = new TextEncoder()
-        for (const one of refused) yield* writer.write([text.encode(JSON.stringify(one) + "\n")])
-        return { path: basename(path), ...(yield* writer.finish) }
-      })
-    )
-  })
-
-const decodeRefused = Schema.decodeUnknownSync(Refused)
-
-/** Reads the refused rows of all shards of an entry or work folder, by shard, then row. */
-export const readRefused = (
-  folder: string
-): Effect.Effect<
-  ReadonlyArray<{ readonly shard: number; readonly refused: Refused }>,
-  StoreError,
-  FileSystem.FileSystem
-> =>
-  Effect.gen(function* () {
-    const out: Array<{ readonly shard: number; readonly refused: Refused }> = []
-    for (const name of yield* namesIn(Layout.refusedFolder(folder))) {
-      const match = /^(\d{5,})\.jsonl$/.exec(name)
-      if (match === null) continue
-      const path = join(Layout.refusedFolder(folder), name)
-      const shard = Number(match[1])
-      const text = yield* io(path, (fs) => fs.readFileString(path))
-      yield* Effect.try({
-        try: () => {
-          for (const line of text.split("\n"))
-            if (line !== "") out.push({ shard, refused: decodeRefused(JSON.parse(line)) })
-        },
-        catch: (cause) =>
-          new StoreError({
-            reason: "damaged",
-            path,
-            message: `${path} does not hold refused rows: ${cause instanceof Error ? cause.message : String(cause)}`,
-            hint: "Run again with --verify: the shard and its quarantine are made anew.",
-            cause
-          })
-      })
-    }
-    return out.sort((a, b) => a.shard - b.shard || a.refused.row - b.refused.row)
-  })
 
 /** Shard records whose files have their recorded sizes, by index. Damaged records are reported and left out. */
 export const readShardRecords = (

@@ -8,7 +8,7 @@
  * one, resumed after a crash) -> `commit` (manifest written last, folder renamed: visible, immutable). Everything is
  * idempotent: committing what exists already returns the existing entry.
  */
-import { Context, type Effect, Schema, type Scope } from "effect"
+import { Context, type Effect, Schema, type Scope, type Stream } from "effect"
 import type { Artifact, Handle, RowsArtifact } from "../dag/Artifact.ts"
 import type { StateFiles } from "../dag/Fold.ts"
 import type { ShardReader } from "../dag/Format.ts"
@@ -154,9 +154,8 @@ export class Store extends Context.Service<
       found: Found,
       damaged: ReadonlyArray<{ readonly port: string; readonly file: string }>
     ) => Effect.Effect<void, StoreError>
-    readonly refused: (
-      found: Found
-    ) => Effect.Effect<ReadonlyArray<{ readonly shard: number; readonly refused: Refused }>, StoreError>
+    /** The rows that the node refused, by shard, then row. */
+    readonly refused: (found: Found) => Stream.Stream<{ readonly shard: number; readonly refused: Refused }, StoreError>
     readonly last: (pipeline: string, instance: string) => Effect.Effect<Last | undefined, StoreError>
     readonly remember: (pipeline: string, instance: string, last: Last) => Effect.Effect<void, StoreError>
   }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { choose } from "../../src/cli/Choose.ts"
-import { nodeTable, outputLines, planTable, quarantineText, runLine } from "../../src/cli/Report.ts"
+import { nodeTable, outputLines, planTable, runLine } from "../../src/cli/Report.ts"
 import { empty, reduce } from "../../src/run/Progress.ts"
 import words from "./fixtures/words.ts"
 
@@ -44,24 +44,4 @@ it("a run and its outputs in lines", () => {
   expect(runLine("completed", 1, 4, 250_000)).toBe("completed: 1 node ran, 4 cached, in 4m 10s")
   expect(outputLines({})).toEqual([])
   expect(outputLines({ model: { digest: "0123456789abcdef", path: "/s/m" } })[1]).toBe("model   0123456789ab  /s/m")
-})
-
-it("a quarantine counts by reason and cuts long fields", () => {
-  const rows = Array.from({ length: 3 }, (_, i) => ({
-    shard: 0,
-    refused: {
-      row: i,
-      reason: i === 0 ? "X" : "Dropped: TooShort",
-      error: { _tag: "E", reason: "r", text: "a".repeat(500), n: 1, hint: `Mend ${i}.` }
-    }
-  }))
-  const text = quarantineText("clean", rows, 1)
-  expect(text.split("\n").slice(0, 4)).toEqual([
-    "clean: 3 rows were refused",
-    "reason             rows  hint",
-    "Dropped: TooShort  2     Mend 1.",
-    "X                  1     Mend 0."
-  ])
-  expect(text).toContain(`text=${"a".repeat(119)}… n=1`)
-  expect(quarantineText("clean", [], 5)).toBe("clean: no row was refused")
 })

@@ -7,6 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
 import { rows } from "../../src/dag/Artifact.ts"
 import { fanOut } from "../../src/dag/FanOut.ts"
+import { makeRefusals } from "../../src/dag/Refusals.ts"
 import { parseChunks } from "../../src/data/JsonArray.ts"
 import { writeRows, writeShard } from "../../src/store/ShardFiles.ts"
 
@@ -105,7 +106,7 @@ describe("backpressure", () => {
             fast: { artifact: counting(() => done.fast++), batches: ports["fast"]! },
             slow: { artifact: counting(() => done.slow++), batches: Stream.tap(ports["slow"]!, () => slowly) }
           },
-          refusals: () => [],
+          refusals: makeRefusals([]),
           rowsIn: () => CHUNKS
         })
         assert.deepStrictEqual([record.ports["fast"]!.rows, record.ports["slow"]!.rows], [CHUNKS, 2 * CHUNKS])

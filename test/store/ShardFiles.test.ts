@@ -6,15 +6,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Schema, Stream } from "effect"
 import { rows } from "../../src/dag/Artifact.ts"
 import { sha256 } from "../../src/dag/Canonical.ts"
-import {
-  openFile,
-  readRefused,
-  readShardRecords,
-  writeRefused,
-  writeRows,
-  writeShard
-} from "../../src/store/ShardFiles.ts"
-import { faulty, Stream1, shardOf, temporaryFolder, Words, wordsOf } from "./Support.ts"
+import { readRefused } from "../../src/store/Quarantine.ts"
+import { openFile, readShardRecords, writeRows, writeShard } from "../../src/store/ShardFiles.ts"
+import { faulty, refusing, Stream1, shardOf, temporaryFolder, Words, wordsOf } from "./Support.ts"
 
 const node = Effect.provide(NodeFileSystem.layer)
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => ({ id: String(i) }))
@@ -35,7 +29,7 @@ describe("ShardFiles", () => {
         assert.deepStrictEqual(record.refused, { Bad: 1 })
         assert.isAbove(record.peakMemory, 1 << 20)
         assert.deepStrictEqual([...(yield* readShardRecords(folder)).values()], [record])
-        assert.deepStrictEqual(yield* readRefused(folder), [
+        assert.deepStrictEqual(yield* Stream.runCollect(readRefused(folder)), [
           { shard: 1, refused: { row: 3, reason: "Bad", error: { _tag: "Bad" } } }
         ])
         assert.deepStrictEqual(readdirSync(join(folder, "ports/rows")), ["00001.jsonl"])
@@ -73,7 +67,7 @@ describe("ShardFiles", () => {
           folder,
           index: 0,
           outputs: { rows: { artifact: Words, batches: Stream.concat(Stream.make(wordsOf(0)), Stream.fail("no")) } },
-          refusals: () => [],
+          refusals: refusing([]),
           rowsIn: () => 3
         })
       )
@@ -89,10 +83,11 @@ describe("ShardFiles", () => {
       mkdirSync(join(folder, "ports/rows"), { recursive: true })
       writeFileSync(join(folder, "ports/rows/00002.jsonl"), "old")
       writeFileSync(join(folder, "ports/rows/00002.jsonl.tmp"), "half")
-      yield* writeRefused(folder, 2, [{ row: 0, reason: "Old", error: null }])
+      mkdirSync(join(folder, "refused"))
+      writeFileSync(join(folder, "refused/00002.jsonl"), `{"row":0,"reason":"Old","error":null}\n`)
       yield* shardOf(folder, 2)
       assert.deepStrictEqual(readdirSync(join(folder, "ports/rows")), ["00002.jsonl"])
-      assert.deepStrictEqual(yield* readRefused(folder), [])
+      assert.deepStrictEqual(yield* Stream.runCollect(readRefused(folder)), [])
     }).pipe(node)
   )
 
@@ -103,7 +98,7 @@ describe("ShardFiles", () => {
           folder: temporaryFolder(),
           index: 7,
           outputs: { rows: { artifact: Words, batches: Stream.make([{ id: 3 }]) } },
-          refusals: () => [],
+          refusals: refusing([]),
           rowsIn: () => 1
         })
       )
@@ -138,7 +133,7 @@ describe("ShardFiles", () => {
               sha256(readFileSync(join(folder, "ports/rows/00001.jsonl"))),
               expected.ports["rows"]?.sha256
             )
-            assert.lengthOf(yield* readRefused(folder), 1)
+            assert.lengthOf(yield* Stream.runCollect(readRefused(folder)), 1)
           }
           assert.deepStrictEqual((yield* shardOf(folder, 1)).ports, expected.ports)
         }

@@ -11,6 +11,7 @@ import { afterAll } from "vitest"
 import { rows, transient, tree, value } from "../../src/dag/Artifact.ts"
 import { sha256 } from "../../src/dag/Canonical.ts"
 import { type KeyParts, keyOf } from "../../src/dag/Key.ts"
+import type { Refusals, Refused } from "../../src/dag/Refusals.ts"
 import * as LocalStore from "../../src/store/LocalStore.ts"
 import type { Code } from "../../src/store/Manifest.ts"
 import { writeShard } from "../../src/store/ShardFiles.ts"
@@ -48,6 +49,19 @@ export const wordsOf = (shard: number, count = 3) =>
   Array.from({ length: count }, (_, i) => ({ id: `shard ${shard} row ${i}` }))
 
 /** Writes shard `index` as a worker would. */
+/** A collector in which rows wait already. */
+export const refusing = (rows: ReadonlyArray<Refused>): Pick<Refusals, "take" | "waiting"> => {
+  let waiting = rows
+  return {
+    waiting: () => waiting.length,
+    take: () => {
+      const taken = waiting
+      waiting = []
+      return taken
+    }
+  }
+}
+
 export const shardOf = (folder: string, index: number) =>
   writeShard({
     folder,
@@ -56,7 +70,7 @@ export const shardOf = (folder: string, index: number) =>
       rows: { artifact: Words, batches: Stream.make(wordsOf(index)) },
       flow: { artifact: Stream1, batches: Stream.make(wordsOf(index)) }
     },
-    refusals: () => (index === 1 ? [{ row: 3, reason: "Bad", error: { _tag: "Bad" } }] : []),
+    refusals: refusing(index === 1 ? [{ row: 3, reason: "Bad", error: { _tag: "Bad" } }] : []),
     rowsIn: () => 4
   })
 

@@ -1,0 +1,29 @@
+import { expect, it } from "@effect/vitest"
+import { Effect, Stream } from "effect"
+import { quarantineText, rowsIn, viewQuarantine } from "../../src/cli/Quarantine.ts"
+
+it.effect("a quarantine counts by reason, shows the first rows and cuts long fields", () =>
+  Effect.gen(function* () {
+    const rows = Array.from({ length: 3 }, (_, i) => ({
+      shard: 0,
+      refused: {
+        row: i,
+        reason: i === 0 ? "X" : "Dropped: TooShort",
+        error: { _tag: "E", reason: "r", text: "a".repeat(500), n: 1, hint: `Mend ${i}.` }
+      }
+    }))
+    const view = yield* viewQuarantine(Stream.fromIterable(rows), 1)
+    expect(view.first).toEqual(rows.slice(0, 1))
+    expect(rowsIn(view)).toBe(3)
+    const text = quarantineText("clean", view)
+    expect(text.split("\n").slice(0, 4)).toEqual([
+      "clean: 3 rows were refused",
+      "reason             rows  hint",
+      "Dropped: TooShort  2     Mend 1.",
+      "X                  1     Mend 0."
+    ])
+    expect(text).toContain(`text=${"a".repeat(119)}… n=1`)
+    expect(text).toContain("and 2 more (--limit 3)")
+    expect(quarantineText("clean", yield* viewQuarantine(Stream.empty, 5))).toBe("clean: no row was refused")
+  })
+)
