@@ -3,15 +3,18 @@
  *
  * Not a normaliser: pixels stay uint8 (`/255`, mean and deviation are applied when a row is read). Not a file reader.
  *
- * Decoding is libvips' (through sharp) and nothing else of it is used: no colour management, no EXIF rotation. Alpha is
- * dropped and not blended; grey is repeated; CMYK and 16-bit grey follow Pillow's own formulas. Known difference: pixels
- * that a GIF marks transparent may be off in value, because the loaders keep different colours under them.
+ * The usual JPEGs are decoded in wasm (`JpegWasm.ts`), without leaving the thread. Everything else, and every JPEG with
+ * anything odd about it, is libvips' (through sharp), which alone says what is corrupt. Nothing else of sharp is used: no
+ * colour management, no EXIF rotation. Alpha is dropped and not blended; grey is repeated; CMYK and 16-bit grey follow
+ * Pillow's own formulas. Known difference: pixels that a GIF marks transparent may be off in value, because the loaders
+ * keep different colours under them.
  *
  * Shapes: pixels_HWC uint8, 3 channels.
  */
 import { Effect, Schema } from "effect"
 import { missing } from "../dag/Missing.ts"
 import { type ImageHeader, type ImageType, imageHeader, sniff } from "./ImageHeader.ts"
+import { borrowJpeg } from "./JpegWasm.ts"
 import type { Raster, Window } from "./Resample.ts"
 import { resize } from "./ResampleWasm.ts"
 
@@ -135,16 +138,21 @@ const decode = async (bytes: Uint8Array, header: ImageHeader, maxPixels: number)
 }
 
 /**
- * Decodes a JPEG, PNG, GIF (first frame) or WebP to RGB, as PIL's `Image.open(...).convert("RGB")` does.
+ * Decodes a JPEG, PNG, GIF (first frame) or WebP to RGB, as PIL's `Image.open(...).convert("RGB")` does, and gives what
+ * `use` makes of it.
  *
- * Fails with `BadImage`; sizes are checked before anything is allocated. The pixels may be a `Buffer` of their own memory.
+ * Fails with `BadImage`; sizes are checked before anything is allocated. The pixels are lent: `use` must not keep them.
  *
  * @example
  * ```ts
- * const photo = yield* decodeImage(bytes, { name: "GCC_train_002582585.jpg" })
+ * const square = yield* withImage(bytes, { name: "1.jpg" }, (photo) => fitImage(photo, { size: 336, fit: "crop" }))
  * ```
  */
-export const decodeImage = (bytes: Uint8Array, options: DecodeOptions = {}): Effect.Effect<DecodedImage, BadImage> =>
+export const withImage = <A>(
+  bytes: Uint8Array,
+  options: DecodeOptions,
+  use: (image: DecodedImage) => A
+): Effect.Effect<A, BadImage> =>
   Effect.suspend(() => {
     const name = options.name ?? "image"
     const maxPixels = options.maxPixels ?? 67_108_864
@@ -169,6 +177,8 @@ export const decodeImage = (bytes: Uint8Array, options: DecodeOptions = {}): Eff
     if (width * height > maxPixels || width > MAX_SIDE || height > MAX_SIDE) {
       return bad("too-large", `${width} x ${height} pixels are more than ${maxPixels}, or than ${MAX_SIDE} a side`)
     }
+    const lent = type === "jpeg" && header.samples === "usual" ? borrowJpeg(bytes, maxPixels) : undefined
+    if (lent !== undefined) return Effect.succeed(use({ ...lent, type }))
     tune()
     return Effect.tryPromise({
       try: () => decode(bytes, header, maxPixels),
@@ -180,8 +190,19 @@ export const decodeImage = (bytes: Uint8Array, options: DecodeOptions = {}): Eff
           hint: hints.corrupt,
           cause
         })
-    }).pipe(Effect.map((raster) => ({ ...raster, type })))
+    }).pipe(Effect.map((raster) => use({ ...raster, type })))
   })
+
+/**
+ * Decodes as `withImage` does; the pixels are the caller's own.
+ *
+ * @example
+ * ```ts
+ * const photo = yield* decodeImage(bytes, { name: "GCC_train_002582585.jpg" })
+ * ```
+ */
+export const decodeImage = (bytes: Uint8Array, options: DecodeOptions = {}): Effect.Effect<DecodedImage, BadImage> =>
+  withImage(bytes, options, (image) => ({ ...image, pixels_HWC: image.pixels_HWC.slice() }))
 
 /** How a picture becomes a square. */
 export interface FitOptions {

@@ -16,7 +16,7 @@ import {
   ImageUnreadable,
   openFolder
 } from "../data/ImageSource.ts"
-import { BadImage, decodeImage, fitImage } from "../data/Images.ts"
+import { BadImage, fitImage, withImage } from "../data/Images.ts"
 import type { PixelRow } from "../data/UniformRows.ts"
 import { openZip, type ZipError } from "../data/Zip.ts"
 import { ImageConversations, ImageFiles, PicturedConversations, Pixels } from "./Artifacts.ts"
@@ -80,15 +80,18 @@ export const tokenizeImages = sharded(
   ({ params, refuse, shard }) => {
     const prepare = Effect.fnUntraced(function* (source: ImageSource, id: string, image: string) {
       const bytes = yield* source.read(params.folder + image)
-      const picture = yield* decodeImage(bytes, { name: image, misnamed: params.misnamed })
-      const { width, height } = picture
-      const odd = (reason: OddImage["reason"], hint: string) =>
-        new OddImage({ reason, name: image, width, height, hint })
-      if (Math.min(width, height) < params.minSide)
-        return yield* odd("too-small", "Lower `minSide` to keep such pictures.")
-      if (Math.max(width, height) > params.maxAspect * Math.min(width, height))
-        return yield* odd("aspect-ratio", "Raise `maxAspect` to keep such pictures.")
-      return { id, pixels_HWC: fitImage(picture, params).pixels_HWC } satisfies PixelRow
+      const fitted = yield* withImage(bytes, { name: image, misnamed: params.misnamed }, (picture) => {
+        const { width, height } = picture
+        const odd = (reason: OddImage["reason"], hint: string) =>
+          new OddImage({ reason, name: image, width, height, hint })
+        if (Math.min(width, height) < params.minSide) return odd("too-small", "Lower `minSide` to keep such pictures.")
+        if (Math.max(width, height) > params.maxAspect * Math.min(width, height)) {
+          return odd("aspect-ratio", "Raise `maxAspect` to keep such pictures.")
+        }
+        return fitImage(picture, params)
+      })
+      if (fitted instanceof OddImage) return yield* fitted
+      return { id, pixels_HWC: fitted.pixels_HWC } satisfies PixelRow
     })
     return Stream.unwrap(
       Effect.map(openImages(shard.images), (source) => {
