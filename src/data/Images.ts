@@ -141,7 +141,8 @@ const decode = async (bytes: Uint8Array, header: ImageHeader, maxPixels: number)
  * Decodes a JPEG, PNG, GIF (first frame) or WebP to RGB, as PIL's `Image.open(...).convert("RGB")` does, and gives what
  * `use` makes of it.
  *
- * Fails with `BadImage`; sizes are checked before anything is allocated. The pixels are lent: `use` must not keep them.
+ * Fails with `BadImage`; sizes are checked before anything is allocated. Where `lent`, the pixels are overwritten by
+ * the next picture: `use` must not keep them.
  *
  * @example
  * ```ts
@@ -151,7 +152,7 @@ const decode = async (bytes: Uint8Array, header: ImageHeader, maxPixels: number)
 export const withImage = <A>(
   bytes: Uint8Array,
   options: DecodeOptions,
-  use: (image: DecodedImage) => A
+  use: (image: DecodedImage, lent: boolean) => A
 ): Effect.Effect<A, BadImage> =>
   Effect.suspend(() => {
     const name = options.name ?? "image"
@@ -178,7 +179,7 @@ export const withImage = <A>(
       return bad("too-large", `${width} x ${height} pixels are more than ${maxPixels}, or than ${MAX_SIDE} a side`)
     }
     const lent = type === "jpeg" && header.samples === "usual" ? borrowJpeg(bytes, maxPixels) : undefined
-    if (lent !== undefined) return Effect.succeed(use({ ...lent, type }))
+    if (lent !== undefined) return Effect.succeed(use({ ...lent, type }, true))
     tune()
     return Effect.tryPromise({
       try: () => decode(bytes, header, maxPixels),
@@ -190,7 +191,7 @@ export const withImage = <A>(
           hint: hints.corrupt,
           cause
         })
-    }).pipe(Effect.map((raster) => use({ ...raster, type })))
+    }).pipe(Effect.map((raster) => use({ ...raster, type }, false)))
   })
 
 /**
@@ -202,7 +203,7 @@ export const withImage = <A>(
  * ```
  */
 export const decodeImage = (bytes: Uint8Array, options: DecodeOptions = {}): Effect.Effect<DecodedImage, BadImage> =>
-  withImage(bytes, options, (image) => ({ ...image, pixels_HWC: image.pixels_HWC.slice() }))
+  withImage(bytes, options, (image, lent) => (lent ? { ...image, pixels_HWC: image.pixels_HWC.slice() } : image))
 
 /** How a picture becomes a square. */
 export interface FitOptions {

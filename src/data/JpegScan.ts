@@ -158,9 +158,10 @@ const frameOf = (segment: Uint8Array): Omit<JpegFrame, "colour"> => {
   if (!known || width === 0 || height === 0) irregular()
   const given = Array.from({ length: count }, (_, i) => {
     const factors = segment[7 + i * 3]!
+    const [h, v] = [factors >> 4, factors & 15]
+    if (h < 1 || v < 1 || h > 2 || v > 2) irregular()
     // One component alone has units of one block, whatever its factors.
-    const [h, v] = count === 1 ? [1, 1] : [factors >> 4, factors & 15]
-    return { id: segment[6 + i * 3]!, h, v, quantTable: segment[8 + i * 3]! }
+    return { id: segment[6 + i * 3]!, h: count === 1 ? 1 : h, v: count === 1 ? 1 : v, quantTable: segment[8 + i * 3]! }
   })
   const mostH = Math.max(...given.map(({ h }) => h))
   const mostV = Math.max(...given.map(({ v }) => v))
@@ -169,7 +170,7 @@ const frameOf = (segment: Uint8Array): Omit<JpegFrame, "colour"> => {
   const components = given.map((component): JpegComponent => {
     const { h, v, quantTable } = component
     const fits = (mostH === h || mostH === 2 * h) && (mostV === v || mostV === 2 * v)
-    if (h < 1 || v < 1 || mostH > 2 || mostV > 2 || !fits || quantTable > 3) irregular()
+    if (!fits || quantTable > 3) irregular()
     return {
       ...component,
       doubledX: mostH === 2 * h,
@@ -205,6 +206,8 @@ const scanOf = (segment: Uint8Array, frame: JpegFrame, state: State, at: number)
     }
   })
   for (let i = 1; i < count; i++) if (parts[i]!.index <= parts[i - 1]!.index) irregular()
+  // The standard's limit, which libjpeg insists on.
+  if (parts.reduce((blocks, { h, v }) => blocks + h * v, 0) > 10) irregular()
   const { width, height } = frame.components[parts[0]!.index]!
   return {
     parts,

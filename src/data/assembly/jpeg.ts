@@ -55,6 +55,8 @@ export function huffman(counts: usize, symbols: usize, table: usize, ac: bool): 
   let used: u32 = 0
   for (let length: u32 = 1; length <= 16; length++) {
     const count: u32 = load<u8>(counts + length - 1)
+    // No code may be all ones.
+    if (code + count >= <u32>1 << length) return 0
     store<u32>(table + LONG + (length << 3), (code + count) << (16 - length))
     store<u32>(table + LONG + (length << 3), used - code, 4)
     for (let i: u32 = 0; i < count; i++) {
@@ -69,7 +71,6 @@ export function huffman(counts: usize, symbols: usize, table: usize, ac: bool): 
       code++
       used++
     }
-    if (code > <u32>1 << length) return 0
     code <<= 1
   }
   // Codes that begin no short one.
@@ -221,6 +222,8 @@ export function scan(
   let x = 0
   let y = 0
   let marker: u8 = 0xd0
+  // What a scan that went wrong has left.
+  memory.fill(BLOCK, 0, 128)
   while (true) {
     const stop = unstuff(from, top)
     if (stop >= end) return 0
