@@ -78,7 +78,9 @@ export const tokenizeImages = sharded(
     runs: "worker"
   },
   ({ params, refuse, shard }) => {
-    const prepare = Effect.fnUntraced(function* (source: ImageSource, id: string, image: string) {
+    const pixelBytes = params.size * params.size * 3
+    /** `into`: where the pixels go. */
+    const prepare = Effect.fnUntraced(function* (source: ImageSource, id: string, image: string, into: Uint8Array) {
       const bytes = yield* source.read(params.folder + image)
       const fitted = yield* withImage(bytes, { name: image, misnamed: params.misnamed }, (picture) => {
         const { width, height } = picture
@@ -88,7 +90,7 @@ export const tokenizeImages = sharded(
         if (Math.max(width, height) > params.maxAspect * Math.min(width, height)) {
           return odd("aspect-ratio", "Raise `maxAspect` to keep such pictures.")
         }
-        return fitImage(picture, params)
+        return fitImage(picture, params, into)
       })
       if (fitted instanceof OddImage) return yield* fitted
       return { id, pixels_HWC: fitted.pixels_HWC } satisfies PixelRow
@@ -103,10 +105,17 @@ export const tokenizeImages = sharded(
             Effect.gen(function* () {
               const first = at
               at += batch.length
+              // Side by side, so that a whole batch is written as it lies. Pages that no picture fills cost nothing.
+              const block = new Uint8Array(batch.length * pixelBytes)
+              let pictured = 0
               const made = yield* Effect.forEach(
                 batch,
-                (row) =>
-                  row.image === null ? Effect.succeed(undefined) : Effect.result(prepare(source, row.id, row.image)),
+                (row) => {
+                  if (row.image === null) return Effect.succeed(undefined)
+                  const from = pictured++ * pixelBytes
+                  const into = block.subarray(from, from + pixelBytes)
+                  return Effect.result(prepare(source, row.id, row.image, into))
+                },
                 { concurrency: 4 }
               )
               const rows: Array<(typeof batch)[number]> = []
