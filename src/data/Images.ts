@@ -34,6 +34,12 @@ export interface DecodedImage extends Raster {
   readonly type: ImageType
 }
 
+/** The compiled kernels that pixels depend on: assets of a node that decodes or fits pictures. */
+export const imageKernels = [
+  new URL("./wasm/jpeg.wasm", import.meta.url),
+  new URL("./wasm/resample.wasm", import.meta.url)
+] as const
+
 /** What to accept. Every field has a default. */
 export interface DecodeOptions {
   /** For errors, and for its extension. Default: none, so that nothing can be misnamed. */
@@ -183,11 +189,12 @@ export const withImage = <A>(
     tune()
     return Effect.tryPromise({
       try: () => decode(bytes, header, maxPixels),
+      // Not in libvips' words: threads share its message buffer, so that they may be another picture's, or none.
       catch: (cause) =>
         new BadImage({
           name,
           reason: "corrupt",
-          message: `${name}: ${cause instanceof Error ? cause.message.trim().replace(/\s+/g, " ") : String(cause)}`,
+          message: `${name}: the ${type} data is cut or damaged`,
           hint: hints.corrupt,
           cause
         })

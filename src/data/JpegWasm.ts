@@ -53,8 +53,9 @@ const instantiate = (): Kernel => {
   return exports
 }
 
-/** Larger pictures are left to others: linear memory never shrinks. */
+/** Larger pictures and files are left to others: linear memory never shrinks. */
 const MAX_PIXELS = 1 << 22
+const MAX_BYTES = 1 << 24
 
 const PAGE = 1 << 16
 /** Of a Huffman table, see `assembly/jpeg.ts`. */
@@ -214,7 +215,8 @@ class Engine implements JpegEngine {
 let engine: Engine | undefined
 
 /**
- * Decodes a JPEG to RGB, or gives `undefined` where it is not of the usual kind, not in order or over 4 megapixels.
+ * Decodes a JPEG to RGB, or gives `undefined` where it is not of the usual kind, not in order, or over 4 megapixels
+ * or 16 MiB.
  *
  * The pixels lie in the kernel's memory and are overwritten by the next call: use them at once, or copy.
  *
@@ -224,4 +226,6 @@ let engine: Engine | undefined
  * ```
  */
 export const borrowJpeg = (bytes: Uint8Array, maxPixels = MAX_PIXELS): Raster | undefined =>
-  decodeJpegWith((engine ??= new Engine()), bytes, Math.min(maxPixels, MAX_PIXELS))
+  bytes.length > MAX_BYTES
+    ? undefined
+    : decodeJpegWith((engine ??= new Engine()), bytes, Math.min(maxPixels, MAX_PIXELS))

@@ -16,7 +16,7 @@ import {
   ImageUnreadable,
   openFolder
 } from "../data/ImageSource.ts"
-import { BadImage, fitImage, withImage } from "../data/Images.ts"
+import { BadImage, fitImage, imageKernels, withImage } from "../data/Images.ts"
 import type { PixelRow } from "../data/UniformRows.ts"
 import { openZip, type ZipError } from "../data/Zip.ts"
 import { ImageConversations, ImageFiles, PicturedConversations, Pixels } from "./Artifacts.ts"
@@ -75,6 +75,7 @@ export const tokenizeImages = sharded(
     outputs: { rows: PicturedConversations, pixels: Pixels },
     refuses: [BadImage, ImageMissing, ImageUnreadable, OddImage],
     refuseAtMost: 0.5,
+    assets: imageKernels,
     runs: "worker"
   },
   ({ params, refuse, shard }) => {

@@ -37,7 +37,7 @@ const legal = ({ factors, scans }: Drawn): boolean =>
   factors.length === 1 ||
   scans.split(",").every((scan) => [...scan].reduce((sum, i) => sum + factors[+i]![0] * factors[+i]![1], 0) <= 10)
 
-/** Whether some component is neither at full size nor at half of it, which cannot be with factors of 1 and 2. */
+/** Bytes that are overwritten: place, from 0 to 1, and value. */
 const Damage = Schema.Array(
   Schema.Tuple([Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })), Schema.Int])
 )
