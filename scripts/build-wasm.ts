@@ -12,7 +12,10 @@ import { fileURLToPath, pathToFileURL } from "node:url"
 import asc from "assemblyscript/asc"
 
 /** Each kernel: its source and where its bytes are committed, from the repository's root. */
-export const kernels = [{ source: "src/data/assembly/resample.ts", wasm: "src/data/wasm/resample.wasm" }] as const
+export const kernels = [
+  { source: "src/data/assembly/resample.ts", wasm: "src/data/wasm/resample.wasm" },
+  { source: "src/data/assembly/jpeg.ts", wasm: "src/data/wasm/jpeg.wasm" }
+] as const
 
 export const root = fileURLToPath(new URL("../", import.meta.url))
 

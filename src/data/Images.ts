@@ -3,15 +3,18 @@
  *
  * Not a normaliser: pixels stay uint8 (`/255`, mean and deviation are applied when a row is read). Not a file reader.
  *
- * Decoding is libvips' (through sharp) and nothing else of it is used: no colour management, no EXIF rotation. Alpha is
- * dropped and not blended; grey is repeated; CMYK and 16-bit grey follow Pillow's own formulas. Known difference: pixels
- * that a GIF marks transparent may be off in value, because the loaders keep different colours under them.
+ * The usual JPEGs are decoded in wasm (`JpegWasm.ts`), without leaving the thread. Everything else, and every JPEG with
+ * anything odd about it, is libvips' (through sharp), which alone says what is corrupt. Nothing else of sharp is used: no
+ * colour management, no EXIF rotation. Alpha is dropped and not blended; grey is repeated; CMYK and 16-bit grey follow
+ * Pillow's own formulas. Known difference: pixels that a GIF marks transparent may be off in value, because the loaders
+ * keep different colours under them.
  *
  * Shapes: pixels_HWC uint8, 3 channels.
  */
 import { Effect, Schema } from "effect"
 import { missing } from "../dag/Missing.ts"
 import { type ImageHeader, type ImageType, imageHeader, sniff } from "./ImageHeader.ts"
+import { borrowJpeg } from "./JpegWasm.ts"
 import type { Raster, Window } from "./Resample.ts"
 import { resize } from "./ResampleWasm.ts"
 
@@ -30,6 +33,12 @@ export class BadImage extends Schema.TaggedError<BadImage>()("BadImage", {
 export interface DecodedImage extends Raster {
   readonly type: ImageType
 }
+
+/** The compiled kernels that pixels depend on: assets of a node that decodes or fits pictures. */
+export const imageKernels = [
+  new URL("./wasm/jpeg.wasm", import.meta.url),
+  new URL("./wasm/resample.wasm", import.meta.url)
+] as const
 
 /** What to accept. Every field has a default. */
 export interface DecodeOptions {
@@ -135,16 +144,22 @@ const decode = async (bytes: Uint8Array, header: ImageHeader, maxPixels: number)
 }
 
 /**
- * Decodes a JPEG, PNG, GIF (first frame) or WebP to RGB, as PIL's `Image.open(...).convert("RGB")` does.
+ * Decodes a JPEG, PNG, GIF (first frame) or WebP to RGB, as PIL's `Image.open(...).convert("RGB")` does, and gives what
+ * `use` makes of it.
  *
- * Fails with `BadImage`; sizes are checked before anything is allocated. The pixels may be a `Buffer` of their own memory.
+ * Fails with `BadImage`; sizes are checked before anything is allocated. Where `lent`, the pixels are overwritten by
+ * the next picture: `use` must not keep them.
  *
  * @example
  * ```ts
- * const photo = yield* decodeImage(bytes, { name: "GCC_train_002582585.jpg" })
+ * const square = yield* withImage(bytes, { name: "1.jpg" }, (photo) => fitImage(photo, { size: 336, fit: "crop" }))
  * ```
  */
-export const decodeImage = (bytes: Uint8Array, options: DecodeOptions = {}): Effect.Effect<DecodedImage, BadImage> =>
+export const withImage = <A>(
+  bytes: Uint8Array,
+  options: DecodeOptions,
+  use: (image: DecodedImage, lent: boolean) => A
+): Effect.Effect<A, BadImage> =>
   Effect.suspend(() => {
     const name = options.name ?? "image"
     const maxPixels = options.maxPixels ?? 67_108_864
@@ -169,19 +184,33 @@ export const decodeImage = (bytes: Uint8Array, options: DecodeOptions = {}): Eff
     if (width * height > maxPixels || width > MAX_SIDE || height > MAX_SIDE) {
       return bad("too-large", `${width} x ${height} pixels are more than ${maxPixels}, or than ${MAX_SIDE} a side`)
     }
+    const lent = type === "jpeg" && header.samples === "usual" ? borrowJpeg(bytes, maxPixels) : undefined
+    if (lent !== undefined) return Effect.succeed(use({ ...lent, type }, true))
     tune()
     return Effect.tryPromise({
       try: () => decode(bytes, header, maxPixels),
+      // Not in libvips' words: threads share its message buffer, so that they may be another picture's, or none.
       catch: (cause) =>
         new BadImage({
           name,
           reason: "corrupt",
-          message: `${name}: ${cause instanceof Error ? cause.message.trim().replace(/\s+/g, " ") : String(cause)}`,
+          message: `${name}: the ${type} data is cut or damaged`,
           hint: hints.corrupt,
           cause
         })
-    }).pipe(Effect.map((raster) => ({ ...raster, type })))
+    }).pipe(Effect.map((raster) => use({ ...raster, type }, false)))
   })
+
+/**
+ * Decodes as `withImage` does; the pixels are the caller's own.
+ *
+ * @example
+ * ```ts
+ * const photo = yield* decodeImage(bytes, { name: "GCC_train_002582585.jpg" })
+ * ```
+ */
+export const decodeImage = (bytes: Uint8Array, options: DecodeOptions = {}): Effect.Effect<DecodedImage, BadImage> =>
+  withImage(bytes, options, (image, lent) => (lent ? { ...image, pixels_HWC: image.pixels_HWC.slice() } : image))
 
 /** How a picture becomes a square. */
 export interface FitOptions {
@@ -209,20 +238,25 @@ export const cropGeometry = (
 /**
  * Fits a picture into `size` x `size` pixels, bit-identical to PIL (bicubic). Synchronous; about 1 ms.
  *
- * Cost follows what is kept: a crop resamples only what its window needs, a padded square is never built.
+ * Cost follows what is kept: a crop resamples only what its window needs, a padded square is never built. The pixels are
+ * written to `into`, where that is given: `size * size * 3` bytes.
  *
  * @example
  * ```ts
  * fitImage(photo, { size: 336, fit: "crop" }).pixels_HWC // 336 * 336 * 3 bytes
  * ```
  */
-export const fitImage = (image: Raster, { size, fit, background = CLIP_BACKGROUND }: FitOptions): Raster => {
+export const fitImage = (
+  image: Raster,
+  { size, fit, background = CLIP_BACKGROUND }: FitOptions,
+  into?: Uint8Array
+): Raster => {
   if (fit === "crop") {
     const to = cropGeometry(image.width, image.height, size)
-    return resize(image, to.width, to.height, to.window)
+    return resize(image, to.width, to.height, to.window, undefined, into)
   }
   const side = Math.max(image.width, image.height)
   const left = (side - image.width) >> 1
   const top = (side - image.height) >> 1
-  return resize(image, size, size, undefined, { width: side, height: side, left, top, background })
+  return resize(image, size, size, undefined, { width: side, height: side, left, top, background }, into)
 }

@@ -144,7 +144,14 @@ const whole = (source: Raster): Canvas => ({
 })
 
 /** One horizontal pass, then one vertical pass. */
-const passes = (source: Raster, width: number, height: number, window: Window, canvas: Canvas): Raster => {
+const passes = (
+  source: Raster,
+  width: number,
+  height: number,
+  window: Window,
+  canvas: Canvas,
+  pixels: Uint8Array = new Uint8Array(window.width * window.height * 3)
+): Raster => {
   const { memory, horizontal, vertical } = kernel()
   const across = coefficients(canvas.width, width, window.left, window.width)
   const down = coefficients(canvas.height, height, window.top, window.height)
@@ -219,13 +226,11 @@ const passes = (source: Raster, width: number, height: number, window: Window, c
   vertical(middle, target, stride, window.height, v.starts, v.pairs, v.weights, verticalPack.maxPairs)
 
   const rowBytes = window.width * 3
-  if (stride === rowBytes) {
-    const pixels = bytes.slice(target, target + window.height * rowBytes)
-    return { width: window.width, height: window.height, pixels_HWC: pixels }
-  }
-  const pixels = new Uint8Array(window.height * rowBytes)
-  for (let y = 0; y < window.height; y++) {
-    pixels.set(bytes.subarray(target + y * stride, target + y * stride + rowBytes), y * rowBytes)
+  if (stride === rowBytes) pixels.set(bytes.subarray(target, target + window.height * rowBytes))
+  else {
+    for (let y = 0; y < window.height; y++) {
+      pixels.set(bytes.subarray(target + y * stride, target + y * stride + rowBytes), y * rowBytes)
+    }
   }
   return { width: window.width, height: window.height, pixels_HWC: pixels }
 }
@@ -233,7 +238,8 @@ const passes = (source: Raster, width: number, height: number, window: Window, c
 /**
  * Resizes a raster, or a canvas that holds it, to `width` x `height` bicubically and gives the part `window` of it.
  *
- * Bit-identical to Pillow's `resize((width, height), BICUBIC)` followed by `crop`. Synchronous.
+ * Bit-identical to Pillow's `resize((width, height), BICUBIC)` followed by `crop`. Synchronous. The pixels are written to
+ * `into`, where that is given: `window.width * window.height * 3` bytes.
  *
  * @example
  * ```ts
@@ -245,11 +251,12 @@ export const resize = (
   width: number,
   height: number,
   window: Window = { left: 0, top: 0, width, height },
-  canvas: Canvas = whole(source)
+  canvas: Canvas = whole(source),
+  into?: Uint8Array
 ): Raster => {
-  if (!verticalFirst(canvas, height)) return passes(source, width, height, window, canvas)
+  if (!verticalFirst(canvas, height)) return passes(source, width, height, window, canvas, into)
   // A pass between equal sizes changes nothing, so that two calls swap the order of the passes.
   const rows = { left: 0, top: window.top, width: canvas.width, height: window.height }
   const low = passes(source, canvas.width, height, rows, canvas)
-  return passes(low, width, low.height, { ...window, top: 0 }, whole(low))
+  return passes(low, width, low.height, { ...window, top: 0 }, whole(low), into)
 }

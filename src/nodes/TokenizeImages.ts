@@ -17,7 +17,7 @@ import {
   ImageUnreadable,
   openFolder
 } from "../data/ImageSource.ts"
-import { BadImage, decodeImage, fitImage } from "../data/Images.ts"
+import { BadImage, fitImage, imageKernels, withImage } from "../data/Images.ts"
 import { isTarName, openTar, type TarError } from "../data/Tar.ts"
 import type { PixelRow } from "../data/UniformRows.ts"
 import { openZip, type ZipError } from "../data/Zip.ts"
@@ -99,20 +99,26 @@ export const tokenizeImages = sharded(
     outputs: { rows: PicturedConversations, pixels: Pixels },
     refuses: [BadImage, ImageMissing, ImageUnreadable, OddImage],
     refuseAtMost: 0.5,
+    assets: imageKernels,
     runs: "worker"
   },
   ({ params, refuse, shard }) => {
-    const prepare = Effect.fnUntraced(function* (source: ImageSource, id: string, image: string) {
+    const pixelBytes = params.size * params.size * 3
+    /** `into`: where the pixels go. */
+    const prepare = Effect.fnUntraced(function* (source: ImageSource, id: string, image: string, into: Uint8Array) {
       const bytes = yield* source.read(params.folder + image)
-      const picture = yield* decodeImage(bytes, { name: image, misnamed: params.misnamed })
-      const { width, height } = picture
-      const odd = (reason: OddImage["reason"], hint: string) =>
-        new OddImage({ reason, name: image, width, height, hint })
-      if (Math.min(width, height) < params.minSide)
-        return yield* odd("too-small", "Lower `minSide` to keep such pictures.")
-      if (Math.max(width, height) > params.maxAspect * Math.min(width, height))
-        return yield* odd("aspect-ratio", "Raise `maxAspect` to keep such pictures.")
-      return { id, pixels_HWC: fitImage(picture, params).pixels_HWC } satisfies PixelRow
+      const fitted = yield* withImage(bytes, { name: image, misnamed: params.misnamed }, (picture) => {
+        const { width, height } = picture
+        const odd = (reason: OddImage["reason"], hint: string) =>
+          new OddImage({ reason, name: image, width, height, hint })
+        if (Math.min(width, height) < params.minSide) return odd("too-small", "Lower `minSide` to keep such pictures.")
+        if (Math.max(width, height) > params.maxAspect * Math.min(width, height)) {
+          return odd("aspect-ratio", "Raise `maxAspect` to keep such pictures.")
+        }
+        return fitImage(picture, params, into)
+      })
+      if (fitted instanceof OddImage) return yield* fitted
+      return { id, pixels_HWC: fitted.pixels_HWC } satisfies PixelRow
     })
     return Stream.unwrap(
       Effect.map(openImages(shard.images), (source) => {
@@ -124,10 +130,17 @@ export const tokenizeImages = sharded(
             Effect.gen(function* () {
               const first = at
               at += batch.length
+              // Side by side, so that a whole batch is written as it lies. Pages that no picture fills cost nothing.
+              const block = new Uint8Array(batch.length * pixelBytes)
+              let pictured = 0
               const made = yield* Effect.forEach(
                 batch,
-                (row) =>
-                  row.image === null ? Effect.succeed(undefined) : Effect.result(prepare(source, row.id, row.image)),
+                (row) => {
+                  if (row.image === null) return Effect.succeed(undefined)
+                  const from = pictured++ * pixelBytes
+                  const into = block.subarray(from, from + pixelBytes)
+                  return Effect.result(prepare(source, row.id, row.image, into))
+                },
                 { concurrency: 4 }
               )
               const rows: Array<(typeof batch)[number]> = []

@@ -54,7 +54,9 @@ describe("the tarball", () => {
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name).slice(root.length))
     expect([...stray].sort()).toEqual(
-      [...sample, "src/data/wasm/resample.wasm", "src/tensor/wasm/kernels.wasm"].map((path) => `dist/${path}`).sort()
+      [...sample, "src/data/wasm/jpeg.wasm", "src/data/wasm/resample.wasm", "src/tensor/wasm/kernels.wasm"]
+        .map((path) => `dist/${path}`)
+        .sort()
     )
     expect(
       packed.files.filter((path) => /(^|\/)(test|generate|golden|assembly|scripts|\.millrace)(\/|\.)/.test(path))
