@@ -13,7 +13,7 @@ import { errorOf, type ParquetError, ParquetFault } from "./ParquetError.ts"
 import { type OpenFile, openFile } from "./ParquetFile.ts"
 import { ColumnPages } from "./ParquetPages.ts"
 import { type ParquetRow, rowsOfGroup } from "./ParquetRows.ts"
-import { type Leaf, leavesOf, project, type Shape, shapesOf } from "./ParquetShape.ts"
+import { type Leaf, leavesOf, project, type Shape, shapesOf, without } from "./ParquetShape.ts"
 import { type Decode, decodeOf, type Int64 } from "./ParquetValue.ts"
 
 export { ParquetError } from "./ParquetError.ts"
@@ -23,6 +23,8 @@ export type { ParquetRow } from "./ParquetRows.ts"
 export interface ParquetOptions {
   /** Columns by name, what lies inside of one with dots (`image.path`). Default: all. */
   readonly columns?: ReadonlyArray<string>
+  /** Columns to leave out, named in the same way: pictures that lie in the file, of which the path is enough. */
+  readonly without?: ReadonlyArray<string>
   /** A named column that the file does not have is an error (`fail`, default), or is left out (`skip`). */
   readonly absent?: "fail" | "skip"
   /** Rows a batch at most. Default 1,024; a batch also ends with each row group. */
@@ -84,15 +86,13 @@ interface Plan {
   readonly decodes: ReadonlyMap<Leaf, Decode>
 }
 
-const planOf = (
-  { metadata }: OpenFile,
-  { absent = "fail", columns, int64 = "number", json = "parsed" }: ParquetOptions
-): Plan => {
+const planOf = ({ metadata }: OpenFile, options: ParquetOptions): Plan => {
+  const { absent = "fail", columns, int64 = "number", json = "parsed" } = options
   const all = shapesOf(metadata)
-  const shapes = columns === undefined ? all : project(all, columns, absent)
+  const shapes = without(columns === undefined ? all : project(all, columns, absent), options.without ?? [])
   if (shapes.length === 0) {
-    throw new ParquetFault("no-column", `there is none of ${columns?.join(", ")}`, {
-      hint: `The file has ${all.map(({ name }) => name).join(", ")}.`
+    throw new ParquetFault("no-column", "none of the columns asked for is there", {
+      hint: `The file has ${all.map(({ name }) => name).join(", ")}; asked for was ${columns?.join(", ") ?? "all"}.`
     })
   }
   return { shapes, decodes: new Map(shapes.flatMap(leavesOf).map((leaf) => [leaf, decodeOf(leaf, int64, json)])) }

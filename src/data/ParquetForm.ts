@@ -124,8 +124,8 @@ const scalar = (name: string, path: string, repetition: Repetition, of: Scalar):
 const isJsonValue = Schema.is(Schema.Json)
 
 /**
- * A JSON value as its text, null as `null`, so that an absent one is told from it. The older mark of JSON columns would
- * make the writer encode by itself, and take null for absent. Files are read with JSON as text.
+ * A JSON value as its text, null as `null`, so that an absent one is told from it: the writer's own encoding of JSON
+ * takes null for absent. Files are read with JSON as text.
  */
 const jsonColumn = (name: string, path: string, mayBeAbsent: boolean): Column => ({
   elements: [

@@ -133,19 +133,24 @@ const prune = (shape: Shape, isWanted: (leaf: Leaf) => boolean): Shape | undefin
   return fields.length === 0 ? undefined : { ...shape, fields }
 }
 
+const under = (leaf: Leaf, column: string): boolean => leaf.path === column || leaf.path.startsWith(`${column}.`)
+
 /** The columns named and what lies inside of them; those not there are an error, or left out with `absent: "skip"`. */
 export const project = (
   shapes: ReadonlyArray<Shape>,
   columns: ReadonlyArray<string>,
   absent: "fail" | "skip"
 ): ReadonlyArray<Shape> => {
-  const under = (path: string, column: string) => path === column || path.startsWith(`${column}.`)
   const leaves = shapes.flatMap(leavesOf)
-  const lost = columns.find((column) => !leaves.some((leaf) => under(leaf.path, column)))
+  const lost = columns.find((column) => !leaves.some((leaf) => under(leaf, column)))
   if (lost !== undefined && absent === "fail") {
     throw new ParquetFault("no-column", `is not there; the file has ${shapes.map(({ name }) => name).join(", ")}`, {
       column: lost
     })
   }
-  return shapes.flatMap((shape) => prune(shape, (leaf) => columns.some((column) => under(leaf.path, column))) ?? [])
+  return shapes.flatMap((shape) => prune(shape, (leaf) => columns.some((column) => under(leaf, column))) ?? [])
 }
+
+/** All but the columns named and what lies inside of them. */
+export const without = (shapes: ReadonlyArray<Shape>, columns: ReadonlyArray<string>): ReadonlyArray<Shape> =>
+  shapes.flatMap((shape) => prune(shape, (leaf) => !columns.some((column) => under(leaf, column))) ?? [])

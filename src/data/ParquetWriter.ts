@@ -9,7 +9,8 @@
  */
 import { open, rename, rm } from "node:fs/promises"
 import { dirname } from "node:path"
-import { Effect, type Schema, Stream } from "effect"
+import { Effect, type Schema, type Scope, Stream } from "effect"
+import type { SchemaElement } from "hyparquet"
 import { missing } from "../dag/Missing.ts"
 import { readParquet } from "./Parquet.ts"
 import { compressZstd } from "./ParquetCodec.ts"
@@ -39,6 +40,7 @@ class Encoder {
   readonly #bytes = new ByteWriter()
   readonly #writer: InstanceType<typeof ParquetWriter>
   readonly #form: Column
+  readonly #schema: Array<SchemaElement>
   readonly #columns: ReadonlyArray<{ readonly name: string; readonly encoding?: "PLAIN" }>
   readonly #options: Required<ParquetWriteOptions>
   #group: Array<Readonly<Record<string, unknown>>> = []
@@ -47,8 +49,9 @@ class Encoder {
   rowGroups = 0
 
   constructor(form: Column, { groupBytes = 1 << 26, groupRows = 10_000 }: ParquetWriteOptions) {
-    const schema = [...form.elements]
+    const schema = form.elements.map((element) => ({ ...element }))
     this.#form = form
+    this.#schema = schema
     this.#options = { groupBytes, groupRows }
     this.#columns = columnsOf(schema)
     this.#writer = new ParquetWriter({
@@ -70,6 +73,8 @@ class Encoder {
 
   finish(): Uint8Array {
     const last = this.#group.length === 0 ? undefined : this.#end()
+    // The older mark of JSON, which DuckDB goes by; set while values are written, it would have them encoded once more.
+    for (const element of this.#schema) if (element.logical_type?.type === "JSON") element.converted_type = "JSON"
     this.#writer.finish()
     const footer = this.#taken()
     return last === undefined ? footer : Buffer.concat([last, footer])
@@ -116,9 +121,65 @@ const syncFolder = async (path: string): Promise<void> => {
   }
 }
 
+/** Writes one file: rows as they come, then `finish`. */
+export interface ParquetSink<in Row> {
+  readonly write: (rows: ReadonlyArray<Row>) => Effect.Effect<void, ParquetError>
+  /** Writes the footer, fsyncs, gives the file its name and makes the name durable. Once. */
+  readonly finish: Effect.Effect<ParquetWritten, ParquetError>
+}
+
 /**
- * Writes all rows of a stream to `path`. Fails with `ParquetError`: `no-form` for a Schema that has none, `bad-value` for
- * a row that is not of it (nothing is left behind), `unwritable` where the disk refuses. Errors of the stream pass.
+ * Opens a file for writing; until `finish` its bytes lie in `path.tmp`, which a scope that closes early removes.
+ *
+ * Fails with `ParquetError`: `no-form` for a Schema that has none, `bad-value` for a row that is not of it, `unwritable`
+ * where the disk refuses.
+ */
+export const openParquetSink = Effect.fnUntraced(function* <Row>(
+  path: string,
+  schema: Schema.Codec<Row, any>,
+  options: ParquetWriteOptions = {}
+): Effect.fn.Return<ParquetSink<Row>, ParquetError, Scope.Scope> {
+  const encoder = yield* Effect.try({
+    try: () => new Encoder(formOf(schema), options),
+    catch: (cause) => errorOf(path, cause)
+  })
+  const io = <A>(step: () => Promise<A>) =>
+    Effect.tryPromise({ try: step, catch: (cause) => errorOf(path, cause, { reason: "unwritable" }) })
+  const temporary = `${path}.tmp`
+  let finished = false
+  const file = yield* Effect.acquireRelease(
+    io(() => open(temporary, "w")),
+    (file) => (finished ? Effect.void : Effect.promise(() => file.close().then(() => rm(temporary, { force: true }))))
+  )
+  let bytes = 0
+  const put = Effect.fnUntraced(function* (chunk: Uint8Array) {
+    bytes += chunk.byteLength
+    yield* io(() => file.appendFile(chunk))
+  })
+  const encode = <A>(step: () => A) =>
+    Effect.try({ try: step, catch: (cause) => errorOf(path, cause, { reason: "bad-value", row: encoder.rows }) })
+  return {
+    write: (rows) =>
+      Effect.flatMap(
+        encode(() => rows.flatMap((row) => encoder.add(row) ?? [])),
+        (chunks) => Effect.forEach(chunks, put, { discard: true })
+      ),
+    finish: Effect.gen(function* () {
+      yield* put(yield* encode(() => encoder.finish()))
+      yield* io(async () => {
+        await file.sync()
+        finished = true
+        await file.close()
+        await rename(temporary, path)
+        await syncFolder(dirname(path))
+      })
+      return { rows: encoder.rows, rowGroups: encoder.rowGroups, bytes }
+    })
+  }
+})
+
+/**
+ * Writes all rows of a stream to `path`. Errors of the stream pass; where anything fails, nothing is left behind.
  *
  * @example
  * ```ts
@@ -130,46 +191,12 @@ export const writeParquet = <Row, E, R>(
   schema: Schema.Codec<Row, any>,
   batches: Stream.Stream<ReadonlyArray<Row>, E, R>,
   options: ParquetWriteOptions = {}
-): Effect.Effect<ParquetWritten, E | ParquetError, R> =>
+): Effect.Effect<ParquetWritten, E | ParquetError, Exclude<R, Scope.Scope>> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const encoder = yield* Effect.try({
-        try: () => new Encoder(formOf(schema), options),
-        catch: (cause) => errorOf(path, cause)
-      })
-      const io = <A>(step: () => Promise<A>) =>
-        Effect.tryPromise({ try: step, catch: (cause) => errorOf(path, cause, { reason: "unwritable" }) })
-      const temporary = `${path}.tmp`
-      const file = yield* Effect.acquireRelease(
-        io(() => open(temporary, "w")),
-        (file) => Effect.promise(() => file.close().then(() => rm(temporary, { force: true })))
-      )
-      let bytes = 0
-      const put = Effect.fnUntraced(function* (chunk: Uint8Array) {
-        bytes += chunk.byteLength
-        yield* io(() => file.appendFile(chunk))
-      })
-      yield* Stream.runForEach(batches, (batch) =>
-        Effect.flatMap(
-          Effect.try({
-            try: () => batch.flatMap((row) => encoder.add(row) ?? []),
-            catch: (cause) => errorOf(path, cause, { reason: "bad-value", row: encoder.rows })
-          }),
-          (chunks) => Effect.forEach(chunks, put, { discard: true })
-        )
-      )
-      yield* put(
-        yield* Effect.try({
-          try: () => encoder.finish(),
-          catch: (cause) => errorOf(path, cause, { reason: "bad-value" })
-        })
-      )
-      yield* io(async () => {
-        await file.sync()
-        await rename(temporary, path)
-        await syncFolder(dirname(path))
-      })
-      return { rows: encoder.rows, rowGroups: encoder.rowGroups, bytes }
+      const sink = yield* openParquetSink(path, schema, options)
+      yield* Stream.runForEach(batches, sink.write)
+      return yield* sink.finish
     })
   )
 
