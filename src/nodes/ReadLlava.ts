@@ -47,6 +47,14 @@ const HeldOutRow = Schema.Struct({
 const columns = ["id", "image", "conversations", "questions"]
 const without = ["image.bytes"]
 
+const isNameless = (value: unknown): boolean =>
+  typeof value === "object" &&
+  value !== null &&
+  "image" in value &&
+  typeof value.image === "object" &&
+  value.image !== null &&
+  "path" in value.image
+
 /** The row with its picture's path in place of the struct that a Parquet file has there. */
 const withPath = (value: unknown): unknown => {
   if (typeof value !== "object" || value === null || !("image" in value)) return value
@@ -72,7 +80,9 @@ const readRows = <A, B>(
         row,
         ...(id === undefined ? {} : { id }),
         message,
-        hint: "Mend or remove the row in the source; the other rows are not affected."
+        hint: isNameless(value)
+          ? "The picture lies in the Parquet file and has no path: write pictures to a folder or zip, and paths to the rows."
+          : "Mend or remove the row in the source; the other rows are not affected."
       })
     )
     return []
