@@ -40,7 +40,7 @@ export interface ShardReader<out Row> {
 
 /** A named, versioned way to write rows. `id` reaches keys: change it whenever the bytes change. */
 export interface ShardFormat<Row> {
-  /** For example `jsonl/1` or `arrow/1`. */
+  /** For example `jsonl/1` or `arrow/2`. */
   readonly id: string
   /** File name ending without the dot. */
   readonly extension: string

@@ -35,7 +35,7 @@ const RECORD_BATCH = 3
 /** A shard that is damaged or of another kind. */
 export const damaged = (message: string, cause?: unknown): ShardFormatError =>
   new ShardFormatError({
-    format: "arrow/1",
+    format: "arrow/2",
     message,
     hint: "The shard is cut, damaged or of other columns; delete it and run again, the store recomputes it alone.",
     cause

@@ -8,6 +8,7 @@
  * Memory: the encoder holds one batch; the reader keeps offsets and narrow columns of the batches it has visited, at
  * most 64 MiB, and reads everything else by range. Rows may alias the bytes read: copy before mutating.
  */
+import type { Schema as ArrowSchema } from "apache-arrow"
 import { Effect, Stream } from "effect"
 import {
   type RandomAccess,
@@ -20,7 +21,7 @@ import { missing } from "../dag/Missing.ts"
 import { bool, type Column, float32, float64, int32, json, MAX_BATCH_BYTES, utf8 } from "./ArrowColumn.ts"
 import { type AnyColumn, type BatchPlace, damaged, guarded, openArrowFile } from "./ArrowFile.ts"
 
-const { Data, Field, RecordBatch, RecordBatchFileWriter, Schema, Struct } = await import("apache-arrow").catch(
+const { Data, Field, Message, RecordBatch, RecordBatchFileWriter, Schema, Struct } = await import("apache-arrow").catch(
   missing("apache-arrow")
 )
 
@@ -44,6 +45,14 @@ const resolve = (spec: ColumnSpec): AnyColumn => (typeof spec === "string" ? sca
 class TakingWriter extends RecordBatchFileWriter {
   #pieces: Array<Uint8Array> = []
   #small: Array<Uint8Array> = []
+
+  /**
+   * The schema's message behind the magic number, which apache-arrow leaves out of files: readers that go by the footer
+   * do without it, those that take a file for a stream (DuckDB) do not.
+   */
+  protected override _writeSchema(schema: ArrowSchema): this {
+    return super._writeSchema(schema)._writeMessage(Message.from(schema))
+  }
 
   protected override _write(chunk: unknown): this {
     if (!this._started) return this
@@ -73,7 +82,7 @@ class TakingWriter extends RecordBatchFileWriter {
 }
 
 const refuse = (message: string, hint: string, cause?: unknown): ShardFormatError =>
-  new ShardFormatError({ format: "arrow/1", message, hint, cause })
+  new ShardFormatError({ format: "arrow/2", message, hint, cause })
 
 const encoderOf = <Row extends object>(
   columns: ReadonlyArray<readonly [keyof Row & string, AnyColumn]>
@@ -307,7 +316,7 @@ class Reader<Row> implements ShardReader<Row> {
 }
 
 /**
- * A shard format of declared columns, named `arrow/1`; the row type follows from the declaration.
+ * A shard format of declared columns, named `arrow/2`; the row type follows from the declaration.
  *
  * `append` throws `ShardFormatError` for a value that its column cannot hold, and for a batch over 1 GiB; an empty
  * batch writes no record batch. Reading fails with `ShardFormatError` on damaged bytes or other columns.
@@ -323,7 +332,7 @@ export const arrowRows = <const C extends Readonly<Record<string, ColumnSpec>>>(
   const entries = Object.entries(columns).map(([name, spec]) => [name, resolve(spec)] as const)
   if (entries.length === 0) throw refuse("no columns are declared", "Declare at least one column.")
   return {
-    id: "arrow/1",
+    id: "arrow/2",
     extension: "arrow",
     encoder: () => encoderOf<RowOf<C>>(entries as ReadonlyArray<readonly [keyof C & string, AnyColumn]>),
     open: (bytes) => Effect.map(openArrowFile(bytes, entries), (places) => new Reader<RowOf<C>>(bytes, entries, places))

@@ -35,7 +35,7 @@ const uniform = <Row>(
   widthOfRow: (row: Row) => number,
   format: (width: number) => ShardFormat<Row>
 ): ShardFormat<Row> => ({
-  id: "arrow/1",
+  id: "arrow/2",
   extension: "arrow",
   encoder: () => {
     let inner: ReturnType<ShardFormat<Row>["encoder"]> | undefined

@@ -12,7 +12,7 @@ import { Conversation, ConversationTurn } from "../text/Conversation.ts"
 
 // ---- files from outside
 
-/** A ShareGPT JSON array (or JSON Lines) of `{ id, conversations }`. */
+/** ShareGPT rows of `{ id, conversations }`: a JSON array, JSON Lines or Parquet, or a folder of such parts. */
 export const ShareGptFile = tree("sharegpt-file")
 /** CC-595K's `chat.json`. */
 export const ChatFile = tree("cc595k-chat-file")

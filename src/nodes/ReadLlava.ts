@@ -1,12 +1,16 @@
 /**
- * Reads LLaVA's JSON files into rows: CC-595K's captions, instruction data, held-out questions.
+ * Reads LLaVA's files into rows: CC-595K's captions, instruction data, held-out questions. JSON or Parquet, one file or a
+ * folder of parts.
  *
- * Not a filter. A row of the wrong shape is refused with its position; a picture's name is not looked at here.
+ * Not a filter. A row of the wrong shape is refused with its position; a picture's name is not looked at here. Where a
+ * Parquet file has its pictures inside (`image` is a struct of `bytes` and `path`), rows name them by their path, and the
+ * bytes are not read.
  */
 import { Effect, Result, Schema, Stream } from "effect"
 import type { Refusing } from "../dag/Node.ts"
 import { whole } from "../dag/Node.ts"
-import { BadJsonRow, type JsonError, readJson } from "../data/JsonArray.ts"
+import { BadJsonRow } from "../data/JsonArray.ts"
+import { type RowFileError, readRowFiles } from "../data/RowFiles.ts"
 import { Captions, ChatFile, HeldOutFile, ImageConversations, InstructFile, Questions } from "./Artifacts.ts"
 import { Positive } from "./Params.ts"
 
@@ -39,13 +43,34 @@ const HeldOutRow = Schema.Struct({
   questions: Schema.Array(Schema.Struct({ type: Schema.String, question: Schema.String, answer: Schema.String }))
 })
 
+/** What is read of a Parquet file. */
+const columns = ["id", "image", "conversations", "questions"]
+const without = ["image.bytes"]
+
+const isNameless = (value: unknown): boolean =>
+  typeof value === "object" &&
+  value !== null &&
+  "image" in value &&
+  typeof value.image === "object" &&
+  value.image !== null &&
+  "path" in value.image
+
+/** The row with its picture's path in place of the struct that a Parquet file has there. */
+const withPath = (value: unknown): unknown => {
+  if (typeof value !== "object" || value === null || !("image" in value)) return value
+  const { image } = value
+  return typeof image === "object" && image !== null && "path" in image && typeof image.path === "string"
+    ? { ...value, image: image.path }
+    : value
+}
+
 /** Streams a file's rows through a schema; what does not fit is refused. */
 const readRows = <A, B>(
   path: string,
   schema: Schema.Codec<A, any>,
   make: (row: A) => ReadonlyArray<B> | string,
   refuse: Refusing<BadRow | BadJsonRow>["refuse"]
-): Stream.Stream<ReadonlyArray<B>, JsonError> => {
+): Stream.Stream<ReadonlyArray<B>, RowFileError> => {
   const decode = Schema.decodeUnknownResult(schema)
   const bad = (row: number, value: unknown, message: string) => {
     const found = typeof value === "object" && value !== null && "id" in value ? value.id : undefined
@@ -56,16 +81,18 @@ const readRows = <A, B>(
         row,
         ...(id === undefined ? {} : { id }),
         message,
-        hint: "Mend or remove the row in the source; the other rows are not affected."
+        hint: isNameless(value)
+          ? "The picture lies in the Parquet file and has no path: write pictures to a folder or zip, and paths to the rows."
+          : "Mend or remove the row in the source; the other rows are not affected."
       })
     )
     return []
   }
-  return readJson(path).pipe(
+  return readRowFiles(path, { columns, without }).pipe(
     Stream.map((batch) => {
-      for (const one of batch.refused) refuse(one.row, one)
+      for (const { error, index } of batch.refused) refuse(index, error)
       return batch.rows.flatMap(({ index, value }) => {
-        const row = decode(value)
+        const row = decode(withPath(value))
         if (Result.isFailure(row)) return bad(index, value, row.failure.message)
         const made = make(row.success)
         return typeof made === "string" ? bad(index, value, made) : made

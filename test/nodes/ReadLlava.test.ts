@@ -5,6 +5,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Node from "../../src/dag/Alone.ts"
 import { readCaptions, readInstructions, readQuestions } from "../../src/nodes/ReadLlava.ts"
+import { duckDb } from "../data/DuckDb.ts"
 import { scratch } from "./support.ts"
 
 const write = Effect.fnUntraced(function* (rows: ReadonlyArray<unknown> | string) {
@@ -83,5 +84,49 @@ describe("readQuestions", () => {
       ])
       expect(refused[2]!.error).toMatchObject({ id: "a", message: "an earlier scene is called a too" })
     })
+  )
+})
+
+describe("Parquet", () => {
+  const TURNS = "[{'from': 'human', 'value': '<image>\\nWhat?'}, {'from': 'gpt', 'value': 'A kettle.'}]"
+  const copied = Effect.fnUntraced(function* (sql: string) {
+    const file = join(yield* scratch, "rows.parquet")
+    yield* (yield* duckDb).rows(`COPY (${sql}) TO '${file}' (FORMAT parquet)`)
+    return file
+  })
+
+  it.effect("names pictures by their path, as a text or inside of a picture column whose bytes are not read", () =>
+    Effect.gen(function* () {
+      const plain = yield* copied(
+        `SELECT 'a' AS id, 'a.jpg' AS image, ${TURNS.replaceAll("\\n", "\n")} AS conversations`
+      )
+      const { out } = yield* Node.run(readCaptions, { file: plain }, shards)
+      expect(out.rows).toEqual([{ id: "a", image: "a.jpg", caption: "A kettle.", conversations: turns }])
+      const inside = yield* copied(`
+        SELECT i AS id, CASE WHEN i = 2 THEN NULL
+          ELSE {'bytes': '\\xFF\\xD8'::BLOB, 'path': CASE WHEN i = 1 THEN NULL ELSE 'p' || i || '.jpg' END} END AS image,
+          ${TURNS.replaceAll("\\n", "\n")} AS conversations, 'llava' AS data_source
+        FROM range(4) t(i)`)
+      const read = yield* Node.run(readInstructions, { file: inside }, shards)
+      expect(read.out.rows.map(({ id, image }) => [id, image])).toEqual([
+        ["0", "p0.jpg"],
+        ["2", null],
+        ["3", "p3.jpg"]
+      ])
+      expect(read.out.rows[0]!.conversations).toEqual(turns)
+      expect(positions(read.refused)).toEqual([[1, "BadLlavaRow"]])
+      expect((read.refused[0]!.error as { hint: string }).hint).toContain("path")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("gives held-out questions of a file as of JSON", () =>
+    Effect.gen(function* () {
+      const file = yield* copied(
+        "SELECT 'a' AS id, 'a.jpg' AS image, [{'type': 'colour', 'question': 'Which?', 'answer': 'Red.'}] AS questions"
+      )
+      const { out } = yield* Node.run(readQuestions, { file }, shards)
+      expect(out.questions).toEqual([{ id: "a/0", image: "a.jpg", type: "colour", question: "Which?", answer: "Red." }])
+      expect(out.scenes.length).toBe(1)
+    }).pipe(Effect.scoped)
   )
 })

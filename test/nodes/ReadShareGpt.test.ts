@@ -6,6 +6,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Node from "../../src/dag/Alone.ts"
 import { readShareGpt } from "../../src/nodes/ReadShareGpt.ts"
+import { duckDb } from "../data/DuckDb.ts"
 import { scratch } from "./support.ts"
 
 const read = Effect.fnUntraced(function* (text: string) {
@@ -74,4 +75,52 @@ it.effect("a folder's files are read in name order, and rows count on from file 
     const empty = mkdtempSync(join(tmpdir(), "millrace-parts-"))
     expect((yield* Effect.flip(Node.run(readShareGpt, { file: empty }, { shardRows: 8 }))).reason).toBe("no-files")
   })
+)
+
+const copied = Effect.fnUntraced(function* (sql: string, name = "train-00000-of-00002.parquet") {
+  const folder = yield* scratch
+  const db = yield* duckDb
+  yield* db.rows(`COPY (${sql}) TO '${join(folder, name)}' (FORMAT parquet)`)
+  return folder
+})
+
+it.effect("Parquet as the hub serves it: rows as found, others refused with their position, parts counted on", () =>
+  Effect.gen(function* () {
+    const folder = yield* copied(`
+      SELECT * FROM (VALUES
+        ('a', [{'from': 'human', 'value': '<p>Hi</p>'}, {'from': 'gpt', 'value': 'Hello'}], 1.5, DATE '2023-04-01'),
+        ('b', NULL, NULL, NULL),
+        (NULL, [{'from': 'gpt', 'value': 'x'}], NULL, NULL),
+        ('d', [{'from': 'gpt', 'value': NULL}], NULL, NULL),
+        ('e', [], NULL, NULL)) t(id, conversations, score, date)`)
+    const db = yield* duckDb
+    yield* db.rows(`COPY (SELECT i AS id, [{'from': 'human', 'value': 'v' || i}] AS conversations, 'm' AS model
+      FROM range(3) t(i)) TO '${join(folder, "train-00001-of-00002.parquet")}' (FORMAT parquet)`)
+    const { out, refused } = yield* Node.run(readShareGpt, { file: folder }, { shardRows: 4 })
+    expect(out.rows.map(({ conversations, id }) => [id, conversations.length])).toEqual([
+      ["a", 2],
+      ["e", 0],
+      ["0", 1],
+      ["1", 1],
+      ["2", 1]
+    ])
+    expect(out.rows[0]!.conversations[0]).toEqual({ from: "human", value: "<p>Hi</p>" })
+    expect(refused.map(({ reason, row }) => [row, reason])).toEqual([1, 2, 3].map((row) => [row, "BadRow"]))
+    const one = join(folder, "train-00001-of-00002.parquet")
+    expect((yield* Node.run(readShareGpt, { file: one }, { shardRows: 4 })).out.rows.length).toBe(3)
+  }).pipe(Effect.scoped)
+)
+
+it.effect("fails with a typed error on other Parquet, on a damaged one, and on a folder of both kinds", () =>
+  Effect.gen(function* () {
+    const folder = yield* copied("SELECT 1 AS question, 2 AS answer", "other.parquet")
+    const failing = (file: string) =>
+      Effect.map(Effect.flip(Node.run(readShareGpt, { file }, { shardRows: 4 })), (error) => [error._tag, error.reason])
+    expect(yield* failing(folder)).toEqual(["ParquetError", "no-column"])
+    writeFileSync(join(folder, "other.parquet"), "PAR1 and then nothing")
+    expect(yield* failing(join(folder, "other.parquet"))).toEqual(["ParquetError", "truncated"])
+    writeFileSync(join(folder, "rows.json"), "[]")
+    expect(yield* failing(folder)).toEqual(["NoRowFiles", "mixed"])
+    expect(yield* failing(join(folder, "none.parquet"))).toEqual(["ParquetError", "unreadable"])
+  }).pipe(Effect.scoped)
 )

@@ -107,7 +107,7 @@ describe("a project without the recipe's packages", () => {
 
   it("has none of them", () => {
     const there = readdirSync(join(plain.folder, "node_modules"))
-    expect(optional.length).toBe(8)
+    expect(optional.length).toBe(10)
     expect(optional.filter((name) => there.includes(name.split("/")[0]!))).toEqual([])
   })
 

@@ -1,0 +1,130 @@
+/**
+ * Reads Parquet files from the local disk as batches of plain rows, in bounded memory.
+ *
+ * Not a table: no filters, no sorting; columns can be left out. A row is unknown data until a node decodes it with a
+ * Schema; what values become is said in `ParquetValue.ts`. `hyparquet` reads the footer and the rarer encodings; pages
+ * are read one by one and rows are put together here, because the library does both a row group at a time, and files
+ * of pyarrow have a million rows in one.
+ *
+ * Memory: for each column read, a page, its dictionary and a read buffer of 1 MiB; one batch of rows.
+ */
+import { Effect, Stream } from "effect"
+import { errorOf, type ParquetError, ParquetFault } from "./ParquetError.ts"
+import { type OpenFile, openFile } from "./ParquetFile.ts"
+import { ColumnPages } from "./ParquetPages.ts"
+import { type ParquetRow, rowsOfGroup } from "./ParquetRows.ts"
+import { type Leaf, leavesOf, project, type Shape, shapesOf, without } from "./ParquetShape.ts"
+import { type Decode, decodeOf, type Int64 } from "./ParquetValue.ts"
+
+export { ParquetError } from "./ParquetError.ts"
+export type { ParquetRow } from "./ParquetRows.ts"
+
+/** What to read. Every field has a default. */
+export interface ParquetOptions {
+  /** Columns by name, what lies inside of one with dots (`image.path`). Default: all. */
+  readonly columns?: ReadonlyArray<string>
+  /** Columns to leave out, named in the same way: pictures that lie in the file, of which the path is enough. */
+  readonly without?: ReadonlyArray<string>
+  /** A named column that the file does not have is an error (`fail`, default), or is left out (`skip`). */
+  readonly absent?: "fail" | "skip"
+  /** Rows a batch at most. Default 1,024; a batch also ends with each row group. */
+  readonly batchRows?: number
+  /** 64-bit integers as numbers (default; one beyond 2^53 is an error), or as bigints. */
+  readonly int64?: Int64
+  /** Values of JSON columns parsed (default), or as their text. */
+  readonly json?: "parsed" | "text"
+}
+
+/** Rows in file order; `first` is the first one's number in the file, from 0. */
+export interface ParquetBatch {
+  readonly first: number
+  readonly rows: ReadonlyArray<ParquetRow>
+}
+
+/** What a file says of itself. */
+export interface ParquetInfo {
+  readonly rows: number
+  readonly rowGroups: number
+  /** Names of the columns, those inside of others with dots. */
+  readonly columns: ReadonlyArray<string>
+  /** The program that wrote it, in its own words. */
+  readonly writer: string | undefined
+}
+
+async function* batchesOf(path: string, options: ParquetOptions): AsyncGenerator<ParquetBatch> {
+  const file = await openFile(path)
+  let first = 0
+  try {
+    const { shapes, decodes } = planOf(file, options)
+    for (const group of file.metadata.row_groups) {
+      const pagesOf = (leaf: Leaf): ColumnPages => {
+        const chunk = group.columns[leaf.index]
+        if (chunk?.meta_data === undefined)
+          throw new ParquetFault("damaged", "is not in every row group", { column: leaf.path })
+        if (chunk.file_path !== undefined)
+          throw new ParquetFault("unsupported", "lies in another file", { column: leaf.path })
+        return new ColumnPages(file, leaf, chunk.meta_data, decodes.get(leaf)!)
+      }
+      const rows = Number(group.num_rows)
+      for await (const batch of rowsOfGroup(shapes, pagesOf, rows, options.batchRows ?? 1024)) {
+        yield { first, rows: batch }
+        first += batch.length
+      }
+    }
+    if (first !== Number(file.metadata.num_rows))
+      throw new ParquetFault("damaged", `has ${first} rows, and its footer says ${file.metadata.num_rows}`)
+  } catch (cause) {
+    const isIo = cause instanceof Error && "syscall" in cause
+    throw errorOf(path, cause, { row: first, ...(isIo ? { reason: "unreadable" } : {}) })
+  } finally {
+    await file.close()
+  }
+}
+
+interface Plan {
+  readonly shapes: ReadonlyArray<Shape>
+  readonly decodes: ReadonlyMap<Leaf, Decode>
+}
+
+const planOf = ({ metadata }: OpenFile, options: ParquetOptions): Plan => {
+  const { absent = "fail", columns, int64 = "number", json = "parsed" } = options
+  const all = shapesOf(metadata)
+  const shapes = without(columns === undefined ? all : project(all, columns, absent), options.without ?? [])
+  if (shapes.length === 0) {
+    throw new ParquetFault("no-column", "none of the columns asked for is there", {
+      hint: `The file has ${all.map(({ name }) => name).join(", ")}; asked for was ${columns?.join(", ") ?? "all"}.`
+    })
+  }
+  return { shapes, decodes: new Map(shapes.flatMap(leavesOf).map((leaf) => [leaf, decodeOf(leaf, int64, json)])) }
+}
+
+/**
+ * Streams a file's rows. Fails with `ParquetError`; rows before the damage have been delivered.
+ *
+ * @example
+ * ```ts
+ * const rows = readParquet("train-00000-of-00004.parquet", { columns: ["id", "conversations"] })
+ * const count = rows.pipe(Stream.runFold(() => 0, (n, batch) => n + batch.rows.length))
+ * ```
+ */
+export const readParquet = (path: string, options: ParquetOptions = {}): Stream.Stream<ParquetBatch, ParquetError> =>
+  Stream.suspend(() => Stream.fromAsyncIterable(batchesOf(path, options), (cause) => errorOf(path, cause)))
+
+/** Reads a file's footer, and no row. */
+export const describeParquet = (path: string): Effect.Effect<ParquetInfo, ParquetError> =>
+  Effect.tryPromise({
+    try: async () => {
+      const file = await openFile(path)
+      await file.close()
+      const { created_by, num_rows, row_groups } = file.metadata
+      return {
+        rows: Number(num_rows),
+        rowGroups: row_groups.length,
+        columns: shapesOf(file.metadata)
+          .flatMap(leavesOf)
+          .map((leaf) => leaf.path),
+        writer: created_by
+      }
+    },
+    catch: (cause) => errorOf(path, cause)
+  })

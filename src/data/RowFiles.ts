@@ -1,0 +1,113 @@
+/**
+ * Rows of a dataset as it lies on the disk: one file or a folder of parts, JSON or Parquet, as one numbered stream.
+ *
+ * Not a decoder: a row is unknown data until a node decodes it. In a folder the parts are read in name order, and row
+ * numbers count on from part to part. Parquet's packages are loaded when there is a Parquet file, and not before.
+ */
+import { readdir } from "node:fs/promises"
+import { join } from "node:path"
+import { Effect, Schema, Stream } from "effect"
+import { type BadJsonRow, type JsonError, readJson } from "./JsonArray.ts"
+import type { ParquetOptions } from "./Parquet.ts"
+import type { ParquetError } from "./ParquetError.ts"
+
+/** A folder that does not say what its rows are. */
+export class NoRowFiles extends Schema.TaggedError<NoRowFiles>()("NoRowFiles", {
+  path: Schema.String,
+  reason: Schema.Literals(["no-files", "mixed"]),
+  message: Schema.String,
+  hint: Schema.String
+}) {}
+
+export type RowFileError = NoRowFiles | JsonError | ParquetError
+
+/** A row and its number among all rows of all parts, from 0. */
+export interface NumberedRow {
+  readonly index: number
+  readonly value: unknown
+}
+
+/** Rows in order, and those between them that are not even data. */
+export interface RowFileBatch {
+  readonly rows: ReadonlyArray<NumberedRow>
+  readonly refused: ReadonlyArray<{ readonly index: number; readonly error: BadJsonRow }>
+}
+
+const JSON_PART = /\.(json|jsonl|ndjson)(\.gz|\.zst)?$/
+const PARQUET_PART = /^[^._].*\.parquet$/
+const isParquet = (path: string): boolean => path.endsWith(".parquet")
+
+/** The parts of a folder in name order; anything else is one file, which its reader opens or refuses. */
+const partsOf = Effect.fnUntraced(function* (path: string) {
+  const names = yield* Effect.promise(() => readdir(path).catch(() => undefined))
+  if (names === undefined) return [path]
+  const json = names.filter((name) => JSON_PART.test(name))
+  const parquet = names.filter((name) => PARQUET_PART.test(name))
+  if (json.length > 0 && parquet.length > 0) {
+    return yield* new NoRowFiles({
+      path,
+      reason: "mixed",
+      message: `${path} holds JSON files (${json[0]}, ...) and Parquet files (${parquet[0]}, ...)`,
+      hint: "Give one of them, or a folder that holds one kind: both may be the same rows twice."
+    })
+  }
+  if (json.length + parquet.length > 0) return [...json, ...parquet].sort().map((name) => join(path, name))
+  return yield* new NoRowFiles({
+    path,
+    reason: "no-files",
+    message: `${path} holds no JSON file and no Parquet file`,
+    hint: "Give a JSON or Parquet file, or a folder that holds such files (not one that holds such folders)."
+  })
+})
+
+/** Loaded here alone: who has no Parquet files needs no packages for them. Without them it is `PackageMissing`. */
+const parquetModule = Effect.promise(() => import("./Parquet.ts"))
+
+type Part = Pick<ParquetOptions, "columns" | "without">
+
+/** Rows of one file with numbers of its own. */
+const readPart = (path: string, wanted: Part): Stream.Stream<RowFileBatch, RowFileError> =>
+  isParquet(path)
+    ? Stream.unwrap(
+        Effect.map(parquetModule, ({ readParquet }) =>
+          Stream.map(readParquet(path, { ...wanted, absent: "skip" }), ({ first, rows }) => ({
+            rows: rows.map((value, i) => ({ index: first + i, value })),
+            refused: []
+          }))
+        )
+      )
+    : Stream.map(readJson(path), ({ refused, rows }) => ({
+        rows,
+        refused: refused.map((error) => ({ index: error.row, error }))
+      }))
+
+/**
+ * Streams the rows of a file or of a folder's parts. Of Parquet files only `columns` are read, as far as they are there,
+ * and of those nothing under `without`; JSON rows come whole.
+ *
+ * @example
+ * ```ts
+ * const rows = readRowFiles("llava/data", { columns: ["id", "image", "conversations"], without: ["image.bytes"] })
+ * ```
+ */
+export const readRowFiles = (path: string, wanted: Part = {}): Stream.Stream<RowFileBatch, RowFileError> =>
+  Stream.unwrap(
+    Effect.map(partsOf(path), (parts) =>
+      Stream.suspend(() => {
+        let before = 0
+        return Stream.flatMap(Stream.fromIterable(parts), (part) =>
+          Stream.suspend(() => {
+            const first = before
+            return Stream.map(readPart(part, wanted), (batch) => {
+              before += batch.rows.length + batch.refused.length
+              if (first === 0) return batch
+              return {
+                rows: batch.rows.map(({ index, value }) => ({ index: first + index, value })),
+                refused: batch.refused.map(({ error, index }) => ({ index: first + index, error }))
+              }
+            })
+          })
+        )
+      })
+    )
+  )
