@@ -29,15 +29,15 @@ const looks: Readonly<Record<PhotoKind, Look>> = {
       const long = Math.round(short * (1 + throws.unit() * 0.6))
       return throws.chance(0.7) ? [long, short] : [short, long]
     },
-    grain: [2, 12],
-    soft: [20, 60],
-    quality: 75
+    grain: [4, 28],
+    soft: [30, 90],
+    quality: 80
   },
   coco: {
     size: (throws) => (throws.chance(0.75) ? [640, throws.pick([480, 480, 427, 426])] : [throws.pick([480, 427]), 640]),
-    grain: [4, 16],
-    soft: [30, 70],
-    quality: 92
+    grain: [12, 36],
+    soft: [40, 110],
+    quality: 95
   }
 }
 
