@@ -7,6 +7,15 @@ import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import type { Context } from "./Row.ts"
 
+/** Paths made by this process. */
+const here = new Set<string>()
+
+/** Removes what this process made; what it found stays. */
+export const removeMade = (): void => {
+  for (const path of here) rmSync(path, { recursive: true, force: true })
+  here.clear()
+}
+
 /** The path of a file or folder, made by `make` where it is not there yet. `make` writes to the path it is given. */
 export const made = async (
   { data, say }: Pick<Context, "data" | "say">,
@@ -21,6 +30,7 @@ export const made = async (
   try {
     await make(part)
     renameSync(part, path)
+    here.add(path)
   } finally {
     rmSync(part, { recursive: true, force: true })
   }

@@ -121,11 +121,7 @@ export const judge = (benchmark: Benchmark, measured: Measured | Unmatched): Out
   const ratio = finite(ratioOf(better, ours, peer))
   const failed =
     measured.wrong ??
-    (ratio === null
-      ? "nothing was measured"
-      : ratio < goal
-        ? `ratio ${ratio} is under the goal ${goal}`
-        : undefined)
+    (ratio === null ? "nothing was measured" : ratio < goal ? `ratio ${ratio} is under the goal ${goal}` : undefined)
   const parts = [
     ...(measured.wrong === undefined ? [] : [`NOT EQUAL: ${measured.wrong}`]),
     measured.note,
@@ -141,8 +137,7 @@ export const measure = async (benchmark: Benchmark, context: Context): Promise<O
   try {
     return judge(benchmark, await benchmark.run(context))
   } catch (cause) {
-    if (cause instanceof PeerMissing)
-      return judge(benchmark, { ours: [], missing: `${cause.what}. ${cause.hint}` })
+    if (cause instanceof PeerMissing) return judge(benchmark, { ours: [], missing: `${cause.what}. ${cause.hint}` })
     const message = cause instanceof Error ? cause.message : String(cause)
     const { goal, name, peerName, unit } = benchmark
     const line = { name, ours: null, peer: null, unit, ratio: null, goal, peerName, note: `failed: ${message}` }

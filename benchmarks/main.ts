@@ -12,29 +12,27 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { availableParallelism, cpus, tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
-import { generate } from "./generate/Layout.ts"
+import { removeMade } from "./Data.ts"
 import { exitCode, jsonLine, table, verdict } from "./Report.ts"
 import { type Benchmark, type Context, measure, type Outcome, type Size } from "./Row.ts"
-import { dataRows } from "./rows/index.ts"
 
 /** Cores a run uses: what every goal is stated for. */
 const CORES = 2
 const PINNED = "MILLRACE_BENCH_PINNED"
 
-const suites: Readonly<Record<string, ReadonlyArray<Benchmark>>> = { data: dataRows }
+/** Imported when asked for: what a suite measures takes a while to load. */
+const suites: Readonly<Record<string, () => Promise<ReadonlyArray<Benchmark>>>> = {
+  data: async () => (await import("./rows/index.ts")).dataRows
+}
 
 const usage = `usage: npm run bench -- ${[...Object.keys(suites), "generate DIR"].join(" | ")} [flags]
   --size quick|full  how much data (quick)
   --json             one JSON line a row in place of the table
   --only NAME,...    some rows alone
   --python PY        interpreter with pillow and pyarrow, for peers in Python
-  --data DIR         folder for what is made (default: a temporary one)
-  --keep             leave what was made there
-  --seed N           generate: another seed (0)
-  rows: ${Object.values(suites)
-    .flat()
-    .map(({ name }) => name)
-    .join(", ")}`
+  --data DIR         folder for what is made, and where it is looked for (default: a temporary one)
+  --keep             leave what was made, for the next run
+  --seed N           generate: another seed (0)`
 
 const wrongUsage = (message: string): never => {
   process.stderr.write(`${message}\n${usage}\n`)
@@ -71,7 +69,13 @@ const pinned = (): boolean => {
       const [from, to = from] = part.split("-").map(Number)
       return Array.from({ length: to! - from! + 1 }, (_, i) => from! + i)
     })
-    const words = ["-c", cores.slice(0, CORES).join(","), process.execPath, ...process.execArgv, ...process.argv.slice(1)]
+    const words = [
+      "-c",
+      cores.slice(0, CORES).join(","),
+      process.execPath,
+      ...process.execArgv,
+      ...process.argv.slice(1)
+    ]
     const { status } = spawnSync("taskset", words, { stdio: "inherit", env: { ...process.env, [PINNED]: "1" } })
     process.exitCode = status ?? 1
     return true
@@ -84,10 +88,11 @@ const runSuite = async (rows: ReadonlyArray<Benchmark>): Promise<0 | 1> => {
   const { values } = arguments_
   const data = values.data === undefined ? mkdtempSync(join(tmpdir(), "millrace-bench-")) : resolve(values.data)
   mkdirSync(data, { recursive: true })
-  const remove = (): void => {
-    if (values.data === undefined && !values.keep) rmSync(data, { recursive: true, force: true })
-  }
-  process.once("exit", remove)
+  process.once("exit", () => {
+    if (values.keep) process.stderr.write(`what was made stays in ${data}\n`)
+    else if (values.data === undefined) rmSync(data, { recursive: true, force: true })
+    else removeMade()
+  })
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130))
   const context: Context = {
     size: values.size as Size,
@@ -103,11 +108,14 @@ const runSuite = async (rows: ReadonlyArray<Benchmark>): Promise<0 | 1> => {
     const started = performance.now()
     const outcome = await measure(row, context)
     outcomes.push(outcome)
-    context.say(`${row.name}: ratio ${outcome.line.ratio ?? "-"} (${((performance.now() - started) / 1000).toFixed(0)} s)`)
+    context.say(
+      `${row.name}: ratio ${outcome.line.ratio ?? "-"} (${((performance.now() - started) / 1000).toFixed(0)} s)`
+    )
     if (values.json) process.stdout.write(`${jsonLine(outcome.line)}\n`)
   }
-  if (!values.json) process.stdout.write(`${table(outcomes)}\n`)
-  // JSON lines stay alone on standard output.
+  if (!values.json)
+    process.stdout.write(`${table(outcomes)}\n`)
+    // JSON lines stay alone on standard output.
   ;(values.json ? process.stderr : process.stdout).write(`${verdict(outcomes)}\n`)
   return exitCode(outcomes)
 }
@@ -122,16 +130,20 @@ const main = async (): Promise<number> => {
   if (values.size !== "quick" && values.size !== "full") return wrongUsage(`--size ${values.size}: quick or full`)
   if (word === "generate") {
     const seed = Number(values.seed)
-    if (folder === undefined || !Number.isInteger(seed)) return wrongUsage("generate needs a folder, and a whole --seed")
+    if (folder === undefined || !Number.isInteger(seed))
+      return wrongUsage("generate needs a folder, and a whole --seed")
+    const { generate } = await import("./generate/Layout.ts")
     await generate(resolve(folder), values.size, seed, (what) => void process.stdout.write(`${what}\n`))
     return 0
   }
   const suite = word === undefined ? undefined : suites[word]
   if (suite === undefined || folder !== undefined) return wrongUsage(`unknown: ${positionals.join(" ")}`)
+  const rows = await suite()
   const only = values.only?.split(",")
-  const unknown = only?.filter((name) => !suite.some((row) => row.name === name)) ?? []
-  if (unknown.length > 0) return wrongUsage(`--only: no row ${unknown.join(", ")}`)
-  return await runSuite(suite.filter(({ name }) => only === undefined || only.includes(name)))
+  const unknown = only?.filter((name) => !rows.some((row) => row.name === name)) ?? []
+  const names = rows.map(({ name }) => name).join(", ")
+  if (unknown.length > 0) return wrongUsage(`--only: no row ${unknown.join(", ")}; there are ${names}`)
+  return await runSuite(rows.filter(({ name }) => only === undefined || only.includes(name)))
 }
 
 if (!pinned()) process.exitCode = await main()

@@ -28,7 +28,13 @@ export interface Amounts {
 }
 
 export const amounts: Readonly<Record<Size, Amounts>> = {
-  quick: { conversations: 2000, captions: { rows: 12_000, distinct: 400 }, instructions: 200, photos: 100, heldOut: 20 },
+  quick: {
+    conversations: 2000,
+    captions: { rows: 12_000, distinct: 400 },
+    instructions: 200,
+    photos: 100,
+    heldOut: 20
+  },
   full: {
     conversations: 54_000,
     captions: { rows: 595_375, distinct: 20_000 },
@@ -72,7 +78,12 @@ async function* instructPictures(seed: number, count: number) {
 }
 
 const zip = (path: string, entries: AsyncIterable<{ readonly name: string; readonly data: Uint8Array }>) =>
-  Effect.runPromise(writeZip(path, Stream.fromAsyncIterable(entries, (cause) => cause)))
+  Effect.runPromise(
+    writeZip(
+      path,
+      Stream.fromAsyncIterable(entries, (cause) => cause)
+    )
+  )
 
 /** Writes all parts under `dir`; `say` gets a line a file. Equal seeds and amounts give equal JSON and equal pixels. */
 export const generateParts = async (

@@ -25,7 +25,9 @@ const brief = new Set(
 
 const beginnings = "un re over micro anti inter hyper sub tele photo bio geo neo trans counter".split(" ")
 const endings = "ness wise able ously ification ments ingly ology ist ward iser most ling craft".split(" ")
-const syllables = "ka lo mi ber ran dol ven tis mar qua pel gor han lis tor wen dra sul bex nam fi cho zer ul".split(" ")
+const syllables = "ka lo mi ber ran dol ven tis mar qua pel gor han lis tor wen dra sul bex nam fi cho zer ul".split(
+  " "
+)
 
 /** Draws words; the first of `words` is the most frequent. */
 export interface Lexicon {
@@ -84,8 +86,10 @@ export const sentence = (throws: Dice): string => {
   let text = capital(word(throws))
   for (let i = 1; i < length; i++) {
     const kind = throws.int(100)
-    const next = kind < 3 ? throws.pick(short) : kind < 6 ? number(throws) : kind < 8 ? capital(word(throws)) : word(throws)
-    text += kind > 92 && i < length - 2 ? `, ${next}` : kind === 92 ? ` (${next})` : kind === 91 ? ` "${next}"` : ` ${next}`
+    const next =
+      kind < 3 ? throws.pick(short) : kind < 6 ? number(throws) : kind < 8 ? capital(word(throws)) : word(throws)
+    text +=
+      kind > 92 && i < length - 2 ? `, ${next}` : kind === 92 ? ` (${next})` : kind === 91 ? ` "${next}"` : ` ${next}`
   }
   return `${text}${throws.chance(0.08) ? (throws.chance(0.5) ? "?" : ":") : "."}`
 }

@@ -26,7 +26,8 @@ const places = "in front of|next to|behind|on top of|under|near|across from|insi
 const acts = "standing|sitting|walking|waiting|lying|running|playing|resting|working|looking out".split("|")
 
 /** One of `words`, the first ones more often, so that a balance by phrases has some to thin out. */
-const skewed = (throws: Dice, words: ReadonlyArray<string>): string => words[Math.floor(throws.unit() ** 2 * words.length)]!
+const skewed = (throws: Dice, words: ReadonlyArray<string>): string =>
+  words[Math.floor(throws.unit() ** 2 * words.length)]!
 
 const thing = (throws: Dice): string => {
   const adjective = skewed(throws, adjectives)
@@ -104,7 +105,10 @@ export const heldOutRow = (seed: number, at: number) => {
   const throws = dice(seed, `held-out/${at}`)
   const questions = ["colour", "count"].map((type) => ({
     type,
-    question: type === "count" ? `How many of the ${throws.pick(nouns)}s are there?` : `What colour is the ${throws.pick(nouns)}?`,
+    question:
+      type === "count"
+        ? `How many of the ${throws.pick(nouns)}s are there?`
+        : `What colour is the ${throws.pick(nouns)}?`,
     answer: type === "count" ? "Two." : "Red."
   }))
   return { id: `held-out-${at}`, image: `held-out-${at}.jpg`, questions }

@@ -20,7 +20,10 @@ const line = (throws: Dice): Line => {
   if (kind === 1) return [text, " ", { kind: "code", text: `${phrase(throws, 1)}_${throws.int(10)}` }, "."]
   if (kind === 2) return [{ kind: "em", text: phrase(throws, 3) }, `: ${text}`]
   if (kind === 3)
-    return [`${text} `, { kind: "link", text: phrase(throws, 2), href: `https://example.org/${throws.int(1e6)}?a=1&b=2` }]
+    return [
+      `${text} `,
+      { kind: "link", text: phrase(throws, 2), href: `https://example.org/${throws.int(1e6)}?a=1&b=2` }
+    ]
   return [text]
 }
 
@@ -112,7 +115,11 @@ export interface Written {
 }
 
 /** Writes rows of a JSON array to `path` until `enough` says so of what is written already. */
-export const writeJsonArray = (path: string, row: (at: number) => unknown, enough: (so: Written) => boolean): Written => {
+export const writeJsonArray = (
+  path: string,
+  row: (at: number) => unknown,
+  enough: (so: Written) => boolean
+): Written => {
   const file = openSync(path, "w")
   try {
     let pending = "["

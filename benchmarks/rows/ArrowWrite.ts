@@ -69,7 +69,10 @@ export const arrowWrite: Benchmark = {
         const hash = createHash("sha256")
         for (const row of rows) hash.update(row.id).update(row.pixels_HWC)
         const expected = hash.digest("hex")
-        const digests = await Promise.all([digestOf(mine), peer.ask({ do: "read", path: mine }).then((a) => a["digest"])])
+        const digests = await Promise.all([
+          digestOf(mine),
+          peer.ask({ do: "read", path: mine }).then((a) => a["digest"])
+        ])
         const other = (await peer.ask({ do: "read", path: theirs }))["digest"]
         const wrong = [...digests, other].every((digest) => digest === expected)
           ? undefined

@@ -27,7 +27,15 @@ const run = async <A>(context: Context, preset: string, file: string, use: (resu
   const { default: cleaning, FILE } = await import("../work/CleanRecipe.ts")
   process.env[FILE] = file
   const store = mkdtempSync(join(context.data, "store-"))
-  const options = { only: [], from: [], until: [], force: [], acceptCode: false, workers: WORKERS, checkpointEveryMs: 1e9 }
+  const options = {
+    only: [],
+    from: [],
+    until: [],
+    force: [],
+    acceptCode: false,
+    workers: WORKERS,
+    checkpointEveryMs: 1e9
+  }
   const choice = { preset, settings: [], engine: "none" }
   try {
     const result = await Effect.runPromise(

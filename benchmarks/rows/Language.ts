@@ -59,15 +59,21 @@ export const language: Benchmark = {
     try {
       const count = context.size === "quick" ? 1500 : 6000
       const texts = conversationTexts(count)
+      const judgeAll = (detect: (text: string) => unknown) => () => {
+        for (const text of texts) detect(text)
+      }
       const figures = await interleave(
         5,
-        async () => count / (await seconds(() => texts.forEach((text) => detectLanguage(text)))),
-        async () => count / (await seconds(() => texts.forEach((text) => cld.findLanguage(text))))
+        async () => count / (await seconds(judgeAll(detectLanguage))),
+        async () => count / (await seconds(judgeAll((text) => cld.findLanguage(text))))
       )
       const labelled = labelledTexts()
       const right = (detect: (text: string) => string): number =>
         labelled.filter(({ code, text }) => detect(text).slice(0, 2) === code).length / labelled.length
-      const [ours, peer] = [right((text) => detectLanguage(text).language), right((text) => cld.findLanguage(text).language)]
+      const [ours, peer] = [
+        right((text) => detectLanguage(text).language),
+        right((text) => cld.findLanguage(text).language)
+      ]
       const shares = `right on ${labelled.length} labelled texts: ours ${(ours * 100).toFixed(1)} %, cld3 ${(peer * 100).toFixed(1)} %`
       return { ...figures, wrong: ours < peer ? shares : undefined, note: `${count} conversations; ${shares}` }
     } finally {

@@ -14,7 +14,10 @@ const TEXT = 120
 const row = (at: number): unknown => {
   const throws = dice(0, `parquet/${at}`)
   const turns = conversation(throws).turns
-  return { id: `row-${at}`, conversations: turns.map(({ from, value }) => ({ from, value: value.slice(0, TEXT).toWellFormed() })) }
+  return {
+    id: `row-${at}`,
+    conversations: turns.map(({ from, value }) => ({ from, value: value.slice(0, TEXT).toWellFormed() }))
+  }
 }
 
 /** Reads all rows, batch by batch; gives their number. */

@@ -35,7 +35,10 @@ const shares = <A>(items: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
   Array.from({ length: WORKERS }, (_, worker) => items.filter((_, i) => i % WORKERS === worker))
 
 /** Pixels that differ between two files of pictures, and in how many pictures. */
-export const differences = (ours: Uint8Array, theirs: Uint8Array): { readonly pixels: number; readonly pictures: number } => {
+export const differences = (
+  ours: Uint8Array,
+  theirs: Uint8Array
+): { readonly pixels: number; readonly pictures: number } => {
   if (ours.length !== theirs.length) return { pixels: Number.POSITIVE_INFINITY, pictures: Number.POSITIVE_INFINITY }
   let pixels = 0
   const pictures = new Set<number>()
@@ -48,7 +51,10 @@ export const differences = (ours: Uint8Array, theirs: Uint8Array): { readonly pi
 }
 
 /** Both sides write their pixels, worker by worker; `undefined` when none differ. */
-const compareFiles = (pairs: ReadonlyArray<readonly [ours: string, theirs: string]>, expected: number): string | undefined => {
+const compareFiles = (
+  pairs: ReadonlyArray<readonly [ours: string, theirs: string]>,
+  expected: number
+): string | undefined => {
   let pixels = 0
   let pictures = 0
   let bytes = 0
@@ -88,7 +94,10 @@ const crop = (kind: PhotoKind, goal: number, quick: number, full: number): Bench
         const pairs = parts.map(
           (_, i) => [join(context.data, `ours-${i}.rgb`), join(context.data, `peer-${i}.rgb`)] as const
         )
-        await crew.all("cropFiles", parts.map((paths, i) => ({ paths, into: pairs[i]![0] })))
+        await crew.all(
+          "cropFiles",
+          parts.map((paths, i) => ({ paths, into: pairs[i]![0] }))
+        )
         await peer.ask({ do: "crop", parts, into: pairs.map(([, theirs]) => theirs) })
         const size = parts.flat().reduce((sum, path) => sum + readFileSync(path).length, 0)
         const note = `${count} pictures of ${(size / count / 1000).toFixed(0)} KB, 0 pixels differ; ${peer.versions}`
@@ -119,13 +128,20 @@ export const zipToShards: Benchmark = {
       const count = context.size === "quick" ? 400 : 3000
       const names = Array.from({ length: count }, (_, at) => pictureName(at))
       const zip = await made(context, `cc-${count}.zip`, (part) =>
-        Effect.runPromise(writeZip(part, Stream.fromAsyncIterable(entries(names), (cause) => cause)))
+        Effect.runPromise(
+          writeZip(
+            part,
+            Stream.fromAsyncIterable(entries(names), (cause) => cause)
+          )
+        )
       )
       const parts = shares(names)
       const mine = parts.map((_, i) => join(context.data, `ours-${i}.arrow`))
       const theirs = parts.map((_, i) => join(context.data, `peer-${i}.arrow`))
       const crew = await startCrew(WORKERS, module)
-      const clear = (paths: ReadonlyArray<string>) => paths.forEach((path) => rmSync(path, { force: true }))
+      const clear = (paths: ReadonlyArray<string>): void => {
+        for (const path of paths) rmSync(path, { force: true })
+      }
       try {
         await peer.ask({ do: "start", processes: WORKERS })
         const tasks = parts.map((part, i) => ({ zip, names: part, into: mine[i]! }))

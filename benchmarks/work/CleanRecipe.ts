@@ -5,8 +5,8 @@
  * removal of the site's noise. The file is named by the environment, which worker threads share.
  */
 import { Layer, Result, Schema } from "effect"
-import { pipeline } from "../../src/dag/Pipeline.ts"
 import { sharded } from "../../src/dag/Node.ts"
+import { pipeline } from "../../src/dag/Pipeline.ts"
 import { source } from "../../src/dag/Source.ts"
 import { Conversations, RawConversations, ShareGptFile } from "../../src/nodes/Artifacts.ts"
 import { cleanShareGpt } from "../../src/nodes/CleanShareGpt.ts"

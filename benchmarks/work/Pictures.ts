@@ -11,13 +11,13 @@ const AT_ONCE = 4
 const BATCH = 32
 
 const crop = (bytes: Uint8Array, name: string): Effect.Effect<Uint8Array, unknown> =>
-  Effect.map(
-    decodeImage(bytes, { name }),
-    (picture) => fitImage(picture, { size: SIZE, fit: "crop" }).pixels_HWC
-  )
+  Effect.map(decodeImage(bytes, { name }), (picture) => fitImage(picture, { size: SIZE, fit: "crop" }).pixels_HWC)
 
 /** Pieces to a file, one after the other. */
-const writing = async (path: string, use: (write: (pieces: ReadonlyArray<Uint8Array>) => Promise<void>) => Promise<void>) => {
+const writing = async (
+  path: string,
+  use: (write: (pieces: ReadonlyArray<Uint8Array>) => Promise<void>) => Promise<void>
+) => {
   const file = await open(path, "w")
   try {
     await use(async (pieces) => {
@@ -34,7 +34,11 @@ export const cropFiles = async (task: {
   readonly paths: ReadonlyArray<string>
   readonly into?: string
 }): Promise<number> => {
-  const one = (path: string) => Effect.flatMap(Effect.promise(() => readFile(path)), (bytes) => crop(bytes, path))
+  const one = (path: string) =>
+    Effect.flatMap(
+      Effect.promise(() => readFile(path)),
+      (bytes) => crop(bytes, path)
+    )
   if (task.into === undefined) {
     await Effect.runPromise(Effect.forEach(task.paths, one, { concurrency: AT_ONCE, discard: true }))
     return task.paths.length
