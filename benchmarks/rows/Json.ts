@@ -19,7 +19,7 @@ const MB = 1e6
 export const shareGptFile = (context: Context, bytes: number): Promise<string> =>
   made(context, `sharegpt-${bytes / MB}MB.json`, (path) => writeShareGpt(path, 0, { bytes }))
 
-const jsonBytes = (context: Context): number => (context.size === "quick" ? 96 : 700) * MB
+const jsonBytes = (context: Context): number => (context.size === "quick" ? 64 : 700) * MB
 
 type Each = (row: unknown) => void
 

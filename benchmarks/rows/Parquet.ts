@@ -39,7 +39,7 @@ export const parquet: Benchmark = {
   peerName: "pyarrow to_pylist",
   run: (context) =>
     withPython(context.python, "parquet_rows.py", async (peer) => {
-      const [distinct, times] = context.size === "quick" ? [5_000, 10] : [20_000, 50]
+      const [distinct, times] = context.size === "quick" ? [5_000, 6] : [20_000, 25]
       const count = distinct * times
       const json = await made(context, `parquet-${distinct}.json`, (path) =>
         writeJsonArray(path, row, ({ rows }) => rows === distinct)
