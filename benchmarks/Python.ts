@@ -9,9 +9,10 @@ import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { PeerFailed, PeerMissing } from "./Row.ts"
 
-/** An answer; `seconds` where something was timed. */
+/** An answer; `seconds` where something was timed, and the processor's seconds for the whole request. */
 export interface Answer {
   readonly seconds: number
+  readonly cpu: number
   readonly [key: string]: unknown
 }
 
@@ -90,6 +91,9 @@ export const startPython = async (python: string | undefined, script: string): P
     stop
   }
 }
+
+/** What `interleave` wants of an answer: its figure for so much work, and its processor time. */
+export const perSecond = ({ cpu, seconds }: Answer, amount: number) => ({ figure: amount / seconds, cpu })
 
 /** Uses a script and stops it, whatever happens. */
 export const withPython = async <A>(

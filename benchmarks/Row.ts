@@ -37,6 +37,8 @@ export interface Context {
 export interface Measured {
   readonly ours: ReadonlyArray<number>
   readonly peer: ReadonlyArray<number>
+  /** The processor's seconds for equal work, which a busy machine changes less than the clock's; told in the note. */
+  readonly cpu?: { readonly ours: number; readonly peer: number }
   /** Input, conditions that held, versions. */
   readonly note: string
   /** The condition that did not hold: the row fails whatever its ratio. */
@@ -126,7 +128,10 @@ export const judge = (benchmark: Benchmark, measured: Measured | Unmatched): Out
     ...(measured.wrong === undefined ? [] : [`NOT EQUAL: ${measured.wrong}`]),
     measured.note,
     `ours${spread(measured.ours)}`,
-    `peer${spread(measured.peer)}`
+    `peer${spread(measured.peer)}`,
+    ...(measured.cpu === undefined
+      ? []
+      : [`by processor time ${(measured.cpu.peer / measured.cpu.ours).toPrecision(3)}`])
   ]
   const note = parts.filter((part) => part !== "" && part !== "ours" && part !== "peer").join("; ")
   return { line: { ...same, peer: finite(peer), ratio, note }, failed }

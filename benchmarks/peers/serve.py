@@ -7,6 +7,7 @@ import importlib
 import json
 import platform
 import sys
+import time
 
 
 def say(answer):
@@ -35,8 +36,12 @@ def serve(**handlers):
     say({"ready": True, "versions": ", ".join(serve.versions)})
     for line in sys.stdin:
         request = json.loads(line)
+        before = time.process_time()
         try:
-            say(handlers[request.pop("do")](**request))
+            answer = handlers[request.pop("do")](**request)
+            # Processes of a pool are added by their handler.
+            answer["cpu"] = answer.get("cpu", 0) + time.process_time() - before
+            say(answer)
         except Exception as error:
             say({"error": type(error).__name__ + ": " + str(error)})
 

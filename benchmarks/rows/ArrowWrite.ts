@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { Effect, Stream } from "effect"
 import { dice } from "../../datasets/generate/Random.ts"
 import { type PixelRow, pixelRows } from "../../src/data/UniformRows.ts"
-import { withPython } from "../Python.ts"
+import { perSecond, withPython } from "../Python.ts"
 import { interleave, seconds } from "../Rounds.ts"
 import type { Benchmark } from "../Row.ts"
 
@@ -56,14 +56,14 @@ export const arrowWrite: Benchmark = {
       try {
         // A file that exists is truncated first, in both: its pages are given back outside of the clock.
         const figures = await interleave(
-          context.size === "quick" ? 7 : 5,
+          { rounds: context.size === "quick" ? 7 : 5, better: "more" },
           async () => {
             await rm(mine, { force: true })
             return megabytes / (await seconds(() => writePixels(mine, batches)))
           },
           async () => {
             await rm(theirs, { force: true })
-            return megabytes / (await peer.ask({ do: "write", path: theirs, batch: BATCH })).seconds
+            return perSecond(await peer.ask({ do: "write", path: theirs, batch: BATCH }), megabytes)
           }
         )
         const hash = createHash("sha256")

@@ -66,7 +66,7 @@ export const json: Benchmark = {
     const { size } = statSync(path)
     const none: Each = () => undefined
     const figures = await interleave(
-      context.size === "quick" ? 5 : 3,
+      { rounds: context.size === "quick" ? 5 : 3, better: "more" },
       async () => size / MB / (await seconds(() => ours(path, none))),
       async () => size / MB / (await seconds(() => peer(path, none)))
     )

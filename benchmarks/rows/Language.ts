@@ -63,7 +63,7 @@ export const language: Benchmark = {
         for (const text of texts) detect(text)
       }
       const figures = await interleave(
-        5,
+        { rounds: 5, better: "more" },
         async () => count / (await seconds(judgeAll(detectLanguage))),
         async () => count / (await seconds(judgeAll((text) => cld.findLanguage(text))))
       )

@@ -4,7 +4,7 @@ import { dice } from "../../datasets/generate/Random.ts"
 import { made } from "../Data.ts"
 import { conversation, writeJsonArray } from "../generate/ShareGpt.ts"
 import { parquetBatches } from "../ParquetRows.ts"
-import { withPython } from "../Python.ts"
+import { perSecond, withPython } from "../Python.ts"
 import { interleave, seconds } from "../Rounds.ts"
 import type { Benchmark } from "../Row.ts"
 
@@ -48,9 +48,9 @@ export const parquet: Benchmark = {
         peer.ask({ do: "make", json, path: part, times })
       )
       const figures = await interleave(
-        5,
+        { rounds: 5, better: "more" },
         async () => count / (await seconds(() => readAll(path, () => undefined))),
-        async () => count / (await peer.ask({ do: "read", path })).seconds
+        async () => perSecond(await peer.ask({ do: "read", path }), count)
       )
       const hash = createHash("sha256")
       const rows = await readAll(path, (one) => hash.update(JSON.stringify(one)))

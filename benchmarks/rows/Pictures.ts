@@ -10,7 +10,7 @@ import { startCrew } from "../Crew.ts"
 import { made } from "../Data.ts"
 import { photoName, pictureName } from "../generate/Names.ts"
 import { type PhotoKind, photos } from "../generate/Photos.ts"
-import { withPython } from "../Python.ts"
+import { perSecond, withPython } from "../Python.ts"
 import { interleave, seconds } from "../Rounds.ts"
 import type { Benchmark, Context, Measured } from "../Row.ts"
 
@@ -87,9 +87,9 @@ const crop = (kind: PhotoKind, goal: number, quick: number, full: number): Bench
         await peer.ask({ do: "start", processes: WORKERS })
         const tasks = parts.map((paths) => ({ paths }))
         const figures = await interleave(
-          5,
+          { rounds: 5, better: "more" },
           async () => count / (await seconds(() => crew.all("cropFiles", tasks))),
-          async () => count / (await peer.ask({ do: "crop", parts })).seconds
+          async () => perSecond(await peer.ask({ do: "crop", parts }), count)
         )
         const pairs = parts.map(
           (_, i) => [join(context.data, `ours-${i}.rgb`), join(context.data, `peer-${i}.rgb`)] as const
@@ -146,14 +146,14 @@ export const zipToShards: Benchmark = {
         await peer.ask({ do: "start", processes: WORKERS })
         const tasks = parts.map((part, i) => ({ zip, names: part, into: mine[i]! }))
         const figures = await interleave(
-          5,
+          { rounds: 5, better: "more" },
           async () => {
             clear(mine)
             return count / (await seconds(() => crew.all("shardOfZip", tasks)))
           },
           async () => {
             clear(theirs)
-            return count / (await peer.ask({ do: "shards", zip_path: zip, parts, into: theirs })).seconds
+            return perSecond(await peer.ask({ do: "shards", zip_path: zip, parts, into: theirs }), count)
           }
         )
         const digest = (await peer.ask({ do: "digest", paths: mine }))["digest"]

@@ -46,7 +46,7 @@ export const tokenizer: Benchmark = {
       for (const text of part) ours.encode(text)
     }
     const figures = await interleave(
-      ROUNDS,
+      { rounds: ROUNDS, better: "more", repeat: false },
       async (round) => megabytes(round) / (await seconds(() => encodeOurs(stretch(round)))),
       async (round) => megabytes(round) / (await seconds(() => encodeNative(stretch(round))))
     )

@@ -37,9 +37,12 @@ export const zipOpen: Benchmark = {
         })
       )
       const figures = await interleave(
-        5,
+        { rounds: 3, better: "less" },
         () => seconds(() => Effect.runPromise(open)),
-        async () => (await peer.ask({ do: "open", path })).seconds
+        async () => {
+          const { cpu, seconds: figure } = await peer.ask({ do: "open", path })
+          return { figure, cpu }
+        }
       )
       const digest = await Effect.runPromise(
         Effect.scoped(

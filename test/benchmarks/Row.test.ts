@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { exitCode, jsonLine, table, verdict } from "../../benchmarks/Report.ts"
-import { interleave } from "../../benchmarks/Rounds.ts"
+import { interleave, meanOf, repeatsFor } from "../../benchmarks/Rounds.ts"
 import { type Benchmark, type Context, judge, measure, median, PeerMissing, ratioOf } from "../../benchmarks/Row.ts"
 
 const context: Context = { size: "quick", data: "nowhere", python: undefined, say: () => undefined }
@@ -104,19 +104,35 @@ describe("a row", () => {
   })
 })
 
-it("rounds take turns at going first, and the first of each is not counted", async () => {
-  const turns: Array<string> = []
-  const figures = await interleave(
-    3,
-    async (round) => {
-      turns.push(`ours ${round}`)
-      return round
-    },
-    async (round) => {
-      turns.push(`peer ${round}`)
-      return round * 10
-    }
-  )
-  expect(figures).toEqual({ ours: [0, 1, 2], peer: [0, 10, 20] })
-  expect(turns).toEqual(["peer -1", "ours -1", "ours 0", "peer 0", "peer 1", "ours 1", "ours 2", "peer 2"])
+describe("rounds", () => {
+  it("take turns at going first, and the first of each is not counted", async () => {
+    const turns: Array<string> = []
+    const figures = await interleave(
+      { rounds: 3, better: "less", repeat: false },
+      async (round) => {
+        turns.push(`ours ${round}`)
+        return round
+      },
+      async (round) => {
+        turns.push(`peer ${round}`)
+        return { figure: round * 10, cpu: 2 }
+      }
+    )
+    expect(figures).toMatchObject({ ours: [0, 1, 2], peer: [0, 10, 20] })
+    expect(figures.cpu.peer).toBe(6)
+    expect(turns).toEqual(["peer -1", "ours -1", "ours 0", "peer 0", "peer 1", "ours 1", "ours 2", "peer 2"])
+  })
+
+  it("repeat the shorter one until both last about as long, within bounds", () => {
+    expect(repeatsFor(1, 3.2)).toBe(3)
+    expect(repeatsFor(3.2, 1)).toBe(1)
+    expect(repeatsFor(0.001, 60)).toBe(10)
+    expect(repeatsFor(0, 0)).toBe(1)
+  })
+
+  it("average repeats by the time they took", () => {
+    expect(meanOf("less", [1, 3])).toBe(2)
+    // 1 MB at 1 MB/s and 1 MB at 3 MB/s: 2 MB in 4/3 s.
+    expect(meanOf("more", [1, 3])).toBeCloseTo(1.5, 12)
+  })
 })
