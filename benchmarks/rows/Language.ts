@@ -15,7 +15,10 @@ const conversationTexts = (count: number): ReadonlyArray<string> =>
     return conversation(throws, throws.chance(0.2) ? throws.pick(foreignCodes) : "en").plain.join("\n")
   })
 
+const kinds = ["sentences", "paragraphs", "conversations"] as const
+
 interface Labelled {
+  readonly kind: (typeof kinds)[number]
   readonly text: string
   readonly code: string
 }
@@ -34,16 +37,24 @@ const about = (throws: Dice, language: string): string => {
   ].join("\n")
 }
 
-/** The same numbers of every language: single sentences, paragraphs of two to twelve, conversations. */
+/** The same numbers of every language: single sentences, paragraphs of two to twelve, conversations around code. */
 const labelledTexts = (): ReadonlyArray<Labelled> =>
-  ["en", ...foreignCodes].flatMap((code) => [
-    ...(code === "en" ? english : foreign[code]!).slice(0, 8).map((text) => ({ code, text })),
-    ...Array.from({ length: 16 }, (_, at) => {
-      const throws = dice(0, `labelled/${code}/${at}`)
-      return { code, text: foreignText(throws, code, throws.range(2, 12)) }
-    }),
-    ...Array.from({ length: 24 }, (_, at) => ({ code, text: about(dice(0, `labelled/about/${code}/${at}`), code) }))
-  ])
+  ["en", ...foreignCodes].flatMap(
+    (code): ReadonlyArray<Labelled> => [
+      ...(code === "en" ? english : foreign[code]!)
+        .slice(0, 8)
+        .map((text) => ({ kind: "sentences" as const, code, text })),
+      ...Array.from({ length: 16 }, (_, at) => {
+        const throws = dice(0, `labelled/${code}/${at}`)
+        return { kind: "paragraphs" as const, code, text: foreignText(throws, code, throws.range(2, 12)) }
+      }),
+      ...Array.from({ length: 24 }, (_, at) => ({
+        kind: "conversations" as const,
+        code,
+        text: about(dice(0, `labelled/about/${code}/${at}`), code)
+      }))
+    ]
+  )
 
 export const language: Benchmark = {
   name: "language",
@@ -68,13 +79,22 @@ export const language: Benchmark = {
         async () => count / (await seconds(judgeAll((text) => cld.findLanguage(text))))
       )
       const labelled = labelledTexts()
-      const right = (detect: (text: string) => string): number =>
-        labelled.filter(({ code, text }) => detect(text).slice(0, 2) === code).length / labelled.length
-      const [ours, peer] = [
-        right((text) => detectLanguage(text).language),
-        right((text) => cld.findLanguage(text).language)
+      const detectors = [
+        (text: string) => detectLanguage(text).language,
+        (text: string) => cld.findLanguage(text).language
       ]
-      const shares = `right on ${labelled.length} labelled texts: ours ${(ours * 100).toFixed(1)} %, cld3 ${(peer * 100).toFixed(1)} %`
+      /** Shares of right answers, ours and the peer's. */
+      const right = (texts: ReadonlyArray<Labelled>) =>
+        detectors.map(
+          (detect) => texts.filter(({ code, text }) => detect(text).slice(0, 2) === code).length / texts.length
+        )
+      const [ours, peer] = right(labelled) as [number, number]
+      const told = (texts: ReadonlyArray<Labelled>) =>
+        right(texts)
+          .map((share) => `${(share * 100).toFixed(1)} %`)
+          .join(" and ")
+      const parts = kinds.map((kind) => `${kind} ${told(labelled.filter((one) => one.kind === kind))}`)
+      const shares = `right on ${labelled.length} labelled texts, ours and cld3: ${told(labelled)} (${parts.join(", ")})`
       return { ...figures, wrong: ours < peer ? shares : undefined, note: `${count} conversations; ${shares}` }
     } finally {
       cld.dispose()
