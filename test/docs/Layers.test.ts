@@ -17,7 +17,7 @@ const boxOf = (path: string): string => {
   return parts[1]!
 }
 
-const sources = ["src", "pipelines", "datasets"].flatMap((folder) =>
+const sources = ["src", "pipelines", "datasets", "benchmarks"].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
     .map((name) => join(folder, name).split(sep).join("/"))
     .filter((path) => path.endsWith(".ts") && !/\/(vendor|assembly)\//.test(path))

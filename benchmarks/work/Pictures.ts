@@ -1,0 +1,86 @@
+/** What a worker thread does with pictures: the functions that `tokenizeImages` calls, without a store around them. */
+import { open, readFile } from "node:fs/promises"
+import { Effect } from "effect"
+import { decodeImage, fitImage } from "../../src/data/Images.ts"
+import { type PixelRow, pixelRows } from "../../src/data/UniformRows.ts"
+import { openZip } from "../../src/data/Zip.ts"
+
+const SIZE = 336
+/** Pictures under way at a time in a thread, and rows a batch, as in the node. */
+const AT_ONCE = 4
+const BATCH = 32
+
+const crop = (bytes: Uint8Array, name: string): Effect.Effect<Uint8Array, unknown> =>
+  Effect.map(decodeImage(bytes, { name }), (picture) => fitImage(picture, { size: SIZE, fit: "crop" }).pixels_HWC)
+
+/** Pieces to a file, one after the other. */
+const writing = async (
+  path: string,
+  use: (write: (pieces: ReadonlyArray<Uint8Array>) => Promise<void>) => Promise<void>
+) => {
+  const file = await open(path, "w")
+  try {
+    await use(async (pieces) => {
+      for (const piece of pieces)
+        for (let done = 0; done < piece.length; ) done += (await file.write(piece, done)).bytesWritten
+    })
+  } finally {
+    await file.close()
+  }
+}
+
+/** Reads, decodes and crops picture files; with `into`, writes all pixels there, one picture after the other. */
+export const cropFiles = async (task: {
+  readonly paths: ReadonlyArray<string>
+  readonly into?: string
+}): Promise<number> => {
+  const one = (path: string) =>
+    Effect.flatMap(
+      Effect.promise(() => readFile(path)),
+      (bytes) => crop(bytes, path)
+    )
+  if (task.into === undefined) {
+    await Effect.runPromise(Effect.forEach(task.paths, one, { concurrency: AT_ONCE, discard: true }))
+    return task.paths.length
+  }
+  await writing(task.into, async (write) => {
+    for (const path of task.paths) await write([await Effect.runPromise(one(path))])
+  })
+  return task.paths.length
+}
+
+/** Reads entries of a zip, crops them and writes one Arrow shard. */
+export const shardOfZip = async (task: {
+  readonly zip: string
+  readonly names: ReadonlyArray<string>
+  readonly into: string
+}): Promise<number> => {
+  await Effect.runPromise(
+    Effect.scoped(
+      Effect.gen(function* () {
+        const zip = yield* openZip(task.zip)
+        yield* Effect.promise(() =>
+          writing(task.into, async (write) => {
+            const encoder = pixelRows.encoder()
+            for (let at = 0; at < task.names.length; at += BATCH) {
+              const rows: ReadonlyArray<PixelRow> = await Effect.runPromise(
+                Effect.forEach(
+                  task.names.slice(at, at + BATCH),
+                  (name) =>
+                    Effect.map(
+                      Effect.flatMap(zip.read(name), (bytes) => crop(bytes, name)),
+                      (pixels_HWC) => ({ id: name.replace(".jpg", ""), pixels_HWC })
+                    ),
+                  { concurrency: AT_ONCE }
+                )
+              )
+              await write(encoder.append(rows))
+            }
+            await write(encoder.finish())
+          })
+        )
+      })
+    )
+  )
+  return task.names.length
+}
