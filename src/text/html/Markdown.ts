@@ -152,12 +152,22 @@ const writeList = (frame: Frame, text: string): string => {
   return text + (isPresent(after) && !isList(after) ? "\n" : "")
 }
 
-/** What Python's `int` reads, ASCII digits only; 1 for anything else. */
+const decimal = /\p{Nd}/u
+
+/** The value of a decimal digit of any script: digits stand in runs from 0 to 9. */
+const digitValue = (digit: string): number => {
+  const code = digit.codePointAt(0)!
+  let zero = code
+  while (decimal.test(String.fromCodePoint(zero - 1))) zero -= 1
+  return (code - zero) % 10
+}
+
+/** What Python's `int` reads; 1 for anything else. */
 const listStart = (written: string | undefined): bigint => {
-  const digits = strip(written ?? "")
-  return /^[+-]?[0-9]+(?:_[0-9]+)*$/.test(digits) && digits.length <= 4300
-    ? BigInt(digits.replaceAll("_", "").replace(/^\+/, "").replace(/^-/, "")) * (digits.startsWith("-") ? -1n : 1n)
-    : 1n
+  const read = /^([+-]?)(\p{Nd}+(?:_\p{Nd}+)*)$/u.exec(strip(written ?? ""))
+  if (read === null || read[2]!.length > 4300) return 1n
+  const number = BigInt(read[2]!.replaceAll("_", "").replace(/\P{ASCII}/gu, (digit) => String(digitValue(digit))))
+  return read[1] === "-" ? -number : number
 }
 
 const bullets = ["*", "+", "-"]
