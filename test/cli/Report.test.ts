@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { choose } from "../../src/cli/Choose.ts"
-import { nodeTable, outputLines, planTable, quarantineText, runLine } from "../../src/cli/Report.ts"
+import { dropsTable, nodeTable, outputLines, planTable, quarantineText, runLine } from "../../src/cli/Report.ts"
 import { empty, reduce } from "../../src/run/Progress.ts"
 import words from "./fixtures/words.ts"
 
@@ -44,6 +44,21 @@ it("a run and its outputs in lines", () => {
   expect(runLine("completed", 1, 4, 250_000)).toBe("completed: 1 node ran, 4 cached, in 4m 10s")
   expect(outputLines({})).toEqual([])
   expect(outputLines({ model: { digest: "0123456789abcdef", path: "/s/m" } })[1]).toBe("model   0123456789ab  /s/m")
+})
+
+it("drops stand by node, the most frequent reason first", () => {
+  const drops = [
+    { node: "clean", rowsIn: 1200, reason: "Dropped: TooShort", rows: 3 },
+    { node: "clean", rowsIn: 1200, reason: "Dropped: BannedWord", rows: 60 },
+    { node: "a", rowsIn: 0, reason: "X", rows: 0 }
+  ]
+  expect(dropsTable(drops).split("\n")).toEqual([
+    "node   rows in  reason               refused  of its rows",
+    "clean  1,200    Dropped: BannedWord  60       5.0 %",
+    "                Dropped: TooShort    3        0.3 %",
+    "a      0        X                    0        -"
+  ])
+  expect(dropsTable([])).toBe("no stored result refused a row")
 })
 
 it("a quarantine counts by reason and cuts long fields", () => {
