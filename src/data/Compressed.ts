@@ -5,7 +5,7 @@
  * zstd stream ends with the first frame and its gzip stream at the first zero byte between members, without an error;
  * here the rest is read by a stream of its own, so that nothing after that point is lost in silence.
  *
- * Memory: a few chunks of a mebibyte, compressed and not.
+ * Memory: a few chunks of 256 KiB, compressed and not.
  */
 import { createReadStream } from "node:fs"
 import { pipeline, Readable } from "node:stream"
@@ -13,7 +13,8 @@ import { createGunzip, createZstdDecompress } from "node:zlib"
 
 export type Compression = "gz" | "zst"
 
-const MIB = 1024 * 1024
+/** Bytes read at a time, and decompressed at most: at a mebibyte it is no faster and takes 60 to 100 MB more. */
+const CHUNK = 256 * 1024
 
 /** Compressed chunks on their way through one stream after the other. */
 class Feed {
@@ -81,10 +82,10 @@ class Feed {
 export async function* decompress(
   source: AsyncIterable<Buffer>,
   kind: Compression,
-  chunkBytes: number = MIB
+  chunkBytes: number = CHUNK
 ): AsyncGenerator<Buffer> {
   const feed = new Feed(source)
-  const options = { chunkSize: Math.min(chunkBytes, MIB) }
+  const options = { chunkSize: Math.min(chunkBytes, CHUNK) }
   do {
     const inflate = kind === "gz" ? createGunzip(options) : createZstdDecompress(options)
     const chunks = feed.chunks()
@@ -108,7 +109,7 @@ export async function* decompress(
 
 /** Chunks of a compressed file, decompressed. */
 export async function* readCompressed(path: string, kind: Compression, chunkBytes: number): AsyncGenerator<Buffer> {
-  const source = createReadStream(path, { highWaterMark: MIB })
+  const source = createReadStream(path, { highWaterMark: CHUNK })
   try {
     yield* decompress(source, kind, chunkBytes)
   } finally {

@@ -29,8 +29,8 @@ export const ConversationLengths = rows(
 )
 
 export const Statistics = Schema.Struct({
-  /** Conversations in the file, without elements that are none; after all filters; after long ones were split. */
-  rows: Schema.Struct({ read: Schema.Number, kept: Schema.Number, split: Schema.Number }),
+  /** Conversations in the file, without elements that are none; after all filters; rows made of them. */
+  rows: Schema.Struct({ read: Schema.Number, kept: Schema.Number, made: Schema.Number }),
   /** Question-and-reply pairs a row. */
   pairs: Spread,
   /** Tokens of all text of a row. */
@@ -114,7 +114,7 @@ export const conversationStatistics = whole(
           })
         )
         return {
-          rows: { read: inputs.read.length, kept: inputs.kept.length, split: inputs.lengths.length },
+          rows: { read: inputs.read.length, kept: inputs.kept.length, made: inputs.lengths.length },
           pairs: spreads.pairs.spread(),
           tokens: spreads.tokens.spread(),
           questionTokens: spreads.questionTokens.spread(),

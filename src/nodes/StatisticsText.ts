@@ -21,7 +21,7 @@ const heads = ["sum", "mean", ...measures]
 const spreadCells = (spread: Spread): ReadonlyArray<string> =>
   [spread.sum, spread.mean, ...measures.map((name) => spread[name])].map(number)
 
-/** `1,289 of 1,562 rows` and what that is of a hundred; none of none is all. */
+/** What a part is of a hundred; none of none is all. */
 const share = (part: number, of: number): string => `${(of === 0 ? 100 : (100 * part) / of).toFixed(1)} %`
 
 const BAR = 40
@@ -33,11 +33,11 @@ const BAR = 40
  * recipe({ ..., summary: ({ statistics }) => ({ metrics: {}, lines: statisticsLines(statistics as Statistics) }) })
  */
 export const statisticsLines = (statistics: Statistics): ReadonlyArray<string> => {
-  const { kept, read, split } = statistics.rows
+  const { kept, made, read } = statistics.rows
   const { histogram } = statistics.tokens
   const most = Math.max(1, ...histogram.map(({ count }) => count))
   return [
-    `${number(read)} conversations read, ${number(kept)} kept (${share(kept, read)}), ${number(split)} after long ones were split`,
+    `${number(read)} conversations read, ${number(kept)} kept (${share(kept, read)}), ${number(made)} rows made of them`,
     ...columns([["", ...heads], ...spreads(statistics).map(([name, spread]) => [name, ...spreadCells(spread)])]).split(
       "\n"
     ),
@@ -59,13 +59,13 @@ export const statisticsLines = (statistics: Statistics): ReadonlyArray<string> =
  * const part = { figures: [], losses: [], sections: statisticsSections(statistics) }
  */
 export const statisticsSections = (statistics: Statistics): ReadonlyArray<Section> => {
-  const { kept, read, split } = statistics.rows
+  const { kept, made, read } = statistics.rows
   const { count, histogram } = statistics.tokens
   return [
     {
       kind: "table",
       title: "Conversations",
-      about: `${number(read)} were read, ${number(kept)} kept (${share(kept, read)}), and ${number(split)} rows made of them. Tokens are those of the text, without the prompt around it.`,
+      about: `${number(read)} were read, ${number(kept)} kept (${share(kept, read)}), and ${number(made)} rows made of them. Tokens are those of the text, without the prompt around it.`,
       columns: [{ name: "" }, ...heads.map((name) => ({ name, figures: true }))],
       rows: spreads(statistics).map(([name, spread]) => [name, ...spreadCells(spread)])
     },

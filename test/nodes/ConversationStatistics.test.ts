@@ -21,7 +21,7 @@ describe("conversationStatistics", () => {
         {}
       )
       const { report } = out
-      expect(report.rows).toEqual({ read: given.length + 3, kept: given.length, split: given.length })
+      expect(report.rows).toEqual({ read: given.length + 3, kept: given.length, made: given.length })
       const turns = given.flatMap((row) => row.conversations)
       const tokens = (role: string) => turns.filter(({ from }) => from === role).map(({ value }) => count(value))
       const sum = (values: ReadonlyArray<number>) => values.reduce((total, value) => total + value, 0)
@@ -45,7 +45,7 @@ describe("conversationStatistics", () => {
       const { lengths } = (yield* Node.run(measureConversations, { rows, tokenizer: tokenizerPath }, {})).out
       const { report } = (yield* Node.run(conversationStatistics, { read: raw(4), kept: rows, lengths }, {})).out
       const lines = statisticsLines(report)
-      expect(lines[0]).toBe("4 conversations read, 2 kept (50.0 %), 2 after long ones were split")
+      expect(lines[0]).toBe("4 conversations read, 2 kept (50.0 %), 2 rows made of them")
       expect(lines[2]).toMatch(/^pairs a row +3 +1\.5 +1 +1 +1 +2 +2 +2$/)
       expect(lines.at(-1)).toMatch(/^ {2}below \d+ +[12] +#+$/)
       expect(statisticsSections(report).map(({ title }) => title)).toEqual(["Conversations", "Tokens a row"])
