@@ -25,6 +25,7 @@ describe("writeMarkdown writes what markdownify 0.11.6 writes", () => {
     ["<ol start=3><li>a</li> <li>b</li></ol>", "3. a\n4. b\n"],
     ["<ol start=x><li>a</li></ol>", "1. a\n"],
     ["<ol start=' -1_0 '><li>a</li><li>b</li></ol>", "-10. a\n-9. b\n"],
+    ["<h٣>a</h٣>", "### a\n\n"],
     ["<ol start=١٢><li>a</li></ol>", "12. a\n"],
     ["<ol start=𝟗𝟎𝟭><li>a</li></ol>", "901. a\n"],
     ["<ul><li>a</li></ul>b", "* a\n\nb"],
