@@ -12,7 +12,7 @@ import type { Recipe } from "../run/Recipe.ts"
 import { choose } from "./Choose.ts"
 import { execute } from "./Execute.ts"
 import type { Session } from "./Session.ts"
-import { gc, listRuns, quarantine, showRun } from "./Stored.ts"
+import { drops, gc, listRuns, quarantine, showRun } from "./Stored.ts"
 
 /** Lists of node ids: the flag may be repeated, and one value may hold several, separated by commas. */
 const ids = (name: string, about: string) =>
@@ -139,16 +139,22 @@ export const makeCommand = <S, R>(recipe: Recipe<S, R>, moduleUrl: string, sessi
   const refused = Command.make(
     "quarantine",
     {
-      node: Argument.String("node").pipe(Argument.withDescription("Instance id of the node")),
+      node: Argument.String("node").pipe(
+        Argument.withDescription("Instance id of the node; all nodes by reason when left out"),
+        Argument.optional
+      ),
       limit: Flag.Int("limit").pipe(Flag.withDescription("Rows to show"), atLeast(0, "0 or more"), Flag.withDefault(20))
     },
     ({ limit, node }) =>
       Effect.gen(function* () {
         const flags = yield* base
         const { pipeline } = yield* choose(recipe, wanted(flags))
-        yield* quarantine(flags.store, pipeline, node, limit, session)
+        yield* Option.match(node, {
+          onNone: () => drops(flags.store, pipeline, session),
+          onSome: (id) => quarantine(flags.store, pipeline, id, limit, session)
+        })
       })
-  ).pipe(Command.withDescription("Refused rows of a node: counts by reason, then the first rows"))
+  ).pipe(Command.withDescription("Refused rows: by node and reason, or of one node with the first rows"))
 
   const graph = Command.make(
     "graph",

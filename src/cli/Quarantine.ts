@@ -81,3 +81,26 @@ export const quarantineText = (node: string, view: QuarantineView): string => {
     ...(first.length < all ? [`and ${number(all - first.length)} more (--limit ${all})`] : [])
   ].join("\n")
 }
+
+/** Rows that a node refused for one reason. */
+export interface Drop {
+  readonly node: string
+  readonly rowsIn: number
+  readonly reason: string
+  readonly rows: number
+}
+
+/** Nodes in the pipeline's order, the most frequent reason of each first. */
+export const dropsTable = (drops: ReadonlyArray<Drop>): string => {
+  if (drops.length === 0) return "no stored result refused a row"
+  const order = [...new Set(drops.map(({ node }) => node))]
+  const sorted = drops.toSorted((a, b) => order.indexOf(a.node) - order.indexOf(b.node) || b.rows - a.rows)
+  return columns([
+    ["node", "rows in", "reason", "refused", "of its rows"],
+    ...sorted.map(({ node, reason, rows, rowsIn }, i) => {
+      const first = sorted[i - 1]?.node !== node
+      const share = rowsIn === 0 ? "-" : `${((100 * rows) / rowsIn).toFixed(1)} %`
+      return [first ? node : "", first ? number(rowsIn) : "", reason, number(rows), share]
+    })
+  ])
+}

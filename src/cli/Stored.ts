@@ -16,7 +16,7 @@ import { type Found, Store, StoreError } from "../store/Store.ts"
 import { nodeCalled, UsageError } from "./Choose.ts"
 import { decodeEvent } from "./EventJson.ts"
 import { didYouMean } from "./Nearest.ts"
-import { quarantineText, rowsIn, viewQuarantine } from "./Quarantine.ts"
+import { type Drop, dropsTable, quarantineText, rowsIn, viewQuarantine } from "./Quarantine.ts"
 import { nodeTable, outputLines } from "./Report.ts"
 import type { Session } from "./Session.ts"
 import { pagePath, storeLayer } from "./Wire.ts"
@@ -245,6 +245,22 @@ export const gc = (
     else if (plan.garbage.length > 0) say("Nothing was removed; --collect does.")
   }).pipe(Effect.provide(storeLayer(root, { readOnly: !writes })))
 }
+
+/** `quarantine`: rows that the latest stored results of all nodes refused, by node and reason. */
+export const drops = (root: string, pipeline: Pipeline, session: Session) =>
+  Effect.gen(function* () {
+    const store = yield* Store
+    const found: Array<Drop> = []
+    for (const { id } of pipeline.nodes) {
+      const last = yield* store.last(pipeline.name, id)
+      const entry = last === undefined ? undefined : (yield* store.find(last.key, last.code))[0]
+      if (entry === undefined) continue
+      const { refused, rowsIn } = entry.manifest
+      for (const [reason, rows] of Object.entries(refused)) found.push({ node: id, rowsIn, reason, rows })
+    }
+    if (session.json) for (const drop of found) session.output.result(JSON.stringify(drop))
+    session.output.people(dropsTable(found) + "\n")
+  }).pipe(Effect.provide(storeLayer(root, { readOnly: true })))
 
 /** `quarantine NODE`: counts by reason and the first rows that the node's latest stored result refused. */
 export const quarantine = (root: string, pipeline: Pipeline, id: string, limit: number, session: Session) =>

@@ -8,6 +8,8 @@ import { Effect, Option, Schema, Stream } from "effect"
 import { type RandomAccess, type ShardFormat, ShardFormatError } from "./Format.ts"
 
 const BATCH_BYTES = 1 << 20
+/** Small rows are encoded together up to this many UTF-16 units; joining long ones costs twice their encoding. */
+const PIECE_UNITS = 1 << 12
 const newline = 10
 
 const damaged = (row: number, message: string, cause?: unknown) =>
@@ -42,34 +44,60 @@ export const jsonl = <Row>(schema: Schema.Codec<Row, any>): ShardFormat<Row> => 
   const codec = Schema.toCodecJson(schema) as Schema.Codec<Row, unknown>
   const encode = Schema.encodeSync(codec)
   const decode = Schema.decodeUnknownSync(codec)
-  const text = new TextEncoder()
-  const parse = (bytes: Uint8Array, row: number): Effect.Effect<Row, ShardFormatError> =>
-    Effect.try({
-      try: () => decode(JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"))),
-      catch: (cause) => damaged(row, cause instanceof Error ? cause.message : String(cause), cause)
+  /** Rows `from` on, as many as `ends` says; `bytes[ends[i]]` is the newline after the i-th. */
+  const parse = (
+    bytes: Uint8Array,
+    from: number,
+    ends: ReadonlyArray<number>
+  ): Effect.Effect<ReadonlyArray<Row>, ShardFormatError> =>
+    Effect.suspend(() => {
+      const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+      const rows: Array<Row> = []
+      let start = 0
+      try {
+        for (const end of ends) {
+          rows.push(decode(JSON.parse(text.toString("utf8", start, end))))
+          start = end + 1
+        }
+      } catch (cause) {
+        return Effect.fail(damaged(from + rows.length, cause instanceof Error ? cause.message : String(cause), cause))
+      }
+      return Effect.succeed(rows)
     })
+  const pieces = (batch: ReadonlyArray<Row>): ReadonlyArray<Uint8Array> => {
+    const out: Array<Uint8Array> = []
+    let text = ""
+    for (const row of batch) {
+      text += JSON.stringify(encode(row)) + "\n"
+      if (text.length < PIECE_UNITS) continue
+      out.push(Buffer.from(text, "utf8"))
+      text = ""
+    }
+    if (text !== "") out.push(Buffer.from(text, "utf8"))
+    return out
+  }
   return {
     id: "jsonl/1",
     extension: "jsonl",
     encoder: () => ({
-      append: (batch) => [text.encode(batch.map((row) => JSON.stringify(encode(row)) + "\n").join(""))],
+      append: pieces,
       finish: () => []
     }),
     open: Effect.fnUntraced(function* (bytes: RandomAccess) {
       const starts = yield* lineStarts(bytes)
       const rows = starts.length - 1
-      const line = (row: number) =>
-        Effect.flatMap(bytes.read(starts[row]!, starts[row + 1]! - starts[row]! - 1), (raw) => parse(raw, row))
+      const line = Effect.fnUntraced(function* (row: number) {
+        const size = starts[row + 1]! - starts[row]! - 1
+        const [one] = yield* parse(yield* bytes.read(starts[row]!, size), row, [size])
+        return one!
+      })
       const batch = Effect.fnUntraced(function* (from: number) {
         let to = from
         while (to < rows && (to === from || starts[to + 1]! - starts[from]! <= BATCH_BYTES)) to++
         const base = starts[from]!
         const raw = yield* bytes.read(base, starts[to]! - base)
-        const out: Array<Row> = []
-        for (let row = from; row < to; row++) {
-          out.push(yield* parse(raw.subarray(starts[row]! - base, starts[row + 1]! - base - 1), row))
-        }
-        return [out as ReadonlyArray<Row>, to] as const
+        const ends = Array.from(starts.subarray(from + 1, to + 1), (next) => next - base - 1)
+        return [yield* parse(raw, from, ends), to] as const
       })
       return {
         rows,

@@ -8,12 +8,10 @@
  * Memory: two read buffers of `chunkBytes`, one unfinished element of at most `maxRowBytes`, one batch of parsed rows.
  */
 import { isUtf8 } from "node:buffer"
-import { createReadStream } from "node:fs"
 import { open } from "node:fs/promises"
 import { basename } from "node:path"
-import { pipeline } from "node:stream"
-import { createGunzip, createZstdDecompress } from "node:zlib"
 import { Schema, Stream } from "effect"
+import { readCompressed } from "./Compressed.ts"
 import { type JsonSpan, JsonSplitter, LineSplitter, type SplitterFault } from "./JsonSplitter.ts"
 
 /** The file as a whole cannot be read further: not an array, cut short, unreadable. */
@@ -101,24 +99,6 @@ async function* readPlain(path: string, chunkBytes: number): AsyncGenerator<Buff
   } finally {
     await pending?.catch(() => undefined) // the reader has gone: only the handle must outlive its last read
     await file.close()
-  }
-}
-
-/** Chunks of a compressed file, decompressed as they are pulled. */
-async function* readCompressed(path: string, kind: "gz" | "zst", chunkBytes: number): AsyncGenerator<Buffer> {
-  // The least that zlib takes is 64 bytes.
-  const options = { chunkSize: Math.max(64, Math.min(chunkBytes, MIB)) }
-  const inflate = kind === "gz" ? createGunzip(options) : createZstdDecompress(options)
-  const source = createReadStream(path, { highWaterMark: MIB })
-  // One that comes after the loop has ended early has no other listener, and would end the process.
-  source.on("error", () => undefined)
-  // The error reaches the loop below through `inflate`, which pipeline destroys with it.
-  pipeline(source, inflate, () => undefined)
-  try {
-    for await (const chunk of inflate) yield chunk as Buffer
-  } finally {
-    source.destroy()
-    inflate.destroy()
   }
 }
 

@@ -2,30 +2,52 @@
  * Sets a seeded share of the examples aside, whole groups at a time: parts of one conversation stay together, and so do
  * all rows about one picture, so that nothing measured was seen in training.
  *
- * Not a shuffle. An example's side depends on its group and the seed alone: not on order, shards or the other rows.
+ * Not a shuffle. A row's side depends on its group and the seed alone: not on order, shards or the other rows. So the
+ * share is met on average and not to the row.
+ *
+ * Two definitions: for examples, and for conversations that are not split yet, whose parts then lie on one side.
  */
 import { Schema, Stream } from "effect"
 import { sharded } from "../dag/Node.ts"
 import { uniform } from "../tensor/Random.ts"
-import { Examples } from "./Artifacts.ts"
+import { Conversations, Examples } from "./Artifacts.ts"
 import { Share } from "./Params.ts"
+
+const Params = Schema.Struct({
+  /** Share of the groups held out, 0 to 1. */
+  share: Share,
+  seed: Schema.Int
+})
+
+const sides = <Row>(
+  batch: ReadonlyArray<Row>,
+  { seed, share }: typeof Params.Type,
+  groupOf: (row: Row) => string
+): { readonly train: ReadonlyArray<Row>; readonly heldOut: ReadonlyArray<Row> } => {
+  const sides = Map.groupBy(batch, (row) => uniform(seed, "held out", groupOf(row)) < share)
+  return { train: sides.get(false) ?? [], heldOut: sides.get(true) ?? [] }
+}
 
 export const holdOut = sharded(
   {
     id: "holdOut",
     version: "2",
     about: "Splits examples into those trained on and those whose loss is only measured.",
-    params: Schema.Struct({
-      /** Share of the groups held out, 0 to 1. */
-      share: Share,
-      seed: Schema.Int
-    }),
+    params: Params,
     inputs: { rows: Examples },
     outputs: { train: Examples, heldOut: Examples }
   },
-  ({ params, shard }) =>
-    Stream.map(shard.rows, (batch) => {
-      const sides = Map.groupBy(batch, ({ group }) => uniform(params.seed, "held out", group) < params.share)
-      return { train: sides.get(false) ?? [], heldOut: sides.get(true) ?? [] }
-    })
+  ({ params, shard }) => Stream.map(shard.rows, (batch) => sides(batch, params, ({ group }) => group))
+)
+
+export const holdOutConversations = sharded(
+  {
+    id: "holdOutConversations",
+    version: "1",
+    about: "Splits conversations into a part to train on and a part to test with.",
+    params: Params,
+    inputs: { rows: Conversations },
+    outputs: { train: Conversations, heldOut: Conversations }
+  },
+  ({ params, shard }) => Stream.map(shard.rows, (batch) => sides(batch, params, ({ id }) => id))
 )

@@ -1,6 +1,6 @@
 import { expect, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
-import { quarantineText, rowsIn, viewQuarantine } from "../../src/cli/Quarantine.ts"
+import { dropsTable, quarantineText, rowsIn, viewQuarantine } from "../../src/cli/Quarantine.ts"
 
 it.effect("a quarantine counts by reason, shows the first rows and cuts long fields", () =>
   Effect.gen(function* () {
@@ -27,3 +27,18 @@ it.effect("a quarantine counts by reason, shows the first rows and cuts long fie
     expect(quarantineText("clean", yield* viewQuarantine(Stream.empty, 5))).toBe("clean: no row was refused")
   })
 )
+
+it("drops stand by node, the most frequent reason first", () => {
+  const drops = [
+    { node: "clean", rowsIn: 1200, reason: "Dropped: TooShort", rows: 3 },
+    { node: "clean", rowsIn: 1200, reason: "Dropped: BannedWord", rows: 60 },
+    { node: "a", rowsIn: 0, reason: "X", rows: 0 }
+  ]
+  expect(dropsTable(drops).split("\n")).toEqual([
+    "node   rows in  reason               refused  of its rows",
+    "clean  1,200    Dropped: BannedWord  60       5.0 %",
+    "                Dropped: TooShort    3        0.3 %",
+    "a      0        X                    0        -"
+  ])
+  expect(dropsTable([])).toBe("no stored result refused a row")
+})

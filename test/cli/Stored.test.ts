@@ -77,6 +77,19 @@ describe("what a store remembers", () => {
     ).toEqual([3, 4])
   })
 
+  it("quarantine without a node counts all nodes' rows by reason", async () => {
+    const { code, stdout } = await ask("quarantine")
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^shout +\d+ +TooLoud +2 +\d+\.\d %$/m)
+    const { stdout: json } = await ask("quarantine", "--json")
+    expect(
+      json
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line) as unknown)
+    ).toContainEqual(expect.objectContaining({ node: "shout", reason: "TooLoud", rows: 2 }))
+  })
+
   it("gc shows before it removes, and a pin keeps", async () => {
     const shown = await ask("gc")
     expect(shown.stdout).toMatch(/^entry .*train +\//m)

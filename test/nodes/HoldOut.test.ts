@@ -3,8 +3,8 @@ import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
 import * as Node from "../../src/dag/Alone.ts"
 import type { Examples } from "../../src/nodes/Artifacts.ts"
-import { holdOut } from "../../src/nodes/HoldOut.ts"
-import { inShards, shuffled } from "./support.ts"
+import { holdOut, holdOutConversations } from "../../src/nodes/HoldOut.ts"
+import { conversations, inShards, shuffled } from "./support.ts"
 
 const example = (id: string, group: string): typeof Examples.schema.Type => ({
   id,
@@ -54,6 +54,20 @@ describe("holdOut", () => {
       expect(Math.abs(out.heldOut.length - 160)).toBeLessThan(50)
       expect((yield* Node.run(holdOut, { rows }, { share: 0, seed: 0 })).out.heldOut).toEqual([])
       expect((yield* Node.run(holdOut, { rows }, { share: 1, seed: 0 })).out.train).toEqual([])
+    })
+  )
+})
+
+describe("holdOutConversations", () => {
+  it.effect.prop("is the same partition, by the conversation's id", [conversations], ([rows]) =>
+    Effect.gen(function* () {
+      const params = { share: 0.4, seed: 3 }
+      const { out } = yield* Node.run(holdOutConversations, { rows }, params)
+      const asExamples = yield* Node.run(holdOut, { rows: rows.map(({ id }) => example(id, id)) }, params)
+      expect(ids(out.train)).toEqual(ids(asExamples.out.train))
+      expect(ids(out.heldOut)).toEqual(ids(asExamples.out.heldOut))
+      expect(out.train.length + out.heldOut.length).toBe(rows.length)
+      expect((yield* Node.run(holdOutConversations, { rows: inShards(rows, [1, 2]) }, params)).out).toEqual(out)
     })
   )
 })

@@ -64,6 +64,46 @@ describe("cleanConversation", () => {
     expect(reason(raw)).toBe(expected)
   })
 
+  const Letters = Schema.Array(
+    Schema.Literals([
+      ..."openaiOPENAIchatgptCHATGPTK",
+      "\u0130",
+      "\u0131",
+      "\u212a",
+      "\u017f",
+      "ß",
+      " ",
+      "OpenAI",
+      "Kiosk"
+    ])
+  )
+  const Words = Schema.Array(
+    Schema.Literals(["openai", "ChatGPT", "k", "i", "kiosk", "gpt c", "ß", "s", "", "a.i", "İ"])
+  )
+  it.prop(
+    "bans what stands in the lower-cased text, and names the first such word",
+    [Letters, Words],
+    ([letters, words]) => {
+      const text = `Is it ${letters.join("")}?`
+      const lower = text.toLowerCase()
+      const word = words.find((banned) => lower.includes(banned.toLowerCase()))
+      const result = cleanConversation(talk(text, "Yes, it really is."), { bannedWords: words })
+      if (word === undefined) expect(Result.isSuccess(result)).toBe(true)
+      else
+        expect(Result.isFailure(result) && result.failure).toMatchObject({
+          reason: "BannedWord",
+          detail: `contains ${JSON.stringify(word)}`
+        })
+    }
+  )
+
+  it("counts code points up to the least length, over all turns", () => {
+    const options = { minCharacters: 6 }
+    expect(values(talk("😀😀😀", "😀😀😀"), options)).toEqual(["😀😀😀", "😀😀😀"])
+    const short = cleanConversation(talk("😀😀😀", "😀😀"), options)
+    expect(Result.isFailure(short) && short.failure.detail).toBe("5 characters of 6")
+  })
+
   it("ends a conversation at a turn without text and keeps whole pairs", () => {
     expect(values(talk(question, "It is red.", "And this one?", "<p></p>", "Hello?", "Yes"))).toEqual([
       question,

@@ -42,6 +42,22 @@ describe("splitConversation", () => {
     ])
   })
 
+  it("counts every turn once, however many parts it makes", () => {
+    const counted: Array<string> = []
+    const long = { id: "a", conversations: talk(...Array.from({ length: 2000 }, () => 9)).conversations }
+    const turns = long.conversations.map((turn, i) => ({ ...turn, value: `${turn.value}${i}` }))
+    const { parts } = splitConversation(
+      { id: "a", conversations: turns },
+      (text) => {
+        counted.push(text)
+        return text.length
+      },
+      { maxTokens: 100 }
+    )
+    expect(parts.length).toBeGreaterThan(300)
+    expect(counted).toEqual(turns.map(({ value }) => value))
+  })
+
   it("refuses a last turn without a reply and pairs out of order", () => {
     expect(splitConversation(talk(4), count).refused.map((one) => one.reason)).toEqual(["Unpaired"])
     const [first, second] = talk(4, 4).conversations

@@ -3,7 +3,7 @@
  *
  * Not a scanner: `Tokenizer.ts` finds references in text. Text and attribute values follow different rules:
  * - in text, Beautiful Soup looks the whole name up and drops the semicolon of a name it does not know (`&foo;` gives
- *   `&foo`); numbers under 256 are read as windows-1252;
+ *   `&foo`); numbers under 256 are read as windows-1252, and what is no character becomes U+FFFD;
  * - in attribute values, Python's `html.unescape` applies the HTML 5 rules, longest known prefix included.
  *
  * Where Python raises instead of answering (a number of more than 4,300 digits), U+FFFD stands.
@@ -38,6 +38,8 @@ const numberOf = (name: string): number => {
   return digits.length > 8 ? Number.POSITIVE_INFINITY : Number.parseInt(digits, hexadecimal ? 16 : 10)
 }
 
+const isSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdfff
+
 const fromWindows1252 = (code: number): string =>
   String.fromCharCode(code >= 0x80 && code <= 0x9f ? windows1252[code - 0x80] || code : code)
 
@@ -51,8 +53,8 @@ const fromWindows1252 = (code: number): string =>
  */
 export const textCharacterReference = (name: string): string => {
   const code = numberOf(name)
-  if (code < 256) return fromWindows1252(code)
-  return code > 0x10ffff ? replacement : String.fromCodePoint(code)
+  if (code === 0 || isSurrogate(code) || code > 0x10ffff) return replacement
+  return code < 256 ? fromWindows1252(code) : String.fromCodePoint(code)
 }
 
 /**
@@ -80,7 +82,7 @@ const unescapeNumber = (name: string): string => {
   if (code === 0) return replacement
   if (code === 0x0d) return "\r"
   if (code >= 0x80 && code <= 0x9f) return fromWindows1252(code)
-  if ((code >= 0xd800 && code <= 0xdfff) || code > 0x10ffff) return replacement
+  if (isSurrogate(code) || code > 0x10ffff) return replacement
   return isInvalidCodePoint(code) ? "" : String.fromCodePoint(code)
 }
 

@@ -8,7 +8,7 @@
  * An explicit stack instead of recursion. Where the original raises (an `hn` or `soup` element, an `ol` whose `start` is
  * no number) the element is passed through, or numbered from 1; a heading's level is bounded by `maxHeadingLevel`.
  */
-import { codePointLength, isBlank, rstrip, strip } from "./PythonText.ts"
+import { asciiDigits, codePointLength, isBlank, rstrip, strip } from "./PythonText.ts"
 import type { ElementNode, HtmlNode, Tree } from "./Tree.ts"
 
 /** `<h999999999>` would be that many hashes in the original. */
@@ -152,12 +152,12 @@ const writeList = (frame: Frame, text: string): string => {
   return text + (isPresent(after) && !isList(after) ? "\n" : "")
 }
 
-/** What Python's `int` reads, ASCII digits only; 1 for anything else. */
+/** What Python's `int` reads; 1 for anything else. */
 const listStart = (written: string | undefined): bigint => {
-  const digits = strip(written ?? "")
-  return /^[+-]?[0-9]+(?:_[0-9]+)*$/.test(digits) && digits.length <= 4300
-    ? BigInt(digits.replaceAll("_", "").replace(/^\+/, "").replace(/^-/, "")) * (digits.startsWith("-") ? -1n : 1n)
-    : 1n
+  const read = /^([+-]?)(\p{Nd}+(?:_\p{Nd}+)*)$/u.exec(strip(written ?? ""))
+  if (read === null || read[2]!.length > 4300) return 1n
+  const number = BigInt(asciiDigits(read[2]!.replaceAll("_", "")))
+  return read[1] === "-" ? -number : number
 }
 
 const bullets = ["*", "+", "-"]
@@ -184,7 +184,7 @@ const writeRow = (frame: Frame, text: string): string => {
   return `| ${Array.from({ length: frame.cells }, () => "").join(" | ")} |\n${rule}|${text}\n`
 }
 
-const headingName = /^h([0-9]+)/
+const headingName = /^h(\p{Nd}+)/u
 
 /** The element's markdown, given that of its children. */
 const write = (frame: Frame): string => {
@@ -236,7 +236,7 @@ const write = (frame: Frame): string => {
       return writeImage(frame)
     default: {
       const heading = name.charCodeAt(0) === 0x68 ? headingName.exec(name) : null
-      return heading === null ? text : writeHeading(Number(heading[1]), text, inline)
+      return heading === null ? text : writeHeading(Number(asciiDigits(heading[1]!)), text, inline)
     }
   }
 }

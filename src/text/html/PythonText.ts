@@ -75,6 +75,25 @@ export const codePointLength = (text: string): number => {
   return count
 }
 
+const decimal = /\p{Nd}/u
+
+/**
+ * Decimal digits of any script, which `\d` and `int` take in Python, as ASCII ones. Digits stand in runs from 0 to 9.
+ *
+ * @example
+ * ```ts
+ * asciiDigits("\u0661\u0662") // "12"
+ * ```
+ */
+export const asciiDigits = (text: string): string =>
+  text.replace(/\P{ASCII}/gu, (character) => {
+    if (!decimal.test(character)) return character
+    const code = character.codePointAt(0)!
+    let zero = code
+    while (decimal.test(String.fromCodePoint(zero - 1))) zero -= 1
+    return String((code - zero) % 10)
+  })
+
 const otherOrSeparator = /^[\p{C}\p{Z}]/u
 
 /** Code points assigned after Unicode 14, which Python 3.11 therefore calls unassigned: `first-last`, hexadecimal. */

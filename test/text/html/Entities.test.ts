@@ -19,7 +19,11 @@ describe("references in text follow Beautiful Soup", () => {
     ["X1F600", "😀"],
     ["128", "€"],
     ["129", "\u0081"],
-    ["0", "\u0000"],
+    ["0", "\ufffd"],
+    ["13", "\r"],
+    ["xD800", "\ufffd"],
+    ["57343", "\ufffd"],
+    ["xFDD0", "\ufdd0"],
     ["1114112", "\ufffd"],
     ["9".repeat(5000), "\ufffd"],
     [`${"0".repeat(5000)}65`, "A"]

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Schema } from "effect"
 import {
+  asciiDigits,
   codePointLength,
   isPythonSpace,
   pythonSpaceClass,
@@ -25,6 +26,10 @@ describe("text as Python 3.11 sees it", () => {
     expect(["", "\u0007", "\u00a0", "\u2028", "\u200b", "\ue000", "\ud800", "\u{1fae8}"].some(startsPrintable)).toBe(
       false
     )
+  })
+
+  it("reads the digits of every script, and leaves the rest", () => {
+    expect(asciiDigits("x0\u0663\u096f\uff11\u{1d7d7}\u{1d7d8}²")).toBe("x039190²")
   })
 
   it.prop("counts code points", [Schema.String], ([text]) => {
