@@ -7,7 +7,6 @@ import type { Before, Facts, Known, SourceFact } from "../dag/Plan.ts"
 import { isRemote } from "../dag/Source.ts"
 import { type Code, type Manifest, rowsOut } from "../store/Manifest.ts"
 import { type Found, SourceError, type SourceLook, type SourceSpec, Store, type StoreError } from "../store/Store.ts"
-import { bytes } from "./Progress.ts"
 
 /** A stored entry as planning sees it. */
 export interface Entry extends Known {
@@ -29,11 +28,11 @@ export const specOf = (node: AnyNode): SourceSpec => {
 /** What a plan says of a source. What is not here and whose content is known is fetched only when a node reads it. */
 const sourceFact = (found: SourceLook): SourceFact & { readonly found: SourceLook } => {
   if (found.here) return { found, digest: found.digest, bytes: found.bytes }
-  const size = found.bytes === undefined ? "" : `${bytes(found.bytes)} `
-  const when = found.digest === undefined ? "a run fetches" : "fetched when a node that runs reads it:"
   return {
     found,
-    because: [`not here; ${when} ${size}${size === "" ? "" : "from "}${found.address}`],
+    because: [
+      `not here: will be fetched from ${found.address}${found.digest === undefined ? "" : " if a node that runs reads it"}`
+    ],
     ...(found.digest === undefined ? {} : { digest: found.digest }),
     ...(found.bytes === undefined ? {} : { bytes: found.bytes })
   }

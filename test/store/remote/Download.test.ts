@@ -21,7 +21,10 @@ interface Setup {
   readonly server: Served
   readonly file: File
   readonly job: Job
-  readonly run: (more?: Partial<Job>, settings?: Partial<Settings>) => Effect.Effect<{ bytes: number; sha256: string }, unknown>
+  readonly run: (
+    more?: Partial<Job>,
+    settings?: Partial<Settings>
+  ) => Effect.Effect<{ bytes: number; sha256: string }, unknown>
   readonly read: () => Buffer | undefined
   readonly said: Array<string>
 }
@@ -124,20 +127,22 @@ describe("download", () => {
     })
   )
 
-  live("goes on in a later process from what is durable, and starts over when the part is not what the record says", () =>
-    Effect.gen(function* () {
-      const { job, read, run, said, server } = yield* setup([{ cutAfter: 40_000 }, { cutAfter: 10_000 }])
-      assert.strictEqual(reasonOf(yield* Effect.exit(run({}, { attempts: 1 }))), "cut")
-      assert.strictEqual(reasonOf(yield* Effect.exit(run({}, { attempts: 1 }))), "cut")
-      const part = readFileSync(job.part)
-      assert.deepStrictEqual(part, body.subarray(0, 50_000))
-      part[7]! ^= 1
-      writeFileSync(job.part, part)
-      yield* run()
-      assert.deepStrictEqual(read(), body)
-      assert.deepStrictEqual(ranges(server), [undefined, "bytes=40000-", undefined])
-      assert.match(said.join("\n"), /is not what its record says/)
-    })
+  live(
+    "goes on in a later process from what is durable, and starts over when the part is not what the record says",
+    () =>
+      Effect.gen(function* () {
+        const { job, read, run, said, server } = yield* setup([{ cutAfter: 40_000 }, { cutAfter: 10_000 }])
+        assert.strictEqual(reasonOf(yield* Effect.exit(run({}, { attempts: 1 }))), "cut")
+        assert.strictEqual(reasonOf(yield* Effect.exit(run({}, { attempts: 1 }))), "cut")
+        const part = readFileSync(job.part)
+        assert.deepStrictEqual(part, body.subarray(0, 50_000))
+        part[7]! ^= 1
+        writeFileSync(job.part, part)
+        yield* run()
+        assert.deepStrictEqual(read(), body)
+        assert.deepStrictEqual(ranges(server), [undefined, "bytes=40000-", undefined])
+        assert.match(said.join("\n"), /is not what its record says/)
+      })
   )
 
   live("bytes that came after the last durable ones are dropped, never trusted", () =>
@@ -402,4 +407,3 @@ describe("a token", () => {
     })
   )
 })
-
