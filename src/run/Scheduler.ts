@@ -285,8 +285,13 @@ const bringSource = Effect.fnUntraced(function* (
         ...(error === undefined ? {} : { error: { tag: error._tag, message: error.message, hint: error.hint } })
       })
     )
+  const clock = yield* Clock.Clock
+  const fork = Effect.runForkWith(yield* Effect.context<never>())
   const fetching = store.fetchSource(spec, {
     pipeline,
+    onNotice: (message) => {
+      fork(events.publish({ event: "notice", at: clock.currentTimeMillisUnsafe(), node: node.id, message }))
+    },
     onBytes: (bytes, bytesTotal) => progress({ bytes, ...(bytesTotal === undefined ? {} : { bytesTotal }) })
   })
   const stopped = new Interrupted({

@@ -199,12 +199,12 @@ export const layer = (options: {
         root: layout.root,
         digestSource: sources.digest,
         lookAtSource: (spec) => (isRemote(spec.location) ? here(downloads.look(spec)) : local(spec)),
-        fetchSource: (spec, { onBytes, pipeline }) =>
+        fetchSource: (spec, { pipeline, ...watch }) =>
           isRemote(spec.location)
             ? here(
                 Effect.gen(function* () {
                   const found = yield* downloads.look(spec)
-                  const fetched = found.here ? found : yield* downloads.fetch(spec, onBytes ?? (() => undefined))
+                  const fetched = found.here ? found : yield* downloads.fetch(spec, watch)
                   yield* remember(spec, pipeline, fetched.digest)
                   return fetched
                 })

@@ -154,6 +154,8 @@ export class Store extends Context.Service<
       options: {
         readonly pipeline: string
         readonly onBytes?: (here: number, total: number | undefined) => void
+        /** Another attempt, a mirror that fails: something to know that ends nothing. */
+        readonly onNotice?: (message: string) => void
       }
     ) => Effect.Effect<SourceHere, SourceError | StoreError>
     /** Digest of the code behind a definition; `file` is where it was defined. Remembered while no file changes. */

@@ -155,6 +155,22 @@ describe("a remote source", () => {
     expect(server.asked[1]!.sent).toBe(body.length - Number(/\d+/.exec(server.asked[1]!.headers.range!)![0]))
   })
 
+  it("tells of each further attempt while it goes on", async () => {
+    const { run } = await bench({
+      body: words(9),
+      faults: [
+        { status: 500, headers: { "retry-after": "0" } },
+        { status: 429, headers: { "retry-after": "0" } }
+      ]
+    })
+    const { events, status } = await run()
+    expect(status).toBe("completed")
+    const notices = events.flatMap((event) => (event.event === "notice" ? [`${event.node}: ${event.message}`] : []))
+    expect(notices).toHaveLength(2)
+    expect(notices[0]).toMatch(/^sources\/words: http\S+ answered 500; again in 1 s, from byte 0$/)
+    expect(notices[1]).toMatch(/answered 429; again in 0 s/)
+  })
+
   it("shows bytes, speed and what is left while it comes", () => {
     const view = [
       { event: "node-start", at: 0, node: "s", kind: "source", because: ["fetching x"] } as const,

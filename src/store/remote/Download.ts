@@ -52,7 +52,15 @@ export interface Job {
   readonly sha256?: string
   readonly bytes?: number
   /** Called with the bytes that are here, now and then; `total` once it is known. */
-  readonly onBytes?: (here: number, total: number | undefined) => void
+  readonly onBytes?: Watch["onBytes"]
+  readonly onNotice?: Watch["onNotice"]
+}
+
+/** Who is told how a download goes. */
+export interface Watch {
+  readonly onBytes?: ((here: number, total: number | undefined) => void) | undefined
+  /** Something that a person should know and that ends nothing: another attempt, a mirror that fails. */
+  readonly onNotice?: ((message: string) => void) | undefined
 }
 
 export interface Fetched {
@@ -89,7 +97,7 @@ const openPart = Effect.fnUntraced(function* (job: Job, syncBytes: number) {
       have += got
     }
     if (have !== record.bytes || hash.copy().digest("hex") !== record.sha256) {
-      yield* Effect.logWarning(`${job.part} is not what its record says; ${job.address} is fetched from the start`)
+      job.onNotice?.(`${job.part} is not what its record says; ${job.address} is fetched from the start`)
       hash = createHash("sha256")
       have = 0
       record = empty()
@@ -282,11 +290,11 @@ const persist = Effect.fnUntraced(function* (job: Job, url: string, part: Part, 
     failures = part.have() > furthest ? 1 : failures + 1
     furthest = Math.max(furthest, part.have())
     if (failures >= patience.attempts)
-      return yield* told(error, `${error.message} (${failures} attempts brought nothing new)`)
+      return yield* told(error, `${error.message} (attempts in a row that brought nothing new: ${failures})`)
     const wait = error.retryAfterMs ?? Math.min(30_000, patience.backoffMs * 2 ** (failures - 1))
     if (wait > patience.longestWaitMs)
       return yield* told(error, `${error.message}, and asks to wait ${Math.ceil(wait / 1000)} s`)
-    yield* Effect.logInfo(`${error.message}; again in ${wait / 1000} s, from byte ${part.have()}`)
+    job.onNotice?.(`${error.message}; again in ${wait / 1000} s, from byte ${part.have()}`)
     yield* Effect.sleep(wait)
   }
 })
@@ -348,9 +356,9 @@ export const download = (
           const pieced = resumed || got.success > 1
           if (mended || !pieced) break
           mended = true
-          yield* Effect.logInfo(`${last.message}; it came in several pieces and is fetched once more`)
+          job.onNotice?.(`${last.message}; it came in several pieces and is fetched once more`)
         }
-        if (url !== job.urls.at(-1)) yield* Effect.logInfo(`${last.message}; the next address is tried`)
+        if (url !== job.urls.at(-1)) job.onNotice?.(`${last.message}; the next address is tried`)
       }
       return yield* last!
     })

@@ -26,7 +26,7 @@ import type { Sources } from "../Sources.ts"
 import { SourceError, type SourceHere, type SourceLook, type SourceSpec, StoreError } from "../Store.ts"
 import { type Address, identity, isPinned, parse, resolveUrl, show } from "./Address.ts"
 import * as Client from "./Client.ts"
-import { download } from "./Download.ts"
+import { download, type Watch } from "./Download.ts"
 import { DownloadError, isPassing } from "./DownloadError.ts"
 import type { Asking } from "./Http.ts"
 import { faultOf, listing, type Wanted } from "./Listing.ts"
@@ -63,7 +63,7 @@ export interface Downloads {
   /** Fetches what is not here. */
   readonly fetch: (
     spec: SourceSpec,
-    onBytes: (here: number, total: number | undefined) => void
+    watch: Watch
   ) => Effect.Effect<SourceHere, SourceError | StoreError, FileSystem.FileSystem>
 }
 
@@ -152,7 +152,7 @@ export const make = (
   /** Fetches all files of one target; the caller holds its lock. */
   const bring = Effect.fnUntraced(function* (
     one: Target,
-    onBytes: (here: number, total: number | undefined) => void
+    watch: Watch
   ): Effect.fn.Return<void, DownloadError | SourceError | StoreError, FileSystem.FileSystem | HttpClient.HttpClient> {
     const { address, id, spec } = one
     const { layout, settings } = yield* placed
@@ -189,7 +189,8 @@ export const make = (
           part: join(part, `${name}.part`),
           record: join(part, `${name}.json`),
           to: join(part, "files", file.path),
-          onBytes: (here, total) => onBytes(before + here, all ?? (wanted.length === 1 ? total : undefined)),
+          onBytes: (here, total) => watch.onBytes?.(before + here, all ?? (wanted.length === 1 ? total : undefined)),
+          onNotice: watch.onNotice,
           ...(expected.sha256 === undefined ? {} : { sha256: expected.sha256 }),
           ...(expected.bytes === undefined ? {} : { bytes: expected.bytes })
         },
@@ -233,7 +234,7 @@ export const make = (
 
   const fetch = Effect.fnUntraced(function* (
     one: Target,
-    onBytes: (here: number, total: number | undefined) => void
+    watch: Watch
   ): Effect.fn.Return<SourceHere, DownloadError | SourceError | StoreError, FileSystem.FileSystem | Scope.Scope> {
     const { layout } = yield* placed
     if (options.readOnly)
@@ -250,7 +251,7 @@ export const make = (
     yield* lock(layout.lock(one.id))
     const meanwhile = yield* look(one)
     if (meanwhile.here) return meanwhile
-    yield* Effect.provideContext(bring(one, onBytes), client)
+    yield* Effect.provideContext(bring(one, watch), client)
     const now = yield* look(one)
     if (now.here) return now
     return yield* new StoreError({
@@ -269,7 +270,7 @@ export const make = (
       )
   return {
     look: told(look),
-    fetch: (spec, onBytes) => few.withPermits(1)(told((one) => Effect.scoped(fetch(one, onBytes)))(spec))
+    fetch: (spec, watch) => few.withPermits(1)(told((one) => Effect.scoped(fetch(one, watch)))(spec))
   }
 }
 

@@ -6,7 +6,7 @@
  * made of text alone, so no request with its headers ever hangs on an error.
  */
 import { Clock, Effect, Redacted, type Scope, Stream } from "effect"
-import { HttpClient, HttpClientRequest } from "effect/http"
+import { HttpClient, type HttpClientError, HttpClientRequest } from "effect/http"
 import { showUrl } from "./Address.ts"
 import { DownloadError } from "./DownloadError.ts"
 import { type Headers, type Linked, linkedOf, retryAfter } from "./Ranges.ts"
@@ -30,17 +30,20 @@ export interface Answer {
 
 const MOST_HOPS = 10
 
-/** A failure's own words, without stacks and objects. */
-const words = (error: unknown): string => {
-  const seen: Array<string> = []
-  let at: unknown = error
-  for (let depth = 0; depth < 6 && typeof at === "object" && at !== null; depth++) {
-    const { code, message, reason } = at as { code?: unknown; message?: unknown; reason?: unknown }
-    if (typeof code === "string" && !code.startsWith("UND_") && !seen.includes(code)) seen.push(code)
-    else if (typeof message === "string" && depth > 0 && message !== "") seen.push(message.split("\n")[0]!)
-    at = (typeof reason === "object" && reason !== null ? reason : (at as { cause?: unknown }).cause) as unknown
+/**
+ * A failure's own words: code or message of what lies below the client's error. The client's own message names the
+ * whole URL, and its query may be secret.
+ */
+const words = (error: { readonly reason: { readonly cause?: unknown } }): string => {
+  const said: Array<string> = []
+  let at = error.reason.cause
+  for (let depth = 0; depth < 4 && typeof at === "object" && at !== null; depth++) {
+    const { cause, code, message } = at as { cause?: unknown; code?: unknown; message?: unknown }
+    if (typeof code === "string" && !code.startsWith("UND_")) said.push(code)
+    else if (typeof message === "string" && !message.includes("://")) said.push(message.split("\n")[0]!)
+    at = cause
   }
-  return [...new Set(seen)].slice(-2).join(", ") || "the connection broke"
+  return [...new Set(said)].slice(-2).join(", ") || "the connection broke"
 }
 
 /** What the hub's X-Error-Code adds to a status. */
@@ -119,7 +122,7 @@ export const get = Effect.fnUntraced(function* (
       message: `${showUrl(at.href)} sent nothing for ${asking.stallMs / 1000} s`,
       hint: "Check the network and run again: what has come is kept. MILLRACE_STALL_SECONDS sets the limit."
     })
-  const broken = (reason: "unreachable" | "cut") => (error: unknown) =>
+  const broken = (reason: "unreachable" | "cut") => (error: HttpClientError.HttpClientError) =>
     new DownloadError({
       reason,
       address: showUrl(at.href),

@@ -51,7 +51,7 @@ const setup = (faults: ReadonlyArray<Fault>, more: Partial<File> = {}): Effect.E
       said,
       run: (changes = {}, settings = {}) =>
         download(
-          { ...job, ...changes },
+          { ...job, onNotice: (message) => void said.push(message), ...changes },
           {
             token: settings.token,
             tokenFor: (url) => url.origin === server.origin,
@@ -342,8 +342,8 @@ describe("download", () => {
       let stalled = false
       let here = 0
       const { read, run, said, server } = yield* setup([
-        { silent: true, then: () => void (silent = true) },
-        { stallAfter: 20_000, then: () => void (stalled = true) }
+        { silent: true, after: () => void (silent = true) },
+        { stallAfter: 20_000, after: () => void (stalled = true) }
       ])
       const fiber = yield* Effect.forkChild(run({ onBytes: (bytes) => void (here = bytes) }))
       yield* until(() => silent)
@@ -393,6 +393,24 @@ describe("a token", () => {
       assert.strictEqual(reasonOf(unreachable), "unreachable")
       told.push(String(unreachable), JSON.stringify(unreachable))
       assert.notInclude(told.join("\n"), "SECRET")
+    })
+  )
+
+  live("a query, which may be signed, shows up in no error either", () =>
+    Effect.gen(function* () {
+      const { run, said, server } = yield* setup([])
+      const url = `${server.origin}/file?sig=SECRETquery`
+      const told: Array<string> = []
+      for (const faults of [[{ status: 404 }], [{ cutAfter: 5 }, { cutAfter: 0 }, { cutAfter: 0 }]]) {
+        server.files.set("/file?sig=SECRETquery", { body, faults })
+        const exit = yield* Effect.exit(run({ urls: [url] }, { attempts: 2 }))
+        told.push(reasonOf(exit), String(exit), JSON.stringify(exit))
+      }
+      yield* Effect.promise(() => server.close())
+      const exit = yield* Effect.exit(run({ urls: [url] }, { attempts: 2 }))
+      told.push(reasonOf(exit), String(exit), JSON.stringify(exit))
+      assert.include(told.join("\n"), "ECONNREFUSED")
+      assert.notInclude([...told, ...said].join("\n"), "SECRET")
     })
   )
 

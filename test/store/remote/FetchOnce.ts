@@ -11,6 +11,6 @@ const program = Effect.flatMap(Store, (store) =>
 )
 const store = LocalStore.layer({ root, downloads: { syncBytes: 10_000, backoffMs: 1 } })
 const found = await Effect.runPromise(
-  Effect.provide(program, Layer.provide(store, Layer.merge(NodeFileSystem.layer, Logger.layer([]))))
+  Effect.provide(program, Layer.provideMerge(store, Layer.merge(NodeFileSystem.layer, Logger.layer([]))))
 )
 console.log(JSON.stringify(found))

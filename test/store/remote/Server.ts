@@ -12,10 +12,10 @@ import type { AddressInfo } from "node:net"
 export type Fault =
   /** The connection is destroyed after so many bytes of the body. */
   | { readonly cutAfter: number }
-  /** So many bytes of the body, then silence; `then` is called once they are out. */
-  | { readonly stallAfter: number; readonly then?: () => void }
+  /** So many bytes of the body, then silence; `after` is called once they are out. */
+  | { readonly stallAfter: number; readonly after?: () => void }
   /** No answer at all. */
-  | { readonly silent: true; readonly then?: () => void }
+  | { readonly silent: true; readonly after?: () => void }
   | { readonly status: number; readonly headers?: Readonly<Record<string, string>> }
   /** All of it with 200, whatever range was asked for. */
   | { readonly ignoreRange: true }
@@ -59,7 +59,7 @@ const etagOf = (file: File): string | undefined =>
   file.etag === null ? undefined : (file.etag ?? `"${createHash("md5").update(file.body).digest("hex")}"`)
 
 const answer = (file: File, fault: Fault, request: IncomingMessage, response: ServerResponse, asked: Asked): void => {
-  if ("silent" in fault) return fault.then?.()
+  if ("silent" in fault) return void fault.after?.()
   if ("status" in fault) {
     response.writeHead(fault.status, { ...file.headers, ...fault.headers })
     return void response.end()
@@ -92,7 +92,7 @@ const answer = (file: File, fault: Fault, request: IncomingMessage, response: Se
   const sent = () => {
     asked.sent += piece.length
     if ("cutAfter" in fault) response.socket?.destroySoon()
-    else if ("stallAfter" in fault) fault.then?.()
+    else if ("stallAfter" in fault) fault.after?.()
     else response.end()
   }
   if (piece.length === 0) {
