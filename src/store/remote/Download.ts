@@ -23,6 +23,9 @@ import { type Answer, type Asking, get } from "./Http.ts"
 import { agrees, contentLength, contentRange, ifRange, type Linked, type Validator, validatorOf } from "./Ranges.ts"
 import type { Settings } from "./Settings.ts"
 
+/** Bytes that are gathered before they are written. */
+const STAGE = 1 << 20
+
 const PartRecord = Schema.Struct({
   format: Schema.Literal(1),
   /** sha256 of the URL that the part came from: a URL may hold secrets. */
@@ -83,8 +86,11 @@ const openPart = Effect.fnUntraced(function* (job: Job, syncBytes: number) {
     Effect.mapError(effect, fromPlatform(job.part))
   let hash = createHash("sha256")
   let have = 0
-  let pending: Array<Uint8Array> = []
-  let pendingBytes = 0
+  // One buffer for all: socket-sized pieces are gathered in it, so that a large file costs no memory beside it.
+  const stage = Buffer.allocUnsafeSlow(STAGE)
+  let staged = 0
+  /** A write failed: what was counted is not all on disk, so nothing more may be recorded. */
+  let torn = false
 
   // What an earlier process left: the durable bytes, if they are still what the record says.
   if (record.bytes > 0) {
@@ -106,14 +112,18 @@ const openPart = Effect.fnUntraced(function* (job: Job, syncBytes: number) {
   }
 
   const flush = Effect.suspend(() => {
-    if (pendingBytes === 0) return Effect.void
-    const bytes = pending.length === 1 ? pending[0]! : Buffer.concat(pending, pendingBytes)
-    pending = []
-    pendingBytes = 0
-    return at(file.writeAll(bytes))
+    if (staged === 0) return Effect.void
+    const ready = stage.subarray(0, staged)
+    staged = 0
+    return Effect.onError(at(file.writeAll(ready)), () =>
+      Effect.sync(() => {
+        torn = true
+      })
+    )
   })
   const save = (more: Partial<PartRecord> = {}) =>
     Effect.gen(function* () {
+      if (torn) return
       yield* flush
       yield* at(file.sync)
       record = { ...record, ...more, bytes: have, sha256: hash.copy().digest("hex") }
@@ -127,20 +137,24 @@ const openPart = Effect.fnUntraced(function* (job: Job, syncBytes: number) {
       record = { ...record, ...more }
     },
     append: (chunk: Uint8Array) =>
-      Effect.suspend(() => {
+      Effect.gen(function* () {
         hash.update(chunk)
         have += chunk.byteLength
-        pending.push(chunk)
-        pendingBytes += chunk.byteLength
-        if (have - record.bytes >= syncBytes) return save()
-        return pendingBytes >= 1 << 20 ? flush : Effect.void
+        let from = 0
+        while (from < chunk.byteLength) {
+          const piece = chunk.subarray(from, from + STAGE - staged)
+          stage.set(piece, staged)
+          staged += piece.byteLength
+          from += piece.byteLength
+          if (staged === STAGE) yield* flush
+        }
+        if (have - record.bytes >= syncBytes) yield* save()
       }).pipe(Effect.uninterruptible),
     save,
     restart: Effect.gen(function* () {
       hash = createHash("sha256")
       have = 0
-      pending = []
-      pendingBytes = 0
+      staged = 0
       record = empty()
       yield* at(file.truncate(0))
       yield* writeWhole(job.record, `${JSON.stringify(record)}\n`)

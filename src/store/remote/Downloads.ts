@@ -73,10 +73,19 @@ interface Target {
   readonly id: string
 }
 
-const asSourceError = (node: string) => (error: DownloadError | StoreError) =>
-  error instanceof DownloadError
-    ? new SourceError({ node, path: error.address, message: error.message, hint: error.hint, cause: error })
-    : error
+/** As the error of a source; its path is the address as the recipe has it, whichever URL failed. */
+const asSourceError =
+  (node: string, address?: string) =>
+  (error: DownloadError | SourceError | StoreError): SourceError | StoreError =>
+    error instanceof DownloadError
+      ? new SourceError({
+          node,
+          path: error.reason === "setting" ? error.address : (address ?? error.address),
+          message: error.message,
+          hint: error.hint,
+          cause: error
+        })
+      : error
 
 /**
  * The downloads of a store. `folder` is the store's own; `given` goes before the environment, `client` before undici.
@@ -265,8 +274,8 @@ export const make = (
   const told =
     <A, R>(use: (one: Target) => Effect.Effect<A, DownloadError | SourceError | StoreError, R>) =>
     (spec: SourceSpec) =>
-      Effect.mapError(Effect.flatMap(target(spec), use), (error) =>
-        error instanceof SourceError ? error : asSourceError(spec.node)(error)
+      Effect.flatMap(Effect.mapError(target(spec), asSourceError(spec.node)), (one) =>
+        Effect.mapError(use(one), asSourceError(spec.node, show(one.address)))
       )
   return {
     look: told(look),

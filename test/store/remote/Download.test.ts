@@ -3,13 +3,14 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Exit, Fiber, Layer, Logger, Redacted } from "effect"
+import { Clock, Effect, Exit, Fiber, type FileSystem, Layer, Logger, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import { layer as network } from "../../../src/store/remote/Client.ts"
 import { download, type Job } from "../../../src/store/remote/Download.ts"
 import { DownloadError } from "../../../src/store/remote/DownloadError.ts"
 import type { Settings } from "../../../src/store/remote/Settings.ts"
-import { temporaryFolder } from "../Support.ts"
+import { StoreError } from "../../../src/store/Store.ts"
+import { faulty, temporaryFolder } from "../Support.ts"
 import { bytesOf, digestOf, type Fault, type File, type Served, serve } from "./Server.ts"
 
 const body = bytesOf(100_000)
@@ -23,7 +24,8 @@ interface Setup {
   readonly job: Job
   readonly run: (
     more?: Partial<Job>,
-    settings?: Partial<Settings>
+    settings?: Partial<Settings>,
+    fileSystem?: Layer.Layer<FileSystem.FileSystem>
   ) => Effect.Effect<{ bytes: number; sha256: string }, unknown>
   readonly read: () => Buffer | undefined
   readonly said: Array<string>
@@ -49,7 +51,7 @@ const setup = (faults: ReadonlyArray<Fault>, more: Partial<File> = {}): Effect.E
       file,
       job,
       said,
-      run: (changes = {}, settings = {}) =>
+      run: (changes = {}, settings = {}, fileSystem = NodeFileSystem.layer) =>
         download(
           { ...job, onNotice: (message) => void said.push(message), ...changes },
           {
@@ -58,7 +60,7 @@ const setup = (faults: ReadonlyArray<Fault>, more: Partial<File> = {}): Effect.E
             stallMs: settings.stallMs ?? quick.stallMs
           },
           { ...quick, ...settings }
-        ).pipe(Effect.provide(Layer.mergeAll(NodeFileSystem.layer, network, quiet))),
+        ).pipe(Effect.provide(Layer.mergeAll(fileSystem, network, quiet))),
       read: () => (existsSync(job.to) ? readFileSync(job.to) : undefined)
     }
   })
@@ -356,6 +358,34 @@ describe("download", () => {
       assert.match(said.join("\n"), /sent nothing for 60 s/)
     }).pipe(Effect.ensuring(closing))
   )
+})
+
+describe("a fault of the disk", () => {
+  for (const how of ["crash", "ENOSPC"])
+    live(`at every single change (${how}) leaves nothing wrong to be seen, and the next run ends it`, () =>
+      Effect.gen(function* () {
+        const short = body.subarray(0, 25_000)
+        const { file, run } = yield* setup([], { body: short })
+        for (let at = 0; ; at++) {
+          const folder = temporaryFolder()
+          const places = { part: join(folder, "part"), record: join(folder, "json"), to: join(folder, "done", "file") }
+          file.faults = [{ cutAfter: 12_000 }]
+          const { count, layer } = faulty({ at, how })
+          const exit = yield* Effect.exit(run({ ...places, sha256: digestOf(short) }, {}, layer))
+          if (Exit.isFailure(exit)) {
+            const error = exit.cause.reasons.find((one) => one._tag === "Fail")?.error
+            assert.instanceOf(error, StoreError)
+          }
+          if (existsSync(places.to)) assert.deepStrictEqual(readFileSync(places.to), short)
+          yield* run({ ...places, sha256: digestOf(short) })
+          assert.deepStrictEqual(readFileSync(places.to), short)
+          if (count() > at) continue
+          assert.isTrue(Exit.isSuccess(exit))
+          assert.isAbove(at, 15)
+          break
+        }
+      })
+    )
 })
 
 describe("a token", () => {

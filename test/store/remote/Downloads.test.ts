@@ -359,6 +359,7 @@ describe("the hub", () => {
       })
       const layer = storeAt(temporaryFolder(), { endpoint: hub.origin })
       const error = failure(yield* Effect.exit(Effect.provide(fetch({ location: "hf://o/n/x" }), layer)))
+      assert.strictEqual(error.path, "hf://o/n/x")
       assert.match(`${error.message} ${error.hint}`, /401: the repository is gated .*HF_TOKEN/)
     })
   )
