@@ -1,7 +1,8 @@
 /**
  * What a description of a dataset says: where it comes from, under which licence, its files and the rows in them.
  *
- * Not a loader and not a download: nodes read the files, `source` (src/dag) takes a location and a digest from here.
+ * Not a loader and not a download: nodes read the files, `source` (src/dag) takes a location and a digest from here, and
+ * the store fetches what is at an address.
  * Each sample that ships stands beside the originals it imitates, with the same row schemas, so that a recipe swaps one
  * for the other.
  */
@@ -66,6 +67,10 @@ export interface Located {
   readonly location: string
   readonly about: string
   readonly sha256?: string
+  /** Of an address: its size, where that is known. */
+  readonly bytes?: number
+  /** Of a folder address: the names below it. */
+  readonly files?: ReadonlyArray<string>
 }
 
 /**
@@ -88,7 +93,7 @@ export const locate = <Files extends { readonly [key: string]: DataFile<any> }, 
     throw new DatasetNotHere({
       dataset: from.name,
       path: file.path,
-      hint: `Fetch it from ${file.url ?? from.origin} and give its folder: locate(${from.name}, "${key}", "/path/to/it").`
+      hint: `Fetch it from ${file.url ?? from.origin} and give its folder: locate(${from.name}, "${key}", "/path/to/it"); or let the run fetch it: remote(${from.name}, "${key}").`
     })
   }
   return {
@@ -96,6 +101,52 @@ export const locate = <Files extends { readonly [key: string]: DataFile<any> }, 
     location: isAbsolute(root) ? join(root, file.path) : join(process.cwd(), root, file.path),
     about: file.about,
     ...(file.sha256 === undefined ? {} : { sha256: file.sha256 })
+  }
+}
+
+/**
+ * Where the original of a file is: an address that the first run which needs it fetches. Several keys give one source, a
+ * folder with these files; they must lie in one folder there.
+ *
+ * Throws `DatasetNotHere` for a file that has no address.
+ *
+ * @example
+ * source(CaptionFile, remote(cc595k, "chat"))
+ * source(ShareGptFile, remote(shareGpt, ["part1", "part2"]))
+ */
+export const remote = <Files extends { readonly [key: string]: DataFile<any> }, K extends keyof Files & string>(
+  from: Dataset<Files>,
+  key: K | ReadonlyArray<K>
+): Located => {
+  const keys = typeof key === "string" ? [key] : key
+  const found = keys.map((one) => {
+    const file: DataFile = from.files[one]!
+    if (file.url !== undefined) return { ...file, url: file.url }
+    const hint = `It ships, or has no address: locate(${from.name}, "${one}") finds it.`
+    throw new DatasetNotHere({ dataset: from.name, path: file.path, hint })
+  })
+  const [first] = found
+  if (typeof key === "string" && first !== undefined)
+    return {
+      id: `${from.name}-${key}`,
+      location: first.url,
+      about: first.about,
+      ...(first.bytes === undefined ? {} : { bytes: first.bytes }),
+      ...(first.sha256 === undefined ? {} : { sha256: first.sha256 })
+    }
+  const folders = new Set(found.map(({ path, url }) => (url.endsWith(`/${path}`) ? url.slice(0, -path.length) : url)))
+  const [folder] = folders
+  if (folder === undefined || folders.size > 1 || !folder.endsWith("/"))
+    throw new DatasetNotHere({
+      dataset: from.name,
+      path: found.map(({ path }) => path).join(", "),
+      hint: "These files do not lie in one folder there: give each a source of its own."
+    })
+  return {
+    id: from.name,
+    location: folder,
+    about: found.map(({ about }) => about).join("; "),
+    files: found.map(({ path }) => path)
   }
 }
 

@@ -20,7 +20,7 @@ const planned = (step: PlanLine): string => {
   const why = step.because.join("; ")
   switch (step.status) {
     case "source":
-      return "source"
+      return why === "" ? "source" : `source, ${why}`
     case "cached":
       return why === "" ? "cached" : `cached (${why})`
     case "run":

@@ -31,7 +31,13 @@ export const waitingFor = (view: View | undefined): string => {
   const nodes = view === undefined ? [] : running(view)
   if (nodes.length === 0) return "what is in flight"
   const what = (kind: string) =>
-    kind === "fold" ? "a checkpoint" : kind === "sharded" ? "the shards in flight" : "the node"
+    kind === "fold"
+      ? "a checkpoint"
+      : kind === "sharded"
+        ? "the shards in flight"
+        : kind === "source"
+          ? "its download"
+          : "the node"
   return nodes.map((node) => `${node.id} (${what(node.kind)})`).join(", ")
 }
 

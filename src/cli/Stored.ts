@@ -239,7 +239,10 @@ export const gc = (
       )
     const pins = yield* Gc.pins(store.root)
     if (pins.length > 0) say(`pins: ${pins.map((pin) => `${pin.name} ${pin.key.slice(0, 12)}`).join(", ")}`)
-    if (plan.resumable.length > 0) say(`${plan.resumable.length} unfinished nodes can be resumed and stay`)
+    const halves = plan.resumable.filter((one) => one.kind === "download").length
+    if (plan.resumable.length > halves)
+      say(`${plan.resumable.length - halves} unfinished nodes can be resumed and stay`)
+    if (halves > 0) say(`${halves} unfinished downloads can be resumed and stay`)
     say(`${plan.kept} entries are reached; ${plan.garbage.length} things could go, ${bytes(plan.bytes)}`)
     if (flags.collect) say(`removed ${bytes(yield* Gc.collect(store.root, plan))}`)
     else if (plan.garbage.length > 0) say("Nothing was removed; --collect does.")

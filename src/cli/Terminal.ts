@@ -106,7 +106,7 @@ export const make = (screen: Screen, options: { readonly quiet: boolean } = { qu
         return [runningLine(node, event.at)]
       }
       case "node-end":
-        return event.kind === "source" ? undefined : [endLine(event), statusColor[event.status]]
+        return [endLine(event), statusColor[event.status]]
       case "notice":
         return [event.node === undefined ? event.message : `${event.node}: ${event.message}`, "yellow"]
       default:

@@ -89,8 +89,11 @@ export interface AnyNode {
   readonly inputs: Readonly<Record<string, AnyRef>>
   readonly out: Readonly<Record<string, AnyRef>>
   readonly place: Place
-  /** Sources only: absolute path of the file or folder. */
+  /** Sources only: absolute path of the file or folder, or an address (`isRemote`). */
   readonly location?: string
+  /** Sources at an address only: its size, and which files of a folder. */
+  readonly bytes?: number
+  readonly files?: ReadonlyArray<string>
   /** Sources only: what to do when it is not there. */
   readonly hint?: string
 }

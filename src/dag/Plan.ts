@@ -39,9 +39,17 @@ export interface Before {
   readonly bytes: number
 }
 
+/** A source as planning sees it. Of one that is not here the digest may be unknown until it is fetched. */
+export interface SourceFact {
+  readonly digest?: string
+  readonly bytes?: number
+  /** What there is to say: that it is not here yet, and where it comes from. */
+  readonly because?: ReadonlyArray<string>
+}
+
 /** Where the planner gets its facts; the store answers in runs, literals in tests. */
 export interface Facts<K extends Known, E = never, R = never> {
-  readonly source: (node: AnyNode) => Effect.Effect<{ readonly digest: string; readonly bytes: number }, E, R>
+  readonly source: (node: AnyNode) => Effect.Effect<SourceFact, E, R>
   readonly code: (node: AnyNode) => Effect.Effect<CodeFacts, E, R>
   readonly entries: (key: string, code: string) => Effect.Effect<ReadonlyArray<K>, E, R>
   readonly before: (node: AnyNode) => Effect.Effect<Before | undefined, E, R>
@@ -152,7 +160,7 @@ const guess = (
   numerics: string,
   forced: boolean
 ) => {
-  const waits = `${[...new Set(changing.map((one) => one.id))].join(", ")}`
+  const waits = [...new Set(changing.map((one) => one.id))].join(", ")
   if (forced) return { status: "run" as const, because: ["forced"] }
   if (before === undefined) return { status: "run" as const, because: ["not in the store"] }
   const now = keyParts(node, before.parts.inputs, numerics)
@@ -177,9 +185,9 @@ export const plan = Effect.fnUntraced(function* <K extends Known, E, R>(
   const steps: Array<PlanStep<K>> = []
   for (const node of pipeline.nodes) {
     if (node.spec.kind === "source") {
-      const { digest, bytes } = yield* facts.source(node)
-      digests.set(node, { files: digest })
-      steps.push({ node, status: "source", because: [], bytes })
+      const { because = [], bytes, digest } = yield* facts.source(node)
+      digests.set(node, digest === undefined ? undefined : { files: digest })
+      steps.push({ node, status: "source", because, ...(bytes === undefined ? {} : { bytes }) })
       continue
     }
     const changing = Object.values(node.inputs)

@@ -11,11 +11,28 @@ import { instanceId } from "./Naming.ts"
 import { type AnyNode, type Applied, outputsOf } from "./Node.ts"
 import { place } from "./Place.ts"
 
+/** True for a location that is an address, to be fetched: `http://`, `https://`, `hf://`. */
+export const isRemote = (location: string): boolean => /^(?:https?|hf):\/\//i.test(location)
+
+/** A location for people: an address loses its query, which may hold a signature. */
+export const showLocation = (location: string): string =>
+  isRemote(location) ? location.replace(/[?#].*$/, "?...") : location
+
+const located = (location: string | URL): string => {
+  const text = String(location)
+  if (isRemote(text)) return text
+  return text.startsWith("file://") ? fileURLToPath(text) : isAbsolute(text) ? text : resolve(text)
+}
+
 /**
  * A file or folder as the `files` output of a node of its own.
  *
- * `sha256`, when given, is what the file must have; a mismatch fails the plan. Missing files fail the plan too, and
- * `hint` says what to do then.
+ * `location` is a path, or an address: `https://HOST/PATH`, `hf://datasets/OWNER/NAME@REVISION/PATH`, or
+ * `hf://OWNER/NAME@REVISION/PATH` for a model's repository; one that ends in a slash is a folder, of which `files` names
+ * some (`*` for any letters but a slash). An address is fetched by the first run that needs it, never by a plan.
+ *
+ * `sha256`, when given, is what the content must have; a mismatch fails the plan, or the download. So does a wrong
+ * `bytes` of a download. Missing files fail the plan too, and `hint` says what to do then.
  *
  * @example
  * const raw = source(ShareGptFile, { id: "sharegpt", location: new URL("./sharegpt.json", import.meta.url) })
@@ -27,17 +44,16 @@ export const source = <A extends TreeArtifact<string>>(
     readonly id: string
     readonly location: string | URL
     readonly sha256?: string
+    /** Size, of an address: told by a plan, and checked. */
+    readonly bytes?: number | undefined
+    /** Of a folder address: names below it. */
+    readonly files?: ReadonlyArray<string>
     readonly about?: string
     readonly hint?: string
   }
 ): Applied<{ readonly files: A }, never, never> => {
   const at = place()
-  const location =
-    options.location instanceof URL || options.location.startsWith("file://")
-      ? fileURLToPath(options.location)
-      : isAbsolute(options.location)
-        ? options.location
-        : resolve(options.location)
+  const location = located(options.location)
   const outputs = { files: artifact }
   const self: { -readonly [K in keyof AnyNode]: AnyNode[K] } = {
     id: instanceId(options.id),
@@ -57,6 +73,8 @@ export const source = <A extends TreeArtifact<string>>(
     out: {},
     place: at,
     location,
+    ...(options.bytes === undefined ? {} : { bytes: options.bytes }),
+    ...(options.files === undefined ? {} : { files: options.files }),
     ...(options.hint === undefined ? {} : { hint: options.hint })
   }
   self.out = outputsOf(self, outputs)

@@ -33,7 +33,8 @@ export const Event = Schema.Union([
     event: Schema.Literal("node-start"),
     at: count,
     node: Schema.String,
-    kind: Schema.Literals(["sharded", "whole", "fold"]),
+    /** A `source` starts when it is fetched. */
+    kind: Schema.Literals(["sharded", "whole", "fold", "source"]),
     because: Schema.Array(Schema.String),
     /** Shards of a sharded node, and how many an earlier run left finished. */
     shards: Schema.optional(count),
@@ -50,6 +51,9 @@ export const Event = Schema.Union([
     /** Rows written so far (sharded, whole). */
     rows: Schema.optional(count),
     shardsDone: Schema.optional(count),
+    /** Bytes that are here and in all (source). */
+    bytes: Schema.optional(count),
+    bytesTotal: Schema.optional(count),
     /** Steps done and in all (fold). */
     step: Schema.optional(count),
     total: Schema.optional(count),

@@ -3,13 +3,39 @@ import { relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
-import type { Before, Facts, Known } from "../dag/Plan.ts"
+import type { Before, Facts, Known, SourceFact } from "../dag/Plan.ts"
+import { isRemote } from "../dag/Source.ts"
 import { type Code, type Manifest, rowsOut } from "../store/Manifest.ts"
-import { type Found, SourceError, Store, type StoreError } from "../store/Store.ts"
+import { type Found, SourceError, type SourceLook, type SourceSpec, Store, type StoreError } from "../store/Store.ts"
 
 /** A stored entry as planning sees it. */
 export interface Entry extends Known {
   readonly found: Found
+}
+
+/** A source node as the store wants it. */
+export const specOf = (node: AnyNode): SourceSpec => {
+  const { sha256 } = node.params as { readonly sha256?: string }
+  return {
+    node: node.id,
+    location: node.location!,
+    ...(sha256 === undefined ? {} : { sha256 }),
+    ...(node.bytes === undefined ? {} : { bytes: node.bytes }),
+    ...(node.files === undefined ? {} : { files: node.files })
+  }
+}
+
+/** What a plan says of a source. What is not here and whose content is known is fetched only when a node reads it. */
+const sourceFact = (found: SourceLook): SourceFact & { readonly found: SourceLook } => {
+  if (found.here) return { found, digest: found.digest, bytes: found.bytes }
+  return {
+    found,
+    because: [
+      `not here: will be fetched from ${found.address}${found.digest === undefined ? "" : " if a node that runs reads it"}`
+    ],
+    ...(found.digest === undefined ? {} : { digest: found.digest }),
+    ...(found.bytes === undefined ? {} : { bytes: found.bytes })
+  }
 }
 
 const bytesOf = (manifest: Manifest): number =>
@@ -43,17 +69,24 @@ export const codeOf = (store: Store["Service"], node: AnyNode): Effect.Effect<Co
     assets: (node.spec.assets ?? []).map((url) => fileURLToPath(url))
   })
 
+/** The planner's facts, and of sources also where they stand. */
+export interface StoreFacts extends Facts<Entry, StoreError | SourceError> {
+  readonly source: (
+    node: AnyNode
+  ) => Effect.Effect<SourceFact & { readonly found: SourceLook }, StoreError | SourceError>
+}
+
 /**
  * Facts from the store in context. Code is digested once a definition: what runs is what was imported at the start,
  * whatever is edited meanwhile.
  */
 export const storeFacts = Effect.fnUntraced(function* (
   options: FactOptions
-): Effect.fn.Return<Facts<Entry, StoreError | SourceError>, StoreError, Store> {
+): Effect.fn.Return<StoreFacts, StoreError, Store> {
   const store = yield* Store
   const keys = options.listed ? yield* store.keys : undefined
   const { codes } = options
-  const digests = new Map<AnyNode, { readonly digest: string; readonly bytes: number }>()
+  const looked = new Map<AnyNode, SourceFact & { readonly found: SourceLook }>()
   const code = (node: AnyNode) => {
     const known = codes.get(node.spec)
     return known === undefined
@@ -84,11 +117,11 @@ export const storeFacts = Effect.fnUntraced(function* (
       } satisfies Before
     }),
     source: Effect.fnUntraced(function* (node) {
-      const path = node.location!
-      const known = digests.get(node)
+      const known = looked.get(node)
       if (known !== undefined) return known
-      const digested = yield* Effect.mapError(store.digestSource(node.id, path), (error) =>
-        error instanceof SourceError && node.hint !== undefined
+      const spec = specOf(node)
+      const found = yield* Effect.mapError(store.lookAtSource(spec), (error) =>
+        error instanceof SourceError && node.hint !== undefined && !isRemote(spec.location)
           ? new SourceError({
               node: node.id,
               path: error.path,
@@ -98,16 +131,16 @@ export const storeFacts = Effect.fnUntraced(function* (
             })
           : error
       )
-      const wanted = (node.params as { readonly sha256?: string }).sha256
-      if (wanted !== undefined && wanted !== digested.digest)
+      if (found.here && spec.sha256 !== undefined && spec.sha256 !== found.digest)
         return yield* new SourceError({
           node: node.id,
-          path,
-          message: `its digest is ${digested.digest}, not ${wanted}`,
+          path: found.path,
+          message: `its digest is ${found.digest}, not ${spec.sha256}`,
           hint: "The file differs from what the recipe describes: fetch it again, or update the description."
         })
-      digests.set(node, digested)
-      return digested
+      const fact = sourceFact(found)
+      looked.set(node, fact)
+      return fact
     })
   }
 })
@@ -126,7 +159,7 @@ export const checkSources = Effect.fnUntraced(function* (
   const [first, ...more] = failed
   if (first === undefined) return
   if (more.length === 0) return yield* first
-  const paths = [...new Set(failed.map(({ path }) => relative(process.cwd(), path) || path))]
+  const paths = [...new Set(failed.map(({ path }) => (isRemote(path) ? path : relative(process.cwd(), path) || path)))]
   const lines: Array<string> = []
   for (let i = 0; i < paths.length; i += 3) lines.push(paths.slice(i, i + 3).join(", "))
   return yield* new SourceError({

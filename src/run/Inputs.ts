@@ -36,6 +36,19 @@ export const placesFor = (node: AnyNode, all: ReadonlyMap<AnyNode, Where>): Plac
   return out
 }
 
+/** The sources that a node reads: its inputs, and through transient inputs those of their producers. */
+export const sourcesBehind = (node: AnyNode): ReadonlyArray<AnyNode> => {
+  const out = new Set<AnyNode>()
+  const visit = (one: AnyNode) => {
+    for (const ref of Object.values(one.inputs)) {
+      if (ref.node.spec.kind === "source") out.add(ref.node)
+      else if (isTransient(ref.artifact)) visit(ref.node)
+    }
+  }
+  visit(node)
+  return [...out]
+}
+
 export const isTransient = (artifact: Artifact): boolean => artifact.kind === "rows" && artifact.transient
 
 /** The entry of a finished node. */

@@ -11,7 +11,7 @@ import type { Event } from "./Events.ts"
 
 type Of<T extends Event["event"]> = Extract<Event, { readonly event: T }>
 
-/** A measured point of a running node: rows written or steps done at a moment. */
+/** A measured point of a running node: rows written, steps done or bytes fetched at a moment. */
 interface Sample {
   readonly at: number
   readonly count: number
@@ -31,6 +31,9 @@ export interface NodeView {
   readonly startedAt: number
   readonly rowsIn?: number
   readonly rows?: number
+  /** Of a source that is fetched. */
+  readonly bytes?: number
+  readonly bytesTotal?: number
   readonly shards?: number
   readonly shardsDone?: number
   /** Shards that an earlier run had left finished: they say nothing of this run's speed. */
@@ -41,7 +44,7 @@ export interface NodeView {
   readonly resumedAt?: number
   readonly metrics: Readonly<Record<string, number>>
   readonly checkpoint?: number
-  /** Points of the sliding window, oldest first: steps for folds, rows for all others. */
+  /** Points of the sliding window, oldest first: steps for folds, bytes for sources, rows for all others. */
   readonly samples: ReadonlyArray<Sample>
   readonly end?: Of<"node-end">
 }
@@ -73,11 +76,13 @@ const sampled = (samples: ReadonlyArray<Sample>, next: Sample): ReadonlyArray<Sa
 }
 
 const progressed = (node: NodeView, event: Of<"node-progress">): NodeView => {
-  const count = event.step ?? event.rows
+  const count = event.step ?? event.rows ?? event.bytes
   return {
     ...node,
     ...(event.rows === undefined ? {} : { rows: event.rows }),
     ...(event.shardsDone === undefined ? {} : { shardsDone: event.shardsDone }),
+    ...(event.bytes === undefined ? {} : { bytes: event.bytes }),
+    ...(event.bytesTotal === undefined ? {} : { bytesTotal: event.bytesTotal }),
     ...(event.step === undefined ? {} : { step: event.step }),
     ...(event.total === undefined ? {} : { total: event.total }),
     ...(event.metrics === undefined ? {} : { metrics: { ...node.metrics, ...event.metrics } }),
@@ -167,8 +172,8 @@ export const rate = (node: NodeView, now: number): number | undefined => {
 }
 
 /**
- * Milliseconds until the node ends, where that can be known: folds from steps, sharded nodes from shards finished in
- * this run. Undefined for nodes that see all rows at once, before three steps or two shards, and for a stalled node.
+ * Milliseconds until the node ends, where that can be known: folds from steps, sources from bytes, sharded nodes from
+ * shards finished in this run. Undefined for nodes that see all rows at once, before three steps or two shards, and for a stalled node.
  */
 export const remainingMs = (node: NodeView, now: number): number | undefined => {
   if (node.total !== undefined && node.step !== undefined) {
@@ -177,6 +182,11 @@ export const remainingMs = (node: NodeView, now: number): number | undefined => 
     const perSecond = rate(node, now)
     if (perSecond === undefined || perSecond <= 0) return undefined
     return (Math.max(0, node.total - node.step) / perSecond) * 1000
+  }
+  if (node.bytesTotal !== undefined && node.bytes !== undefined) {
+    const perSecond = rate(node, now)
+    if (perSecond === undefined || perSecond <= 0) return undefined
+    return (Math.max(0, node.bytesTotal - node.bytes) / perSecond) * 1000
   }
   if (node.shards !== undefined && node.shardsDone !== undefined) {
     const here = node.shardsDone - node.shardsBefore
@@ -241,7 +251,10 @@ export const figures = (node: NodeView, now: number): ReadonlyArray<string> => {
   if (loss !== undefined) out.push(`loss ${figure(loss)}`)
   if (node.shards !== undefined) out.push(`shards ${number(node.shardsDone ?? 0)}/${number(node.shards)}`)
   if (node.rows !== undefined) out.push(`${number(node.rows)} rows`)
-  if (speed !== undefined) out.push(perSecond(speed, node.kind === "fold" ? "steps" : "rows"))
+  if (node.bytes !== undefined)
+    out.push(`${bytes(node.bytes)}${node.bytesTotal === undefined ? "" : `/${bytes(node.bytesTotal)}`}`)
+  if (speed !== undefined)
+    out.push(node.kind === "source" ? `${bytes(speed)}/s` : perSecond(speed, node.kind === "fold" ? "steps" : "rows"))
   if (left !== undefined) out.push(`about ${duration(left)} left`)
   for (const [name, value] of Object.entries(others).slice(0, 4)) out.push(`${name} ${figure(value)}`)
   if (node.checkpoint !== undefined) out.push(`saved at ${number(node.checkpoint)}`)
@@ -280,8 +293,9 @@ export const endLine = (event: Of<"node-end">): string => {
   const refused =
     event.refused > 0 ? [`${number(event.refused)} refused${shown.length ? ` (${shown.join(", ")})` : ""}`] : []
   const time = event.status === "cached" ? [] : [`in ${duration(event.seconds * 1000)}`]
+  const status = event.kind === "source" && event.status === "ran" ? "fetched" : event.status
   const why = event.error === undefined ? [] : [`${event.error.tag}: ${event.error.message}`]
-  return [event.node, [event.status, ...time].join(" "), ...rows, ...refused, ...why].join("  ")
+  return [event.node, [status, ...time].join(" "), ...rows, ...refused, ...why].join("  ")
 }
 
 /** Cuts a line to `width` columns, with an ellipsis where something was cut. Control characters become blanks. */

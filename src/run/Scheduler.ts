@@ -10,15 +10,24 @@ import { Clock, Context, Deferred, Effect, FileSystem, Layer, Schema, type Scope
 import type { AnyNode } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import { type Decision, decide, type Plan, plan } from "../dag/Plan.ts"
+import { isRemote } from "../dag/Source.ts"
 import { portFolder, valueFile } from "../store/Layout.ts"
 import type { Code, ShardRecord } from "../store/Manifest.ts"
 import { memoryWatch } from "../store/Memory.ts"
-import { type Found, type SourceError, Store, StoreError, type Work } from "../store/Store.ts"
+import {
+  type Found,
+  type SourceError,
+  type SourceHere,
+  type SourceLook,
+  Store,
+  StoreError,
+  type Work
+} from "../store/Store.ts"
 import { type Event, Events, nodeEnd } from "./Events.ts"
-import { checkSources, type Entry, entryOf, storeFacts } from "./Facts.ts"
+import { checkSources, type Entry, entryOf, specOf, storeFacts } from "./Facts.ts"
 import { asNodeFailed, describeError } from "./Failure.ts"
 import { MOST_THREADS } from "./HelperTask.ts"
-import { placesFor, shardCount, type Where } from "./Inputs.ts"
+import { placesFor, shardCount, sourcesBehind, type Where } from "./Inputs.ts"
 import { type NodeTask, type NodeWatch, runNode } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
 import { build, type Choice, type Recipe } from "./Recipe.ts"
@@ -92,6 +101,8 @@ interface Session {
   /** Services of the recipe's nodes, built when the first node runs beside the caller. */
   readonly services: Effect.Effect<Context.Context<never>, unknown>
   readonly engine: Semaphore.Semaphore
+  /** Brings a source here, once a run; its place is known afterwards. */
+  readonly bring: (source: AnyNode) => Effect.Effect<SourceHere, RunError>
 }
 
 const notCommitted = (node: AnyNode) =>
@@ -227,18 +238,71 @@ const startServices = (session: Session, node: AnyNode) =>
 const sourcesUnchanged = Effect.fnUntraced(function* (
   store: Store["Service"],
   node: AnyNode,
+  places: ReadonlyMap<AnyNode, Where>,
   decision: Decision<Entry>
 ) {
   for (const [port, ref] of Object.entries(node.inputs)) {
-    if (ref.node.location === undefined) continue
-    const { digest } = yield* store.digestSource(ref.node.id, ref.node.location)
+    const where = places.get(ref.node)
+    if (where?.kind !== "source") continue
+    const { digest } = yield* store.digestSource(ref.node.id, where.path)
     if (digest !== decision.parts.inputs[port])
       return yield* new NodeFailed({
         node: node.id,
-        message: `${ref.node.location} changed while the run read it`,
+        message: `${where.path} changed while the run read it`,
         hint: "Run the same command again: it reads the file as it is now."
       })
   }
+})
+
+/** Brings a source here and tells of it; what is here already is told by nobody. */
+const bringSource = Effect.fnUntraced(function* (
+  pipeline: string,
+  node: AnyNode,
+  found: SourceLook
+): Effect.fn.Return<SourceHere, RunError, Store | Events | Stop> {
+  const store = yield* Store
+  const spec = specOf(node)
+  if (found.here) return isRemote(spec.location) ? yield* store.fetchSource(spec, { pipeline }) : found
+  const events = yield* Events
+  const stop = yield* Stop
+  const started = yield* Clock.currentTimeMillis
+  const because = [`fetching ${found.address}`]
+  yield* events.publish({ event: "node-start", at: started, node: node.id, kind: "source", because })
+  const progress = yield* progressOf(node)
+  const ended = (status: "ran" | "failed" | "interrupted", error?: RunError) =>
+    Effect.flatMap(Clock.currentTimeMillis, (at) =>
+      events.publish({
+        event: "node-end",
+        at,
+        node: node.id,
+        kind: "source",
+        status,
+        seconds: (at - started) / 1000,
+        rowsIn: 0,
+        rowsOut: 0,
+        refused: 0,
+        refusedBy: {},
+        ...(error === undefined ? {} : { error: { tag: error._tag, message: error.message, hint: error.hint } })
+      })
+    )
+  const clock = yield* Clock.Clock
+  const fork = Effect.runForkWith(yield* Effect.context<never>())
+  const fetching = store.fetchSource(spec, {
+    pipeline,
+    onNotice: (message) => {
+      fork(events.publish({ event: "notice", at: clock.currentTimeMillisUnsafe(), node: node.id, message }))
+    },
+    onBytes: (bytes, bytesTotal) => progress({ bytes, ...(bytesTotal === undefined ? {} : { bytesTotal }) })
+  })
+  const stopped = new Interrupted({
+    message: `${node.id} stopped while it was fetched; what came is kept`,
+    hint: "Run the same command again: it goes on from there."
+  })
+  return yield* Effect.raceFirst(fetching, Effect.andThen(stop.wait, Effect.fail(stopped))).pipe(
+    Effect.onInterrupt(() => ended("interrupted")),
+    Effect.tapError((error) => ended(error instanceof Interrupted ? "interrupted" : "failed", error)),
+    Effect.tap(() => ended("ran"))
+  )
 })
 
 /** Runs a node that is due and commits it, or takes what another run committed while this one waited for the lock. */
@@ -276,6 +340,7 @@ const execute = Effect.fnUntraced(function* (
     yield* notice(
       `goes on from unfinished work of other code: ${work.begunBy.map((one) => one.slice(0, 12)).join(", ")}`
     )
+  yield* Effect.forEach(sourcesBehind(node), session.bring, { concurrency: "unbounded", discard: true })
   const places = placesFor(node, done)
   const count = node.spec.kind === "sharded" ? yield* shardCount(node, places).pipe(asNodeFailed(node.id)) : undefined
   const known = yield* rowsInOf(node, done, store)
@@ -347,7 +412,7 @@ const execute = Effect.fnUntraced(function* (
   const drained = yield* node.spec.engine === true ? Semaphore.withPermit(session.engine, provided) : provided
   const refusal = tooManyRefused(node, drained)
   if (refusal !== undefined) return yield* refusal
-  yield* sourcesUnchanged(store, node, decision)
+  yield* sourcesUnchanged(store, node, done, decision)
   const parents = Object.fromEntries(
     Object.entries(node.inputs).map(([port, ref]) => {
       const where = done.get(ref.node)
@@ -414,6 +479,19 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
       const facts = yield* factsFor(recipe, choice, pipeline, selection, options, codes, false)
       const scope = yield* Effect.scope
       const setup = { module: moduleUrl, choice, store: store.root }
+      const done = new Map<AnyNode, Done>()
+      const places = new Map<AnyNode, Where>()
+      const context = yield* Effect.context<Store | Events | Stop>()
+      const brought = new Map<AnyNode, Effect.Effect<SourceHere, RunError>>()
+      for (const node of selection.nodes) {
+        if (node.spec.kind !== "source") continue
+        const bring = Effect.gen(function* () {
+          const here = yield* bringSource(pipeline.name, node, (yield* facts.source(node)).found)
+          places.set(node, { kind: "source", path: here.path })
+          return here
+        })
+        brought.set(node, yield* Effect.cached(Effect.provideContext(bring, context)))
+      }
       const session: Session = {
         pipeline,
         options,
@@ -423,10 +501,9 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
         services: yield* Effect.cached(
           Layer.buildWithScope(recipe.services(choice.engine) as Layer.Layer<never, unknown>, scope)
         ),
-        engine: Semaphore.makeUnsafe(1)
+        engine: Semaphore.makeUnsafe(1),
+        bring: (source) => brought.get(source)!
       }
-      const done = new Map<AnyNode, Done>()
-      const places = new Map<AnyNode, Where>()
       const ready = new Map<AnyNode, Deferred.Deferred<boolean>>()
       for (const node of selection.nodes) ready.set(node, yield* Deferred.make<boolean>())
       const counts = { ran: 0, cached: 0 }
@@ -441,8 +518,29 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
 
       const process = Effect.fnUntraced(function* (node: AnyNode) {
         if (node.spec.kind === "source") {
-          const { digest } = yield* facts.source(node)
-          return yield* finish(node, { where: { kind: "source", path: node.location! }, digests: { files: digest } })
+          const fact = yield* facts.source(node)
+          // Where the content is known, what is not here waits until a node that runs reads it.
+          if (!fact.found.here && fact.digest !== undefined)
+            return yield* finish(node, { where: { kind: "source", path: "" }, digests: { files: fact.digest } })
+          if (!fact.found.here && stop.requested()) {
+            stopped ??= stoppedBefore(node)
+            return yield* Deferred.succeed(ready.get(node)!, false)
+          }
+          const here = yield* session.bring(node).pipe(
+            Effect.catch((error) =>
+              error instanceof Interrupted
+                ? Effect.sync(() => {
+                    stopped ??= error
+                    return undefined
+                  })
+                : Effect.fail(error)
+            )
+          )
+          if (here === undefined) return yield* Deferred.succeed(ready.get(node)!, false)
+          return yield* finish(node, {
+            where: { kind: "source", path: here.path },
+            digests: { files: here.digest }
+          })
         }
         for (const ref of Object.values(node.inputs))
           if (!(yield* Deferred.await(ready.get(ref.node)!))) return yield* Deferred.succeed(ready.get(node)!, false)

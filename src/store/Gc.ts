@@ -1,8 +1,9 @@
 /**
  * What may go from a store: shown first, then removed. And pins, which keep what no pipeline reaches.
  *
- * Kept: everything that the last manifests of the given pipelines and the pins reach through their parents; work that a
- * living process has locked; unfinished work that could still be resumed, unless asked for. A parent is reached by key
+ * Kept: everything that the last manifests of the given pipelines and the pins reach through their parents; downloads
+ * that these read, or that a source of the pipelines was last; work and downloads that a living process has locked;
+ * unfinished work and downloads that could still be resumed, unless asked for. A parent is reached by key
  * *and* content: of several entries under a key, those whose outputs the consumer read. Nothing is collected while a
  * run is alive on this store, because what it will need next is written nowhere yet; one that starts meanwhile waits.
  *
@@ -20,13 +21,14 @@ import { isHeld, lock, look, tryLock } from "./Lock.ts"
 import { Manifest } from "./Manifest.ts"
 import * as Process from "./Process.ts"
 import * as RunLog from "./RunLog.ts"
+import { unreached, used } from "./remote/Unreached.ts"
 import { type Found, StoreError } from "./Store.ts"
 
 const PinRecord = Schema.Struct({ key: Schema.String, code: Schema.String })
 
 /** Something that would go. */
 export interface Garbage {
-  readonly kind: "entry" | "work" | "checkpoints" | "leftover"
+  readonly kind: "entry" | "work" | "checkpoints" | "download" | "leftover"
   /** Absolute path. */
   readonly path: string
   /** Bytes on disk. */
@@ -35,6 +37,8 @@ export interface Garbage {
   readonly what: string
   readonly key: string
   readonly code: string
+  /** Of a download under way: held while it is removed. */
+  readonly lock?: string
 }
 
 /** What a collection would do. */
@@ -206,6 +210,11 @@ export const plan = (root: string, options: GcOptions = {}): Effect.Effect<GcPla
       const what = done ? "finished elsewhere" : something ? "unfinished work" : "empty work"
       yield* add(into, { kind: "work", path, what, key, code })
     }
+    const content = new Set(yield* used(layout, options.pipelines))
+    for (const { folder, manifest } of [...all.values()].flat())
+      if (keep.has(folder)) for (const digest of Object.values(manifest?.parts.inputs ?? {})) content.add(digest)
+    for (const { resumable: goesOn, ...one } of yield* unreached(layout, content))
+      yield* add(goesOn && options.unfinished !== true ? resumable : garbage, { ...one, key: "", code: "" })
     yield* leftovers(layout, garbage)
     const bytes = garbage.reduce((sum, one) => sum + one.bytes, 0)
     return { garbage, bytes, kept: keep.size, resumable, options }
@@ -227,7 +236,7 @@ const leftovers = (layout: Layout, garbage: Array<Garbage>): Effect.Effect<void,
         for (const name of yield* namesIn(join(layout.entries, prefix, key)))
           if (name.startsWith(".gone-")) yield* add(join(layout.entries, prefix, key, name), "half removed")
     for (const name of yield* namesIn(root)) if (HALF_WRITTEN.test(name)) yield* add(join(root, name), "half written")
-    for (const shelf of [join(root, "instances"), join(root, "aliases")]) // a folder a pipeline, a folder a key
+    for (const shelf of [layout.instances, layout.uses, join(root, "aliases")]) // a folder a pipeline, a folder a key
       for (const inner of yield* namesIn(shelf))
         for (const name of yield* namesIn(join(shelf, inner)))
           if (HALF_WRITTEN.test(name)) yield* add(join(shelf, inner, name), "half written")
@@ -272,9 +281,13 @@ const collectAlone = (root: string, shown: GcPlan): Effect.Effect<number, StoreE
         bytes += one.bytes
         continue
       }
-      const gone = yield* unlessLocked(
-        Effect.scoped(Effect.andThen(tryLock(layout.lock(one.key, one.code)), removeWhole(one.path)))
-      )
+      const held =
+        one.kind !== "download"
+          ? tryLock(layout.lock(one.key, one.code))
+          : one.lock === undefined
+            ? Effect.void
+            : tryLock(one.lock)
+      const gone = yield* unlessLocked(Effect.scoped(Effect.andThen(held, removeWhole(one.path))))
       if (!gone) continue
       bytes += one.bytes
       if (one.kind === "entry") yield* dropEmpty(layout, one.key)

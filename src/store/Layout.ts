@@ -22,6 +22,8 @@
  * | `pins/<name>.json`                      | what `gc` keeps although no pipeline reaches it                          |
  * | `runs/<id>/run.json`, `events.jsonl`    | a run's record                                                           |
  * | `runs/<id>/report.html`, `tensorboard/` | the run as a page, and its training figures                              |
+ * | `downloads/`                            | fetched sources, see `remote/Downloads.ts`                               |
+ * | `uses/<pipeline>/<instance>.json`       | the download that a source was last, for `gc`                            |
  * | `sources.json`, `code.json`             | remembered digests; losing them costs time only                          |
  *
  * Names that start with a dot or end in `.tmp` are on their way in or out and mean nothing to readers.
@@ -83,6 +85,9 @@ export const layoutOf = (root: string) => ({
   pin: (name: string) => join(root, "pins", `${encodeName(name)}.json`),
   runs: join(root, "runs"),
   run: (id: string) => join(root, "runs", encodeName(id)),
+  downloads: join(root, "downloads"),
+  uses: join(root, "uses"),
+  use: (pipeline: string, instance: string) => join(root, "uses", encodeName(pipeline), `${encodeName(instance)}.json`),
   sources: join(root, "sources.json"),
   code: join(root, "code.json")
 })

@@ -4,19 +4,23 @@
  * Not where the work is done: finding is in `Entries.ts`, making in `Work.ts`, shards in `ShardFiles.ts` and
  * `Readers.ts`, digests of code and sources in `CodeDigest.ts` and `Sources.ts`. Several processes may share a store.
  */
-import { resolve } from "node:path"
+import { dirname, resolve } from "node:path"
 import { Effect, FileSystem, Layer, Schema, Stream } from "effect"
+import { HttpClient } from "effect/http"
 import type { Artifact, Handle, RowsArtifact } from "../dag/Artifact.ts"
 import { fromShards } from "../dag/Rows.ts"
+import { isRemote } from "../dag/Source.ts"
 import * as CodeDigest from "./CodeDigest.ts"
-import { instead, io, makeFolder, namesIn, readJson, writeWhole } from "./Durable.ts"
+import { instead, io, makeFolder, namesIn, readJson, readJsonIfGood, writeWhole } from "./Durable.ts"
 import * as Entries from "./Entries.ts"
 import { type Layout, layoutOf, portFolder, storeVersion } from "./Layout.ts"
 import type { OutputEntry } from "./Manifest.ts"
 import { readRefused } from "./Quarantine.ts"
 import { lazyReader, makePool } from "./Readers.ts"
+import * as Downloads from "./remote/Downloads.ts"
+import type { Settings } from "./remote/Settings.ts"
 import * as Sources from "./Sources.ts"
-import { type Found, Store, StoreError } from "./Store.ts"
+import { type Found, type SourceHere, type SourceSpec, Store, StoreError } from "./Store.ts"
 import { verify } from "./Verify.ts"
 import * as Work from "./Work.ts"
 
@@ -102,6 +106,9 @@ const rowsOf = (
 /**
  * A store in the folder `root`, made if it does not exist. With `readOnly` nothing is ever written.
  *
+ * Remote sources are fetched as the environment says (`remote/Settings.ts`), `downloads` going before it. An
+ * `HttpClient` in context is used for them, else Node's network, once it is needed.
+ *
  * Fails with `StoreError`: "version" for a store of another version or a folder of other things, "read-only", "full".
  *
  * @example
@@ -110,6 +117,7 @@ const rowsOf = (
 export const layer = (options: {
   readonly root: string
   readonly readOnly?: boolean
+  readonly downloads?: Partial<Settings>
 }): Layer.Layer<Store, StoreError, FileSystem.FileSystem> =>
   Layer.effect(
     Store,
@@ -120,6 +128,28 @@ export const layer = (options: {
       yield* openFolder(layout, readOnly)
       const sources = yield* Sources.make(layout, { readOnly })
       const codes = yield* CodeDigest.make(layout, { readOnly })
+      const downloads = Downloads.make(layout.downloads, sources, {
+        readOnly,
+        given: options.downloads ?? {},
+        client: yield* Effect.serviceOption(HttpClient.HttpClient)
+      })
+      const local = (spec: SourceSpec) =>
+        Effect.map(
+          sources.digest(spec.node, spec.location),
+          (found): SourceHere => ({
+            here: true,
+            path: resolve(spec.location),
+            ...found
+          })
+        )
+      const remember = (spec: SourceSpec, pipeline: string, digest: string) =>
+        Effect.gen(function* () {
+          const path = layout.use(pipeline, spec.node)
+          const before = yield* readJsonIfGood(path, Downloads.UseRecord)
+          if (before?.digest === digest || readOnly) return
+          yield* makeFolder(dirname(path))
+          yield* writeWhole(path, `${JSON.stringify({ digest })}\n`, { shared: true })
+        })
       const here = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provideService(effect, FileSystem.FileSystem, fs)
       const writable = Effect.suspend(() =>
         readOnly
@@ -168,6 +198,18 @@ export const layer = (options: {
       return Store.of({
         root: layout.root,
         digestSource: sources.digest,
+        lookAtSource: (spec) => (isRemote(spec.location) ? here(downloads.look(spec)) : local(spec)),
+        fetchSource: (spec, { pipeline, ...watch }) =>
+          isRemote(spec.location)
+            ? here(
+                Effect.gen(function* () {
+                  const found = yield* downloads.look(spec)
+                  const fetched = found.here ? found : yield* downloads.fetch(spec, watch)
+                  yield* remember(spec, pipeline, fetched.digest)
+                  return fetched
+                })
+              )
+            : local(spec),
         codeOf: codes.digest,
         find: (key, code) => here(Entries.find(layout, key, code)),
         keys: Entries.keys(layout),

@@ -31,7 +31,18 @@ export interface Sources {
     node: string,
     path: string
   ) => Effect.Effect<{ readonly digest: string; readonly bytes: number }, SourceError | StoreError>
+  /** Digests that are known without reading: of files that were hashed while they came. */
+  readonly learn: (
+    files: ReadonlyArray<{ readonly path: string; readonly digest: string; readonly bytes: number }>
+  ) => Effect.Effect<void>
 }
+
+const asWalked = (info: FileSystem.File.Info): Walked => ({
+  path: "",
+  bytes: Number(info.size),
+  mtimeMs: info.mtime._tag === "Some" ? info.mtime.value.getTime() : 0,
+  inode: `${info.dev}:${info.ino._tag === "Some" ? info.ino.value : 0n}`
+})
 
 const statLine = (file: Walked): string => `${file.bytes} ${file.mtimeMs} ${file.inode}`
 
@@ -118,18 +129,7 @@ export const make = (
         const nowMs = yield* Clock.currentTimeMillis
         if (!loaded) yield* load
         const found = yield* Effect.catchIf(
-          info.type === "Directory"
-            ? digestFolder(path, nowMs)
-            : digestFile(
-                path,
-                {
-                  path: "",
-                  bytes: Number(info.size),
-                  mtimeMs: info.mtime._tag === "Some" ? info.mtime.value.getTime() : 0,
-                  inode: `${info.dev}:${info.ino._tag === "Some" ? info.ino.value : 0n}`
-                },
-                nowMs
-              ),
+          info.type === "Directory" ? digestFolder(path, nowMs) : digestFile(path, asWalked(info), nowMs),
           (error: StoreError) => error instanceof StoreError,
           (error) => Effect.fail(sourceError(error.message, error.hint, error))
         )
@@ -137,7 +137,23 @@ export const make = (
         return { digest: found.digest, bytes: found.bytes }
       })
 
+    const learnAll: Sources["learn"] = (files) =>
+      Effect.gen(function* () {
+        const nowMs = yield* Clock.currentTimeMillis
+        if (!loaded) yield* load
+        for (const { bytes, digest, path } of files) {
+          const file = asWalked(yield* fs.stat(path))
+          learn(resolve(path), statLine(file), file.mtimeMs, nowMs, digest, bytes)
+        }
+        if (!options.readOnly) yield* save
+      }).pipe(
+        Effect.catch((error) => Effect.logWarning(`source digests are not remembered: ${error.message}`)),
+        Effect.provideService(FileSystem.FileSystem, fs),
+        one.withPermits(1)
+      )
+
     return {
+      learn: learnAll,
       digest: (node, path) => one.withPermits(1)(Effect.provideService(digest(node, path), FileSystem.FileSystem, fs))
     }
   })

@@ -42,6 +42,37 @@ export class SourceError extends Schema.TaggedError<SourceError>()("SourceError"
   cause: Schema.optional(Schema.Unknown)
 }) {}
 
+/** A source as its definition gives it: a path, or an address that starts with `http://`, `https://` or `hf://`. */
+export interface SourceSpec {
+  readonly node: string
+  readonly location: string
+  /** Digest of the content, where the recipe states it. */
+  readonly sha256?: string
+  readonly bytes?: number
+  /** Of a folder address: names below it, `*` for any letters but a slash. */
+  readonly files?: ReadonlyArray<string>
+}
+
+/** A source whose files are on this disk. */
+export interface SourceHere {
+  readonly here: true
+  /** Absolute; a file or a folder. */
+  readonly path: string
+  readonly digest: string
+  readonly bytes: number
+}
+
+/** Where a source stands. `digest` is known of what is not here when the recipe states it, or the address is pinned. */
+export type SourceLook =
+  | SourceHere
+  | {
+      readonly here: false
+      /** For people. */
+      readonly address: string
+      readonly digest?: string
+      readonly bytes?: number
+    }
+
 /** What an entry was found under: its own code, or another's by alias or policy. */
 export interface Found {
   readonly manifest: Manifest
@@ -112,6 +143,21 @@ export class Store extends Context.Service<
       node: string,
       path: string
     ) => Effect.Effect<{ readonly digest: string; readonly bytes: number }, SourceError | StoreError>
+    /** Where a source stands; never a request. A path that does not exist fails, an address may be not here yet. */
+    readonly lookAtSource: (spec: SourceSpec) => Effect.Effect<SourceLook, SourceError | StoreError>
+    /**
+     * A source's files on this disk: fetched if they are not here, durable and checked when this returns. Two callers,
+     * in one process or two, fetch once. `pipeline` is what `gc` keeps it for. Interrupted, it goes on the next time.
+     */
+    readonly fetchSource: (
+      spec: SourceSpec,
+      options: {
+        readonly pipeline: string
+        readonly onBytes?: (here: number, total: number | undefined) => void
+        /** Another attempt, a mirror that fails: something to know that ends nothing. */
+        readonly onNotice?: (message: string) => void
+      }
+    ) => Effect.Effect<SourceHere, SourceError | StoreError>
     /** Digest of the code behind a definition; `file` is where it was defined. Remembered while no file changes. */
     readonly codeOf: (definition: {
       readonly file: string

@@ -4,11 +4,13 @@ import { fileURLToPath } from "node:url"
 import { Result, Schema } from "effect"
 import { describe, expect, it } from "vitest"
 import { cc595k, cc595kSample } from "../../datasets/cc595k.ts"
-import { DatasetNotHere, locate, sampleFolder } from "../../datasets/Dataset.ts"
+import { type DataFile, type Dataset, DatasetNotHere, locate, remote, sampleFolder } from "../../datasets/Dataset.ts"
 import { llavaInstruct, llavaInstructSample, mix665k } from "../../datasets/llavaInstruct.ts"
 import made from "../../datasets/sample/files.json" with { type: "json" }
 import ledger from "../../datasets/sample/ledger.json" with { type: "json" }
 import { RawShareGptRow, shareGpt, shareGptSample, shareGptVicuna } from "../../datasets/shareGpt.ts"
+import { isRemote } from "../../src/dag/Source.ts"
+import { isPinned, parse, show } from "../../src/store/remote/Address.ts"
 import { entriesOf } from "./Archive.ts"
 
 const read = (path: string): Buffer => readFileSync(new URL(path, sampleFolder))
@@ -90,5 +92,31 @@ describe("locate", () => {
     ]) {
       expect(ask).toThrow(DatasetNotHere)
     }
+  })
+})
+
+describe("remote", () => {
+  it("gives every original's address, which the store can read", () => {
+    for (const one of [shareGpt, shareGptVicuna, cc595k, llavaInstruct, mix665k])
+      for (const key of Object.keys(one.files)) {
+        const found = remote(one as Dataset<Record<string, DataFile>>, key)
+        expect(isRemote(found.location)).toBe(true)
+        const address = Result.getOrThrow(parse(found.location))
+        expect(address.folder).toBe(false)
+        if (address.kind === "hub") expect(isPinned(address)).toBe(true)
+      }
+    expect(remote(cc595k, "chat").id).toBe("cc595k-chat")
+  })
+
+  it("gives several files of one folder as one source", () => {
+    const found = remote(shareGpt, ["part1", "part2"])
+    expect(found.files).toEqual(["sg_90k_part1.json", "sg_90k_part2.json"])
+    const address = Result.getOrThrow(parse(found.location))
+    expect(show(address)).toBe("hf://datasets/RyokoAI/ShareGPT52K@a2daa8003cceebf94fa335edf016ec74942da09f/")
+    expect(() => remote(llavaInstruct, ["rows", "images"])).toThrow(DatasetNotHere)
+  })
+
+  it("says so of a file without an address", () => {
+    expect(() => remote(shareGptSample, "rows")).toThrow(DatasetNotHere)
   })
 })

@@ -9,6 +9,7 @@ import { type Artifact, InputUnavailable } from "../../dag/Artifact.ts"
 import type { AnyRef } from "../../dag/Node.ts"
 import type { Pipeline } from "../../dag/Pipeline.ts"
 import type { Finished, Made } from "../../dag/Sections.ts"
+import { specOf } from "../../run/Facts.ts"
 import type { View } from "../../run/Progress.ts"
 import type { Store } from "../../store/Store.ts"
 
@@ -23,8 +24,10 @@ export const finished = (store: Store["Service"], pipeline: Pipeline, view: View
   const made = Effect.fnUntraced(
     function* <A extends Artifact>(ref: AnyRef | undefined, artifact: A) {
       if (!fits(ref, artifact)) return undefined
-      const { location } = ref.node
-      if (location !== undefined) return { node: ref.node.id, value: { path: location } } as unknown as Made<A>
+      if (ref.node.spec.kind === "source") {
+        const found = yield* store.lookAtSource(specOf(ref.node))
+        return found.here ? ({ node: ref.node.id, value: { path: found.path } } as unknown as Made<A>) : undefined
+      }
       const { code, key } = view.nodes.get(ref.node.id)?.end ?? {}
       if (key === undefined || code === undefined) return undefined
       const found = (yield* store.find(key, code)).find((one) => one.manifest.code.digest === code)

@@ -6,6 +6,7 @@
  */
 import type { AnyNode } from "../../dag/Node.ts"
 import type { Pipeline } from "../../dag/Pipeline.ts"
+import { showLocation } from "../../dag/Source.ts"
 import { duration, type NodeView, number, rowsWritten, type View } from "../../run/Progress.ts"
 import { anchor, escape } from "./Html.ts"
 import { type Item, type Layout, type Link, layout, type Sizes } from "./Layers.ts"
@@ -38,7 +39,7 @@ const titleOf = (node: AnyNode, state: State, seen: NodeView | undefined): strin
     if (end.key !== undefined) lines.push(`key ${end.key.slice(0, 12)}`)
   }
   if (end?.error !== undefined) lines.push(`${end.error.tag}: ${end.error.message}`)
-  if (node.location !== undefined) lines.push(node.location)
+  if (node.location !== undefined) lines.push(showLocation(node.location))
   return lines.join("\n")
 }
 

@@ -1,0 +1,89 @@
+/**
+ * Downloads that nothing reaches any more, for `gc`. Looks only; `Gc.ts` shows and removes.
+ *
+ * Reached: what a source of a pipeline was last (`uses/`), and what an entry that is kept was made from. A folder that
+ * stores share (MILLRACE_DOWNLOADS) is not looked at: what another store reaches cannot be seen from here.
+ */
+import { join } from "node:path"
+import { Effect, type FileSystem, Schema } from "effect"
+import { namesIn, readJson, readJsonIfGood } from "../Durable.ts"
+import { decodeName, type Layout } from "../Layout.ts"
+import { isHeld } from "../Lock.ts"
+import { StoreError } from "../Store.ts"
+import { AddressRecord, layoutIn, UseRecord } from "./Downloads.ts"
+
+const About = Schema.Struct({ address: Schema.String })
+
+/** Something under the folder of downloads that could go. */
+export interface Unreached {
+  readonly kind: "download" | "leftover"
+  readonly path: string
+  readonly what: string
+  /** It can be gone on with. */
+  readonly resumable: boolean
+  /** Held while it is removed. */
+  readonly lock?: string
+}
+
+/** Digests that sources of these pipelines (all that are known when undefined) were last. */
+export const used = (
+  layout: Layout,
+  pipelines: ReadonlyArray<string> | undefined
+): Effect.Effect<ReadonlySet<string>, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const out = new Set<string>()
+    for (const folder of yield* namesIn(layout.uses)) {
+      if (folder.startsWith(".") || (pipelines !== undefined && !pipelines.includes(decodeName(folder)))) continue
+      for (const name of yield* namesIn(join(layout.uses, folder))) {
+        if (name.startsWith(".") || !name.endsWith(".json")) continue
+        const path = join(layout.uses, folder, name)
+        const record = yield* Effect.mapError(
+          readJson(path, UseRecord),
+          (error) =>
+            new StoreError({
+              reason: "damaged",
+              path,
+              message: `${error.message}; what it keeps is unknown, so nothing is collected`,
+              hint: "Run that pipeline once (it writes the file anew), or delete the file if the pipeline is gone."
+            })
+        )
+        if (record !== undefined) out.add(record.digest)
+      }
+    }
+    return out
+  })
+
+/** What is in the store's own folder of downloads and not in `keep`. */
+export const unreached = (
+  layout: Layout,
+  keep: ReadonlySet<string>
+): Effect.Effect<ReadonlyArray<Unreached>, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const at = layoutIn(layout.downloads)
+    const out: Array<Unreached> = []
+    const addresses = new Map<string, string>()
+    for (const name of yield* namesIn(at.addresses)) {
+      if (name.startsWith(".") || !name.endsWith(".json")) continue
+      const record = yield* readJsonIfGood(join(at.addresses, name), AddressRecord)
+      if (record !== undefined) addresses.set(record.digest, record.address)
+    }
+    for (const name of yield* namesIn(at.root)) {
+      const path = at.content(name)
+      if (name.startsWith(".gone-")) out.push({ kind: "leftover", path, what: "half removed", resumable: false })
+      else if (/^[0-9a-f]{64}$/.test(name) && !keep.has(name))
+        out.push({ kind: "download", path, what: addresses.get(name) ?? "a fetched source", resumable: false })
+    }
+    for (const id of yield* namesIn(at.parts)) {
+      const path = at.part(id)
+      if (id.startsWith(".gone-")) {
+        out.push({ kind: "leftover", path, what: "half removed", resumable: false })
+        continue
+      }
+      const lock = at.lock(id)
+      if (yield* isHeld(lock)) continue
+      const about = yield* readJsonIfGood(join(path, "about.json"), About)
+      const what = `unfinished: ${about?.address ?? "a download"}`
+      out.push({ kind: "download", path, what, resumable: true, lock })
+    }
+    return out
+  })
