@@ -147,7 +147,7 @@ export const run = <
       parts = yield* f.finish(context, state)
     }
     const out = yield* drain(spec, parts, options.into)
-    return { out, refused: refusals.collected() }
+    return { out, refused: [...refusals.collected()] }
   })
   return Effect.scoped(work as Effect.Effect<unknown, unknown, Scope.Scope>) as Effect.Effect<
     Ran<O>,

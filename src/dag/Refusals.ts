@@ -5,8 +5,8 @@
  * the same refusal twice (an input that two output ports read, say) counts once. Order is by row.
  */
 import { Effect, Result, Schema, Stream } from "effect"
-import { canonical } from "./Canonical.ts"
 import type { RefusalClass, Refusing } from "./Node.ts"
+import { RefusedRows } from "./RefusedRows.ts"
 
 /** One refused row: its number in the (shard's) input, the refusal's tag, and the refusal as JSON. */
 export const Refused = Schema.Struct({
@@ -23,9 +23,14 @@ export class UndeclaredRefusal extends Schema.TaggedError<UndeclaredRefusal>()("
   hint: Schema.String
 }) {}
 
+/** Refused rows, ordered by row: an array, or what reads like one. */
+export interface RefusedList extends Iterable<Refused> {
+  readonly length: number
+}
+
 export interface Refusals extends Refusing<any> {
   /** What was refused so far, ordered by row. */
-  readonly collected: () => ReadonlyArray<Refused>
+  readonly collected: () => RefusedList
   /** Rows that went through `each` or `flatMap` so far (the longest pass); 0 for a node that uses neither. */
   readonly seen: () => number
 }
@@ -43,7 +48,7 @@ const plain = (value: unknown): Schema.Json => {
 
 /** A fresh collector for one attempt of one shard. `reason` is the error's `reason` field if it has one, else its tag. */
 export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => {
-  const found = new Map<string, Refused>()
+  const found = new RefusedRows()
   let seen = 0
   const count = (at: number): number => {
     if (at >= seen) seen = at + 1
@@ -61,7 +66,7 @@ export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => 
     const said = typeof tagged.message === "string" && tagged.message !== "" ? { message: tagged.message } : {}
     const json = plain({ ...tagged, ...said, _tag: tagged._tag }) // an error's own message is not enumerable
     const reason = typeof tagged.reason === "string" ? `${tagged._tag}: ${tagged.reason}` : tagged._tag
-    found.set(`${row} ${canonical(json)}`, { row, reason, error: json })
+    found.add({ row, reason, error: json })
   }
   return {
     refuse,
@@ -97,7 +102,7 @@ export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => 
           return out
         })
       }),
-    collected: () => [...found.values()].sort((a, b) => a.row - b.row),
+    collected: () => found,
     seen: () => seen
   }
 }

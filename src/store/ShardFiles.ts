@@ -12,7 +12,7 @@ import { basename, join } from "node:path"
 import { Effect, Exit, type FileSystem, Schema, Scope, Stream } from "effect"
 import type { RowsArtifact } from "../dag/Artifact.ts"
 import { type RandomAccess, type ShardEncoder, ShardFormatError } from "../dag/Format.ts"
-import { Refused } from "../dag/Refusals.ts"
+import { Refused, type RefusedList } from "../dag/Refusals.ts"
 import {
   fromPlatform,
   instead,
@@ -115,7 +115,7 @@ export const writeShard = <E, R>(options: {
   readonly folder: string
   readonly index: number
   readonly outputs: Readonly<Record<string, PortStream<E, R>>>
-  readonly refusals: () => ReadonlyArray<Refused>
+  readonly refusals: () => RefusedList
   readonly rowsIn: () => number
   readonly onRows?: (rows: number) => void
 }): Effect.Effect<ShardRecord, E | StoreError, R | FileSystem.FileSystem> =>
@@ -222,7 +222,7 @@ export const writeRows = <E, R>(options: {
   )
 
 /** How many rows were refused, by reason. */
-export const countReasons = (refused: ReadonlyArray<Refused>): Record<string, number> => {
+export const countReasons = (refused: Iterable<Refused>): Record<string, number> => {
   const counts: Record<string, number> = {}
   for (const { reason } of refused) counts[reason] = (counts[reason] ?? 0) + 1
   return counts
@@ -232,7 +232,7 @@ export const countReasons = (refused: ReadonlyArray<Refused>): Record<string, nu
 export const writeRefused = (
   folder: string,
   index: number,
-  refused: ReadonlyArray<Refused>
+  refused: RefusedList
 ): Effect.Effect<FileEntry | undefined, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const path = Layout.refusedFile(folder, index)
@@ -245,7 +245,14 @@ export const writeRefused = (
       Effect.gen(function* () {
         const writer = yield* openWriter(path)
         const text = new TextEncoder()
-        for (const one of refused) yield* writer.write([text.encode(JSON.stringify(one) + "\n")])
+        let lines = ""
+        for (const one of refused) {
+          lines += JSON.stringify(one) + "\n"
+          if (lines.length < SLICE) continue
+          yield* writer.write([text.encode(lines)])
+          lines = ""
+        }
+        yield* writer.write([text.encode(lines)])
         return { path: basename(path), ...(yield* writer.finish) }
       })
     )
