@@ -150,8 +150,16 @@ describe("fromTokenizerJson", () => {
       "{",
       "version https://git-lfs.github.com/spec/v1",
       {},
-      small({ normalizer: { type: "NFC" } }),
-      small({ pre_tokenizer: { type: "ByteLevel", add_prefix_space: true } }),
+      small({ normalizer: { type: "NFKC" } }),
+      small({ normalizer: { type: "Sequence", normalizers: [{ type: "NFC" }, { type: "Lowercase" }] } }),
+      small({ pre_tokenizer: null }),
+      small({ pre_tokenizer: { type: "Digits", individual_digits: true } }),
+      small({
+        pre_tokenizer: {
+          type: "Sequence",
+          pretokenizers: [{ type: "ByteLevel", add_prefix_space: false }, { type: "Digits" }]
+        }
+      }),
       small({ pre_tokenizer: { type: "Whitespace" } }),
       small({}, { type: "Unigram" }),
       small({}, { byte_fallback: true }),
