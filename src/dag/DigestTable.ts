@@ -27,19 +27,20 @@ export class DigestTable {
     this.mask = capacity - 1
   }
 
+  /** The number of a pair, or -1. */
+  find(low: number, high: number): number {
+    return this.slots[this.slotOf(low >>> 0, high >>> 0)]!
+  }
+
   /** The number of a pair, counted from 0 in order of first appearance; a pair never seen becomes number `size`. */
   add(low: number, high: number): number {
     const a = low >>> 0
     const b = high >>> 0
-    let at = this.home(a, b)
-    for (let found = this.slots[at]!; found !== EMPTY; found = this.slots[at]!) {
-      if (this.low[found] === a && this.high[found] === b) return found
-      at = (at + 1) & this.mask
-    }
+    let at = this.slotOf(a, b)
+    if (this.slots[at] !== EMPTY) return this.slots[at]!
     if ((this.size + 1) * 2 > this.slots.length) {
       this.widen()
-      at = this.home(a, b)
-      while (this.slots[at] !== EMPTY) at = (at + 1) & this.mask
+      at = this.slotOf(a, b)
     }
     if (this.size === this.low.length) {
       this.low = grown(this.low, this.size * 2)
@@ -51,7 +52,7 @@ export class DigestTable {
     return this.size++
   }
 
-  /** Both halves of the pair with this number. */
+  /** Either half of the pair with this number. */
   lowOf(number: number): number {
     return this.low[number]!
   }
@@ -60,10 +61,16 @@ export class DigestTable {
     return this.high[number]!
   }
 
-  private home(low: number, high: number): number {
+  /** The slot that holds a pair, or the empty one where it belongs. */
+  private slotOf(low: number, high: number): number {
     let mixed = Math.imul(low ^ (high >>> 15), 0x85ebca6b) ^ Math.imul(high, 0x9e3779b1)
     mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35)
-    return (mixed ^ (mixed >>> 16)) & this.mask
+    let at = (mixed ^ (mixed >>> 16)) & this.mask
+    for (let found = this.slots[at]!; found !== EMPTY; found = this.slots[at]!) {
+      if (this.low[found] === low && this.high[found] === high) return at
+      at = (at + 1) & this.mask
+    }
+    return at
   }
 
   private widen(): void {
@@ -71,9 +78,7 @@ export class DigestTable {
     this.mask = capacity - 1
     this.slots = new Int32Array(capacity).fill(EMPTY)
     for (let number = 0; number < this.size; number++) {
-      let at = this.home(this.low[number]!, this.high[number]!)
-      while (this.slots[at] !== EMPTY) at = (at + 1) & this.mask
-      this.slots[at] = number
+      this.slots[this.slotOf(this.low[number]!, this.high[number]!)] = number
     }
   }
 }

@@ -16,6 +16,7 @@
  * with the smallest draws of (seed, phrase, id), so they depend on no order of rows.
  */
 import { DigestTable, grown } from "../dag/DigestTable.ts"
+import { Utf8List } from "../dag/Utf8List.ts"
 import { extend, type RandomStream, stream } from "../tensor/Random.ts"
 import { type CaptionDecision, type CaptionOptions, drop, KEEP, ruleOfWords, wordsOf } from "./Captions.ts"
 
@@ -54,28 +55,6 @@ const SAME_ID = 2
 const SAME_CAPTION = 3
 const NO_FREQUENT_PHRASE = 4
 const OVER_REPRESENTED = 5
-
-/** Strings as one run of UTF-8, by number. */
-class Names {
-  private bytes = new Uint8Array(1 << 16)
-  private ends = new Float64Array(1 << 10)
-  private size = 0
-  private encoder = new TextEncoder()
-  private decoder = new TextDecoder()
-
-  push(name: string): void {
-    const start = this.size === 0 ? 0 : this.ends[this.size - 1]!
-    if (start + name.length * 3 > this.bytes.length) {
-      this.bytes = grown(this.bytes, Math.max(this.bytes.length * 2, start + name.length * 3))
-    }
-    if (this.size === this.ends.length) this.ends = grown(this.ends, this.size * 2)
-    this.ends[this.size++] = start + this.encoder.encodeInto(name, this.bytes.subarray(start)).written
-  }
-
-  at(number: number): string {
-    return this.decoder.decode(this.bytes.subarray(number === 0 ? 0 : this.ends[number - 1]!, this.ends[number]!))
-  }
-}
 
 /** The `limit` smallest numbers of each of several groups, in one array. */
 class Smallest {
@@ -145,7 +124,7 @@ export const countCaptions = (options: CaptionOptions, rows = 1024): CaptionCoun
   let ids: DigestTable | undefined = new DigestTable(dropDuplicates ? rows : 0)
   let texts: DigestTable | undefined = new DigestTable(dropDuplicates ? rows : 0)
   const phrases = new DigestTable()
-  const names = new Names()
+  const names = new Utf8List()
   let counts = new Uint32Array(1024)
   // Of each row: what became of it, its id's number, and where its phrases end in `found`.
   let fates = new Uint8Array(Math.max(16, rows))

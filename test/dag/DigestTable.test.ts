@@ -18,6 +18,7 @@ it.prop("numbers pairs as a plain map does, whatever room it was given", [pairs]
     for (const [low, high] of all) {
       const key = `${low} ${high}`
       if (!plain.has(key)) plain.set(key, plain.size)
+      expect(table.find(low, high)).toBe(plain.has(key) && plain.get(key)! < table.size ? plain.get(key) : -1)
       const number = table.add(low, high)
       expect(number).toBe(plain.get(key))
       expect([table.lowOf(number), table.highOf(number)]).toEqual([low, high])
