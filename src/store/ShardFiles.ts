@@ -275,11 +275,17 @@ export const readRefused = (
       if (match === null) continue
       const path = join(Layout.refusedFolder(folder), name)
       const shard = Number(match[1])
-      const text = yield* io(path, (fs) => fs.readFileString(path))
+      // Bytes, not one string: millions of refused rows are longer than V8's longest.
+      const bytes = yield* io(path, (fs) => fs.readFile(path))
       yield* Effect.try({
         try: () => {
-          for (const line of text.split("\n"))
-            if (line !== "") out.push({ shard, refused: decodeRefused(JSON.parse(line)) })
+          const text = new TextDecoder()
+          for (let at = 0; at < bytes.length; ) {
+            const newline = bytes.indexOf(10, at)
+            const end = newline < 0 ? bytes.length : newline
+            if (end > at) out.push({ shard, refused: decodeRefused(JSON.parse(text.decode(bytes.subarray(at, end)))) })
+            at = end + 1
+          }
         },
         catch: (cause) =>
           new StoreError({

@@ -53,10 +53,14 @@ const Atom = Schema.Union([
     "👩‍👩‍👧",
     "𝟘"
   ]),
-  Schema.String
+  Schema.String,
+  Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 0x10ffff }))
 ])
 const text = Arbitrary.map(Arbitrary.array(Arbitrary.schema(Atom), { maxLength: 16 }), (parts) =>
-  parts.join("").toWellFormed()
+  parts
+    .map((part) => (typeof part === "number" ? String.fromCodePoint(part) : part))
+    .join("")
+    .toWellFormed()
 )
 
 describe("tokenizers of every byte-level kind", () => {
