@@ -14,6 +14,7 @@
  */
 import { Schema } from "effect"
 import type { AddedToken } from "./Added.ts"
+import { scannerFor } from "./Llama.ts"
 import { type PreTokenizer, type Splitter, splitByPattern, splitDigits, splitGpt2 } from "./Pieces.ts"
 import { type Around, readPostProcessor } from "./PostProcessor.ts"
 import { TokenizerJsonError } from "./Vocabulary.ts"
@@ -101,7 +102,7 @@ const readSplit = (step: Pre): Splitter => {
   // Isolated: matches and what lies between are pieces, so that `invert` changes nothing.
   if (step.behavior !== "Isolated") refuse(`a Split step with behavior ${step.behavior} is not supported`, EXACT_HINT)
   try {
-    return splitByPattern(pattern)
+    return scannerFor(pattern) ?? splitByPattern(pattern)
   } catch (cause) {
     return refuse(`the pattern ${pattern} cannot be expressed in JavaScript`, EXACT_HINT, cause)
   }
