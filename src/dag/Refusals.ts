@@ -4,13 +4,13 @@
  * Not the quarantine on disk: the store takes what waits here, again and again, and writes it beside the node's manifest.
  * Idempotent: saying the same refusal twice (an input that two output ports read, say) counts once.
  *
- * Memory: what waits, and 24 to 48 bytes for each row refused so far; millions of refused rows are no burden.
+ * Memory: what waits, and 16 to 32 bytes for each row refused so far; millions of refused rows are no burden.
  */
-import { createHash } from "node:crypto"
+import { hash } from "node:crypto"
 import { Effect, Result, Schema, Stream } from "effect"
 import { canonical } from "./Canonical.ts"
+import { DigestTable } from "./DigestTable.ts"
 import type { RefusalClass, Refusing } from "./Node.ts"
-import { makePairs } from "./Pairs.ts"
 
 /** One refused row: its number in the (shard's) input, the refusal's tag, and the refusal as JSON. */
 export const Refused = Schema.Struct({
@@ -49,7 +49,7 @@ const plain = (value: unknown): Schema.Json => {
 
 /** A fresh collector for one attempt of one shard. `reason` is the error's `reason` field if it has one, else its tag. */
 export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => {
-  const said = makePairs()
+  const said = new DigestTable()
   let waiting: Array<Refused> = []
   let seen = 0
   const count = (at: number): number => {
@@ -68,8 +68,10 @@ export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => 
     const message = typeof tagged.message === "string" && tagged.message !== "" ? { message: tagged.message } : {}
     const json = plain({ ...tagged, ...message, _tag: tagged._tag }) // an error's own message is not enumerable
     const reason = typeof tagged.reason === "string" ? `${tagged._tag}: ${tagged.reason}` : tagged._tag
-    const digest = createHash("sha256").update(canonical(json)).digest().readUIntBE(0, 6)
-    if (said.add(row, digest)) waiting.push({ row, reason, error: json })
+    // 32 bits tell apart what is said of one and the same row.
+    const digest = hash("sha256", canonical(json), "buffer").readUInt32BE(0)
+    const before = said.size
+    if (said.add(row, digest) === before) waiting.push({ row, reason, error: json })
   }
   return {
     refuse,

@@ -86,11 +86,15 @@ export const Questions = rows("questions", Question)
 
 // ---- values
 
-/** Rows in, rows kept, and rows taken by each rule, in the order the rules are applied. */
+/** Rows in, rows kept, and rows taken by each rule, in the order the rules are applied; a rule that took none is listed too. */
 export const RuleCounts = Schema.Struct({
   rowsIn: Schema.Number,
   rowsOut: Schema.Number,
-  taken: Schema.Array(Schema.Struct({ rule: Schema.String, rows: Schema.Number }))
+  taken: Schema.Array(Schema.Struct({ rule: Schema.String, rows: Schema.Number })),
+  /** Distinct noun phrases; those frequent enough to add captions; those that add only some of theirs. */
+  phrases: Schema.Number,
+  frequentPhrases: Schema.Number,
+  cappedPhrases: Schema.Number
 })
 export const FilterReport = value("filter-report", RuleCounts)
 

@@ -1,12 +1,14 @@
 /**
  * LLaVA's noun-phrase balance over captions, and the text rules around it; every dropped row is refused by its rule.
  *
- * Two passes over the rows: phrases are counted, then each caption is decided. Memory grows with distinct phrases, and by
- * one id a row (see `text/Captions.ts`). LLaVA-Phi's own "filtered subset" is defined nowhere; these rules are ours.
+ * Two passes over the rows: phrases are found and counted, then each caption's decision is told. Memory is some 70 bytes a
+ * row and 70 a distinct phrase (see `text/Balance.ts`). LLaVA-Phi's own "filtered subset" is defined nowhere; these rules
+ * are ours.
  */
 import { Effect, Result, Schema, Stream } from "effect"
 import { whole } from "../dag/Node.ts"
-import { CAPTION_RULES, type CaptionDecision, countCaptions, countDecision, emptyCounts } from "../text/Captions.ts"
+import { countCaptions } from "../text/Balance.ts"
+import { CAPTION_RULES, countDecision, emptyCounts, TEXT_RULES } from "../text/Captions.ts"
 import { nounPhrases } from "../text/NounPhrases.ts"
 import { Captions, FilterReport, ImageConversations } from "./Artifacts.ts"
 import { Positive, Share } from "./Params.ts"
@@ -45,36 +47,31 @@ export const filterCaptions = whole(
     outputs: { rows: ImageConversations, report: FilterReport },
     refuses: [CaptionDropped]
   },
-  ({ flatMap, inputs, params }) =>
+  ({ flatMap, inputs, params, report }) =>
     Effect.gen(function* () {
-      const counter = countCaptions(params)
-      // The rules take ids for unique: a repeated row would pass as its own first.
-      const firstOf = () => {
-        const ids = new Set<string>()
-        return ({ id }: { readonly id: string }) => !params.dropDuplicates || (!ids.has(id) && ids.add(id) === ids)
-      }
-      const isFirst = firstOf()
-      const counted = (row: { readonly id: string; readonly caption: string }) => ({
-        id: row.id,
-        caption: row.caption,
-        phrases: nounPhrases(row.caption)
-      })
+      const counter = countCaptions(params, inputs.rows.length)
       yield* Stream.runForEach(inputs.rows.batches, (batch) =>
         Effect.sync(() => {
-          for (const row of batch) if (isFirst(row)) counter.add(counted(row))
+          for (const { caption, id } of batch)
+            counter.add({
+              id,
+              caption,
+              get phrases() {
+                return nounPhrases(caption)
+              }
+            })
         })
       )
       const plan = counter.finish()
+      const { cappedPhrases, frequentPhrases, phrases } = plan
+      report({ phrases, frequentPhrases, cappedPhrases })
       let counts = emptyCounts()
       return {
         // Counts belong to one pass, so that the stream may be run again.
         rows: Stream.suspend(() => {
           counts = emptyCounts()
-          const isFirst = firstOf()
-          return flatMap(inputs.rows.batches, (row) => {
-            const decision: CaptionDecision = isFirst(row)
-              ? plan.decide(counted(row))
-              : { keep: false, rule: "DuplicateCaption", detail: "another row has its id" }
+          return flatMap(inputs.rows.batches, (row, at) => {
+            const decision = plan.decide(at, row.caption)
             countDecision(counts, decision)
             return decision.keep
               ? [{ id: row.id, image: row.image, conversations: row.conversations }]
@@ -91,10 +88,10 @@ export const filterCaptions = whole(
         report: Effect.sync(() => ({
           rowsIn: inputs.rows.length,
           rowsOut: counts.kept,
-          taken: CAPTION_RULES.filter((rule) => counts.dropped[rule] > 0).map((rule) => ({
-            rule,
-            rows: counts.dropped[rule]
-          }))
+          taken: TEXT_RULES.map((rule) => ({ rule, rows: counts.dropped[rule] })),
+          phrases,
+          frequentPhrases,
+          cappedPhrases
         }))
       }
     })

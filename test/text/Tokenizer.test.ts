@@ -15,9 +15,13 @@ const exported = fromTokenizerJson(llava.json())
 const Atom = Schema.Union([
   Schema.Literals([" ", "  ", "\t", "\t\t\t", "\n", "\r\n", "\u0085", "\u00a0", "\u3000", "\ufeff", "\u2028"]),
   Schema.Literals(["hello", " world", "'s", "'LL", "I'll", "<|endoftext|>", "<image>", "😀", "👩‍👩‍👧", "é", "½", "٣"]),
-  Schema.String
+  Schema.String,
+  // Schema's own strings are ASCII in the main: any code point of any plane, assigned or not.
+  Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 0x10ffff }))
 ])
-const text = Arbitrary.map(Arbitrary.array(Arbitrary.schema(Atom), { maxLength: 24 }), (parts) => parts.join(""))
+const text = Arbitrary.map(Arbitrary.array(Arbitrary.schema(Atom), { maxLength: 24 }), (parts) =>
+  parts.map((part) => (typeof part === "number" ? String.fromCodePoint(part) : part)).join("")
+)
 const wellFormed = Arbitrary.map(text, (value) => value.toWellFormed())
 
 describe("phi2", () => {
@@ -145,13 +149,48 @@ describe("fromTokenizerJson", () => {
     expect(names(tokenizer, "cats")).toEqual(["c", "a", "t", "s"])
   })
 
+  it("says of other kinds of tokenizers what they are", () => {
+    const said = (source: object): string => {
+      try {
+        fromTokenizerJson(source)
+      } catch (error) {
+        if (error instanceof TokenizerJsonError) return `${error.message}. ${error.hint}`
+      }
+      return "read"
+    }
+    // Other kinds have other fields; their kind is named all the same.
+    const wordPiece = { model: { type: "WordPiece", vocab: { a: 0 } } }
+    expect(said(wordPiece)).toMatch(/^model WordPiece is not BPE/)
+    expect(said({ model: { type: "Unigram", vocab: [["a", 0]] } })).toMatch(/^model Unigram is not BPE/)
+    expect(said({ model: { type: "WordLevel", vocab: {} } })).toMatch(/^model WordLevel is not BPE/)
+    expect(said(small({}, { byte_fallback: true }))).toContain("as SentencePiece spells")
+    expect(said(small({ pre_tokenizer: { type: "Metaspace", replacement: "▁" } }))).toContain("as SentencePiece spells")
+    expect(said(small({ normalizer: { type: "Prepend", prepend: "▁" } }))).toContain("NFC alone")
+    const removed = { type: "Split", pattern: { String: " " }, behavior: "Removed", invert: false }
+    expect(said(small({ pre_tokenizer: removed }))).toMatch(/^a Split step with behavior Removed/)
+  })
+
+  it("refuses an unknown post-processor only where its ids are asked for", () => {
+    const tokenizer = fromTokenizerJson(small({ post_processor: { type: "Another" } }))
+    expect(names(tokenizer, "b")).toEqual(["b"])
+    expect(() => tokenizer.encode("b", { addSpecial: true })).toThrow(TokenizerJsonError)
+  })
+
   it("refuses what it could not reproduce exactly", () => {
     const refused: ReadonlyArray<string | object> = [
       "{",
       "version https://git-lfs.github.com/spec/v1",
       {},
-      small({ normalizer: { type: "NFC" } }),
-      small({ pre_tokenizer: { type: "ByteLevel", add_prefix_space: true } }),
+      small({ normalizer: { type: "NFKC" } }),
+      small({ normalizer: { type: "Sequence", normalizers: [{ type: "NFC" }, { type: "Lowercase" }] } }),
+      small({ pre_tokenizer: null }),
+      small({ pre_tokenizer: { type: "Digits", individual_digits: true } }),
+      small({
+        pre_tokenizer: {
+          type: "Sequence",
+          pretokenizers: [{ type: "ByteLevel", add_prefix_space: false }, { type: "Digits" }]
+        }
+      }),
       small({ pre_tokenizer: { type: "Whitespace" } }),
       small({}, { type: "Unigram" }),
       small({}, { byte_fallback: true }),

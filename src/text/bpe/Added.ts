@@ -6,6 +6,7 @@
  * Source: the added vocabulary of Hugging Face `tokenizers`: leftmost match, longest first; tokens that are not
  * normalised are looked for first in the whole text, the normalised ones in what lies between.
  */
+import { composed, type Places, placesOf } from "./Normal.ts"
 import { WHITE_SPACE } from "./Pieces.ts"
 
 /** An added token as tokenizer.json spells it. */
@@ -23,8 +24,20 @@ export interface AddedToken {
   readonly special: boolean
 }
 
-/** Calls `emit` for every stretch of text in order: `added` is undefined for ordinary text. */
-export type Finder = (text: string, emit: (start: number, end: number, added: AddedToken | undefined) => void) => void
+/**
+ * Hears of every stretch in order: `added` is undefined for ordinary text. With a normalizer, `text` may be a normalised
+ * section, whose code units stood at `places` in the original.
+ */
+export type Emit = (
+  text: string,
+  start: number,
+  end: number,
+  added: AddedToken | undefined,
+  places: Places | undefined
+) => void
+
+/** Calls `emit` for every stretch of text; places are made when `placed` asks for them. */
+export type Finder = (text: string, placed: boolean, emit: Emit) => void
 
 interface TrieNode {
   readonly next: Map<number, TrieNode>
@@ -53,13 +66,20 @@ const WORD_BEFORE = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u
 const WORD_AFTER = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u
 const SPACES = new RegExp(`[${WHITE_SPACE}]`, "u")
 
-const standsAlone = (text: string, start: number, end: number): boolean =>
-  !WORD_BEFORE.test(text.slice(Math.max(0, start - 2), start)) && !WORD_AFTER.test(text.slice(end, end + 2))
+/** Whether text[start, end) has no word character beside it within text[from, to). */
+const standsAlone = (text: string, start: number, end: number, from: number, to: number): boolean =>
+  !WORD_BEFORE.test(text.slice(Math.max(from, start - 2), start)) &&
+  !WORD_AFTER.test(text.slice(end, Math.min(to, end + 2)))
 
-type Emit = (start: number, end: number, added: AddedToken | undefined) => void
+type Pass = (
+  text: string,
+  from: number,
+  to: number,
+  emit: (start: number, end: number, added: AddedToken | undefined) => void
+) => void
 
 /** Splits text[from, to) by one set of tokens. */
-const pass = (tokens: ReadonlyArray<AddedToken>): ((text: string, from: number, to: number, emit: Emit) => void) => {
+const pass = (tokens: ReadonlyArray<AddedToken>): Pass => {
   const { first, root } = buildTrie(tokens)
   return (text, from, to, emit) => {
     let done = from
@@ -81,7 +101,7 @@ const pass = (tokens: ReadonlyArray<AddedToken>): ((text: string, from: number, 
       let start = at
       let end = at + found.content.length
       at = end
-      if (found.single_word && !standsAlone(text, start, end)) continue
+      if (found.single_word && !standsAlone(text, start, end, from, to)) continue
       if (found.lstrip) {
         while (start > 0 && start > from && SPACES.test(text[start - 1]!)) start--
         start = Math.max(start, done)
@@ -98,22 +118,28 @@ const pass = (tokens: ReadonlyArray<AddedToken>): ((text: string, from: number, 
 }
 
 /**
- * A finder of added tokens. Tokens with empty content are ignored.
+ * A finder of added tokens. Tokens with empty content are ignored. With `normalize`, what lies between the tokens that
+ * are not normalised is brought into composed form first, and so are the tokens to find there.
  *
  * @example
- * const find = findAdded([{ id: 50286, content: "  ", special: false, ... }])
+ * const find = findAdded([{ id: 50286, content: "  ", special: false, ... }], false)
  */
-export const findAdded = (tokens: ReadonlyArray<AddedToken>): Finder => {
+export const findAdded = (tokens: ReadonlyArray<AddedToken>, normalize: boolean): Finder => {
   const usable = tokens.filter((token) => token.content.length > 0)
-  const raw = usable.filter((token) => !token.normalized)
-  const normalized = usable.filter((token) => token.normalized)
-  const inner = pass(normalized)
-  if (raw.length === 0) return (text, emit) => inner(text, 0, text.length, emit)
-  const outer = pass(raw)
-  if (normalized.length === 0) return (text, emit) => outer(text, 0, text.length, emit)
-  return (text, emit) =>
-    outer(text, 0, text.length, (start, end, added) => {
-      if (added === undefined) inner(text, start, end, emit)
-      else emit(start, end, added)
-    })
+  const outer = pass(usable.filter((token) => !token.normalized))
+  const late = usable.filter((token) => token.normalized)
+  const inner = pass(normalize ? late.map((token) => ({ ...token, content: composed(token.content) })) : late)
+  const section = (text: string, from: number, to: number, placed: boolean, emit: Emit): void => {
+    const part = normalize ? text.slice(from, to) : ""
+    const made = composed(part)
+    if (made === part) inner(text, from, to, (start, end, added) => emit(text, start, end, added, undefined))
+    else {
+      const places = placed ? placesOf(part, from) : undefined
+      inner(made, 0, made.length, (start, end, added) => emit(made, start, end, added, places))
+    }
+  }
+  return (text, placed, emit) =>
+    outer(text, 0, text.length, (start, end, added) =>
+      added === undefined ? section(text, start, end, placed, emit) : emit(text, start, end, added, undefined)
+    )
 }

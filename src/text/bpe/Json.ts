@@ -1,12 +1,22 @@
 /**
  * tokenizer.json: the file format of Hugging Face `tokenizers`, for byte-level BPE.
  *
- * Not every tokenizer: what would give other ids than the original (a normalizer, a prefix space, another model) is
- * refused with the reason, never approximated. Post-processors are kept in the file but not run: no ids are inserted.
+ * Not every tokenizer: what would give other ids than the original (another model, SentencePiece's spelling, a normalizer
+ * that changes more than the form of characters) is refused with the reason, never approximated.
+ *
+ * | part | read |
+ * |---|---|
+ * | model | BPE, with or without `ignore_merges`, all 256 bytes in the vocabulary |
+ * | normalizer | none, NFC |
+ * | pre_tokenizer | ByteLevel with or without its pattern and `add_prefix_space`; Split (isolated) and Digits before it |
+ * | added_tokens | all flags |
+ * | post_processor | ByteLevel, TemplateProcessing, RobertaProcessing, BertProcessing, and sequences of them |
  */
 import { Schema } from "effect"
 import type { AddedToken } from "./Added.ts"
-import { type Splitter, splitByPattern, splitGpt2 } from "./Pieces.ts"
+import { scannerFor } from "./Llama.ts"
+import { type PreTokenizer, type Splitter, splitByPattern, splitDigits, splitGpt2 } from "./Pieces.ts"
+import { type Around, readPostProcessor } from "./PostProcessor.ts"
 import { TokenizerJsonError } from "./Vocabulary.ts"
 
 const Added = Schema.Struct({
@@ -34,13 +44,17 @@ const TokenizerJson = Schema.Struct({
   added_tokens: Schema.Array(Added),
   normalizer: Schema.Unknown,
   pre_tokenizer: Schema.Unknown,
+  post_processor: Schema.optional(Schema.Unknown),
   model: Model
 })
+
+const Kind = Schema.Struct({ model: Schema.Struct({ type: Schema.optional(Schema.String) }) })
 
 const Pre = Schema.Struct({
   type: Schema.String,
   add_prefix_space: Schema.optional(Schema.Boolean),
   use_regex: Schema.optional(Schema.Boolean),
+  individual_digits: Schema.optional(Schema.Boolean),
   pattern: Schema.optional(Schema.Unknown),
   behavior: Schema.optional(Schema.String),
   invert: Schema.optional(Schema.Boolean),
@@ -53,7 +67,11 @@ export interface ParsedTokenizer {
   readonly added: ReadonlyArray<AddedToken>
   readonly vocab: ReadonlyMap<string, number>
   readonly merges: ReadonlyArray<readonly [string, string]>
-  readonly split: Splitter
+  readonly split: PreTokenizer
+  /** Whether text is brought into composed form (NFC) first. */
+  readonly normalize: boolean
+  /** What the post-processor puts around a text; throws when it is of an unknown kind. */
+  readonly around: () => Around
   /** A piece that is a token itself takes that id, whatever the merges would give. */
   readonly ignoreMerges: boolean
 }
@@ -63,7 +81,8 @@ const refuse = (message: string, hint: string, cause?: unknown): never => {
 }
 
 const EXACT_HINT =
-  "Only byte-level BPE without a normalizer is reproduced exactly; convert or choose another tokenizer."
+  "Only byte-level BPE (GPT-2, RoBERTa, Llama 3, Qwen 2, Phi) is reproduced exactly; choose another tokenizer."
+const SENTENCEPIECE_HINT = `It is spelled as SentencePiece spells (Llama 2, Mistral, Gemma). ${EXACT_HINT}`
 
 const decode = <S extends Schema.ConstraintDecoder<unknown>>(schema: S, value: unknown, what: string): S["Type"] => {
   try {
@@ -75,13 +94,15 @@ const decode = <S extends Schema.ConstraintDecoder<unknown>>(schema: S, value: u
 
 const whole: Splitter = (_text, from, to, emit) => emit(from, to)
 
+const SplitPattern = Schema.Union([Schema.Struct({ Regex: Schema.String }), Schema.Struct({ String: Schema.String })])
+
 const readSplit = (step: Pre): Splitter => {
-  const pattern = decode(Schema.Struct({ Regex: Schema.String }), step.pattern, "a Split step's pattern").Regex
-  if (step.behavior !== "Isolated" || step.invert === true) {
-    refuse(`a Split step with behavior ${step.behavior} is not supported`, EXACT_HINT)
-  }
+  const given = decode(SplitPattern, step.pattern, "a Split step's pattern")
+  const pattern = "Regex" in given ? given.Regex : given.String.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")
+  // Isolated: matches and what lies between are pieces, so that `invert` changes nothing.
+  if (step.behavior !== "Isolated") refuse(`a Split step with behavior ${step.behavior} is not supported`, EXACT_HINT)
   try {
-    return splitByPattern(pattern)
+    return scannerFor(pattern) ?? splitByPattern(pattern)
   } catch (cause) {
     return refuse(`the pattern ${pattern} cannot be expressed in JavaScript`, EXACT_HINT, cause)
   }
@@ -93,24 +114,49 @@ const nest =
   (text, from, to, emit) =>
     outer(text, from, to, (start, end) => inner(text, start, end, emit))
 
-const readSplitter = (value: unknown): Splitter => {
+const readSplitter = (value: unknown): PreTokenizer => {
+  if (value === null || value === undefined) return refuse("there is no pre_tokenizer", EXACT_HINT)
   const top = decode(Pre, value, "pre_tokenizer")
   const steps =
     top.type === "Sequence" ? (top.pretokenizers ?? []).map((step) => decode(Pre, step, "a pretokenizer")) : [top]
-  let split: Splitter | undefined
-  let isByteLevel = false
-  for (const step of steps) {
-    let next: Splitter = whole
+  let before: Splitter | undefined
+  for (const [i, step] of steps.entries()) {
     if (step.type === "ByteLevel") {
-      if (step.add_prefix_space === true) refuse("pre_tokenizer ByteLevel with add_prefix_space", EXACT_HINT)
-      isByteLevel = true
-      next = step.use_regex === false ? whole : splitGpt2
-    } else if (step.type === "Split") next = readSplit(step)
-    else refuse(`pre_tokenizer ${step.type} is not supported`, EXACT_HINT)
-    split = split === undefined || split === whole ? next : next === whole ? split : nest(split, next)
+      if (i < steps.length - 1)
+        refuse(`pre_tokenizer ${steps[i + 1]!.type} behind ByteLevel is not supported`, EXACT_HINT)
+      const own = step.use_regex === false ? whole : splitGpt2
+      return step.add_prefix_space === true
+        ? { before, prefixSpace: true, pieces: own }
+        : {
+            before: undefined,
+            prefixSpace: false,
+            pieces: before === undefined ? own : own === whole ? before : nest(before, own)
+          }
+    }
+    let next: Splitter
+    if (step.type === "Split") next = readSplit(step)
+    else if (step.type === "Digits") next = splitDigits(step.individual_digits === true)
+    else
+      return refuse(
+        `pre_tokenizer ${step.type} is not supported`,
+        step.type === "Metaspace" ? SENTENCEPIECE_HINT : EXACT_HINT
+      )
+    before = before === undefined ? next : nest(before, next)
   }
-  if (!isByteLevel) refuse("pre_tokenizer has no ByteLevel step", EXACT_HINT)
-  return split ?? whole
+  return refuse("pre_tokenizer has no ByteLevel step", EXACT_HINT)
+}
+
+/** Whether the normalizer is NFC; anything but that and none is refused. */
+const readNormalizer = (value: unknown): boolean => {
+  if (value === null || value === undefined) return false
+  const { normalizers, type } = decode(
+    Schema.Struct({ type: Schema.String, normalizers: Schema.optional(Schema.Array(Schema.Unknown)) }),
+    value,
+    "normalizer"
+  )
+  if (type === "NFC") return true
+  if (type === "Sequence") return (normalizers ?? []).map(readNormalizer).includes(true)
+  return refuse(`normalizer ${type} is not supported`, `Of normalizers NFC alone is read. ${EXACT_HINT}`)
 }
 
 /**
@@ -130,19 +176,23 @@ export const parseTokenizerJson = (source: string | object): ParsedTokenizer => 
       refuse("tokenizer.json is not JSON", "The file may be cut off or be a Git LFS pointer; fetch it again.", cause)
     }
   }
+  // The model's kind is asked first: another kind's file is not malformed.
+  const { type } = decode(Kind, value, "tokenizer.json").model
+  if (type !== undefined && type !== "BPE") refuse(`model ${type} is not BPE`, EXACT_HINT)
   const file = decode(TokenizerJson, value, "tokenizer.json")
   const { model } = file
-  if (file.normalizer !== null && file.normalizer !== undefined) refuse("a normalizer is not supported", EXACT_HINT)
-  if (model.type !== undefined && model.type !== "BPE") refuse(`model ${model.type} is not BPE`, EXACT_HINT)
   if (model.dropout) refuse("BPE dropout makes ids random", "Set model.dropout to null.")
-  if (model.byte_fallback === true || model.continuing_subword_prefix || model.end_of_word_suffix) {
-    refuse("byte_fallback and subword affixes belong to other kinds of BPE", EXACT_HINT)
+  if (model.byte_fallback === true) refuse("a model with byte_fallback is not byte-level", SENTENCEPIECE_HINT)
+  if (model.continuing_subword_prefix || model.end_of_word_suffix) {
+    refuse("a model with subword affixes is not byte-level", EXACT_HINT)
   }
   return {
     added: file.added_tokens,
     vocab: readVocab(model.vocab),
     merges: readMerges(model.merges),
     split: readSplitter(file.pre_tokenizer),
+    normalize: readNormalizer(file.normalizer),
+    around: () => readPostProcessor(file.post_processor),
     ignoreMerges: model.ignore_merges ?? false
   }
 }

@@ -11,6 +11,14 @@ import { classRanges, classTable, LETTER, NUMBER, OTHER, SPACE } from "./Classes
 /** Calls `emit` for every piece of `text` between `from` and `to`, in order. */
 export type Splitter = (text: string, from: number, to: number, emit: (start: number, end: number) => void) => void
 
+/** How ordinary text is cut: sections first where they matter (each may get a space before it), then pieces. */
+export interface PreTokenizer {
+  /** The steps before the byte level's, when it puts a space before each section that has none; else undefined. */
+  readonly before: Splitter | undefined
+  readonly prefixSpace: boolean
+  readonly pieces: Splitter
+}
+
 /** Unicode's White_Space as the inside of a character class. */
 export const WHITE_SPACE = "\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
 
@@ -94,6 +102,26 @@ export const splitByPattern = (pattern: string): Splitter => {
     if (done < part.length) emit(from + done, from + part.length)
   }
 }
+
+/** Runs of numbers apart from the rest (the `Digits` step); `each` number by itself where asked. */
+export const splitDigits =
+  (each: boolean): Splitter =>
+  (text, from, to, emit) => {
+    const classes = classTable()
+    let done = from
+    let wasNumber = false
+    for (let at = from; at < to; ) {
+      const code = text.codePointAt(at)!
+      const isNumber = classes[code] === NUMBER
+      if (at > done && (isNumber !== wasNumber || (isNumber && each))) {
+        emit(done, at)
+        done = at
+      }
+      wasNumber = isNumber
+      at += code > 0xffff ? 2 : 1
+    }
+    if (to > done) emit(done, to)
+  }
 
 /** A literal of a case-insensitive group as a class of its case variants. */
 const anyCase = (character: string): string => {
