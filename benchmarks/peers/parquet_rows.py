@@ -24,7 +24,7 @@ def make(path, times, **more):
 
 
 def batches(path):
-    return pq.ParquetFile(path).iter_batches(batch_size=GROUP, use_threads=False)
+    return pq.ParquetFile(path).iter_batches(batch_size=GROUP)
 
 
 def read(path):

@@ -1,9 +1,10 @@
 /** Rows of Parquet with a list of structs, as the hub serves ShareGPT, into objects; against pyarrow's `to_pylist`. */
 import { createHash } from "node:crypto"
+import { Effect, Stream } from "effect"
 import { dice } from "../../datasets/generate/Random.ts"
+import { readParquet } from "../../src/data/Parquet.ts"
 import { made } from "../Data.ts"
 import { conversation, writeJsonArray } from "../generate/ShareGpt.ts"
-import { parquetBatches } from "../ParquetRows.ts"
 import { perSecond, withPython } from "../Python.ts"
 import { interleave, seconds } from "../Rounds.ts"
 import type { Benchmark } from "../Row.ts"
@@ -21,14 +22,17 @@ const row = (at: number): unknown => {
 }
 
 /** Reads all rows, batch by batch; gives their number. */
-const readAll = async (path: string, each: (row: unknown) => void): Promise<number> => {
-  let rows = 0
-  for await (const batch of parquetBatches(path)) {
-    rows += batch.length
-    batch.forEach(each)
-  }
-  return rows
-}
+const readAll = (path: string, each: (row: unknown) => void): Promise<number> =>
+  readParquet(path).pipe(
+    Stream.runFold(
+      () => 0,
+      (count, { rows }) => {
+        rows.forEach(each)
+        return count + rows.length
+      }
+    ),
+    Effect.runPromise
+  )
 
 export const parquet: Benchmark = {
   name: "parquet-rows",

@@ -1,7 +1,7 @@
 /** What a worker thread does with pictures: the functions that `tokenizeImages` calls, without a store around them. */
 import { open, readFile } from "node:fs/promises"
 import { Effect } from "effect"
-import { decodeImage, fitImage } from "../../src/data/Images.ts"
+import { fitImage, withImage } from "../../src/data/Images.ts"
 import { type PixelRow, pixelRows } from "../../src/data/UniformRows.ts"
 import { openZip } from "../../src/data/Zip.ts"
 
@@ -10,8 +10,16 @@ const SIZE = 336
 const AT_ONCE = 4
 const BATCH = 32
 
-const crop = (bytes: Uint8Array, name: string): Effect.Effect<Uint8Array, unknown> =>
-  Effect.map(decodeImage(bytes, { name }), (picture) => fitImage(picture, { size: SIZE, fit: "crop" }).pixels_HWC)
+const BYTES = SIZE * SIZE * 3
+
+const crop = (bytes: Uint8Array, name: string, into: Uint8Array): Effect.Effect<Uint8Array, unknown> =>
+  withImage(bytes, { name }, (picture) => fitImage(picture, { size: SIZE, fit: "crop" }, into).pixels_HWC)
+
+/** Room for so many pictures side by side, as the node gives its batches. */
+const roomFor = (count: number): ((at: number) => Uint8Array) => {
+  const block = new Uint8Array(count * BYTES)
+  return (at) => block.subarray(at * BYTES, (at + 1) * BYTES)
+}
 
 /** Pieces to a file, one after the other. */
 const writing = async (
@@ -34,18 +42,20 @@ export const cropFiles = async (task: {
   readonly paths: ReadonlyArray<string>
   readonly into?: string
 }): Promise<number> => {
-  const one = (path: string) =>
-    Effect.flatMap(
-      Effect.promise(() => readFile(path)),
-      (bytes) => crop(bytes, path)
-    )
-  if (task.into === undefined) {
-    await Effect.runPromise(Effect.forEach(task.paths, one, { concurrency: AT_ONCE, discard: true }))
-    return task.paths.length
+  const batches = async (write: (pieces: ReadonlyArray<Uint8Array>) => Promise<void>): Promise<void> => {
+    for (let first = 0; first < task.paths.length; first += BATCH) {
+      const paths = task.paths.slice(first, first + BATCH)
+      const room = roomFor(paths.length)
+      const one = (path: string, at: number) =>
+        Effect.flatMap(
+          Effect.promise(() => readFile(path)),
+          (bytes) => crop(bytes, path, room(at))
+        )
+      await write(await Effect.runPromise(Effect.forEach(paths, one, { concurrency: AT_ONCE })))
+    }
   }
-  await writing(task.into, async (write) => {
-    for (const path of task.paths) await write([await Effect.runPromise(one(path))])
-  })
+  if (task.into === undefined) await batches(() => Promise.resolve())
+  else await writing(task.into, batches)
   return task.paths.length
 }
 
@@ -63,12 +73,14 @@ export const shardOfZip = async (task: {
           writing(task.into, async (write) => {
             const encoder = pixelRows.encoder()
             for (let at = 0; at < task.names.length; at += BATCH) {
+              const names = task.names.slice(at, at + BATCH)
+              const room = roomFor(names.length)
               const rows: ReadonlyArray<PixelRow> = await Effect.runPromise(
                 Effect.forEach(
-                  task.names.slice(at, at + BATCH),
-                  (name) =>
+                  names,
+                  (name, i) =>
                     Effect.map(
-                      Effect.flatMap(zip.read(name), (bytes) => crop(bytes, name)),
+                      Effect.flatMap(zip.read(name), (bytes) => crop(bytes, name, room(i))),
                       (pixels_HWC) => ({ id: name.replace(".jpg", ""), pixels_HWC })
                     ),
                   { concurrency: AT_ONCE }

@@ -33,8 +33,8 @@ export interface Column<T> {
   /** Arrow buffers and field nodes of the column, children included. */
   readonly buffers: number
   readonly nodes: number
-  /** All values of a batch. Throws `ColumnError` naming the row. */
-  readonly encode: (values: ReadonlyArray<T>) => Data
+  /** A function from all values of a batch to Arrow data, for one shard: see `rowsApart`. Throws `ColumnError` naming the row. */
+  readonly encoder: () => (values: ReadonlyArray<T>) => Data
   /** One value from its bytes (for `bits`: one byte, 0 or 1), which may be aliased. Throws `ColumnError`. */
   readonly decode: (bytes: Uint8Array) => T
 }
@@ -81,14 +81,14 @@ export const utf8: Column<string> = {
   layout: { kind: "spans", offsets: 1, data: 2, unit: 1 },
   buffers: 3,
   nodes: 1,
-  encode: encodeTexts,
+  encoder: () => encodeTexts,
   decode: text
 }
 
 /** Any JSON value, as UTF-8 text. `undefined`, functions and cycles are errors; a lone surrogate survives. */
 export const json: Column<unknown> = {
   ...utf8,
-  encode: (values) =>
+  encoder: () => (values) =>
     encodeTexts(
       values.map((value, row) => {
         try {
@@ -134,7 +134,7 @@ export const int32: Column<number> = {
   layout: { kind: "fixed", data: 1, width: 4 },
   buffers: 2,
   nodes: 1,
-  encode: (values) =>
+  encoder: () => (values) =>
     makeData({
       type: new Int32(),
       length: values.length,
@@ -151,7 +151,7 @@ export const float32: Column<number> = {
   layout: { kind: "fixed", data: 1, width: 4 },
   buffers: 2,
   nodes: 1,
-  encode: (values) =>
+  encoder: () => (values) =>
     makeData({
       type: new Float32(),
       length: values.length,
@@ -168,7 +168,7 @@ export const float64: Column<number> = {
   layout: { kind: "fixed", data: 1, width: 8 },
   buffers: 2,
   nodes: 1,
-  encode: (values) =>
+  encoder: () => (values) =>
     makeData({
       type: new Float64(),
       length: values.length,
@@ -185,7 +185,7 @@ export const bool: Column<boolean> = {
   layout: { kind: "bits", data: 1 },
   buffers: 2,
   nodes: 1,
-  encode: (values) => {
+  encoder: () => (values) => {
     const data = new Uint8Array((values.length + 7) >> 3)
     for (let row = 0; row < values.length; row++) {
       const value = values[row]
@@ -202,23 +202,29 @@ const checkWidth = (bytes: number, what: string): void => {
   throw new ColumnError(`${what} must be an integer of 1 or more whose bytes fit into ${MAX_BATCH_BYTES}`)
 }
 
-/** The bytes of all values where they lie one behind the other in one buffer, as a batch that was made in one place. */
-const adjacent = (values: ReadonlyArray<unknown>, width: number): Uint8Array | undefined => {
-  const [first] = values
-  if (!(first instanceof Uint8Array)) return undefined
-  for (let row = 0; row < values.length; row++) {
-    const value = values[row]
-    const lies =
-      value instanceof Uint8Array &&
-      value.buffer === first.buffer &&
-      value.byteOffset === first.byteOffset + row * width &&
-      value.length === width
-    if (!lies) return undefined
+/** Wide values of one batch, as bytes, by the memory that stands for them. */
+const standIns = new WeakMap<ArrayBufferLike, ReadonlyArray<Uint8Array>>()
+
+/**
+ * The rows that a buffer of encoded data stands for, or undefined where the buffer is the data.
+ *
+ * Rows of pixels are written from where they lie, since copying 21 MB a batch costs more than writing it. A column's
+ * encoder gives data of the right size that nothing is ever written to, and so takes no memory, and remembers the rows
+ * here until its next batch.
+ */
+export const rowsApart = (buffer: ArrayBufferLike): ReadonlyArray<Uint8Array> | undefined => standIns.get(buffer)
+
+/** Memory of a size, for one encoder, that stands for rows. */
+const makeStandIn = (): ((rows: ReadonlyArray<Uint8Array>, bytes: number) => ArrayBuffer) => {
+  let room = new ArrayBuffer(0)
+  return (rows, bytes) => {
+    if (room.byteLength < bytes) room = new ArrayBuffer(bytes)
+    standIns.set(room, rows)
+    return room
   }
-  return new Uint8Array(first.buffer, first.byteOffset, values.length * width)
 }
 
-/** Exactly `width` bytes a row, for example 336 * 336 * 3 pixels. Rows that lie side by side are not copied. */
+/** Exactly `width` bytes a row, for example 336 * 336 * 3 pixels. Rows are not copied: leave them alone until they are written. */
 export const fixedBytes = (width: number): Column<Uint8Array> => {
   checkWidth(width, "the width of fixedBytes")
   const type = new FixedSizeBinary(width)
@@ -228,24 +234,24 @@ export const fixedBytes = (width: number): Column<Uint8Array> => {
     layout: { kind: "fixed", data: 1, width },
     buffers: 2,
     nodes: 1,
-    encode: (values) => {
-      const size = bounded(values.length * width)
-      const whole = adjacent(values, width)
-      if (whole !== undefined) return makeData({ type, length: values.length, nullCount: 0, data: whole })
-      const data = Buffer.allocUnsafeSlow(size)
-      for (let row = 0; row < values.length; row++) {
-        const value = values[row]
-        if (!(value instanceof Uint8Array)) fail(row, `${width} bytes`, value)
-        if (value!.length !== width) fail(row, `${width} bytes`, `${value!.length} bytes`)
-        data.set(value!, row * width)
+    encoder: () => {
+      const standIn = makeStandIn()
+      return (values) => {
+        const size = bounded(values.length * width)
+        for (let row = 0; row < values.length; row++) {
+          const value = values[row]
+          if (!(value instanceof Uint8Array)) fail(row, `${width} bytes`, value)
+          if (value!.length !== width) fail(row, `${width} bytes`, `${value!.length} bytes`)
+        }
+        const data = new Uint8Array(standIn(values, size), 0, size)
+        return makeData({ type, length: values.length, nullCount: 0, data })
       }
-      return makeData({ type, length: values.length, nullCount: 0, data })
     },
     decode: (bytes) => bytes
   }
 }
 
-/** Exactly `count` 32-bit floats a row, for example an image's features. */
+/** Exactly `count` 32-bit floats a row, for example an image's features. Not copied, as with `fixedBytes`. */
 export const fixedFloats = (count: number): Column<Float32Array> => {
   const width = count * 4
   checkWidth(width, "the count of fixedFloats")
@@ -256,16 +262,19 @@ export const fixedFloats = (count: number): Column<Float32Array> => {
     layout: { kind: "fixed", data: 2, width },
     buffers: 3,
     nodes: 2,
-    encode: (values) => {
-      const data = new Float32Array(bounded(values.length * width) >> 2)
-      for (let row = 0; row < values.length; row++) {
-        const value = values[row]
-        if (!(value instanceof Float32Array)) fail(row, `${count} floats`, value)
-        if (value!.length !== count) fail(row, `${count} floats`, `${value!.length} floats`)
-        data.set(value!, row * count)
+    encoder: () => {
+      const standIn = makeStandIn()
+      return (values) => {
+        const size = bounded(values.length * width)
+        const rows = values.map((value, row) => {
+          if (!(value instanceof Float32Array)) fail(row, `${count} floats`, value)
+          if (value.length !== count) fail(row, `${count} floats`, `${value.length} floats`)
+          return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+        })
+        const data = new Float32Array(standIn(rows, size), 0, size >> 2)
+        const child = makeData({ type: new Float32(), length: data.length, nullCount: 0, data })
+        return makeData({ type, length: values.length, nullCount: 0, child })
       }
-      const child = makeData({ type: new Float32(), length: data.length, nullCount: 0, data })
-      return makeData({ type, length: values.length, nullCount: 0, child })
     },
     decode: (bytes) => {
       const aligned = words(bytes)
@@ -289,7 +298,7 @@ const listColumn = <A extends Int32Type | Float32Type, T extends Int32Array | Fl
     layout: { kind: "spans", offsets: 1, data: 3, unit: 4 },
     buffers: 4,
     nodes: 2,
-    encode: (values) => {
+    encoder: () => (values) => {
       const valueOffsets = new Int32Array(values.length + 1)
       for (let row = 0; row < values.length; row++) {
         const value = values[row]

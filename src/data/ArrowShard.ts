@@ -18,7 +18,7 @@ import {
   type ShardReader
 } from "../dag/Format.ts"
 import { missing } from "../dag/Missing.ts"
-import { bool, type Column, float32, float64, int32, json, MAX_BATCH_BYTES, utf8 } from "./ArrowColumn.ts"
+import { bool, type Column, float32, float64, int32, json, MAX_BATCH_BYTES, rowsApart, utf8 } from "./ArrowColumn.ts"
 import { type AnyColumn, type BatchPlace, damaged, guarded, openArrowFile } from "./ArrowFile.ts"
 
 const { Data, Field, Message, RecordBatch, RecordBatchFileWriter, Schema, Struct } = await import("apache-arrow").catch(
@@ -41,6 +41,18 @@ export type RowOf<C> = {
 
 const resolve = (spec: ColumnSpec): AnyColumn => (typeof spec === "string" ? scalars[spec] : spec)
 
+/** Rows as they lie in memory, joined where one follows the other, as a batch that was made in one place. */
+const runsOf = (rows: ReadonlyArray<Uint8Array>): ReadonlyArray<Uint8Array> => {
+  const runs: Array<Uint8Array> = []
+  for (const row of rows) {
+    const last = runs.at(-1)
+    if (last !== undefined && last.buffer === row.buffer && last.byteOffset + last.byteLength === row.byteOffset) {
+      runs[runs.length - 1] = new Uint8Array(row.buffer, last.byteOffset, last.byteLength + row.byteLength)
+    } else runs.push(row)
+  }
+  return runs
+}
+
 /** Collects what the file writer writes, small pieces joined, instead of queueing it. */
 class TakingWriter extends RecordBatchFileWriter {
   #pieces: Array<Uint8Array> = []
@@ -58,14 +70,19 @@ class TakingWriter extends RecordBatchFileWriter {
     if (!this._started) return this
     if (!ArrayBuffer.isView(chunk)) throw new TypeError("expected a view of bytes")
     if (chunk.byteLength === 0) return this
-    const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-    this._position += bytes.byteLength
+    this._position += chunk.byteLength
+    const rows = rowsApart(chunk.buffer)
+    if (rows === undefined) this.#put(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength))
+    else for (const run of runsOf(rows)) this.#put(run)
+    return this
+  }
+
+  #put(bytes: Uint8Array): void {
     if (bytes.byteLength < 1 << 16) this.#small.push(bytes)
     else {
       this.#join()
       this.#pieces.push(bytes)
     }
-    return this
   }
 
   take(): ReadonlyArray<Uint8Array> {
@@ -89,6 +106,7 @@ const encoderOf = <Row extends object>(
 ): ShardEncoder<Row> => {
   const schema = new Schema(columns.map(([name, column]) => new Field(name, column.type, false)))
   const struct = new Struct(schema.fields)
+  const encoders = columns.map(([name, column]) => [name, column, column.encoder()] as const)
   const writer = new TakingWriter()
   let state: "new" | "open" | "spent" = "new"
   const begin = (): void => {
@@ -101,10 +119,10 @@ const encoderOf = <Row extends object>(
       begin()
       if (batch.length === 0) return writer.take()
       let total = 0
-      const children = columns.map(([name, column]) => {
+      const children = encoders.map(([name, column, encode]) => {
         const values = batch.map((row) => row[name])
         try {
-          const data = column.encode(values)
+          const data = encode(values)
           total += data.byteLength
           return data
         } catch (cause) {

@@ -6,14 +6,15 @@
  * the decision of row `at`, in any order. Phrases are found once, in pass 1.
  *
  * Memory: typed arrays alone. A row costs 13 bytes and 4 for each of its phrases; pass 1 takes 16 to 24 more for the
- * digest of its caption and as much for that of its id, and lets them go. A distinct phrase costs its name and 24 to 40 bytes, one with more
- * than `perPhrase` captions 8 * perPhrase more. Digests have 64 bits: two of 3.3 million captions are taken for one with a chance of
- * one in three million.
+ * digest of its caption and as much for that of its id, and lets them go. A distinct phrase costs its name and 24 to 40
+ * bytes, one with more than `perPhrase` captions 8 * perPhrase more. Digests have 64 bits: two of 3.3 million captions
+ * are taken for one with a chance of one in three million.
  *
  * Source: Liu et al., "Visual Instruction Tuning" (2023), appendix: phrases seen fewer than 3 times are skipped; from
  * the rarest up, each phrase adds its captions, or a random 100 of them. As the pool is a union, the order of phrases
  * does not matter: a caption stays if any of its phrases would add it. The random 100 of a phrase are the captions
- * with the smallest draws of (seed, phrase, id), so they depend on no order of rows.
+ * with the smallest draws of (seed, phrase, id), so they depend on no order of rows. Rows of one id, which only
+ * `dropDuplicates: false` lets through, have one draw: all of them are taken or none, perhaps more than 100.
  */
 import { DigestTable, grown } from "../dag/DigestTable.ts"
 import { Utf8List } from "../dag/Utf8List.ts"

@@ -65,8 +65,9 @@ const plainly = (rows: ReadonlyArray<CaptionRow>, options: CaptionOptions): Read
   const taken = new Set<number>()
   const frequent = [...holders].filter(([, members]) => members.length >= options.minCount)
   for (const [phrase, members] of frequent) {
-    const order = members.toSorted((a, b) => draw(phrase, rows[a]!.id) - draw(phrase, rows[b]!.id))
-    for (const at of order.slice(0, options.perPhrase)) taken.add(at)
+    const draws = members.map((at) => draw(phrase, rows[at]!.id))
+    const last = draws.toSorted((a, b) => a - b)[Math.min(options.perPhrase, draws.length) - 1]!
+    for (const [i, at] of members.entries()) if (draws[i]! <= last) taken.add(at)
   }
   const counted = new Set(frequent.flatMap(([, members]) => members))
   return fates.map((fate, at) =>
