@@ -6,12 +6,11 @@
  * Layout: Arrow columnar format 1.5. `data`, `offsets` are indices into the column's own buffers, validity first.
  */
 import { isUtf8 } from "node:buffer"
-import type { Data, DataType, Float32 as Float32Type, Int32 as Int32Type } from "apache-arrow"
+import type { Data as ColumnData, DataType, Float32 as Float32Type, Int32 as Int32Type } from "apache-arrow"
 import { missing } from "../dag/Missing.ts"
 
-const { Bool, Field, FixedSizeBinary, FixedSizeList, Float32, Float64, Int32, List, makeData, Utf8 } = await import(
-  "apache-arrow"
-).catch(missing("apache-arrow"))
+const { Bool, BufferType, Data, Field, FixedSizeBinary, FixedSizeList, Float32, Float64, Int32, List, makeData, Utf8 } =
+  await import("apache-arrow").catch(missing("apache-arrow"))
 
 /** A value that its column cannot hold, or bytes that are no such value. */
 export class ColumnError extends Error {
@@ -33,8 +32,8 @@ export interface Column<T> {
   /** Arrow buffers and field nodes of the column, children included. */
   readonly buffers: number
   readonly nodes: number
-  /** A function from all values of a batch to Arrow data, for one shard: see `rowsApart`. Throws `ColumnError` naming the row. */
-  readonly encoder: () => (values: ReadonlyArray<T>) => Data
+  /** All values of a batch; wide ones as `RowsApart`. Throws `ColumnError` naming the row. */
+  readonly encode: (values: ReadonlyArray<T>) => ColumnData
   /** One value from its bytes (for `bits`: one byte, 0 or 1), which may be aliased. Throws `ColumnError`. */
   readonly decode: (bytes: Uint8Array) => T
 }
@@ -60,7 +59,7 @@ const text = (bytes: Uint8Array): string => {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8")
 }
 
-const encodeTexts = (values: ReadonlyArray<string>): Data => {
+const encodeTexts = (values: ReadonlyArray<string>): ColumnData => {
   const valueOffsets = new Int32Array(values.length + 1)
   let total = 0
   for (let row = 0; row < values.length; row++) {
@@ -81,14 +80,14 @@ export const utf8: Column<string> = {
   layout: { kind: "spans", offsets: 1, data: 2, unit: 1 },
   buffers: 3,
   nodes: 1,
-  encoder: () => encodeTexts,
+  encode: encodeTexts,
   decode: text
 }
 
 /** Any JSON value, as UTF-8 text. `undefined`, functions and cycles are errors; a lone surrogate survives. */
 export const json: Column<unknown> = {
   ...utf8,
-  encoder: () => (values) =>
+  encode: (values) =>
     encodeTexts(
       values.map((value, row) => {
         try {
@@ -134,7 +133,7 @@ export const int32: Column<number> = {
   layout: { kind: "fixed", data: 1, width: 4 },
   buffers: 2,
   nodes: 1,
-  encoder: () => (values) =>
+  encode: (values) =>
     makeData({
       type: new Int32(),
       length: values.length,
@@ -151,7 +150,7 @@ export const float32: Column<number> = {
   layout: { kind: "fixed", data: 1, width: 4 },
   buffers: 2,
   nodes: 1,
-  encoder: () => (values) =>
+  encode: (values) =>
     makeData({
       type: new Float32(),
       length: values.length,
@@ -168,7 +167,7 @@ export const float64: Column<number> = {
   layout: { kind: "fixed", data: 1, width: 8 },
   buffers: 2,
   nodes: 1,
-  encoder: () => (values) =>
+  encode: (values) =>
     makeData({
       type: new Float64(),
       length: values.length,
@@ -185,7 +184,7 @@ export const bool: Column<boolean> = {
   layout: { kind: "bits", data: 1 },
   buffers: 2,
   nodes: 1,
-  encoder: () => (values) => {
+  encode: (values) => {
     const data = new Uint8Array((values.length + 7) >> 3)
     for (let row = 0; row < values.length; row++) {
       const value = values[row]
@@ -202,25 +201,27 @@ const checkWidth = (bytes: number, what: string): void => {
   throw new ColumnError(`${what} must be an integer of 1 or more whose bytes fit into ${MAX_BATCH_BYTES}`)
 }
 
-/** Wide values of one batch, as bytes, by the memory that stands for them. */
-const standIns = new WeakMap<ArrayBufferLike, ReadonlyArray<Uint8Array>>()
-
 /**
- * The rows that a buffer of encoded data stands for, or undefined where the buffer is the data.
- *
- * Rows of pixels are written from where they lie, since copying 21 MB a batch costs more than writing it. A column's
- * encoder gives data of the right size that nothing is ever written to, and so takes no memory, and remembers the rows
- * here until its next batch.
+ * Wide values of one batch, which are written from where they lie: to copy 21 MB of pixels costs more than to write them,
+ * and memory of that size makes V8 collect its heap. Stands where apache-arrow has a typed array; its writer asks for
+ * the length and a `subarray`, and passes it on.
  */
-export const rowsApart = (buffer: ArrayBufferLike): ReadonlyArray<Uint8Array> | undefined => standIns.get(buffer)
+export class RowsApart {
+  readonly rows: ReadonlyArray<Uint8Array>
+  readonly byteLength: number
 
-/** Memory of a size, for one encoder, that stands for rows. */
-const makeStandIn = (): ((rows: ReadonlyArray<Uint8Array>, bytes: number) => ArrayBuffer) => {
-  let room = new ArrayBuffer(0)
-  return (rows, bytes) => {
-    if (room.byteLength < bytes) room = new ArrayBuffer(bytes)
-    standIns.set(room, rows)
-    return room
+  constructor(rows: ReadonlyArray<Uint8Array>, byteLength: number) {
+    this.rows = rows
+    this.byteLength = byteLength
+  }
+
+  subarray(): this {
+    return this
+  }
+
+  /** Column data of so many values. */
+  as<T extends DataType>(type: T, length: number): ColumnData<T> {
+    return new Data(type, 0, length, 0, { [BufferType.DATA]: this as never })
   }
 }
 
@@ -234,18 +235,14 @@ export const fixedBytes = (width: number): Column<Uint8Array> => {
     layout: { kind: "fixed", data: 1, width },
     buffers: 2,
     nodes: 1,
-    encoder: () => {
-      const standIn = makeStandIn()
-      return (values) => {
-        const size = bounded(values.length * width)
-        for (let row = 0; row < values.length; row++) {
-          const value = values[row]
-          if (!(value instanceof Uint8Array)) fail(row, `${width} bytes`, value)
-          if (value!.length !== width) fail(row, `${width} bytes`, `${value!.length} bytes`)
-        }
-        const data = new Uint8Array(standIn(values, size), 0, size)
-        return makeData({ type, length: values.length, nullCount: 0, data })
+    encode: (values) => {
+      const size = bounded(values.length * width)
+      for (let row = 0; row < values.length; row++) {
+        const value = values[row]
+        if (!(value instanceof Uint8Array)) fail(row, `${width} bytes`, value)
+        if (value!.length !== width) fail(row, `${width} bytes`, `${value!.length} bytes`)
       }
+      return new RowsApart(values, size).as(type, values.length)
     },
     decode: (bytes) => bytes
   }
@@ -262,19 +259,15 @@ export const fixedFloats = (count: number): Column<Float32Array> => {
     layout: { kind: "fixed", data: 2, width },
     buffers: 3,
     nodes: 2,
-    encoder: () => {
-      const standIn = makeStandIn()
-      return (values) => {
-        const size = bounded(values.length * width)
-        const rows = values.map((value, row) => {
-          if (!(value instanceof Float32Array)) fail(row, `${count} floats`, value)
-          if (value.length !== count) fail(row, `${count} floats`, `${value.length} floats`)
-          return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
-        })
-        const data = new Float32Array(standIn(rows, size), 0, size >> 2)
-        const child = makeData({ type: new Float32(), length: data.length, nullCount: 0, data })
-        return makeData({ type, length: values.length, nullCount: 0, child })
-      }
+    encode: (values) => {
+      const size = bounded(values.length * width)
+      const rows = values.map((value, row) => {
+        if (!(value instanceof Float32Array)) fail(row, `${count} floats`, value)
+        if (value.length !== count) fail(row, `${count} floats`, `${value.length} floats`)
+        return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+      })
+      const child = new RowsApart(rows, size).as(new Float32(), values.length * count)
+      return makeData({ type, length: values.length, nullCount: 0, child })
     },
     decode: (bytes) => {
       const aligned = words(bytes)
@@ -287,7 +280,7 @@ const listColumn = <A extends Int32Type | Float32Type, T extends Int32Array | Fl
   item: A,
   itemName: "int32" | "float32",
   make: (length: number) => T,
-  childOf: (data: T) => Data<A>,
+  childOf: (data: T) => ColumnData<A>,
   view: (buffer: ArrayBufferLike, at: number, length: number) => T,
   isList: (value: unknown) => boolean
 ): Column<T> => {
@@ -298,7 +291,7 @@ const listColumn = <A extends Int32Type | Float32Type, T extends Int32Array | Fl
     layout: { kind: "spans", offsets: 1, data: 3, unit: 4 },
     buffers: 4,
     nodes: 2,
-    encoder: () => (values) => {
+    encode: (values) => {
       const valueOffsets = new Int32Array(values.length + 1)
       for (let row = 0; row < values.length; row++) {
         const value = values[row]

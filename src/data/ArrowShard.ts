@@ -18,7 +18,7 @@ import {
   type ShardReader
 } from "../dag/Format.ts"
 import { missing } from "../dag/Missing.ts"
-import { bool, type Column, float32, float64, int32, json, MAX_BATCH_BYTES, rowsApart, utf8 } from "./ArrowColumn.ts"
+import { bool, type Column, float32, float64, int32, json, MAX_BATCH_BYTES, RowsApart, utf8 } from "./ArrowColumn.ts"
 import { type AnyColumn, type BatchPlace, damaged, guarded, openArrowFile } from "./ArrowFile.ts"
 
 const { Data, Field, Message, RecordBatch, RecordBatchFileWriter, Schema, Struct } = await import("apache-arrow").catch(
@@ -68,12 +68,11 @@ class TakingWriter extends RecordBatchFileWriter {
 
   protected override _write(chunk: unknown): this {
     if (!this._started) return this
-    if (!ArrayBuffer.isView(chunk)) throw new TypeError("expected a view of bytes")
+    if (!(ArrayBuffer.isView(chunk) || chunk instanceof RowsApart)) throw new TypeError("expected a view of bytes")
     if (chunk.byteLength === 0) return this
     this._position += chunk.byteLength
-    const rows = rowsApart(chunk.buffer)
-    if (rows === undefined) this.#put(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength))
-    else for (const run of runsOf(rows)) this.#put(run)
+    if (chunk instanceof RowsApart) for (const run of runsOf(chunk.rows)) this.#put(run)
+    else this.#put(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength))
     return this
   }
 
@@ -106,7 +105,6 @@ const encoderOf = <Row extends object>(
 ): ShardEncoder<Row> => {
   const schema = new Schema(columns.map(([name, column]) => new Field(name, column.type, false)))
   const struct = new Struct(schema.fields)
-  const encoders = columns.map(([name, column]) => [name, column, column.encoder()] as const)
   const writer = new TakingWriter()
   let state: "new" | "open" | "spent" = "new"
   const begin = (): void => {
@@ -119,10 +117,10 @@ const encoderOf = <Row extends object>(
       begin()
       if (batch.length === 0) return writer.take()
       let total = 0
-      const children = encoders.map(([name, column, encode]) => {
+      const children = columns.map(([name, column]) => {
         const values = batch.map((row) => row[name])
         try {
-          const data = encode(values)
+          const data = column.encode(values)
           total += data.byteLength
           return data
         } catch (cause) {
