@@ -1,9 +1,11 @@
 /**
  * Worker threads for rows that say "2 workers": each runs functions of one module on the tasks it is sent.
  *
- * Not the runner (`src/run/Workers.ts`), which adds a store to it: rows that are end to end use that one.
+ * Not the runner (`src/run/Workers.ts`), which adds a store to it: rows that are end to end use that one. The threads are
+ * started as the runner starts its own.
  */
-import { Worker } from "node:worker_threads"
+import type { Worker } from "node:worker_threads"
+import { startThread } from "../src/run/Thread.ts"
 
 /** Threads that wait for tasks. */
 export interface Crew {
@@ -16,10 +18,8 @@ type Reply = { readonly value: unknown } | { readonly error: string }
 
 /** Starts `size` threads that have imported `module`, a file URL. */
 export const startCrew = async (size: number, module: string): Promise<Crew> => {
-  const threads = Array.from(
-    { length: size },
-    () => new Worker(new URL("./CrewMain.ts", import.meta.url), { workerData: { module } })
-  )
+  const main = new URL("./CrewMain.ts", import.meta.url)
+  const threads = Array.from({ length: size }, () => startThread(main, { module }))
   const reply = (thread: Worker): Promise<unknown> =>
     new Promise((resolve, reject) => {
       const done = (settle: () => void): void => {

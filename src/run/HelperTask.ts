@@ -5,7 +5,6 @@
  * and answers tasks until the fold's scope closes, which ends its thread. A helper writes no files and knows no steps. Its
  * end, whatever the cause, is the failure of whatever was asked of it; retries start new ones.
  */
-import { Worker } from "node:worker_threads"
 import { Deferred, Effect, type FileSystem, Queue, type Scope } from "effect"
 import type { AnyFold } from "../dag/Fold.ts"
 import { type Helper, HelperFailed } from "../dag/Helpers.ts"
@@ -13,6 +12,7 @@ import type { AnyNode } from "../dag/Node.ts"
 import type { Store } from "../store/Store.ts"
 import type { NodeTask } from "./NodeTask.ts"
 import { NodeFailed } from "./Run.ts"
+import { startThread } from "./Thread.ts"
 import { openInputs } from "./WholeTask.ts"
 import { threadModule, type WorkerMessage, type WorkerSetup, type WorkerTask } from "./Workers.ts"
 
@@ -20,7 +20,7 @@ import { threadModule, type WorkerMessage, type WorkerSetup, type WorkerTask } f
 export const MOST_THREADS = 8
 
 const start = (setup: WorkerSetup, task: NodeTask) => {
-  const worker = new Worker(threadModule, { workerData: setup, execArgv: [] })
+  const worker = startThread(threadModule, setup)
   const tell = (message: WorkerTask) => worker.postMessage(message)
   const pending = new Map<number, Deferred.Deferred<unknown, HelperFailed>>()
   let over: Effect.Effect<never, HelperFailed> | undefined

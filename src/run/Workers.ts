@@ -6,7 +6,7 @@
  * thread, because nothing else stops running JavaScript; the next task starts a fresh one. So does a thread that died.
  */
 import { extname } from "node:path"
-import { Worker } from "node:worker_threads"
+import type { Worker } from "node:worker_threads"
 import { Effect, type Scope, Semaphore } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import type { ShardRecord } from "../store/Manifest.ts"
@@ -18,6 +18,7 @@ import type { Choice } from "./Recipe.ts"
 import { retried, timed } from "./Retry.ts"
 import { Interrupted, NodeFailed, Stop } from "./Run.ts"
 import type { ShardTask } from "./ShardTask.ts"
+import { startThread } from "./Thread.ts"
 
 /** What a thread is started with. */
 export interface WorkerSetup {
@@ -90,7 +91,7 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
     yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all([...all].map((worker) => worker.terminate()))))
 
     const start = (): Thread => {
-      const worker = new Worker(threadModule, { workerData: setup, execArgv: [] })
+      const worker = startThread(threadModule, setup)
       const thread: Thread = { worker, over: undefined, listener: undefined }
       all.add(worker)
       const end = (over: NonNullable<Thread["over"]>) => {
