@@ -1,7 +1,7 @@
 /**
  * The caption filter at CC-3M's size: time and peak memory of its two passes alone, or of the node in a stored run.
  *
- *     npx tsx test/soak/captions.ts [rows] [filter|stored]
+ *     npm run soak -- captions [rows] [filter|stored]
  *
  * Not a test: it times. Captions are made up row by row from a vocabulary with a long tail (a word's chance falls with its
  * rank), so that distinct noun phrases keep coming as they do in real ones; one row in 30 repeats an earlier caption.

@@ -6,14 +6,15 @@
  *
  * Not a unit test: it takes minutes to hours. One store is filled without interruption; another is filled by processes
  * that are killed after a random time, until one completes, then yet another, until all kills are spent. Every completed
- * store is compared with the first, read byte by byte (`--verify`) and run once more, which must compute nothing. Prints
- * what it does; ends with 1 on any difference, or when a run fails for another reason than the kill.
+ * store is compared with the first, entry by entry, read byte by byte (`--verify`) and run once more, which must compute
+ * nothing. A node that has ended, or a shard that was reported as done, must not be made again after a kill. Prints what
+ * it does; ends with 1 on any difference, or when a run fails for another reason than the kill.
  *
  * What follows a second `--` goes to the recipe. Steps between checkpoints are 5 unless given there, so that folds get
  * somewhere between two kills. `--keep` leaves the stores for a look.
  */
 import { spawn } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
+import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { cpus, tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
@@ -51,6 +52,10 @@ interface Ended {
   readonly ms: number
   /** Nodes that had started and not ended. */
   readonly running: ReadonlyArray<string>
+  /** Nodes that this process made to the end. */
+  readonly made: ReadonlyArray<string>
+  /** Shards that were done when a node started, and when last heard of; of all, where that is known. */
+  readonly shards: ReadonlyMap<string, { readonly before: number; readonly after: number; readonly all: number }>
   /** The last event, when there is one. */
   readonly last:
     | { readonly status: string; readonly nodesRun: number; readonly digests: Record<string, string> }
@@ -66,6 +71,8 @@ const runOnce = (store: string, killAfterMs?: number, more: ReadonlyArray<string
       stdio: ["ignore", "pipe", "pipe"]
     })
     const running = new Set<string>()
+    const made: Array<string> = []
+    const shards = new Map<string, { before: number; after: number; all: number }>()
     let last: Ended["last"]
     let rest = ""
     let errors = ""
@@ -75,8 +82,17 @@ const runOnce = (store: string, killAfterMs?: number, more: ReadonlyArray<string
       for (const line of lines) {
         if (line === "") continue
         const event = JSON.parse(line)
-        if (event.event === "node-start") running.add(event.node)
-        if (event.event === "node-end") running.delete(event.node)
+        if (event.event === "node-start") {
+          running.add(event.node)
+          const before: number = event.shardsDone ?? 0
+          if (event.shards !== undefined) shards.set(event.node, { before, after: before, all: event.shards })
+        }
+        if (event.event === "node-progress" && event.shardsDone !== undefined)
+          shards.get(event.node)!.after = event.shardsDone
+        if (event.event === "node-end") {
+          running.delete(event.node)
+          if (event.status === "ran") made.push(event.node)
+        }
         if (event.event === "run")
           last = {
             status: event.status,
@@ -94,7 +110,8 @@ const runOnce = (store: string, killAfterMs?: number, more: ReadonlyArray<string
     child.once("error", broken)
     child.once("close", (_, signal) => {
       clearTimeout(timer)
-      done({ killed: signal === "SIGKILL", ms: performance.now() - started, running: [...running], last, errors })
+      const ms = performance.now() - started
+      done({ killed: signal === "SIGKILL", ms, running: [...running], made, shards, last, errors })
     })
   })
 
@@ -106,6 +123,41 @@ const freshStore = (): string => {
 }
 
 class Different extends Error {}
+
+/** The digests of all entries of a store, by their place in it: key, code digest and port. */
+const entriesIn = (store: string): Record<string, string> =>
+  Object.fromEntries(
+    globSync("entries/*/*/*/manifest.json", { cwd: store }).flatMap((path) => {
+      const { outputs } = JSON.parse(readFileSync(join(store, path), "utf8")) as {
+        readonly outputs: Readonly<Record<string, { readonly digest: string }>>
+      }
+      return Object.entries(outputs).map(([port, { digest }]) => [`${path} ${port}`, digest])
+    })
+  )
+
+/** Follows the processes on one store: what one has finished, no later one may begin again. */
+const makeMemory = () => {
+  const ended = new Set<string>()
+  const done = new Map<string, number>()
+  return (store: string, now: Ended): void => {
+    for (const node of now.made) if (ended.has(node)) throw new Different(`${node} was made twice (${store})`)
+    for (const [node, { after, before }] of now.shards) {
+      const known = done.get(node) ?? 0
+      if (before < known) throw new Different(`${node} began again with ${before} of ${known} shards (${store})`)
+      done.set(node, after)
+    }
+    for (const node of now.made) ended.add(node)
+  }
+}
+
+/** A killed process's nodes, with the shards that were done. */
+const told = ({ running, shards }: Ended): string =>
+  running
+    .map((node) => {
+      const of = shards.get(node)
+      return of === undefined ? node : `${node} (${of.after} of ${of.all} shards done)`
+    })
+    .join(", ") || "planning"
 
 const completed = (ended: Ended, what: string): NonNullable<Ended["last"]> => {
   if (ended.last?.status !== "completed")
@@ -133,12 +185,14 @@ const main = async (): Promise<void> => {
     `uninterrupted: ${nodesRun} nodes in ${(reference.ms / 1000).toFixed(1)} s; all cached: ${(warm.ms / 1000).toFixed(2)} s`
   )
   same(folders[0]!, completed(warm, "the second run").digests, digests)
+  const entries = entriesIn(join(folders[0]!, "store"))
 
   let killed = 0
   let stores = 0
   while (killed < kills) {
     const store = freshStore()
     stores++
+    const remember = makeMemory()
     for (let attempt = 0; ; attempt++) {
       // Mostly somewhere in the next tenth of the work, now and then in the first moments or far on. Patience grows with
       // the attempts: a whole node that takes longer than every interval would never end.
@@ -148,13 +202,15 @@ const main = async (): Promise<void> => {
       const later = early ? warm.ms * (0.4 + 0.8 * random()) : warm.ms + random() * span
       const after = killed >= kills ? undefined : later
       const ended = await runOnce(store, after)
+      remember(store, ended)
       if (!ended.killed) {
         same(store, completed(ended, `the run after ${killed} kills`).digests, digests)
-        say(`store ${stores} is complete after ${attempt} kills: equal digests of ${Object.keys(digests).join(", ")}`)
+        same(store, entriesIn(store), entries)
+        say(`store ${stores} is complete after ${attempt} kills: equal digests in ${Object.keys(entries).length} ports`)
         break
       }
       killed++
-      say(`kill ${killed} after ${(ended.ms / 1000).toFixed(2)} s in ${ended.running.join(", ") || "planning"}`)
+      say(`kill ${killed} after ${(ended.ms / 1000).toFixed(2)} s in ${told(ended)}`)
     }
     const checked = completed(await runOnce(store, undefined, ["--verify"]), "the verified run")
     if (checked.nodesRun !== 0) throw new Different(`${store}: --verify made ${checked.nodesRun} nodes again`)
