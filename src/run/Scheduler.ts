@@ -6,35 +6,24 @@
  * worker shards share one pool. The first failure stops new work; what is in flight of other nodes is interrupted and
  * its finished shards stay. Nothing here decides what is done: only the store does.
  */
-import { Clock, Context, Deferred, Effect, FileSystem, Layer, Schema, type Scope, Semaphore } from "effect"
+import { Clock, Deferred, Effect, type FileSystem, Layer, Schema, Semaphore } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
-import { type Decision, decide, type Plan, plan } from "../dag/Plan.ts"
-import { isRemote } from "../dag/Source.ts"
+import { decide, type Plan, plan } from "../dag/Plan.ts"
 import { portFolder, valueFile } from "../store/Layout.ts"
-import type { Code, ShardRecord } from "../store/Manifest.ts"
-import { memoryWatch } from "../store/Memory.ts"
-import {
-  type Found,
-  type SourceError,
-  type SourceHere,
-  type SourceLook,
-  Store,
-  StoreError,
-  type Work
-} from "../store/Store.ts"
-import { type Event, Events, nodeEnd } from "./Events.ts"
-import { checkSources, type Entry, entryOf, specOf, storeFacts } from "./Facts.ts"
-import { asNodeFailed, describeError } from "./Failure.ts"
-import { MOST_THREADS } from "./HelperTask.ts"
-import { placesFor, shardCount, sourcesBehind, type Where } from "./Inputs.ts"
-import { type NodeTask, type NodeWatch, runNode } from "./NodeTask.ts"
-import type { Drained } from "./Outputs.ts"
+import type { Code } from "../store/Manifest.ts"
+import { type Found, type SourceError, type SourceHere, Store, StoreError } from "../store/Store.ts"
+import { bringSource, execute, type RunError, type Session, stoppedBefore } from "./DueNode.ts"
+import { Events, nodeEnd } from "./Events.ts"
+import { checkSources, type Entry, entryOf, storeFacts } from "./Facts.ts"
+import { describeError } from "./Failure.ts"
+import type { Where } from "./Inputs.ts"
 import { build, type Choice, type Recipe } from "./Recipe.ts"
-import { Interrupted, NodeFailed, type RunOptions, SelectionError, Stop } from "./Run.ts"
+import { Interrupted, type RunOptions, SelectionError, Stop } from "./Run.ts"
 import { type Selection, select } from "./Selection.ts"
-import { runShard } from "./ShardTask.ts"
-import { makeWorkers, type Workers } from "./Workers.ts"
+import { makeWorkers } from "./Workers.ts"
+
+export type { RunError } from "./DueNode.ts"
 
 /** What a completed run gives, by target name. */
 export interface RunResult {
@@ -44,13 +33,6 @@ export interface RunResult {
   /** Decoded values of value targets. */
   readonly values: Readonly<Record<string, unknown>>
 }
-
-export type RunError = NodeFailed | SelectionError | Interrupted | StoreError | SourceError
-
-/** Progress events of one node are published at most this often. */
-const PROGRESS_EVERY_MS = 100
-/** Steps of a fold more often: curves are drawn from them, and a step that trains something is seldom shorter. */
-const STEP_EVERY_MS = 10
 
 const factsFor = (
   recipe: Recipe<any, any>,
@@ -90,364 +72,6 @@ interface Done {
   readonly digests: Readonly<Record<string, string>>
   readonly found?: Found
 }
-
-interface Session {
-  readonly pipeline: Pipeline
-  readonly options: RunOptions
-  readonly selection: Selection
-  readonly workers: Workers
-  /** One thread for the nodes that compute with an engine. */
-  readonly engines: Workers
-  /** Services of the recipe's nodes, built when the first node runs beside the caller. */
-  readonly services: Effect.Effect<Context.Context<never>, unknown>
-  readonly engine: Semaphore.Semaphore
-  /** Brings a source here, once a run; its place is known afterwards. */
-  readonly bring: (source: AnyNode) => Effect.Effect<SourceHere, RunError>
-}
-
-const notCommitted = (node: AnyNode) =>
-  new Interrupted({
-    message: `${node.id} stopped between shards; finished shards are kept`,
-    hint: "Run the same command again: only the missing shards are made."
-  })
-
-/** Publishes progress of one node, not more often than every so many milliseconds. */
-const progressOf = Effect.fnUntraced(function* (node: AnyNode, everyMs = PROGRESS_EVERY_MS) {
-  const events = yield* Events
-  const clock = yield* Clock.Clock
-  const context = yield* Effect.context<never>()
-  const fork = Effect.runForkWith(context)
-  let last = 0
-  return (progress: Omit<Extract<Event, { event: "node-progress" }>, "event" | "at" | "node">, always = false) => {
-    const at = clock.currentTimeMillisUnsafe()
-    if (!always && at - last < everyMs) return
-    last = at
-    fork(events.publish({ event: "node-progress", at, node: node.id, ...progress }))
-  }
-})
-
-/** What a thread checks before it runs a task: the plan's code, key and inputs. */
-type MadeFrom = Pick<NodeTask, "code" | "key" | "inputs">
-
-const runSharded = Effect.fnUntraced(function* (
-  session: Session,
-  node: AnyNode,
-  places: ReturnType<typeof placesFor>,
-  work: Work,
-  count: number,
-  made: MadeFrom
-) {
-  const stop = yield* Stop
-  const progress = yield* progressOf(node)
-  const records = new Map<number, ShardRecord>([...work.shards].filter(([index]) => index < count))
-  const rowsOfRecord = (record: ShardRecord) => Object.values(record.ports).reduce((sum, port) => sum + port.rows, 0)
-  let committed = 0
-  for (const record of records.values()) committed += rowsOfRecord(record)
-  const inFlight = new Map<number, number>()
-  const show = (always: boolean) => {
-    let rows = committed
-    for (const some of inFlight.values()) rows += some
-    progress({ rows, shardsDone: records.size }, always)
-  }
-  const missing = Array.from({ length: count }, (_, index) => index).filter((index) => !records.has(index))
-  const engine = node.spec.engine === true
-  const threads =
-    session.options.workers === 0 ? 0 : engine ? 1 : node.spec.runs === "worker" ? session.options.workers : 0
-  const pool = engine ? session.engines : session.workers
-  yield* Effect.forEach(
-    missing,
-    (index) =>
-      Effect.gen(function* () {
-        if (stop.requested()) return
-        const task = { node: node.id, places, index, count, folder: work.folder, ...made }
-        const onRows = (rows: number) => {
-          inFlight.set(index, rows)
-          show(false)
-        }
-        const record = yield* threads > 0 ? pool.run(node, task, onRows) : runShard(node, task, onRows)
-        inFlight.delete(index)
-        records.set(index, record)
-        committed += rowsOfRecord(record)
-        show(true)
-      }),
-    { concurrency: Math.max(1, threads), discard: true }
-  )
-  if (records.size < count) return yield* notCommitted(node)
-  return { shards: [...records.values()].sort((a, b) => a.index - b.index), values: {} } satisfies Drained
-})
-
-const tooManyRefused = (node: AnyNode, drained: Drained): NodeFailed | undefined => {
-  const limit = node.spec.refuseAtMost ?? 1
-  let rowsIn = 0
-  const by: Record<string, number> = {}
-  for (const record of drained.shards) {
-    rowsIn += record.rowsIn
-    for (const [reason, rows] of Object.entries(record.refused)) by[reason] = (by[reason] ?? 0) + rows
-  }
-  const refused = Object.values(by).reduce((sum, rows) => sum + rows, 0)
-  // One row may be refused in several parts (a conversation with two pairs too long), so without a limit nothing is counted.
-  if (limit >= 1 || rowsIn === 0 || refused <= limit * rowsIn) return undefined
-  const top = Object.entries(by)
-    .sort((a, b) => b[1] - a[1])
-    .slice(0, 3)
-  return new NodeFailed({
-    node: node.id,
-    message: `${refused} of ${rowsIn} rows were refused, more than the ${limit * 100} % allowed: ${top.map(([reason, rows]) => `${reason} (${rows})`).join(", ")}`,
-    hint: "Look at the input of this node: so many bad rows mean a wrong file or a wrong setting."
-  })
-}
-
-/** Takes back stored results whose bytes are not what their manifest says, so that a forced run replaces them. */
-const dropDamaged = Effect.fnUntraced(function* (store: Store["Service"], key: string, code: string) {
-  for (const found of yield* store.find(key, code)) {
-    if (found.manifest.code.digest !== code) continue
-    const damaged = yield* store.verify(found)
-    if (damaged.length > 0) yield* store.reopen(found, damaged)
-  }
-})
-
-/** Removes the work folder of a node that turned out to be done, unless something lies in it. */
-const dropEmpty = Effect.fnUntraced(
-  function* (folder: string) {
-    const fs = yield* FileSystem.FileSystem
-    if ((yield* fs.readDirectory(folder)).length === 0) yield* fs.remove(folder, { recursive: true })
-  },
-  (effect, folder) =>
-    Effect.catch(effect, (error) => Effect.logWarning(`${folder} could not be removed: ${error.message}`))
-)
-
-const stoppedBefore = (node: AnyNode) =>
-  new Interrupted({
-    message: `stopped before ${node.id}`,
-    hint: "Run the same command again: finished nodes are kept."
-  })
-
-const startServices = (session: Session, node: AnyNode) =>
-  Effect.mapError(
-    session.services,
-    (cause) =>
-      new NodeFailed({
-        node: node.id,
-        message: `services could not start: ${describeError(cause)}`,
-        hint: "Check --engine.",
-        cause
-      })
-  )
-
-/** A source that changed while its reader ran must not be stored under what it was. One stat where nothing changed. */
-const sourcesUnchanged = Effect.fnUntraced(function* (
-  store: Store["Service"],
-  node: AnyNode,
-  places: ReadonlyMap<AnyNode, Where>,
-  decision: Decision<Entry>
-) {
-  for (const [port, ref] of Object.entries(node.inputs)) {
-    const where = places.get(ref.node)
-    if (where?.kind !== "source") continue
-    const { digest } = yield* store.digestSource(ref.node.id, where.path)
-    if (digest !== decision.parts.inputs[port])
-      return yield* new NodeFailed({
-        node: node.id,
-        message: `${where.path} changed while the run read it`,
-        hint: "Run the same command again: it reads the file as it is now."
-      })
-  }
-})
-
-/** Brings a source here and tells of it; what is here already is told by nobody. */
-const bringSource = Effect.fnUntraced(function* (
-  pipeline: string,
-  node: AnyNode,
-  found: SourceLook
-): Effect.fn.Return<SourceHere, RunError, Store | Events | Stop> {
-  const store = yield* Store
-  const spec = specOf(node)
-  if (found.here) return isRemote(spec.location) ? yield* store.fetchSource(spec, { pipeline }) : found
-  const events = yield* Events
-  const stop = yield* Stop
-  const started = yield* Clock.currentTimeMillis
-  const because = [`fetching ${found.address}`]
-  yield* events.publish({ event: "node-start", at: started, node: node.id, kind: "source", because })
-  const progress = yield* progressOf(node)
-  const ended = (status: "ran" | "failed" | "interrupted", error?: RunError) =>
-    Effect.flatMap(Clock.currentTimeMillis, (at) =>
-      events.publish({
-        event: "node-end",
-        at,
-        node: node.id,
-        kind: "source",
-        status,
-        seconds: (at - started) / 1000,
-        rowsIn: 0,
-        rowsOut: 0,
-        refused: 0,
-        refusedBy: {},
-        ...(error === undefined ? {} : { error: { tag: error._tag, message: error.message, hint: error.hint } })
-      })
-    )
-  const clock = yield* Clock.Clock
-  const fork = Effect.runForkWith(yield* Effect.context<never>())
-  const fetching = store.fetchSource(spec, {
-    pipeline,
-    onNotice: (message) => {
-      fork(events.publish({ event: "notice", at: clock.currentTimeMillisUnsafe(), node: node.id, message }))
-    },
-    onBytes: (bytes, bytesTotal) => progress({ bytes, ...(bytesTotal === undefined ? {} : { bytesTotal }) })
-  })
-  const stopped = new Interrupted({
-    message: `${node.id} stopped while it was fetched; what came is kept`,
-    hint: "Run the same command again: it goes on from there."
-  })
-  return yield* Effect.raceFirst(fetching, Effect.andThen(stop.wait, Effect.fail(stopped))).pipe(
-    Effect.onInterrupt(() => ended("interrupted")),
-    Effect.tapError((error) => ended(error instanceof Interrupted ? "interrupted" : "failed", error)),
-    Effect.tap(() => ended("ran"))
-  )
-})
-
-/** Runs a node that is due and commits it, or takes what another run committed while this one waited for the lock. */
-const execute = Effect.fnUntraced(function* (
-  session: Session,
-  node: AnyNode,
-  done: ReadonlyMap<AnyNode, Where>,
-  decision: Decision<Entry>,
-  onStart: () => void
-): Effect.fn.Return<
-  { readonly found: Found; readonly ran: boolean },
-  RunError,
-  Store | Events | Stop | FileSystem.FileSystem | Scope.Scope
-> {
-  const store = yield* Store
-  const events = yield* Events
-  const stop = yield* Stop
-  const forced = session.selection.forced.has(node.id)
-  const code = decision.code as Code
-  if (forced) yield* dropDamaged(store, decision.key, code.digest)
-  const work = yield* Effect.raceFirst(
-    store.begin({ key: decision.key, code, acceptCode: session.options.acceptCode, fresh: forced }),
-    Effect.andThen(stop.wait, Effect.fail(stoppedBefore(node)))
-  )
-  if (!forced) {
-    const meanwhile = (yield* store.find(decision.key, code.digest)).find((one) => entryOf(one, code.digest).accepted)
-    if (meanwhile !== undefined) {
-      yield* dropEmpty(work.folder)
-      return { found: meanwhile, ran: false }
-    }
-  }
-  const notice = (message: string) =>
-    Effect.flatMap(Clock.currentTimeMillis, (at) => events.publish({ event: "notice", at, node: node.id, message }))
-  if (work.begunBy.length > 0)
-    yield* notice(
-      `goes on from unfinished work of other code: ${work.begunBy.map((one) => one.slice(0, 12)).join(", ")}`
-    )
-  yield* Effect.forEach(sourcesBehind(node), session.bring, { concurrency: "unbounded", discard: true })
-  const places = placesFor(node, done)
-  const count = node.spec.kind === "sharded" ? yield* shardCount(node, places).pipe(asNodeFailed(node.id)) : undefined
-  const known = yield* rowsInOf(node, done, store)
-  const announce = (resumedAt?: number) =>
-    Effect.flatMap(Clock.currentTimeMillis, (at) => {
-      onStart()
-      return events.publish({
-        event: "node-start",
-        at,
-        node: node.id,
-        kind: node.spec.kind as "sharded" | "whole" | "fold",
-        because: decision.because,
-        ...(count === undefined
-          ? {}
-          : { shards: count, shardsDone: [...work.shards.keys()].filter((i) => i < count).length }),
-        ...(resumedAt === undefined ? {} : { resumedAt }),
-        ...(known === undefined ? {} : { rowsIn: known })
-      })
-    })
-  const skipped = (names: ReadonlyArray<string>, step: number) =>
-    Effect.forEach(
-      names,
-      (name) => notice(`checkpoint ${name} is damaged and was skipped; going on from step ${step}`),
-      { discard: true }
-    )
-  const progress = yield* progressOf(node, node.spec.kind === "fold" ? STEP_EVERY_MS : PROGRESS_EVERY_MS)
-  const watch: NodeWatch = {
-    started: (from) =>
-      Effect.andThen(announce(from?.step), from === undefined ? Effect.void : skipped(from.skipped, from.step)),
-    step: (step, total, metrics) => Effect.sync(() => progress({ step, total, metrics }, step === total)),
-    saved: (step) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        events.publish({ event: "checkpoint", at: now, node: node.id, step })
-      ),
-    rows: (rows) => Effect.sync(() => progress({ rows })),
-    metrics: (metrics) => Effect.sync(() => progress({ metrics }, true))
-  }
-  const { options } = session
-  const made: MadeFrom = { code: code.digest, key: decision.key, inputs: decision.parts.inputs }
-  const task: NodeTask = {
-    node: node.id,
-    places,
-    folder: work.folder,
-    ...made,
-    threads: Math.min(options.workers, MOST_THREADS),
-    checkpoints: {
-      checkpointEveryMs: options.checkpointEveryMs,
-      ...(options.checkpointEverySteps === undefined ? {} : { checkpointEverySteps: options.checkpointEverySteps })
-    }
-  }
-  const inThread = node.spec.engine === true && options.workers > 0
-  const memory = yield* memoryWatch
-  const body: Effect.Effect<
-    Drained,
-    NodeFailed | Interrupted | StoreError,
-    Store | Events | Stop | FileSystem.FileSystem
-  > =
-    count !== undefined
-      ? Effect.andThen(announce(), runSharded(session, node, places, work, count, made))
-      : inThread
-        ? session.engines.runNode(node, task, watch)
-        : runNode(node, task, watch)
-  const services = inThread ? Context.empty() : yield* startServices(session, node)
-  const unlessStopped = Effect.suspend(() => (stop.requested() ? Effect.fail(stoppedBefore(node)) : body))
-  const provided = Effect.provideContext(
-    unlessStopped as Effect.Effect<Drained, NodeFailed | Interrupted | StoreError, never>,
-    Context.merge(yield* Effect.context<never>(), services)
-  )
-  const drained = yield* node.spec.engine === true ? Semaphore.withPermit(session.engine, provided) : provided
-  const refusal = tooManyRefused(node, drained)
-  if (refusal !== undefined) return yield* refusal
-  yield* sourcesUnchanged(store, node, done, decision)
-  const parents = Object.fromEntries(
-    Object.entries(node.inputs).map(([port, ref]) => {
-      const where = done.get(ref.node)
-      return [port, where?.kind === "entry" ? where.key : ""]
-    })
-  )
-  const found = yield* work.commit({
-    parts: decision.parts,
-    parents,
-    shards: drained.shards,
-    values: drained.values,
-    outputs: node.spec.outputs,
-    peakMemory: Math.max(memory.peak(), ...drained.shards.map((record) => record.peakMemory))
-  })
-  if (found.differing !== undefined && found.differing.length > 0)
-    yield* notice(
-      `made again, it came out different (${found.differing.join("; ")}); the stored result stays. Equal inputs should give equal results: look for a clock, a random number or an unordered loop`
-    )
-  return { found, ran: true }
-})
-
-/** Rows of a node's rows inputs together; undefined when one is not known. */
-const rowsInOf = (node: AnyNode, done: ReadonlyMap<AnyNode, Where>, store: Store["Service"]) =>
-  Effect.gen(function* () {
-    let rows = 0
-    for (const ref of Object.values(node.inputs)) {
-      if (ref.artifact.kind !== "rows") continue
-      const where = done.get(ref.node)
-      if (where?.kind !== "entry") return undefined
-      const output = (yield* store.find(where.key, where.code))[0]?.manifest.outputs[ref.port]
-      if (output?.kind !== "rows") return undefined
-      rows += output.rows
-    }
-    return rows
-  })
 
 /** Runs a recipe. Publishes every event but `start` and the last; see the file header for the order of things. */
 export const runRecipe = Effect.fnUntraced(function* <S, R>(
@@ -509,6 +133,14 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
       const counts = { ran: 0, cached: 0 }
       let stopped: Interrupted | undefined
 
+      /** A polite stop is remembered and gives undefined: what is in flight elsewhere goes on to its own stop. */
+      const unlessStopped = <A, R>(effect: Effect.Effect<A, RunError, R>): Effect.Effect<A | undefined, RunError, R> =>
+        Effect.catch(effect, (error) => {
+          if (!(error instanceof Interrupted)) return Effect.fail(error)
+          stopped ??= error
+          return Effect.undefined
+        })
+
       const finish = (node: AnyNode, result: Done) =>
         Effect.suspend(() => {
           done.set(node, result)
@@ -526,16 +158,7 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
             stopped ??= stoppedBefore(node)
             return yield* Deferred.succeed(ready.get(node)!, false)
           }
-          const here = yield* session.bring(node).pipe(
-            Effect.catch((error) =>
-              error instanceof Interrupted
-                ? Effect.sync(() => {
-                    stopped ??= error
-                    return undefined
-                  })
-                : Effect.fail(error)
-            )
-          )
+          const here = yield* unlessStopped(session.bring(node))
           if (here === undefined) return yield* Deferred.succeed(ready.get(node)!, false)
           return yield* finish(node, {
             where: { kind: "source", path: here.path },
@@ -605,14 +228,7 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
           const result = yield* Effect.scoped(running).pipe(
             Effect.onInterrupt(() => (begun ? ended() : Effect.void)),
             Effect.tapError((error) => (error instanceof Interrupted && !begun ? Effect.void : ended(error))),
-            Effect.catch((error) =>
-              error instanceof Interrupted
-                ? Effect.sync(() => {
-                    stopped ??= error
-                    return undefined
-                  })
-                : Effect.fail(error)
-            )
+            unlessStopped
           )
           if (result === undefined) return yield* Deferred.succeed(ready.get(node)!, false)
           found = result.found
