@@ -30,7 +30,7 @@ test("a run waits for a killed run's lock no longer than the kill", async () => 
 
 test("a polite stop is heard while another run holds the lock", async () => {
   const bench = makeBench()
-  const slow = bench.start({}, { RUN_TEST_SLOW_MS: "3000" }) // a batch of `read`
+  const slow = bench.start({}, { RUN_TEST_SLOW_MS: "60000" }) // a batch of `read`: longer than the other run takes to start
   while (!bench.logged().includes("read start")) await new Promise((done) => setTimeout(done, 50))
   const stopped = await bench.run({ stopAt: { event: "node-end", node: "offset", times: 1 } })
   expect(bench.logged()).toEqual([])
