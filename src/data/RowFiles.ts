@@ -33,7 +33,8 @@ export interface RowFileBatch {
   readonly refused: ReadonlyArray<{ readonly index: number; readonly error: BadJsonRow }>
 }
 
-const JSON_PART = /\.(json|jsonl|ndjson)(\.gz|\.zst)?$/
+// Hidden files are no parts: macOS puts `._a.json` beside a.json, which is no JSON.
+const JSON_PART = /^[^.].*\.(json|jsonl|ndjson)(\.gz|\.zst)?$/
 const PARQUET_PART = /^[^._].*\.parquet$/
 const isParquet = (path: string): boolean => path.endsWith(".parquet")
 
