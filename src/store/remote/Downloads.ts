@@ -10,6 +10,7 @@
  * | `addresses/<id>.json`   | what an address gave: its digest. `id` is the digest of the address and its `files`   |
  * | `parts/<id>/`           | under way: parts, their records, and files that are done (`Download.ts`)              |
  * | `locks/<id>.lock`       | held by the process that fetches it; others wait and take its result                  |
+ * | `locks/<digest>.lock`   | held while content gets its name, which it may get from two addresses                 |
  *
  * An address is asked once. Later runs take what it gave then, without a request, as they take a file on disk; removing
  * `<digest>/` makes the next run that needs it ask again. The folder is `downloads` in the store, or MILLRACE_DOWNLOADS,
@@ -230,14 +231,19 @@ export const make = (
     const record = { format: 1, address: show(address), digest, bytes: before }
     yield* makeFolder(layout.addresses)
     yield* writeWhole(layout.address(id), `${JSON.stringify(record)}\n`)
-    // The same content may be here from another address, and somebody may be reading it: then that stays.
-    if ((yield* here(layout, one, digest)) === undefined) {
-      const to = layout.content(digest)
-      yield* removeWhole(to)
-      yield* io(to, (fs) => fs.rename(join(part, "files"), to))
-      yield* syncFolder(layout.root)
-      yield* sources.learn(files.map(({ bytes, path, sha256 }) => ({ path: join(to, path), bytes, digest: sha256 })))
-    }
+    yield* Effect.scoped(
+      Effect.gen(function* () {
+        // The same content may be under way from another address: one at a time gives it its name.
+        yield* lock(layout.lock(digest))
+        // It may be here from there, and somebody may be reading it: then that stays.
+        if ((yield* here(layout, one, digest)) !== undefined) return
+        const to = layout.content(digest)
+        yield* removeWhole(to)
+        yield* io(to, (fs) => fs.rename(join(part, "files"), to))
+        yield* syncFolder(layout.root)
+        yield* sources.learn(files.map(({ bytes, path, sha256 }) => ({ path: join(to, path), bytes, digest: sha256 })))
+      })
+    )
     yield* removeWhole(part)
   })
 

@@ -137,6 +137,26 @@ describe("a file at an address", () => {
     })
   )
 
+  it.live("that comes from several addresses at the same time is here once, and nobody stumbles over another", () =>
+    Effect.gen(function* () {
+      for (let seed = 1; seed <= 8; seed++) {
+        const content = bytesOf(500, seed)
+        const server = yield* served({ "/a": { body: content }, "/b": { body: content }, "/c": { body: content } })
+        const root = temporaryFolder()
+        const found = yield* Effect.forEach(
+          ["a", "b", "c"],
+          (name) => fetch({ location: `${server.origin}/${name}` }),
+          {
+            concurrency: "unbounded"
+          }
+        ).pipe(Effect.provide(storeAt(root)))
+        const [path] = found.map((one) => one.path)
+        for (const one of found) assert.strictEqual(one.path, path)
+        assert.deepStrictEqual(readFileSync(path!), content)
+      }
+    })
+  )
+
   it.live("that was changed on disk is not taken for what was fetched, and is fetched again", () =>
     Effect.gen(function* () {
       const server = yield* served({ "/a": { body } })
