@@ -118,6 +118,13 @@ export const make = (
       const address = yield* Effect.fromResult(parse(spec.location))
       const fault = faultOf(address, spec.files)
       if (fault._tag === "Some") return yield* fault.value
+      if (spec.sha256 !== undefined && !/^[0-9a-f]{64}$/.test(spec.sha256))
+        return yield* new DownloadError({
+          reason: "address",
+          address: show(address),
+          message: `the sha256 of ${show(address)} is not one: no file could ever have it`,
+          hint: "Write 64 hexadecimal digits in small letters, as sha256sum prints them, or leave it out."
+        })
       return { spec, address, id: digestOf({ address: identity(address), files: spec.files ?? null }) }
     })
 

@@ -188,6 +188,18 @@ describe("a file at an address", () => {
     })
   )
 
+  it.live("with a digest that no file can have is an error before a byte is asked for", () =>
+    Effect.gen(function* () {
+      const server = yield* served({ "/a": { body } })
+      for (const sha256 of [digestOf(body).toUpperCase(), "TODO", "../../x"]) {
+        const spec = { location: `${server.origin}/a`, sha256 }
+        const error = failure(yield* Effect.exit(Effect.provide(fetch(spec), storeAt(temporaryFolder()))))
+        assert.match(error.message, /the sha256 of .* is not one/)
+      }
+      assert.lengthOf(server.asked, 0)
+    })
+  )
+
   it.live("is not fetched offline, nor when a variable cannot be read, nor from an address that is none", () =>
     Effect.gen(function* () {
       const server = yield* served({ "/a": { body } })
