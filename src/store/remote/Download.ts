@@ -289,6 +289,26 @@ const told = (error: DownloadError, message: string): DownloadError =>
     ...(error.status === undefined ? {} : { status: error.status })
   })
 
+/**
+ * Waits before another attempt: as long as the server asks for, and longer each time. Fails where there is to be none,
+ * because it cannot help, because of so many `failures` in a row, or because the server asks for too much.
+ */
+export const pause = Effect.fnUntraced(function* (
+  error: DownloadError,
+  failures: number,
+  patience: Pick<Settings, "attempts" | "backoffMs" | "longestWaitMs">,
+  onWait: (ms: number) => void
+) {
+  if (!isPassing(error)) return yield* error
+  if (failures >= patience.attempts)
+    return yield* told(error, `${error.message} (attempts in a row that brought nothing new: ${failures})`)
+  const wait = Math.max(error.retryAfterMs ?? 0, Math.min(30_000, patience.backoffMs * 2 ** (failures - 1)))
+  if (wait > patience.longestWaitMs)
+    return yield* told(error, `${error.message}, and asks to wait ${Math.ceil(wait / 1000)} s`)
+  onWait(wait)
+  yield* Effect.sleep(wait)
+})
+
 /** Attempts at one URL until the file is here, or so many in a row brought nothing new. */
 const persist = Effect.fnUntraced(function* (job: Job, url: string, part: Part, asking: Asking, patience: Patience) {
   let furthest = part.have()
@@ -300,16 +320,11 @@ const persist = Effect.fnUntraced(function* (job: Job, url: string, part: Part, 
     if (error._tag !== "DownloadError") return yield* error
     if (error.reason === "changed") yield* part.restart
     else if (part.have() > part.record().bytes) yield* part.save()
-    if (!isPassing(error)) return yield* error
     failures = part.have() > furthest ? 1 : failures + 1
     furthest = Math.max(furthest, part.have())
-    if (failures >= patience.attempts)
-      return yield* told(error, `${error.message} (attempts in a row that brought nothing new: ${failures})`)
-    const wait = error.retryAfterMs ?? Math.min(30_000, patience.backoffMs * 2 ** (failures - 1))
-    if (wait > patience.longestWaitMs)
-      return yield* told(error, `${error.message}, and asks to wait ${Math.ceil(wait / 1000)} s`)
-    job.onNotice?.(`${error.message}; again in ${wait / 1000} s, from byte ${part.have()}`)
-    yield* Effect.sleep(wait)
+    yield* pause(error, failures, patience, (ms) =>
+      job.onNotice?.(`${error.message}; again in ${ms / 1000} s, from byte ${part.have()}`)
+    )
   }
 })
 

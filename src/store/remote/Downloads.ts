@@ -27,8 +27,8 @@ import type { Sources } from "../Sources.ts"
 import { SourceError, type SourceHere, type SourceLook, type SourceSpec, StoreError } from "../Store.ts"
 import { type Address, identity, isPinned, parse, resolveUrl, show } from "./Address.ts"
 import * as Client from "./Client.ts"
-import { download, type Watch } from "./Download.ts"
-import { DownloadError, isPassing } from "./DownloadError.ts"
+import { download, pause, type Watch } from "./Download.ts"
+import { DownloadError } from "./DownloadError.ts"
 import type { Asking } from "./Http.ts"
 import { faultOf, listing, type Wanted } from "./Listing.ts"
 import { candidates, fromEnvironment, mayHaveToken, type Settings } from "./Settings.ts"
@@ -188,10 +188,7 @@ export const make = (
     const part = layout.part(id)
     yield* makeFolder(part)
     yield* writeWhole(join(part, "about.json"), `${JSON.stringify({ address: show(address) })}\n`)
-    const wanted = yield* Effect.retry(listing(address, spec.files, settings, asking), {
-      while: isPassing,
-      times: settings.attempts - 1
-    })
+    const wanted = yield* persistently(listing(address, spec.files, settings, asking), settings, watch)
     const all = allBytes(wanted, spec)
     let before = 0
     const files: Array<{ path: string; bytes: number; sha256: string }> = []
@@ -295,6 +292,20 @@ export const make = (
     fetch: (spec, watch) => few.withPermits(1)(told((one) => Effect.scoped(fetch(one, watch)))(spec))
   }
 }
+
+/** The list of files, asked for again as patiently as a file is. */
+const persistently = Effect.fnUntraced(function* <A, R>(
+  ask: Effect.Effect<A, DownloadError, R>,
+  settings: Settings,
+  watch: Watch
+) {
+  for (let failures = 1; ; failures++) {
+    const tried = yield* Effect.result(ask)
+    if (tried._tag === "Success") return tried.success
+    const error = tried.failure
+    yield* pause(error, failures, settings, (ms) => watch.onNotice?.(`${error.message}; again in ${ms / 1000} s`))
+  }
+})
 
 const allBytes = (wanted: ReadonlyArray<Wanted>, spec: SourceSpec): number | undefined =>
   spec.bytes ??

@@ -353,6 +353,46 @@ describe("the hub", () => {
     })
   )
 
+  it.live("a list that the hub is too busy to give is asked for later, not at once", () =>
+    Effect.gen(function* () {
+      const files = { a: small }
+      const list: File = {
+        ...listed(files),
+        faults: [{ status: 429, headers: { "retry-after": "1" } }, { status: 500 }]
+      }
+      const server = yield* served({
+        "/api/models/o/n/revision/main?blobs=true": list,
+        [`/o/n/resolve/${commit}/a`]: { body: small }
+      })
+      const at: Array<number> = []
+      server.onAsked = () => void at.push(performance.now())
+      const layer = storeAt(temporaryFolder(), { endpoint: server.origin, attempts: 3, backoffMs: 50 })
+      yield* Effect.provide(fetch({ location: "hf://o/n" }), layer)
+      assert.lengthOf(at, 4)
+      assert.isAtLeast(at[1]! - at[0]!, 990)
+      assert.isAtLeast(at[2]! - at[1]!, 90)
+    })
+  )
+
+  it.live("a folder's list comes from the mirror too; one that has none is no obstacle", () =>
+    Effect.gen(function* () {
+      const files = {
+        "/api/models/o/n/revision/main?blobs=true": listed({ a: small }),
+        [`/o/n/resolve/${commit}/a`]: { body: small }
+      }
+      const mirror = yield* served(files)
+      const gone = yield* served({})
+      for (const [to, endpoint] of [
+        [mirror.origin, gone.origin],
+        [gone.origin, mirror.origin]
+      ] as const) {
+        const layer = storeAt(temporaryFolder(), { endpoint, mirrors: [{ from: endpoint, to }] })
+        const { path } = yield* Effect.provide(fetch({ location: "hf://o/n" }), layer)
+        assert.deepStrictEqual(readFileSync(join(path, "a")), small)
+      }
+    })
+  )
+
   it.live("a folder that was interrupted fetches no finished file again, and none of another commit", () =>
     Effect.gen(function* () {
       const files = { "a.bin": body, "b.bin": bytesOf(50_000, 3) }
