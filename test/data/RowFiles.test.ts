@@ -43,11 +43,16 @@ describe("readRowFiles", () => {
         yield* writeParquet(join(folder, name), Rows, Stream.make(rows))
       for (const name of ["_SUCCESS", ".part-0.parquet.crc", ".meta.json", "._part-0.parquet"])
         writeFileSync(join(folder, name), appleDouble)
-      copyFileSync(join(folder, "part-0.parquet"), join(folder, "part-0.parquet.bak"))
+      const download = join(folder, "download")
+      copyFileSync(join(folder, "part-0.parquet"), download)
       expect(yield* read(folder)).toEqual([
         [0, { n: 1 }],
         [1, { n: 2 }]
       ])
+      // A name that says nothing, as many an address has it: the first bytes do.
+      expect(yield* read(download)).toEqual([[0, { n: 1 }]])
+      writeFileSync(download, '[{"n": 3}]')
+      expect(yield* read(download)).toEqual([[0, { n: 3 }]])
     }).pipe(Effect.scoped)
   )
 })
