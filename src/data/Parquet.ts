@@ -57,6 +57,9 @@ async function* batchesOf(path: string, options: ParquetOptions): AsyncGenerator
   try {
     const { shapes, decodes } = planOf(file, options)
     for (const group of file.metadata.row_groups) {
+      const rows = Number(group.num_rows)
+      // Its chunks lie nowhere: pyarrow writes a table without rows as one such group, with offsets of 0.
+      if (rows === 0) continue
       const pagesOf = (leaf: Leaf): ColumnPages => {
         const chunk = group.columns[leaf.index]
         if (chunk?.meta_data === undefined)
@@ -65,7 +68,6 @@ async function* batchesOf(path: string, options: ParquetOptions): AsyncGenerator
           throw new ParquetFault("unsupported", "lies in another file", { column: leaf.path })
         return new ColumnPages(file, leaf, chunk.meta_data, decodes.get(leaf)!)
       }
-      const rows = Number(group.num_rows)
       for await (const batch of rowsOfGroup(shapes, pagesOf, rows, options.batchRows ?? 1024)) {
         yield { first, rows: batch }
         first += batch.length
@@ -95,6 +97,8 @@ const planOf = ({ metadata }: OpenFile, options: ParquetOptions): Plan => {
       hint: `The file has ${all.map(({ name }) => name).join(", ")}; asked for was ${columns?.join(", ") ?? "all"}.`
     })
   }
+  const twice = shapes.find((shape, i) => shapes.findIndex(({ name }) => name === shape.name) !== i)
+  if (twice !== undefined) throw new ParquetFault("unsupported", "the name stands twice", { column: twice.path })
   return { shapes, decodes: new Map(shapes.flatMap(leavesOf).map((leaf) => [leaf, decodeOf(leaf, int64, json)])) }
 }
 

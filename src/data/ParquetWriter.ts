@@ -168,9 +168,9 @@ export const openParquetSink = Effect.fnUntraced(function* <Row>(
       yield* put(yield* encode(() => encoder.finish()))
       yield* io(async () => {
         await file.sync()
-        finished = true
         await file.close()
         await rename(temporary, path)
+        finished = true
         await syncFolder(dirname(path))
       })
       return { rows: encoder.rows, rowGroups: encoder.rowGroups, bytes }

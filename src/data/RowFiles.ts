@@ -4,8 +4,8 @@
  * Not a decoder: a row is unknown data until a node decodes it. In a folder the parts are read in name order, and row
  * numbers count on from part to part. Parquet's packages are loaded when there is a Parquet file, and not before.
  */
-import { readdir } from "node:fs/promises"
-import { join } from "node:path"
+import { open, readdir } from "node:fs/promises"
+import { basename, join } from "node:path"
 import { Effect, Schema, Stream } from "effect"
 import { type BadJsonRow, type JsonError, readJson } from "./JsonArray.ts"
 import type { ParquetOptions } from "./Parquet.ts"
@@ -33,9 +33,27 @@ export interface RowFileBatch {
   readonly refused: ReadonlyArray<{ readonly index: number; readonly error: BadJsonRow }>
 }
 
-const JSON_PART = /\.(json|jsonl|ndjson)(\.gz|\.zst)?$/
+// Hidden files are no parts: macOS puts `._a.json` beside a.json, which is no JSON.
+const JSON_PART = /^[^.].*\.(json|jsonl|ndjson)(\.gz|\.zst)?$/
 const PARQUET_PART = /^[^._].*\.parquet$/
-const isParquet = (path: string): boolean => path.endsWith(".parquet")
+
+/** By its name; by its first bytes where the name says nothing, as that of a download often does not (`.../get?id=5`). */
+const isParquet = (path: string): Effect.Effect<boolean> => {
+  if (path.endsWith(".parquet")) return Effect.succeed(true)
+  if (JSON_PART.test(basename(path))) return Effect.succeed(false)
+  // What cannot be read is its reader's to tell.
+  return Effect.promise(() => headOf(path).catch(() => "")).pipe(Effect.map((head) => head === "PAR1"))
+}
+
+const headOf = async (path: string): Promise<string> => {
+  const file = await open(path, "r")
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0)
+    return buffer.toString("latin1", 0, bytesRead)
+  } finally {
+    await file.close()
+  }
+}
 
 /** The parts of a folder in name order; anything else is one file, which its reader opens or refuses. */
 const partsOf = Effect.fnUntraced(function* (path: string) {
@@ -67,19 +85,23 @@ type Part = Pick<ParquetOptions, "columns" | "without">
 
 /** Rows of one file with numbers of its own. */
 const readPart = (path: string, wanted: Part): Stream.Stream<RowFileBatch, RowFileError> =>
-  isParquet(path)
-    ? Stream.unwrap(
-        Effect.map(parquetModule, ({ readParquet }) =>
-          Stream.map(readParquet(path, { ...wanted, absent: "skip" }), ({ first, rows }) => ({
-            rows: rows.map((value, i) => ({ index: first + i, value })),
-            refused: []
-          }))
-        )
-      )
-    : Stream.map(readJson(path), ({ refused, rows }) => ({
-        rows,
-        refused: refused.map((error) => ({ index: error.row, error }))
+  Stream.unwrap(Effect.map(isParquet(path), (found) => (found ? parquetRows(path, wanted) : jsonRows(path))))
+
+const parquetRows = (path: string, wanted: Part): Stream.Stream<RowFileBatch, RowFileError> =>
+  Stream.unwrap(
+    Effect.map(parquetModule, ({ readParquet }) =>
+      Stream.map(readParquet(path, { ...wanted, absent: "skip" }), ({ first, rows }) => ({
+        rows: rows.map((value, i) => ({ index: first + i, value })),
+        refused: []
       }))
+    )
+  )
+
+const jsonRows = (path: string): Stream.Stream<RowFileBatch, RowFileError> =>
+  Stream.map(readJson(path), ({ refused, rows }) => ({
+    rows,
+    refused: refused.map((error) => ({ index: error.row, error }))
+  }))
 
 /**
  * Streams the rows of a file or of a folder's parts. Of Parquet files only `columns` are read, as far as they are there,

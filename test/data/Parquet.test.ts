@@ -146,6 +146,28 @@ describe("readParquet", () => {
     }).pipe(Effect.scoped)
   )
 
+  /** pyarrow 25's own bytes: a table without rows is one row group of no rows, whose chunks have offsets of 0. */
+  const noRows =
+    "UEFSMRUEGVw1ABgGc2NoZW1hFQQAFQwlAhgCaWQlAEwcAAAANQIYAW4VAhUGTDwAAAA1BBgEbGlzdBUCABUEJQIYB2VsZW1lbnQAFgAZHBksJgAcFQwZFQYZGAJpZBUAFgAWABYAJgBJDAAAJgAcFQQZFQYZOAFuBGxpc3QHZWxlbWVudBUAFgAWABYAJgBJDAAAFgAWACYAFgAAKCBwYXJxdWV0LWNwcC1hcnJvdyB2ZXJzaW9uIDI1LjAuMRksHAAAHAAAAMMAAABQQVIx"
+  /** The same of two columns, both called `a`, with 1 and 2. */
+  const twiceA =
+    "UEFSMRUAFRwVHCwVAhUAFQYVBhwAAAACAAAAAgEBAAAAAAAAABUAFRwVHCwVAhUAFQYVBhwAAAACAAAAAgECAAAAAAAAABUEGTw1ABgGc2NoZW1hFQQAFQQlAhgBYQAVBCUCGAFhABYCGRwZLCYAHBUEGSUGABkYAWEVABYCFkIWQiYISRwVABUAFQIAPCkGGSYAAgAAACYAHBUEGSUGABkYAWEVABYCFkIWQiZKSRwVABUAFQIAPCkGGSYAAgAAABaEARYCJggWhAEAKCBwYXJxdWV0LWNwcC1hcnJvdyB2ZXJzaW9uIDI1LjAuMRksHAAAHAAAALEAAABQQVIx"
+
+  it.effect("a row group without rows is no damage; two columns of one name are an error, not one of them", () =>
+    Effect.gen(function* () {
+      const folder = yield* scratch
+      const path = join(folder, "pyarrow.parquet")
+      writeFileSync(path, Buffer.from(noRows, "base64"))
+      expect(yield* collect(path)).toEqual([])
+      expect(yield* collect(path, { columns: ["n"] })).toEqual([])
+      expect(yield* describeParquet(path)).toMatchObject({ rows: 0, rowGroups: 1, columns: ["id", "n"] })
+      writeFileSync(path, Buffer.from(twiceA, "base64"))
+      const error = yield* Effect.flip(collect(path))
+      expect([error.reason, error.column]).toEqual(["unsupported", "a"])
+      expect(error.message).toContain("the name stands twice")
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("says what a file is that is no Parquet, or none any more", () =>
     Effect.gen(function* () {
       const folder = yield* scratch

@@ -1,5 +1,5 @@
 /** Rows of any schema that has a Parquet form come back equal; the rest is refused by name of the column. */
-import { readdirSync, readFileSync } from "node:fs"
+import { mkdirSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema, Stream } from "effect"
@@ -223,6 +223,10 @@ describe("writeParquet", () => {
       expect(readdirSync(folder)).toEqual([])
       const nowhere = writeParquet(join(folder, "no", "rows.parquet"), Int, Stream.make([{ n: 1 }]))
       expect((yield* Effect.flip(nowhere)).reason).toBe("unwritable")
+      // The name itself can be what cannot be had: it is a folder.
+      mkdirSync(path)
+      expect(yield* at(Int, [{ n: 1 }])).toEqual(["unwritable", undefined, undefined])
+      expect(readdirSync(folder)).toEqual(["rows.parquet"])
     }).pipe(Effect.scoped)
   )
 

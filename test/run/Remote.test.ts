@@ -168,7 +168,7 @@ describe("a remote source", () => {
     const notices = events.flatMap((event) => (event.event === "notice" ? [`${event.node}: ${event.message}`] : []))
     expect(notices).toHaveLength(2)
     expect(notices[0]).toMatch(/^sources\/words: http\S+ answered 500; again in 1 s, from byte 0$/)
-    expect(notices[1]).toMatch(/answered 429; again in 0 s/)
+    expect(notices[1]).toMatch(/answered 429; again in 2 s/)
   })
 
   it("shows bytes, speed and what is left while it comes", () => {

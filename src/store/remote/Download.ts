@@ -267,15 +267,19 @@ const accept = Effect.fnUntraced(function* (
     if (!agrees(validator, headers)) return yield* changed(job, "its ETag or date is another")
     if (before.linked !== undefined && linked.sha256 !== undefined && linked.sha256 !== before.linked)
       return yield* changed(job, "the hub states another digest")
+    // A server may send less than was asked for: without a length, the end of a range would pass for that of the file.
+    if ((range.total ?? before.total ?? linked.bytes ?? job.bytes) === undefined)
+      return yield* changed(job, "it sends ranges and does not say of how many bytes")
   } else if (start > 0) yield* part.restart // another file by now, or a server without ranges: this is all of it
   const now = validatorOf(headers) ?? (status === 206 ? validator : undefined)
-  const size = total ?? linked.bytes ?? job.bytes
+  // A whole file is what this answer says of it; what a mirror said of another one does not count any more.
+  const old = status === 206 ? before : undefined
   part.note({
     from,
     etag: now?.etag,
     lastModified: now?.lastModified,
-    ...(size === undefined ? {} : { total: size }),
-    ...(linked.sha256 === undefined ? {} : { linked: linked.sha256 })
+    total: total ?? linked.bytes ?? job.bytes ?? old?.total,
+    linked: linked.sha256 ?? old?.linked
   })
 })
 
@@ -289,6 +293,26 @@ const told = (error: DownloadError, message: string): DownloadError =>
     ...(error.status === undefined ? {} : { status: error.status })
   })
 
+/**
+ * Waits before another attempt: as long as the server asks for, and longer each time. Fails where there is to be none,
+ * because it cannot help, because of so many `failures` in a row, or because the server asks for too much.
+ */
+export const pause = Effect.fnUntraced(function* (
+  error: DownloadError,
+  failures: number,
+  patience: Pick<Settings, "attempts" | "backoffMs" | "longestWaitMs">,
+  onWait: (ms: number) => void
+) {
+  if (!isPassing(error)) return yield* error
+  if (failures >= patience.attempts)
+    return yield* told(error, `${error.message} (attempts in a row that brought nothing new: ${failures})`)
+  const wait = Math.max(error.retryAfterMs ?? 0, Math.min(30_000, patience.backoffMs * 2 ** (failures - 1)))
+  if (wait > patience.longestWaitMs)
+    return yield* told(error, `${error.message}, and asks to wait ${Math.ceil(wait / 1000)} s`)
+  onWait(wait)
+  yield* Effect.sleep(wait)
+})
+
 /** Attempts at one URL until the file is here, or so many in a row brought nothing new. */
 const persist = Effect.fnUntraced(function* (job: Job, url: string, part: Part, asking: Asking, patience: Patience) {
   let furthest = part.have()
@@ -300,16 +324,11 @@ const persist = Effect.fnUntraced(function* (job: Job, url: string, part: Part, 
     if (error._tag !== "DownloadError") return yield* error
     if (error.reason === "changed") yield* part.restart
     else if (part.have() > part.record().bytes) yield* part.save()
-    if (!isPassing(error)) return yield* error
     failures = part.have() > furthest ? 1 : failures + 1
     furthest = Math.max(furthest, part.have())
-    if (failures >= patience.attempts)
-      return yield* told(error, `${error.message} (attempts in a row that brought nothing new: ${failures})`)
-    const wait = error.retryAfterMs ?? Math.min(30_000, patience.backoffMs * 2 ** (failures - 1))
-    if (wait > patience.longestWaitMs)
-      return yield* told(error, `${error.message}, and asks to wait ${Math.ceil(wait / 1000)} s`)
-    job.onNotice?.(`${error.message}; again in ${wait / 1000} s, from byte ${part.have()}`)
-    yield* Effect.sleep(wait)
+    yield* pause(error, failures, patience, (ms) =>
+      job.onNotice?.(`${error.message}; again in ${ms / 1000} s, from byte ${part.have()}`)
+    )
   }
 })
 
@@ -348,7 +367,6 @@ export const download = (
       const sameUrl = job.urls.some((url) => sha256(url) === finished?.from)
       if (isThere && finished?.done === true && sameUrl) return { bytes: finished.bytes, sha256: finished.sha256 }
       const part = yield* openPart(job, patience.syncBytes)
-      const resumed = part.have() > 0
       yield* Effect.addFinalizer(() =>
         part.have() > part.record().bytes
           ? Effect.catch(part.save(), (error) => Effect.logWarning(`${job.part}: ${error.message}`))
@@ -358,6 +376,7 @@ export const download = (
       let mended = false
       for (const url of job.urls) {
         for (;;) {
+          const resumed = part.have() > 0 // of an earlier process, or of another address
           const got = yield* Effect.result(persist(job, url, part, asking, patience))
           if (got._tag === "Failure") {
             if (got.failure._tag !== "DownloadError") return yield* got.failure

@@ -10,6 +10,7 @@
  * | `addresses/<id>.json`   | what an address gave: its digest. `id` is the digest of the address and its `files`   |
  * | `parts/<id>/`           | under way: parts, their records, and files that are done (`Download.ts`)              |
  * | `locks/<id>.lock`       | held by the process that fetches it; others wait and take its result                  |
+ * | `locks/<digest>.lock`   | held while content gets its name, which it may get from two addresses                 |
  *
  * An address is asked once. Later runs take what it gave then, without a request, as they take a file on disk; removing
  * `<digest>/` makes the next run that needs it ask again. The folder is `downloads` in the store, or MILLRACE_DOWNLOADS,
@@ -26,8 +27,8 @@ import type { Sources } from "../Sources.ts"
 import { SourceError, type SourceHere, type SourceLook, type SourceSpec, StoreError } from "../Store.ts"
 import { type Address, identity, isPinned, parse, resolveUrl, show } from "./Address.ts"
 import * as Client from "./Client.ts"
-import { download, type Watch } from "./Download.ts"
-import { DownloadError, isPassing } from "./DownloadError.ts"
+import { download, pause, type Watch } from "./Download.ts"
+import { DownloadError } from "./DownloadError.ts"
 import type { Asking } from "./Http.ts"
 import { faultOf, listing, type Wanted } from "./Listing.ts"
 import { candidates, fromEnvironment, mayHaveToken, type Settings } from "./Settings.ts"
@@ -117,6 +118,13 @@ export const make = (
       const address = yield* Effect.fromResult(parse(spec.location))
       const fault = faultOf(address, spec.files)
       if (fault._tag === "Some") return yield* fault.value
+      if (spec.sha256 !== undefined && !/^[0-9a-f]{64}$/.test(spec.sha256))
+        return yield* new DownloadError({
+          reason: "address",
+          address: show(address),
+          message: `the sha256 of ${show(address)} is not one: no file could ever have it`,
+          hint: "Write 64 hexadecimal digits in small letters, as sha256sum prints them, or leave it out."
+        })
       return { spec, address, id: digestOf({ address: identity(address), files: spec.files ?? null }) }
     })
 
@@ -180,10 +188,7 @@ export const make = (
     const part = layout.part(id)
     yield* makeFolder(part)
     yield* writeWhole(join(part, "about.json"), `${JSON.stringify({ address: show(address) })}\n`)
-    const wanted = yield* Effect.retry(listing(address, spec.files, settings, asking), {
-      while: isPassing,
-      times: settings.attempts - 1
-    })
+    const wanted = yield* persistently(listing(address, spec.files, settings, asking), settings, watch)
     const all = allBytes(wanted, spec)
     let before = 0
     const files: Array<{ path: string; bytes: number; sha256: string }> = []
@@ -230,14 +235,19 @@ export const make = (
     const record = { format: 1, address: show(address), digest, bytes: before }
     yield* makeFolder(layout.addresses)
     yield* writeWhole(layout.address(id), `${JSON.stringify(record)}\n`)
-    // The same content may be here from another address, and somebody may be reading it: then that stays.
-    if ((yield* here(layout, one, digest)) === undefined) {
-      const to = layout.content(digest)
-      yield* removeWhole(to)
-      yield* io(to, (fs) => fs.rename(join(part, "files"), to))
-      yield* syncFolder(layout.root)
-      yield* sources.learn(files.map(({ bytes, path, sha256 }) => ({ path: join(to, path), bytes, digest: sha256 })))
-    }
+    yield* Effect.scoped(
+      Effect.gen(function* () {
+        // The same content may be under way from another address: one at a time gives it its name.
+        yield* lock(layout.lock(digest))
+        // It may be here from there, and somebody may be reading it: then that stays.
+        if ((yield* here(layout, one, digest)) !== undefined) return
+        const to = layout.content(digest)
+        yield* removeWhole(to)
+        yield* io(to, (fs) => fs.rename(join(part, "files"), to))
+        yield* syncFolder(layout.root)
+        yield* sources.learn(files.map(({ bytes, path, sha256 }) => ({ path: join(to, path), bytes, digest: sha256 })))
+      })
+    )
     yield* removeWhole(part)
   })
 
@@ -282,6 +292,20 @@ export const make = (
     fetch: (spec, watch) => few.withPermits(1)(told((one) => Effect.scoped(fetch(one, watch)))(spec))
   }
 }
+
+/** The list of files, asked for again as patiently as a file is. */
+const persistently = Effect.fnUntraced(function* <A, R>(
+  ask: Effect.Effect<A, DownloadError, R>,
+  settings: Settings,
+  watch: Watch
+) {
+  for (let failures = 1; ; failures++) {
+    const tried = yield* Effect.result(ask)
+    if (tried._tag === "Success") return tried.success
+    const error = tried.failure
+    yield* pause(error, failures, settings, (ms) => watch.onNotice?.(`${error.message}; again in ${ms / 1000} s`))
+  }
+})
 
 const allBytes = (wanted: ReadonlyArray<Wanted>, spec: SourceSpec): number | undefined =>
   spec.bytes ??

@@ -153,7 +153,7 @@ export const get = Effect.fnUntraced(function* (
     }
     if (response.status === 200 || response.status === 206 || response.status === 416) {
       const encoding = found["content-encoding"]
-      if (encoding !== undefined && encoding !== "" && encoding !== "identity")
+      if (encoding !== undefined && !/^\s*(?:identity)?\s*$/i.test(encoding))
         return yield* new DownloadError({
           reason: "encoded",
           address: showUrl(at.href),

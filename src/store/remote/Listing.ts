@@ -19,7 +19,7 @@ import {
 } from "./Address.ts"
 import { DownloadError } from "./DownloadError.ts"
 import { type Asking, get } from "./Http.ts"
-import type { Settings } from "./Settings.ts"
+import { candidates, type Settings } from "./Settings.ts"
 
 /** A file to fetch. */
 export interface Wanted {
@@ -48,7 +48,7 @@ const LIST_AT_MOST = 256 << 20
 
 const hint = "Check the address, and `files` where the source is defined: names below the folder, `*` for any letters."
 
-const readList = Effect.fnUntraced(function* (address: HubAddress, endpoint: string, asking: Asking) {
+const readList = Effect.fnUntraced(function* (address: HubAddress, url: string, asking: Asking) {
   const unreadable = (message: string) =>
     new DownloadError({
       reason: "status",
@@ -56,7 +56,7 @@ const readList = Effect.fnUntraced(function* (address: HubAddress, endpoint: str
       message,
       hint: "Check HF_ENDPOINT: a mirror must answer the hub's interface too."
     })
-  const answer = yield* get(revisionUrl(address, endpoint), {}, asking)
+  const answer = yield* get(url, {}, asking)
   const pieces: Array<Uint8Array> = []
   let bytes = 0
   yield* Stream.runForEach(answer.body, (piece) => {
@@ -69,13 +69,22 @@ const readList = Effect.fnUntraced(function* (address: HubAddress, endpoint: str
   )
 })
 
+/** From a mirror, or where none has it from the hub itself. */
+const firstList = Effect.fnUntraced(function* (address: HubAddress, settings: Settings, asking: Asking) {
+  const [first, ...rest] = candidates(revisionUrl(address, settings.endpoint), settings.mirrors)
+  return yield* rest.reduce(
+    (list, url) => Effect.catch(list, () => Effect.scoped(readList(address, url, asking))),
+    Effect.scoped(readList(address, first!, asking))
+  )
+})
+
 const hubFolder = Effect.fnUntraced(function* (
   address: HubAddress,
   files: ReadonlyArray<string> | undefined,
   settings: Settings,
   asking: Asking
 ) {
-  const { sha, siblings } = yield* readList(address, settings.endpoint, asking)
+  const { sha, siblings } = yield* firstList(address, settings, asking)
   const prefix = address.path === "" ? "" : `${address.path}/`
   const selected = selects(files)
   const pinned: HubAddress = { ...address, revision: sha }
@@ -114,7 +123,7 @@ export const listing = Effect.fnUntraced(function* (
   const fault = faultOf(address, files)
   if (Option.isSome(fault)) return yield* fault.value
   if (!address.folder) return [{ path: fileName(address), address }]
-  if (address.kind === "hub") return yield* Effect.scoped(hubFolder(address, files, settings, asking))
+  if (address.kind === "hub") return yield* hubFolder(address, files, settings, asking)
   return files!.map((path) => ({ path, address: below(address, path) }))
 })
 

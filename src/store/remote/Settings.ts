@@ -83,20 +83,21 @@ export const fromEnvironment = (env: Env): Result.Result<Settings, DownloadError
     const [from, to] = [one.slice(0, Math.max(at, 0)), one.slice(at + 1)]
     if (at < 1 || !isWeb(from) || !isWeb(to))
       return wrong("MILLRACE_MIRRORS", "must hold FROM=TO with two http or https addresses each, blanks between")
-    mirrors.push({ from, to })
+    mirrors.push({ from: new URL(from).href, to }) // its host in the letters that an address has it in
   }
   const seconds = positive(env, "MILLRACE_STALL_SECONDS", 60)
   if (seconds === undefined) return wrong("MILLRACE_STALL_SECONDS", "must be a number of seconds above 0")
   const attempts = positive(env, "MILLRACE_ATTEMPTS", 5)
   if (attempts === undefined || !Number.isInteger(attempts))
     return wrong("MILLRACE_ATTEMPTS", "must be a whole number above 0")
-  const token = (env["HF_TOKEN"] || env["HUGGING_FACE_HUB_TOKEN"] || "").trim()
+  const tokenName = env["HF_TOKEN"] ? "HF_TOKEN" : "HUGGING_FACE_HUB_TOKEN"
+  const given = (env[tokenName] ?? "").trim()
+  const token = isOn(env["HF_HUB_DISABLE_IMPLICIT_TOKEN"]) ? "" : given
+  if (!/^[\x21-\x7e]*$/.test(token))
+    return wrong(tokenName, "holds a blank, a line break or a letter that no token has")
   return Result.succeed({
     endpoint,
-    token:
-      token === "" || isOn(env["HF_HUB_DISABLE_IMPLICIT_TOKEN"])
-        ? undefined
-        : Redacted.make(token, { label: "HF_TOKEN" }),
+    token: token === "" ? undefined : Redacted.make(token, { label: "HF_TOKEN" }),
     offline: isOn(env["HF_HUB_OFFLINE"]),
     mirrors,
     folder: env["MILLRACE_DOWNLOADS"] || undefined,
@@ -108,12 +109,17 @@ export const fromEnvironment = (env: Env): Result.Result<Settings, DownloadError
   })
 }
 
+/** Without slashes at its end: what comes after it begins with one, or the host itself would grow by what comes after. */
+const bare = (url: string): string => url.replace(/\/+$/, "")
+
 const prefixOf = (url: string, from: string): boolean =>
-  url.startsWith(from) && (url.length === from.length || from.endsWith("/") || url[from.length] === "/")
+  url.startsWith(from) && (url.length === from.length || url[from.length] === "/")
 
 /** Where a URL is tried, in order: its mirrors, then itself. */
 export const candidates = (url: string, mirrors: ReadonlyArray<Mirror>): ReadonlyArray<string> => [
-  ...mirrors.filter(({ from }) => prefixOf(url, from)).map(({ from, to }) => to + url.slice(from.length)),
+  ...mirrors
+    .filter(({ from }) => prefixOf(url, bare(from)))
+    .map(({ from, to }) => bare(to) + url.slice(bare(from).length)),
   url
 ]
 

@@ -234,6 +234,21 @@ describe("download", () => {
     })
   )
 
+  live("the end of a range is not taken for the end of a file whose length nobody says", () =>
+    Effect.gen(function* () {
+      const faults = [{ chunked: true, cutAfter: 30_000 }, { rangeOf: 20_000 }, { chunked: true }] as const
+      const { read, run, server } = yield* setup(faults)
+      yield* run()
+      assert.deepStrictEqual(read(), body)
+      assert.deepStrictEqual(ranges(server), [undefined, "bytes=30000-", undefined])
+      // With a length from anywhere such ranges are as good as others.
+      const known = yield* setup(faults)
+      yield* known.run({ bytes: body.length })
+      assert.deepStrictEqual(known.read(), body)
+      assert.deepStrictEqual(ranges(known.server), [undefined, "bytes=30000-", "bytes=50000-"])
+    })
+  )
+
   live("a truncated file is corrupt where its length or digest is known, and never gets its name", () =>
     Effect.gen(function* () {
       for (const known of [{ sha256: digestOf(body) }, { bytes: body.length }]) {
@@ -303,6 +318,9 @@ describe("download", () => {
       assert.strictEqual(reasonOf(yield* Effect.exit(down.run())), "server")
       const encoded = yield* setup([], { headers: { "content-encoding": "gzip" } })
       assert.strictEqual(reasonOf(yield* Effect.exit(encoded.run())), "encoded")
+      const plain = yield* setup([], { headers: { "content-encoding": "Identity" } })
+      yield* plain.run()
+      assert.deepStrictEqual(plain.read(), body)
     })
   )
 
@@ -320,6 +338,44 @@ describe("download", () => {
       yield* first.run({ urls: [`${first.server.origin}/file`, `${server.origin}/nothing`] })
       assert.lengthOf(first.server.asked, 1)
     })
+  )
+
+  live("what a mirror began wrong and left is fetched once more, all of it from the original", () =>
+    Effect.gen(function* () {
+      const { read, run, server } = yield* setup([])
+      const mirror = yield* setup([{ cutAfter: 30_000 }, { status: 404 }], { body: other })
+      yield* run({ urls: [`${mirror.server.origin}/file`, `${server.origin}/file`], sha256: digestOf(body) })
+      assert.deepStrictEqual(read(), body)
+      assert.deepStrictEqual(ranges(server), ["bytes=30000-", undefined])
+    })
+  )
+
+  live("what a mirror said of a file that it did not give is not held against the original", () =>
+    Effect.gen(function* () {
+      const never = Array.from({ length: 3 }, () => ({ cutAfter: 0 }))
+      const headers = { "x-linked-etag": `"${digestOf(other)}"` }
+      const mirror = yield* setup(never, { body: bytesOf(200_000, 2), headers })
+      const { read, run, server } = yield* setup([{ chunked: true }])
+      yield* run({ urls: [`${mirror.server.origin}/file`, `${server.origin}/file`] })
+      assert.deepStrictEqual(read(), body)
+      assert.deepStrictEqual(ranges(server), [undefined])
+    })
+  )
+
+  it.effect("a Retry-After that has passed already is no leave to ask at once", () =>
+    Effect.gen(function* () {
+      const busy = { status: 429, headers: { "retry-after": "0" } }
+      const { read, run, server } = yield* setup([busy, busy])
+      const clock = yield* Clock.Clock
+      const at: Array<number> = []
+      server.onAsked = () => void at.push(clock.currentTimeMillisUnsafe())
+      const fiber = yield* Effect.forkChild(run({}, { backoffMs: 10_000 }))
+      yield* passTimeUntil(() => at.length === 3)
+      yield* Fiber.join(fiber)
+      assert.isAtLeast(at[1]! - at[0]!, 10_000)
+      assert.isAtLeast(at[2]! - at[1]!, 20_000)
+      assert.deepStrictEqual(read(), body)
+    }).pipe(Effect.ensuring(closing))
   )
 
   it.effect("429 is asked again when its Retry-After has passed, not before", () =>

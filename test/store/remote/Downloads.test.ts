@@ -137,6 +137,26 @@ describe("a file at an address", () => {
     })
   )
 
+  it.live("that comes from several addresses at the same time is here once, and nobody stumbles over another", () =>
+    Effect.gen(function* () {
+      for (let seed = 1; seed <= 8; seed++) {
+        const content = bytesOf(500, seed)
+        const server = yield* served({ "/a": { body: content }, "/b": { body: content }, "/c": { body: content } })
+        const root = temporaryFolder()
+        const found = yield* Effect.forEach(
+          ["a", "b", "c"],
+          (name) => fetch({ location: `${server.origin}/${name}` }),
+          {
+            concurrency: "unbounded"
+          }
+        ).pipe(Effect.provide(storeAt(root)))
+        const [path] = found.map((one) => one.path)
+        for (const one of found) assert.strictEqual(one.path, path)
+        assert.deepStrictEqual(readFileSync(path!), content)
+      }
+    })
+  )
+
   it.live("that was changed on disk is not taken for what was fetched, and is fetched again", () =>
     Effect.gen(function* () {
       const server = yield* served({ "/a": { body } })
@@ -165,6 +185,18 @@ describe("a file at an address", () => {
       assert.isFalse(existsSync(join(root, "downloads", digestOf(body))))
       assert.isFalse((yield* Effect.provide(look(spec), storeAt(root))).here)
       assert.isTrue((yield* Effect.provide(fetch(spec), storeAt(root))).here)
+    })
+  )
+
+  it.live("with a digest that no file can have is an error before a byte is asked for", () =>
+    Effect.gen(function* () {
+      const server = yield* served({ "/a": { body } })
+      for (const sha256 of [digestOf(body).toUpperCase(), "TODO", "../../x"]) {
+        const spec = { location: `${server.origin}/a`, sha256 }
+        const error = failure(yield* Effect.exit(Effect.provide(fetch(spec), storeAt(temporaryFolder()))))
+        assert.match(error.message, /the sha256 of .* is not one/)
+      }
+      assert.lengthOf(server.asked, 0)
     })
   )
 
@@ -318,6 +350,46 @@ describe("the hub", () => {
       assert.strictEqual(local.digest, digest)
       const absent = yield* Effect.exit(Effect.provide(fetch({ ...spec, files: ["vocab.json"] }), layer))
       assert.match(failure(absent).message, /has no vocab.json/)
+    })
+  )
+
+  it.live("a list that the hub is too busy to give is asked for later, not at once", () =>
+    Effect.gen(function* () {
+      const files = { a: small }
+      const list: File = {
+        ...listed(files),
+        faults: [{ status: 429, headers: { "retry-after": "1" } }, { status: 500 }]
+      }
+      const server = yield* served({
+        "/api/models/o/n/revision/main?blobs=true": list,
+        [`/o/n/resolve/${commit}/a`]: { body: small }
+      })
+      const at: Array<number> = []
+      server.onAsked = () => void at.push(performance.now())
+      const layer = storeAt(temporaryFolder(), { endpoint: server.origin, attempts: 3, backoffMs: 50 })
+      yield* Effect.provide(fetch({ location: "hf://o/n" }), layer)
+      assert.lengthOf(at, 4)
+      assert.isAtLeast(at[1]! - at[0]!, 990)
+      assert.isAtLeast(at[2]! - at[1]!, 90)
+    })
+  )
+
+  it.live("a folder's list comes from the mirror too; one that has none is no obstacle", () =>
+    Effect.gen(function* () {
+      const files = {
+        "/api/models/o/n/revision/main?blobs=true": listed({ a: small }),
+        [`/o/n/resolve/${commit}/a`]: { body: small }
+      }
+      const mirror = yield* served(files)
+      const gone = yield* served({})
+      for (const [to, endpoint] of [
+        [mirror.origin, gone.origin],
+        [gone.origin, mirror.origin]
+      ] as const) {
+        const layer = storeAt(temporaryFolder(), { endpoint, mirrors: [{ from: endpoint, to }] })
+        const { path } = yield* Effect.provide(fetch({ location: "hf://o/n" }), layer)
+        assert.deepStrictEqual(readFileSync(join(path, "a")), small)
+      }
     })
   )
 

@@ -11,7 +11,7 @@ import type { AddressInfo } from "node:net"
 /** What a request meets in place of good service. */
 export type Fault =
   /** The connection is destroyed after so many bytes of the body. */
-  | { readonly cutAfter: number }
+  | { readonly cutAfter: number; readonly chunked?: true }
   /** So many bytes of the body, then silence; `after` is called once they are out. */
   | { readonly stallAfter: number; readonly after?: () => void }
   /** No answer at all. */
@@ -23,6 +23,8 @@ export type Fault =
   | { readonly truncate: true }
   /** One byte in the middle is another. */
   | { readonly corrupt: true }
+  /** At most so many bytes of the range, and not of how many: `bytes 5-9/*`. */
+  | { readonly rangeOf: number }
   /** No length; the end is the end of the stream. */
   | { readonly chunked: true }
   /** The ETag of the answer, in place of the right one. */
@@ -82,8 +84,9 @@ const answer = (file: File, fault: Fault, request: IncomingMessage, response: Se
       return void response.end()
     }
     status = 206
-    headers["content-range"] = `bytes ${start}-${body.length - 1}/${body.length}`
-    body = body.subarray(start)
+    const end = "rangeOf" in fault ? Math.min(body.length, start + fault.rangeOf) : body.length
+    headers["content-range"] = `bytes ${start}-${end - 1}/${"rangeOf" in fault ? "*" : body.length}`
+    body = body.subarray(start, end)
   }
   if (!("chunked" in fault)) headers["content-length"] = body.length
   response.writeHead(status, headers)

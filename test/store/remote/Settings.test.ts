@@ -38,6 +38,20 @@ describe("Settings", () => {
     assert.strictEqual(Redacted.value(read({ HUGGING_FACE_HUB_TOKEN: "hf_old" }).token!), "hf_old")
   })
 
+  it("a mirror with a slash at its end, or a host in capitals, is the same mirror and never another host", () => {
+    const url = "https://a.example/x/f"
+    for (const [from, to] of [
+      ["https://a.example/", "https://b.example"],
+      ["https://a.example", "https://b.example/"],
+      ["https://a.example/", "https://b.example/"],
+      ["https://A.example:443", "https://b.example"]
+    ])
+      assert.deepStrictEqual(candidates(url, read({ MILLRACE_MIRRORS: `${from}=${to}` }).mirrors), [
+        "https://b.example/x/f",
+        url
+      ])
+  })
+
   it("refuse what they cannot read, by name, and repeat none of it", () => {
     for (const [name, value] of [
       ["HF_ENDPOINT", "mirror.example"],
@@ -45,7 +59,9 @@ describe("Settings", () => {
       ["MILLRACE_MIRRORS", "https://a.example"],
       ["MILLRACE_MIRRORS", "https://a.example=https://u:SECRET@b.example"],
       ["MILLRACE_STALL_SECONDS", "soon"],
-      ["MILLRACE_ATTEMPTS", "0"]
+      ["MILLRACE_ATTEMPTS", "0"],
+      ["HF_TOKEN", "hf_SECRET\nhf_SECRET2"],
+      ["HUGGING_FACE_HUB_TOKEN", "hf_SECRET\u00e9"]
     ] as const) {
       const found = fromEnvironment({ [name]: value })
       assert.isTrue(Result.isFailure(found), value)
