@@ -36,11 +36,11 @@ it("every flag named is a flag of the command", () => {
   const named = pages().flatMap((page) => [
     ...[...prose(page).matchAll(/`([^`\n]+)`/g)]
       .map((match) => match[1]!)
-      .filter((code) => !code.startsWith("npm run "))
+      .filter((code) => !/^([A-Z_]+=\S+ )?npm run /.test(code))
       .flatMap((code) => [...code.matchAll(/(?:^|\s)(--[a-z][a-z-]*)/g)].map((match) => `${page.path} ${match[1]}`))
   ])
   const typed = shellLines
-    .filter(({ line }) => !line.startsWith("npm run "))
+    .filter(({ line }) => !/^([A-Z_]+=\S+ )?npm run /.test(line))
     .flatMap(({ line, where }) => [...line.matchAll(/\s(--[a-z][a-z-]*)/g)].map((match) => `${where} ${match[1]}`))
   expect(named.length + typed.length).toBeGreaterThan(15)
   expect([...named, ...typed].filter((one) => !flags.has(one.split(" ")[1]!))).toEqual([])
