@@ -5,13 +5,14 @@
  * node is decided again, because another run may have made it meanwhile. What is interrupted keeps its finished shards
  * and its checkpoints; only the store says what is done.
  */
-import { Clock, Context, Effect, FileSystem, type Scope, Semaphore } from "effect"
+import { Clock, Context, Effect, FileSystem, Option, type Schema, type Scope, Semaphore, Stream } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import type { Decision } from "../dag/Plan.ts"
 import { isRemote } from "../dag/Source.ts"
 import type { Code, ShardRecord } from "../store/Manifest.ts"
 import { memoryWatch } from "../store/Memory.ts"
+import { readRefused } from "../store/Quarantine.ts"
 import {
   type Found,
   type SourceError,
@@ -126,7 +127,24 @@ const runSharded = Effect.fnUntraced(function* (
   return { shards: [...records.values()].sort((a, b) => a.index - b.index), values: {} } satisfies Drained
 })
 
-const tooManyRefused = (node: AnyNode, drained: Drained): NodeFailed | undefined => {
+/** What a refusal says in one line: its message, or else its other fields. */
+const sayRefusal = (error: Schema.Json): string => {
+  if (typeof error !== "object" || error === null || Array.isArray(error)) return JSON.stringify(error)
+  const { _tag, hint, message, reason, ...fields } = error as Readonly<Record<string, Schema.Json>>
+  const said = typeof message === "string" ? message : JSON.stringify(fields)
+  return said.replace(/\s+/g, " ").trim()
+}
+
+const hintOf = (error: Schema.Json): string | undefined => {
+  const hint = typeof error === "object" && error !== null && "hint" in error ? error.hint : undefined
+  return typeof hint === "string" ? hint : undefined
+}
+
+/**
+ * Why a node's rows are too bad to go on with. Nothing is stored then, so the first row of the most frequent reason is
+ * told here: no other command can show it.
+ */
+const tooManyRefused = Effect.fnUntraced(function* (node: AnyNode, drained: Drained, folder: string) {
   const limit = node.spec.refuseAtMost ?? 1
   let rowsIn = 0
   const by: Record<string, number> = {}
@@ -140,12 +158,20 @@ const tooManyRefused = (node: AnyNode, drained: Drained): NodeFailed | undefined
   const top = Object.entries(by)
     .sort((a, b) => b[1] - a[1])
     .slice(0, 3)
+  const most = Stream.filter(readRefused(folder), ({ refused: { reason } }) => reason === top[0]?.[0])
+  const first = Option.getOrUndefined(yield* Stream.runHead(most))
+  const hint = first === undefined ? undefined : hintOf(first.refused.error)
   return new NodeFailed({
     node: node.id,
-    message: `${refused} of ${rowsIn} rows were refused, more than the ${limit * 100} % allowed: ${top.map(([reason, rows]) => `${reason} (${rows})`).join(", ")}`,
-    hint: "Look at the input of this node: so many bad rows mean a wrong file or a wrong setting."
+    message: [
+      `${refused} of ${rowsIn} rows were refused, more than the ${limit * 100} % allowed: ${top.map(([reason, rows]) => `${reason} (${rows})`).join(", ")}`,
+      ...(first === undefined
+        ? []
+        : [`shard ${first.shard}, row ${first.refused.row}: ${sayRefusal(first.refused.error)}`])
+    ].join("\n"),
+    hint: `${hint ?? "Look at the input of this node."} So many bad rows mean a wrong file or a wrong setting.`
   })
-}
+})
 
 /** Takes back stored results whose bytes are not what their manifest says, so that a forced run replaces them. */
 const dropDamaged = Effect.fnUntraced(function* (store: Store["Service"], key: string, code: string) {
@@ -360,7 +386,7 @@ export const execute = Effect.fnUntraced(function* (
     Context.merge(yield* Effect.context<never>(), services)
   )
   const drained = yield* node.spec.engine === true ? Semaphore.withPermit(session.engine, provided) : provided
-  const refusal = tooManyRefused(node, drained)
+  const refusal = yield* tooManyRefused(node, drained, work.folder)
   if (refusal !== undefined) return yield* refusal
   yield* sourcesUnchanged(store, node, done, decision)
   const parents = Object.fromEntries(
