@@ -4,6 +4,7 @@
  * Not a decoder: a row is unknown data until a node decodes it. In a folder the parts are read in name order, and row
  * numbers count on from part to part. Parquet's packages are loaded when there is a Parquet file, and not before.
  */
+import type { Dirent } from "node:fs"
 import { open, readdir } from "node:fs/promises"
 import { basename, join } from "node:path"
 import { Effect, Schema, Stream } from "effect"
@@ -11,10 +12,10 @@ import { type BadJsonRow, type JsonError, readJson } from "./JsonArray.ts"
 import type { ParquetOptions } from "./Parquet.ts"
 import type { ParquetError } from "./ParquetError.ts"
 
-/** A folder that does not say what its rows are. */
+/** A folder that does not say what its rows are, or holds rows that would be passed over. */
 export class NoRowFiles extends Schema.TaggedError<NoRowFiles>()("NoRowFiles", {
   path: Schema.String,
-  reason: Schema.Literals(["no-files", "mixed"]),
+  reason: Schema.Literals(["no-files", "mixed", "unread"]),
   message: Schema.String,
   hint: Schema.String
 }) {}
@@ -36,6 +37,8 @@ export interface RowFileBatch {
 // Hidden files are no parts: macOS puts `._a.json` beside a.json, which is no JSON.
 const JSON_PART = /^[^.].*\.(json|jsonl|ndjson)(\.gz|\.zst)?$/
 const PARQUET_PART = /^[^._].*\.parquet$/
+/** With `isPart` false: rows that no reader here opens, such as `A.JSON` or `a.jsonl.xz`. */
+const LIKE_A_PART = /^[^._].*\.(json|jsonl|ndjson|parquet)(\.(gz|gzip|zst|zstd|bz2|xz|lzma|lz4|br|zip|7z))?$/i
 
 /** By its name; by its first bytes where the name says nothing, as that of a download often does not (`.../get?id=5`). */
 const isParquet = (path: string): Effect.Effect<boolean> => {
@@ -55,10 +58,24 @@ const headOf = async (path: string): Promise<string> => {
   }
 }
 
+const isPart = (name: string): boolean => JSON_PART.test(name) || PARQUET_PART.test(name)
+
+/** The first file of a folder that seems to hold rows and is no part: named like one, or a part in a folder below. */
+const unreadIn = async (path: string, entries: ReadonlyArray<Dirent>): Promise<string | undefined> => {
+  for (const entry of entries) {
+    if (!entry.isDirectory() && LIKE_A_PART.test(entry.name) && !isPart(entry.name)) return entry.name
+    if (!entry.isDirectory() || entry.name.startsWith(".")) continue
+    const below = (await readdir(join(path, entry.name)).catch(() => [])).find(isPart)
+    if (below !== undefined) return join(entry.name, below)
+  }
+  return undefined
+}
+
 /** The parts of a folder in name order; anything else is one file, which its reader opens or refuses. */
 const partsOf = Effect.fnUntraced(function* (path: string) {
-  const names = yield* Effect.promise(() => readdir(path).catch(() => undefined))
-  if (names === undefined) return [path]
+  const entries = yield* Effect.promise(() => readdir(path, { withFileTypes: true }).catch(() => undefined))
+  if (entries === undefined) return [path]
+  const names = entries.map(({ name }) => name)
   const json = names.filter((name) => JSON_PART.test(name))
   const parquet = names.filter((name) => PARQUET_PART.test(name))
   if (json.length > 0 && parquet.length > 0) {
@@ -69,7 +86,16 @@ const partsOf = Effect.fnUntraced(function* (path: string) {
       hint: "Give one of them, or a folder that holds one kind: both may be the same rows twice."
     })
   }
-  if (json.length + parquet.length > 0) return [...json, ...parquet].sort().map((name) => join(path, name))
+  if (json.length + parquet.length > 0) {
+    const unread = yield* Effect.promise(() => unreadIn(path, entries))
+    if (unread === undefined) return [...json, ...parquet].sort().map((name) => join(path, name))
+    return yield* new NoRowFiles({
+      path,
+      reason: "unread",
+      message: `${path} holds ${unread} beside ${json[0] ?? parquet[0]}, and it would not be read`,
+      hint: "Parts end in .json, .jsonl, .ndjson (.gz or .zst behind it) or .parquet, and lie in the folder itself: rename it, or move it away."
+    })
+  }
   return yield* new NoRowFiles({
     path,
     reason: "no-files",

@@ -1,5 +1,5 @@
 /** A file of conversations is read element by element; what is no conversation is refused where it stands. */
-import { mkdtempSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
@@ -74,6 +74,28 @@ it.effect("a folder's files are read in name order, and rows count on from file 
     expect(refused.map((one) => one.row)).toEqual([3])
     const empty = mkdtempSync(join(tmpdir(), "millrace-parts-"))
     expect((yield* Effect.flip(Node.run(readShareGpt, { file: empty }, { shardRows: 8 }))).reason).toBe("no-files")
+  })
+)
+
+it.effect("a folder with rows that would be passed over is an error, and hidden files are nothing", () =>
+  Effect.gen(function* () {
+    const row = { id: "a", conversations: [] }
+    const folderWith = (name: string) => {
+      const folder = mkdtempSync(join(tmpdir(), "millrace-unread-"))
+      writeFileSync(join(folder, "part1.json"), JSON.stringify([row]))
+      mkdirSync(join(folder, "more"))
+      writeFileSync(join(folder, name), JSON.stringify([row]))
+      return folder
+    }
+    for (const name of ["part2.JSON", "part2.jsonl.xz", "part2.json.bz2", "part2.Parquet", "more/part2.json"]) {
+      const error = yield* Effect.flip(Node.run(readShareGpt, { file: folderWith(name) }, { shardRows: 8 }))
+      expect([error._tag, error.reason]).toEqual(["NoRowFiles", "unread"])
+      expect(error.message).toContain(name)
+    }
+    for (const name of ["._part1.json", ".state.json", "README.md", "more/readme.txt"]) {
+      const { out } = yield* Node.run(readShareGpt, { file: folderWith(name) }, { shardRows: 8 })
+      expect(out.rows.length).toBe(1)
+    }
   })
 )
 
