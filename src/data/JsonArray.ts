@@ -71,7 +71,7 @@ const MIB = 1024 * 1024
 
 const hints: Record<JsonError["reason"], string> = {
   empty: "The file holds no JSON; download it again and compare its size and digest.",
-  "not-an-array": 'Expected one top-level `[...]`; for one object a line pass layout: "lines".',
+  "not-an-array": "Expected one top-level `[...]`; a file of one object a line must be called .jsonl or .ndjson.",
   truncated:
     "The file ends inside the array; download it again. If it is complete, the named row has an unescaped quote or an unclosed bracket.",
   trailing: "Text follows the closing bracket; are two files concatenated?",

@@ -187,7 +187,7 @@ const scan = async (path: string, file: FileHandle, number: number, index: TarIn
 const filesOf = async (path: string): Promise<ReadonlyArray<string>> => {
   if (!(await stat(path)).isDirectory()) return [path]
   const names = (await readdir(path)).filter((name) => isTarName(name)).sort()
-  if (names.length === 0) throw tarError(path, "", "not-a-tar", "the folder holds no tar files")
+  if (names.length === 0) throw tarError(path, "", "no-tars", "the folder holds no tar files")
   return names.map((name) => join(path, name))
 }
 

@@ -16,6 +16,7 @@ export class TarError extends Schema.TaggedError<TarError>()("TarError", {
   reason: Schema.Literals([
     "unreadable",
     "not-a-tar",
+    "no-tars",
     "compressed",
     "truncated",
     "damaged",
@@ -33,6 +34,7 @@ export class TarError extends Schema.TaggedError<TarError>()("TarError", {
 const hints: Record<TarError["reason"], string> = {
   unreadable: "Check that the file exists and may be read.",
   "not-a-tar": "Its first block is no tar header; is it a tar file, and was it downloaded whole?",
+  "no-tars": "Give a tar file, or a folder that holds tar files itself (not one that holds such folders).",
   compressed: "A compressed tar has no random access: unpack it once (`gunzip`, `zstd -d`, `bunzip2`, `unxz`).",
   truncated: "The file is cut; download it again.",
   damaged: "A header is damaged; download the file again and compare its digest.",

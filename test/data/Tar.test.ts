@@ -227,7 +227,7 @@ describe("Tar", () => {
       writeFileSync(join(shards, "00080.tar"), gzipSync(tarBytes([])))
       assert.strictEqual(yield* reasonOf(shards), "compressed")
       mkdirSync(join(folder, "empty"))
-      assert.strictEqual(yield* reasonOf(join(folder, "empty")), "not-a-tar")
+      assert.strictEqual(yield* reasonOf(join(folder, "empty")), "no-tars")
     })
   )
 
