@@ -12,7 +12,7 @@ import type { AnyNode } from "../dag/Node.ts"
 import type { Store } from "../store/Store.ts"
 import type { NodeTask } from "./NodeTask.ts"
 import { NodeFailed } from "./Run.ts"
-import { startThread } from "./Thread.ts"
+import { endThread, startThread } from "./Thread.ts"
 import { openInputs } from "./WholeTask.ts"
 import { threadModule, type WorkerMessage, type WorkerSetup, type WorkerTask } from "./Workers.ts"
 
@@ -91,7 +91,7 @@ export const helpersFor =
       Effect.map(
         Effect.acquireRelease(
           Effect.sync(() => start(setup, task)),
-          ({ worker }) => Effect.promise(() => worker.terminate())
+          ({ worker }) => Effect.promise(() => endThread(worker))
         ),
         ({ helper }) => helper
       )

@@ -1,8 +1,9 @@
 /**
- * Starts a worker thread with a heap that suits one which hands through large buffers.
+ * Starts a worker thread with a heap that suits one which hands through large buffers, and ends one without harm to others.
  *
  * Not a pool (`Workers.ts`) and not what runs in the thread (`WorkerMain.ts`).
  */
+import { setTimeout } from "node:timers/promises"
 import { setFlagsFromString } from "node:v8"
 import { Worker } from "node:worker_threads"
 
@@ -13,8 +14,35 @@ import { Worker } from "node:worker_threads"
  */
 const FIRST_COLLECTION_MIB = 128
 
+/** Milliseconds that a thread which is to be ended may still take to start. */
+const START_MS = 10_000
+
+/** Kept when a thread first speaks, breaks or exits. */
+const started = new WeakMap<Worker, Promise<void>>()
+
 /** A thread of a module, by its URL, with its data. V8's flag is for the process and holds for threads started later. */
 export const startThread = (module: URL, workerData: unknown): Worker => {
   setFlagsFromString(`--initial-old-space-size=${FIRST_COLLECTION_MIB}`)
-  return new Worker(module, { workerData, execArgv: [] })
+  const worker = new Worker(module, { workerData, execArgv: [] })
+  started.set(
+    worker,
+    new Promise((resolve) => {
+      for (const event of ["message", "error", "exit"]) worker.once(event, () => resolve())
+    })
+  )
+  return worker
+}
+
+/**
+ * Ends a thread; one that starts, after its first message. Node 24 ends the whole process, with a stack of V8's and no
+ * word of what failed, where a thread is ended while a module runs that waited for another one's top-level `await`.
+ */
+export const endThread = async (worker: Worker): Promise<void> => {
+  const late = new AbortController()
+  await Promise.race([
+    started.get(worker),
+    setTimeout(START_MS, undefined, { signal: late.signal }).catch(() => undefined)
+  ])
+  late.abort()
+  await worker.terminate()
 }

@@ -18,7 +18,7 @@ import type { Choice } from "./Recipe.ts"
 import { retried, timed } from "./Retry.ts"
 import { Interrupted, NodeFailed, Stop } from "./Run.ts"
 import type { ShardTask } from "./ShardTask.ts"
-import { startThread } from "./Thread.ts"
+import { endThread, startThread } from "./Thread.ts"
 
 /** What a thread is started with. */
 export interface WorkerSetup {
@@ -88,7 +88,7 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
     const idle: Array<Thread> = []
     const all = new Set<Worker>()
     const permits = Semaphore.makeUnsafe(Math.max(1, size))
-    yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all([...all].map((worker) => worker.terminate()))))
+    yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all([...all].map(endThread))))
 
     const start = (): Thread => {
       const worker = startThread(threadModule, setup)
@@ -154,7 +154,7 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
         if (thread.over !== undefined) thread.listener("over")
         return Effect.promise(() => {
           thread.listener = undefined
-          return thread.worker.terminate()
+          return endThread(thread.worker)
         })
       })
 
@@ -165,7 +165,7 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
         if (waiting !== undefined) return Effect.succeed(waiting)
         const thread = start()
         return answer(thread, task, (message) => (message.type === "ready" ? Effect.succeed(thread) : undefined)).pipe(
-          Effect.onError(() => Effect.promise(() => thread.worker.terminate()))
+          Effect.onError(() => Effect.promise(() => endThread(thread.worker)))
         )
       })
 
