@@ -91,7 +91,9 @@ export const make = (screen: Screen, options: { readonly quiet: boolean } = { qu
   const permanent = (event: Event): readonly [line: string, color?: Color] | undefined => {
     switch (event.event) {
       case "start":
-        return [`${event.pipeline}, preset ${event.preset}: ${event.nodes} nodes, run ${event.run}`]
+        return [
+          `${event.pipeline}, preset ${event.preset}: ${event.nodes} node${event.nodes === 1 ? "" : "s"}, run ${event.run}`
+        ]
       case "node-start": {
         said.set(event.node, event.at)
         const tells = event.because.length > 0 || (event.resumedAt ?? 0) > 0 || (event.shardsDone ?? 0) > 0

@@ -128,6 +128,11 @@ type Refusal<F extends ReadonlyArray<RefusalClass>> = InstanceType<F[number]>
 export interface Refusing<Refused> {
   /** Sends one row to quarantine. Saying the same twice counts once. */
   readonly refuse: (at: number, reason: Refused) => void
+  /**
+   * Says how many rows were looked at so far, refused ones counted: for a reader of files, whose rows come through neither
+   * `each` nor `flatMap`. The share of refused rows is of these.
+   */
+  readonly saw: (rows: number) => void
   /** Maps rows by an effect; a row that fails with a declared refusal goes to quarantine. */
   readonly each: <A, X extends Effect.Effect<any, any, any>, E0, R0>(
     batches: Stream.Stream<ReadonlyArray<A>, E0, R0>,

@@ -32,7 +32,7 @@ export interface Refusals extends Refusing<any> {
   readonly take: () => ReadonlyArray<Refused>
   /** How many rows the next `take` gives. */
   readonly waiting: () => number
-  /** Rows that went through `each` or `flatMap` so far (the longest pass); 0 for a node that uses neither. */
+  /** Rows that went through `each` or `flatMap` so far (the longest pass), or that `saw` told of; 0 without any of them. */
   readonly seen: () => number
 }
 
@@ -75,6 +75,9 @@ export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => 
   }
   return {
     refuse,
+    saw: (rows) => {
+      if (rows > seen) seen = rows
+    },
     each: (batches, f) =>
       Stream.suspend(() => {
         let at = 0

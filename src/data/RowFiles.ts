@@ -58,6 +58,10 @@ const headOf = async (path: string): Promise<string> => {
   }
 }
 
+/** Rows of all parts up to a batch's end, refused ones counted. */
+export const rowsUpTo = ({ refused, rows }: RowFileBatch): number =>
+  1 + Math.max(rows.at(-1)?.index ?? -1, refused.at(-1)?.index ?? -1)
+
 const isPart = (name: string): boolean => JSON_PART.test(name) || PARQUET_PART.test(name)
 
 /** The first file of a folder that seems to hold rows and is no part: named like one, or a part in a folder below. */

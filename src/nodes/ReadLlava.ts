@@ -10,7 +10,7 @@ import { Effect, Result, Schema, Stream } from "effect"
 import type { Refusing } from "../dag/Node.ts"
 import { whole } from "../dag/Node.ts"
 import { BadJsonRow } from "../data/JsonArray.ts"
-import { type RowFileError, readRowFiles } from "../data/RowFiles.ts"
+import { type RowFileError, readRowFiles, rowsUpTo } from "../data/RowFiles.ts"
 import { Captions, ChatFile, HeldOutFile, ImageConversations, InstructFile, Questions } from "./Artifacts.ts"
 import { Positive } from "./Params.ts"
 
@@ -69,7 +69,7 @@ const readRows = <A, B>(
   path: string,
   schema: Schema.Codec<A, any>,
   make: (row: A) => ReadonlyArray<B> | string,
-  refuse: Refusing<BadRow | BadJsonRow>["refuse"]
+  { refuse, saw }: Pick<Refusing<BadRow | BadJsonRow>, "refuse" | "saw">
 ): Stream.Stream<ReadonlyArray<B>, RowFileError> => {
   const decode = Schema.decodeUnknownResult(schema)
   const bad = (row: number, value: unknown, message: string) => {
@@ -91,6 +91,7 @@ const readRows = <A, B>(
   return readRowFiles(path, { columns, without }).pipe(
     Stream.map((batch) => {
       for (const { error, index } of batch.refused) refuse(index, error)
+      saw(rowsUpTo(batch))
       return batch.rows.flatMap(({ index, value }) => {
         const row = decode(withPath(value))
         if (Result.isFailure(row)) return bad(index, value, row.failure.message)
@@ -112,7 +113,7 @@ export const readCaptions = whole(
     refuses,
     refuseAtMost
   },
-  ({ inputs, refuse }) =>
+  ({ inputs, refuse, saw }) =>
     Effect.succeed({
       rows: readRows(
         inputs.file.path,
@@ -121,7 +122,7 @@ export const readCaptions = whole(
           const caption = row.conversations.find((turn) => turn.from === "gpt")?.value
           return caption === undefined ? "no caption: there is no gpt turn" : [{ ...row, caption }]
         },
-        refuse
+        { refuse, saw }
       )
     })
 )
@@ -144,13 +145,13 @@ export const readInstructions = whole(
     refuses,
     refuseAtMost
   },
-  ({ inputs, refuse }) =>
+  ({ inputs, refuse, saw }) =>
     Effect.succeed({
       rows: readRows(
         inputs.file.path,
         InstructRow,
         (row) => [{ id: String(row.id), image: row.image ?? null, conversations: trimTurns(row.conversations) }],
-        refuse
+        { refuse, saw }
       )
     })
 )
@@ -176,7 +177,7 @@ export const readQuestions = whole(
     refuses,
     refuseAtMost
   },
-  ({ inputs, refuse }) =>
+  ({ inputs, refuse, saw }) =>
     Effect.succeed({
       questions: readRows(
         inputs.file.path,
@@ -184,7 +185,7 @@ export const readQuestions = whole(
         firstOnly((row) =>
           row.questions.map((question, i) => ({ id: `${row.id}/${i}`, image: row.image, ...question }))
         ),
-        refuse
+        { refuse, saw }
       ),
       scenes: readRows(
         inputs.file.path,
@@ -199,7 +200,7 @@ export const readQuestions = whole(
             ])
           }
         ]),
-        refuse
+        { refuse, saw }
       )
     })
 )

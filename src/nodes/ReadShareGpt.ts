@@ -8,7 +8,7 @@
 import { Effect, Result, Schema, Stream } from "effect"
 import { whole } from "../dag/Node.ts"
 import { BadJsonRow } from "../data/JsonArray.ts"
-import { readRowFiles } from "../data/RowFiles.ts"
+import { readRowFiles, rowsUpTo } from "../data/RowFiles.ts"
 import { BadRow, decodeRow } from "../text/Conversation.ts"
 import { RawConversations, ShareGptFile } from "./Artifacts.ts"
 import { Positive } from "./Params.ts"
@@ -30,10 +30,11 @@ export const readShareGpt = whole(
     refuses: [BadRow, BadJsonRow],
     refuseAtMost: 0.5
   },
-  ({ inputs, refuse }) =>
+  ({ inputs, refuse, saw }) =>
     Effect.succeed({
       rows: Stream.map(readRowFiles(inputs.file.path, { columns }), (batch) => {
         for (const { error, index } of batch.refused) refuse(index, error)
+        saw(rowsUpTo(batch))
         return batch.rows.flatMap(({ index, value }) => {
           const row = decodeRow(value, index)
           if (Result.isSuccess(row)) return [row.success]

@@ -101,7 +101,7 @@ export const readWebdataset = whole(
     refuses: [BadSample],
     refuseAtMost: 0.5
   },
-  ({ inputs, params, refuse }) =>
+  ({ inputs, params, refuse, saw }) =>
     Effect.succeed({
       rows: Stream.unwrap(
         Effect.map(openTar(inputs.files.path, { maxEntryBytes: MAX_CAPTION }), (tar) => {
@@ -121,7 +121,10 @@ export const readWebdataset = whole(
                     }
                   )
                 }),
-                (rows) => rows.filter((one) => one !== undefined)
+                (rows) => {
+                  saw(row)
+                  return rows.filter((one) => one !== undefined)
+                }
               )
             )
           )

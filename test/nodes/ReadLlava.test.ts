@@ -2,9 +2,11 @@
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Stream } from "effect"
 import * as Node from "../../src/dag/Alone.ts"
+import { makeRefusals } from "../../src/dag/Refusals.ts"
 import { readCaptions, readInstructions, readQuestions } from "../../src/nodes/ReadLlava.ts"
+import { readShareGpt } from "../../src/nodes/ReadShareGpt.ts"
 import { duckDb } from "../data/DuckDb.ts"
 import { scratch } from "./support.ts"
 
@@ -130,3 +132,26 @@ describe("Parquet", () => {
     }).pipe(Effect.scoped)
   )
 })
+
+it.effect("readers tell how many rows they looked at: what is refused is a share of these, not of the rows made", () =>
+  Effect.gen(function* () {
+    const question = { type: "colour", question: "Which?", answer: "Red." }
+    const rows = [
+      { id: "a", image: "a.jpg", conversations: turns, questions: [question, question, question] },
+      { id: "b" },
+      '{ "id": }',
+      { id: "d", image: "d.jpg", conversations: turns, questions: [question] },
+      { id: "e" }
+    ]
+    const { file } = yield* write(
+      `[${rows.map((row) => (typeof row === "string" ? row : JSON.stringify(row))).join(",")}]`
+    )
+    for (const { spec } of [readShareGpt, readCaptions, readInstructions, readQuestions]) {
+      const refusals = makeRefusals(spec.refuses ?? [])
+      const context = { params: shards, inputs: { file: { path: file } }, report: () => undefined, ...refusals }
+      const run = spec.run as (given: typeof context) => Effect.Effect<Record<string, Stream.Stream<unknown, unknown>>>
+      for (const rows of Object.values(yield* run(context))) yield* Stream.runDrain(rows)
+      expect([spec.id, refusals.seen(), refusals.waiting()]).toEqual([spec.id, 5, 3])
+    }
+  }).pipe(Effect.scoped)
+)
