@@ -1,0 +1,121 @@
+/**
+ * `npm run build:torch [-- --torch DIR|python:PATH] [--out DIR] [--jobs N]`: builds the addon over the user's libtorch with a plain C++ compiler.
+ *
+ * No node-gyp, no cmake, no network: Node's headers are an npm package, libtorch's are beside its libraries. A file is
+ * compiled again when it, a header, or the libtorch is another one. Takes half a minute to a minute.
+ */
+import { spawn } from "node:child_process"
+import { createHash } from "node:crypto"
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs"
+import { createRequire } from "node:module"
+import { availableParallelism } from "node:os"
+import { join } from "node:path"
+import { parseArgs } from "node:util"
+import { NodeRuntime } from "@effect/platform-node"
+import { Console, Effect } from "effect"
+import { EngineUnavailable } from "../src/tensor/Errors.ts"
+import { findLibtorch, type Libtorch } from "../src/tensor/torch/Libtorch.ts"
+
+const sources = join(import.meta.dirname, "../native/torch")
+const { values } = parseArgs({
+  options: {
+    torch: { type: "string" },
+    out: { type: "string", default: join(sources, "build") },
+    jobs: { type: "string", default: String(Math.min(4, availableParallelism())) }
+  }
+})
+const compiler = process.env["CXX"] ?? "c++"
+
+const failed = (message: string, hint: string): EngineUnavailable =>
+  new EngineUnavailable({ engine: "torch", message, hint })
+
+/** Runs the compiler; its last words are in the error. */
+const compile = (args: ReadonlyArray<string>): Effect.Effect<void, EngineUnavailable> =>
+  Effect.callback((resume) => {
+    const child = spawn(compiler, args, { stdio: ["ignore", "ignore", "pipe"] })
+    let said = ""
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      said = (said + text).slice(-4000)
+    })
+    child.once("error", () =>
+      resume(
+        Effect.fail(
+          failed(
+            `there is no C++ compiler called ${compiler}`,
+            "Install one (Debian: `apt install g++`), or name it with CXX."
+          )
+        )
+      )
+    )
+    child.once("close", (code) =>
+      resume(
+        code === 0
+          ? Effect.void
+          : Effect.fail(
+              failed(
+                `${compiler} ended with ${code}:\n${said}`,
+                "A C++20 compiler is needed (g++ 11, clang 14 or newer), and headers and libraries of one libtorch."
+              )
+            )
+      )
+    )
+    return Effect.sync(() => child.kill())
+  })
+
+const flagsFor = (libtorch: Libtorch): ReadonlyArray<string> => [
+  ...["-std=c++20", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall"],
+  `-I${(createRequire(import.meta.url)("node-api-headers") as { readonly include_dir: string }).include_dir}`,
+  ...libtorch.includes.flatMap((folder) => ["-isystem", folder])
+]
+
+const build = Effect.gen(function* () {
+  const libtorch = yield* findLibtorch(values.torch)
+  yield* Console.log(`libtorch ${libtorch.version}${libtorch.cuda ? ", CUDA" : ", CPU"} in ${libtorch.root}`)
+  const started = performance.now()
+  mkdirSync(values.out, { recursive: true })
+  const flags = flagsFor(libtorch)
+  const headers = readdirSync(sources).filter((name) => name.endsWith(".h"))
+  const common = createHash("sha256").update(JSON.stringify([compiler, flags, libtorch]))
+  for (const name of headers) common.update(readFileSync(join(sources, name)))
+  const files = readdirSync(sources).filter((name) => name.endsWith(".cc"))
+  const made = yield* Effect.forEach(
+    files,
+    Effect.fnUntraced(function* (name) {
+      const digest = common
+        .copy()
+        .update(readFileSync(join(sources, name)))
+        .digest("hex")
+      const object = join(values.out, `${name}.o`)
+      const known = `${object}.sha256`
+      if (existsSync(object) && existsSync(known) && readFileSync(known, "utf8") === digest) return 0
+      yield* compile([...flags, "-c", join(sources, name), "-o", object])
+      writeFileSync(known, digest)
+      return 1
+    }),
+    { concurrency: Number(values.jobs) }
+  )
+  const addon = join(values.out, "millrace-torch.node")
+  const cuda = libtorch.cuda ? ["-ltorch_cuda", "-lc10_cuda"] : []
+  yield* compile([
+    ...["-shared", "-o", `${addon}.tmp`, ...files.map((name) => join(values.out, `${name}.o`))],
+    ...[`-L${libtorch.libraries}`, `-Wl,-rpath,${libtorch.libraries}`, "-Wl,--no-as-needed"],
+    ...["-ltorch", "-ltorch_cpu", ...cuda, "-lc10"]
+  ])
+  renameSync(`${addon}.tmp`, addon)
+  const seconds = ((performance.now() - started) / 1000).toFixed(0)
+  const compiled = made.reduce<number>((sum, one) => sum + one, 0)
+  yield* Console.log(
+    `${addon}: ${(statSync(addon).size / 1024).toFixed(0)} KiB, ${compiled} of ${files.length} files compiled, ${seconds} s`
+  )
+})
+
+NodeRuntime.runMain(
+  Effect.catchTag(build, "EngineUnavailable", ({ hint, message }) =>
+    Effect.andThen(
+      Console.error(`${message}\n  hint: ${hint}`),
+      Effect.sync(() => {
+        process.exitCode = 1
+      })
+    )
+  )
+)
