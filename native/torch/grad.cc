@@ -12,6 +12,8 @@ static Register grad{
     {"record", [](Reader& reader, Writer&) { at::GradMode::set_enabled(reader.flag()); }},
     // tensor -> the same values, cut off from what made them
     {"detach", [](Reader& reader, Writer& writer) { writer.tensor(reader.tensor().detach()); }},
+    // tensor -> another handle of the same tensor
+    {"share", [](Reader& reader, Writer& writer) { writer.tensor(reader.tensor()); }},
     // tensor -> a leaf with the same values whose gradient is kept
     {"leaf",
      [](Reader& reader, Writer& writer) {
@@ -19,14 +21,22 @@ static Register grad{
        leaf.set_requires_grad(true);
        writer.tensor(std::move(leaf));
      }},
-    // output, flag, gradient of the output if flagged
+    // leaf, flag: whether its gradient is kept from now on
+    {"require",
+     [](Reader& reader, Writer&) {
+       at::Tensor leaf = reader.tensor();
+       leaf.set_requires_grad(reader.flag());
+     }},
+    // tensor -> whether a gradient would reach it
+    {"reached", [](Reader& reader, Writer& writer) { writer.number(reader.tensor().requires_grad() ? 1 : 0); }},
+    // output, whether it may be asked again, whether its gradient is given, the gradient
     {"backward",
      [](Reader& reader, Writer&) {
        const at::Tensor output = reader.tensor();
+       const bool again = reader.flag();
        const bool given = reader.flag();
        const at::AutoGradMode on(true);
-       if (given) output.backward(reader.tensor());
-       else output.backward();
+       output.backward(given ? reader.tensor() : at::Tensor(), again);
      }},
     // leaf -> its gradient, which it forgets; nothing where it took no part
     {"takeGradient",

@@ -7,7 +7,11 @@
 import { Effect, Layer } from "effect"
 import { EngineUnavailable } from "./Errors.ts"
 import type { Regions } from "./Regions.ts"
-import { makeTensors, Tensors, type TfEngine } from "./Tensors.ts"
+import { makeTensors, Tensors, type TensorsShape, type TfEngine } from "./Tensors.ts"
+import { openAddon } from "./torch/Addon.ts"
+import { TorchBackend } from "./torch/Backend.ts"
+import { registerKernels as registerTorchKernels } from "./torch/Kernels.ts"
+import { makeTensors as makeTorchTensors } from "./torch/Tensors.ts"
 import { loadWasm } from "./wasm/Backend.ts"
 import { registerKernels } from "./wasm/Kernels.ts"
 import { tf } from "./wasm/Tf.ts"
@@ -72,11 +76,35 @@ export const wasmPlain: Layer.Layer<Tensors, EngineUnavailable> = Layer.effect(
   }).pipe(Effect.map(makeTensors))
 )
 
+let torchLoaded: TensorsShape | undefined
+
+const startTorch = async (): Promise<TensorsShape> => {
+  const backend = new TorchBackend(openAddon())
+  tf.registerBackend("torch", () => backend)
+  registerTorchKernels(backend, "torch")
+  await tf.setBackend("torch")
+  return makeTorchTensors(backend, "torch")
+}
+
+/** libtorch on the CPU, through the addon that `npm run build:torch` makes. */
+export const torch: Layer.Layer<Tensors, EngineUnavailable> = Layer.effect(
+  Tensors,
+  Effect.tryPromise({
+    try: async () => {
+      torchLoaded ??= await startTorch()
+      return torchLoaded
+    },
+    catch: (cause) =>
+      cause instanceof EngineUnavailable
+        ? cause
+        : unavailable("torch", String(cause), "Build the addon again: `npm run build:torch`.", cause)
+  })
+)
+
 /** Names that a settings file may hold. */
 export const engineNames = ["wasm", "torch", "tensorflow"] as const
 
 const notBuilt: Readonly<Record<string, string>> = {
-  torch: "libtorch through the native addon (CPU and CUDA)",
   tensorflow: "a @tensorflow/tfjs-node(-gpu) that you installed"
 }
 
@@ -87,6 +115,7 @@ const notBuilt: Readonly<Record<string, string>> = {
  */
 export const layer = (name: string): Layer.Layer<Tensors, EngineUnavailable> => {
   if (name === "wasm") return wasm
+  if (name === "torch") return torch
   const planned = notBuilt[name]
   return Layer.effect(
     Tensors,

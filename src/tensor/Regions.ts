@@ -174,7 +174,7 @@ export const check = {
     )
 }
 
-const allowed_BQK = (mask: Exclude<Mask, { kind: "none" }>, queries: number, keys: number): Tensor => {
+export const allowed_BQK = (mask: Exclude<Mask, { kind: "none" }>, queries: number, keys: number): Tensor => {
   if (mask.kind === "keys") {
     const real = tf.notEqual(tf.reshape(mask.segments_BK, [-1, 1, keys]), tf.scalar(0, "int32"))
     return tf.tile(tf.cast(real, "float32"), [1, queries, 1])

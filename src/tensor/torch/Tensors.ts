@@ -1,0 +1,216 @@
+/**
+ * `Tensors` over libtorch's own tape: TF.js's records nothing, gradients come from ATen.
+ *
+ * Not a model and not a device. Checkpointed blocks run without recording and keep their input; on the way back each is
+ * run again on a leaf of its own. libtorch is never asked to call JavaScript.
+ *
+ * Lifetimes: the graph keeps what it needs; handles that TF.js's tidy frees do not.
+ */
+import { Effect } from "effect"
+import { EngineFailure, expectShape, isTensorError, type TensorError } from "../Errors.ts"
+import { type Tensor, tf, type Weights } from "../Ops.ts"
+import { plain } from "../Regions.ts"
+import { withoutTape } from "../Tape.ts"
+import type { Compute, TensorsShape } from "../Tensors.ts"
+import { type Addon, dtypes } from "./Addon.ts"
+import type { TorchBackend } from "./Backend.ts"
+import { makeRegions } from "./Regions.ts"
+
+/** A block that will be run again: its input in the graph, the leaf that stands for its output, how to run it. */
+interface Segment {
+  readonly input: number
+  readonly output: number
+  readonly block: (x: Tensor) => Tensor
+}
+
+const isTensor = (u: Tensor | Weights): u is Tensor => u instanceof tf.Tensor
+
+export const makeTensors = (backend: TorchBackend, backendName: string): TensorsShape => {
+  const { addon } = backend
+  const record = (on: boolean): void => addon.own("record", [on ? 1 : 0], () => undefined)
+  const made = (name: string, handle: number): number => addon.own(name, [handle], (results) => results.tensor().handle)
+  const backward = (output: number, gradient: number | undefined): void =>
+    addon.own("backward", gradient === undefined ? [output, 1, 0] : [output, 1, 1, gradient], () => undefined)
+  const gradientOf = (leaf: number) => addon.own("takeGradient", [leaf], (results) => results.maybe())
+  /** A handle of its own over what `handle` is, as a TF.js tensor. */
+  const over = (handle: number): Tensor => {
+    const shared = addon.own("share", [handle], (results) => results.tensor())
+    return backend.tensor(shared)
+  }
+
+  /** Segments of the pass that records; undefined while none does. */
+  let segments: Array<Segment> | undefined
+
+  const checkpointed = (block: (x: Tensor) => Tensor, x: Tensor): Tensor => {
+    if (segments === undefined) return tf.tidy(() => block(x))
+    const outer = segments
+    segments = undefined
+    record(false)
+    try {
+      const value = tf.tidy(() => block(x))
+      const output = made("leaf", backend.handle(value))
+      value.dispose()
+      outer.push({ input: made("share", backend.handle(x)), output, block })
+      return over(output)
+    } finally {
+      segments = outer
+      record(true)
+    }
+  }
+  const compute: Compute = { ...plain, ...makeRegions(backend), checkpointed }
+
+  /** Runs a segment again and passes the gradient of its output on to its input and its weights. */
+  const redo = ({ block, input, output }: Segment): void => {
+    const gradient = gradientOf(output)
+    if (gradient === undefined) return
+    const flows = addon.own("reached", [input], (results) => results.number()) === 1
+    const start = made(flows ? "leaf" : "detach", input)
+    try {
+      tf.tidy(() => {
+        const again = block(over(start))
+        backward(backend.handle(again), gradient.handle)
+      })
+      const up = flows ? gradientOf(start) : undefined
+      if (up !== undefined) {
+        backward(input, up.handle)
+        addon.free([up.handle])
+      }
+    } finally {
+      addon.free([start, gradient.handle])
+    }
+  }
+
+  const active = <A>(f: () => A): Effect.Effect<A, TensorError> =>
+    Effect.try({
+      try: () => {
+        if (tf.getBackend() !== backendName) void tf.setBackend(backendName)
+        return withoutTape(f)
+      },
+      catch: (cause) =>
+        isTensorError(cause)
+          ? cause
+          : new EngineFailure({
+              engine: "torch",
+              message: cause instanceof Error ? cause.message : String(cause),
+              hint: "An operation failed inside the engine; the cause has its stack. Check shapes and dtypes there.",
+              cause
+            })
+    })
+  const free = (tensors: ReadonlyArray<Tensor | Weights>): void => {
+    for (const t of tensors)
+      if (isTensor(t)) t.dispose()
+      else for (const named of Object.values(t)) named.dispose()
+  }
+
+  return {
+    fingerprint: { engine: "torch", precision: "f32" },
+    oneThread: false,
+    run: (f) => active(() => tf.tidy(() => f(compute))),
+    valueAndGrad: (f, variables, into) =>
+      active(() => {
+        const names = Object.keys(variables)
+        const require = (on: boolean): void => {
+          for (const name of names)
+            addon.own("require", [backend.handle(variables[name]!), on ? 1 : 0], () => undefined)
+        }
+        const mine: Array<Segment> = []
+        segments = mine
+        require(true)
+        record(true)
+        try {
+          const value = tf.tidy(() => {
+            const loss = f(compute, variables)
+            expectShape(
+              loss.size === 1,
+              "valueAndGrad",
+              () => `the value is [${loss.shape.join(", ")}]`,
+              "Return a scalar: a mean, or a sum over a normaliser."
+            )
+            const reached = addon.own("reached", [backend.handle(loss)], (results) => results.number()) === 1
+            if (reached) backward(backend.handle(loss), undefined)
+            return loss.dataSync()[0]!
+          })
+          segments = undefined
+          for (const segment of mine.toReversed()) redo(segment)
+          const grads: Record<string, Tensor> = {}
+          record(false)
+          for (const name of names) {
+            const variable = variables[name]!
+            const gradient = gradientOf(backend.handle(variable))
+            const before = into?.[name]
+            if (before !== undefined) {
+              if (gradient !== undefined) {
+                addon.free([
+                  addon.aten("add_.Tensor")(backend.handle(before), gradient.handle).tensor().handle,
+                  gradient.handle
+                ])
+              }
+              grads[name] = before
+            } else grads[name] = gradient === undefined ? tf.zeros(variable.shape) : backend.tensor(gradient)
+          }
+          return { value, grads }
+        } finally {
+          segments = undefined
+          record(false)
+          for (const { input, output } of mine) addon.free([input, output])
+          for (const name of names) {
+            const left = gradientOf(backend.handle(variables[name]!))
+            if (left !== undefined) addon.free([left.handle])
+          }
+          require(false)
+        }
+      }),
+    adamW: (state, grads, options, lr, update) =>
+      active(() => {
+        const names = Object.keys(state.weights)
+        for (const name of names)
+          for (const [what, other] of Object.entries({ m: state.m[name], v: state.v[name], gradient: grads[name] }))
+            expectShape(
+              other !== undefined && other.shape.join() === state.weights[name]!.shape.join(),
+              "adamW",
+              () => `${what} of ${name} is ${other === undefined ? "missing" : `[${other.shape.join(", ")}]`}`,
+              "Weights, moments and gradients have the same names and shapes; frozen weights are in none of them."
+            )
+        const step = addon.upload(new Float32Array([update]), [], dtypes.float32).handle
+        for (const decayed of [true, false]) {
+          const some = names.filter((name) => state.weights[name]!.rank > 1 === decayed)
+          if (some.length === 0) continue
+          const of = (tensors: Weights): ReadonlyArray<number> => some.map((name) => backend.handle(tensors[name]!))
+          addon.aten("_fused_adamw_")(
+            of(state.weights),
+            of(grads),
+            of(state.m),
+            of(state.v),
+            [],
+            some.map(() => step),
+            lr,
+            options.beta1,
+            options.beta2,
+            decayed ? options.weightDecay : 0,
+            options.eps,
+            false,
+            false
+          )
+        }
+        addon.free([step])
+        free([grads])
+        // In place: the tensors that were given are the ones that come back.
+        return state
+      }),
+    upload: (values, shape) =>
+      active(() => tf.tensor(values, [...shape], values instanceof Int32Array ? "int32" : "float32")),
+    read: (tensor) => active(() => tensor.dataSync() as Float32Array | Int32Array),
+    free: (...tensors) => Effect.sync(() => free(tensors)),
+    memory: Effect.sync(() => {
+      const { numBytes, numTensors } = tf.memory()
+      const engineBytes = heldBytes(addon)
+      return { tensors: numTensors, tensorBytes: numBytes, engineBytes }
+    })
+  }
+}
+
+const heldBytes = (addon: Addon): number =>
+  addon.own("held", [], (results) => {
+    results.number()
+    return results.number()
+  })
