@@ -102,6 +102,10 @@ const build = Effect.gen(function* () {
     ...["-ltorch", "-ltorch_cpu", ...cuda, "-lc10"]
   ])
   renameSync(`${addon}.tmp`, addon)
+  writeFileSync(
+    `${addon}.json`,
+    `${JSON.stringify({ torch: libtorch.version, cuda: libtorch.cuda, root: libtorch.root })}\n`
+  )
   const seconds = ((performance.now() - started) / 1000).toFixed(0)
   const compiled = made.reduce<number>((sum, one) => sum + one, 0)
   yield* Console.log(

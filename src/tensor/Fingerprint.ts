@@ -2,11 +2,12 @@
  * What an engine's results depend on beside its inputs, as a short text that reaches the keys of nodes that compute.
  *
  * Not a benchmark and not a device: two machines with the same engine have the same fingerprint. The compiled kernels, the
- * stock backend and TF.js itself are in it by content; the TypeScript that calls them by `ENGINE_VERSION`, which whoever
- * changes results there raises.
+ * stock backend and TF.js itself are in it by content, libtorch by version; the TypeScript that calls them by
+ * `ENGINE_VERSION`, which whoever changes results there raises.
  */
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
+import { builtOver } from "./torch/Addon.ts"
 import { stockWasm } from "./wasm/Stock.ts"
 
 /** Raised when the engine's own code changes results on purpose. */
@@ -28,6 +29,7 @@ let wasm: string | undefined
  * numerics("wasm") // "wasm f32 1 0f3a..."
  */
 export const numerics = (engine: string): string => {
+  if (engine === "torch") return `torch f32 ${ENGINE_VERSION} ${builtOver()}`
   if (engine !== "wasm") return `${engine} f32 ${ENGINE_VERSION}`
   if (wasm === undefined) {
     const hash = createHash("sha256")

@@ -8,7 +8,6 @@ import { values } from "./support.ts"
 
 describe("Engine", () => {
   for (const [name, text] of [
-    ["torch", "not built yet"],
     ["tensorflow", "not built yet"],
     ["abacus", "no engine called"]
   ] as const)

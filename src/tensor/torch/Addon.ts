@@ -4,7 +4,7 @@
  * Not a tensor library: a tensor here is a handle, a number that is freed by hand (`free`); nothing is left to the garbage
  * collector. Arguments and results travel in one Float64Array that both sides see (`native/torch/core.h`).
  */
-import { existsSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { join } from "node:path"
 import { EngineFailure, EngineUnavailable, OutOfMemory } from "../Errors.ts"
@@ -81,7 +81,16 @@ export interface Results {
 export const addonPath = (): string =>
   process.env["MILLRACE_TORCH_ADDON"] ?? join(import.meta.dirname, "../../../native/torch/build/millrace-torch.node")
 
-const BUILD = "Run `npm run build:torch` where a C++ compiler and libtorch 2.4 or newer are (`pip install torch`)."
+/** The version of the libtorch that the addon was built over; `unbuilt` where there is none. */
+export const builtOver = (): string => {
+  const file = `${addonPath()}.json`
+  return existsSync(file)
+    ? String((JSON.parse(readFileSync(file, "utf8")) as { readonly torch: unknown }).torch)
+    : "unbuilt"
+}
+
+const BUILD =
+  "Run `npm run build:torch` where a C++ compiler and libtorch 2.4 or newer are (`pip install torch`), or use --engine wasm."
 
 const load = (path: string): Native => {
   if (!existsSync(path))
@@ -101,8 +110,18 @@ const load = (path: string): Native => {
 /** Numbers that one call may have, arguments or results. */
 const SCRATCH = 1 << 16
 
-/** Loads the addon into this thread. Throws `EngineUnavailable`. */
+const opened = new Map<string, Addon>()
+
+/** Loads the addon into this thread, once: calls of a thread share one array. Throws `EngineUnavailable`. */
 export const openAddon = (path: string = addonPath()): Addon => {
+  const before = opened.get(path)
+  if (before !== undefined) return before
+  const addon = attach(path)
+  opened.set(path, addon)
+  return addon
+}
+
+const attach = (path: string): Addon => {
   const native = load(path)
   const scratch = new Float64Array(SCRATCH)
   const numbers = new Map(native.attach(scratch).map((name, number) => [name, number]))
@@ -183,7 +202,7 @@ export const openAddon = (path: string = addonPath()): Addon => {
       throw new EngineFailure({
         engine: "torch",
         message: `libtorch ${native.torchVersion} has no operator aten::${name}`,
-        hint: "Use another libtorch: 2.4 or newer."
+        hint: "Build over another libtorch, 2.4 or newer."
       })
     return (...args) => {
       scratch[0] = found.index
