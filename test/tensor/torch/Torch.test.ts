@@ -3,7 +3,7 @@
  * (`$LIBTORCH`, `python3 -c "import torch"`, Debian's), about half a minute; where there is none, each test is skipped and says so.
  */
 import { execFileSync } from "node:child_process"
-import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "@effect/vitest"
@@ -51,110 +51,100 @@ const gradient = (c: Case) =>
     return { value, arrays, leaked: after.tensors - before.tensors }
   })
 
-describe.skipIf(missing !== "")(
-  `the torch engine${missing}`,
-  () => {
-    for (const c of cases)
-      it.effect(`${c.name}: value and gradients equal the plain form's on the cpu backend`, () =>
-        Effect.gen(function* () {
-          const ours = yield* gradient(c).pipe(Effect.provide(Engine.torch))
-          const reference = yield* gradient(c).pipe(Effect.provide(cpu))
-          expect(relativeError([ours.value], [reference.value])).toBeLessThan(1e-5)
-          for (const [i, array] of ours.arrays.entries())
-            expect(relativeError(array, reference.arrays[i]!), `gradient ${i}`).toBeLessThan(2e-5)
-          // The rotary table is kept on purpose, once.
-          if (c.name !== "rotary") expect(ours.leaked).toBe(0)
-        })
-      )
-
-    it.effect("checkpointed blocks, one behind and one inside the other, give the gradients of plain ones", () =>
+describe.skipIf(missing !== "")(`the torch engine${missing}`, () => {
+  for (const c of cases)
+    it.effect(`${c.name}: value and gradients equal the plain form's on the cpu backend`, () =>
       Effect.gen(function* () {
-        const tensors = yield* Tensors
-        const w = yield* tensors.upload(values(64, 1), [8, 8])
-        const frozen = yield* tensors.upload(values(64, 2), [8, 8])
-        const x = yield* tensors.upload(values(32, 3), [4, 8])
-        const loss = (again: boolean) => (c: Compute, weights: Weights) => {
-          const block = (y: tf.Tensor) => c.gelu(c.linear(c.linear(y, weights["w"]!), frozen), "tanh")
-          const outer = (y: tf.Tensor) => {
-            const inner = again ? c.checkpointed(block, y, weights) : block(y)
-            return tf.add(inner, y)
-          }
-          const run = (y: tf.Tensor) => (again ? c.checkpointed(outer, y, weights) : outer(y))
-          const first = tf.mul(c.linear(x, weights["w"]!), tf.scalar(0.5))
-          // The input of a block is used once more behind it.
-          return tf.mean(tf.square(tf.add(run(run(first)), first)))
-        }
-        const before = yield* tensors.memory
-        const plainly = yield* tensors.valueAndGrad(loss(false), { w })
-        const again = yield* tensors.valueAndGrad(loss(true), { w })
-        expect(again.value).toBe(plainly.value)
-        expect(
-          relativeError(yield* tensors.read(again.grads["w"]!), yield* tensors.read(plainly.grads["w"]!))
-        ).toBeLessThan(1e-6)
-        yield* tensors.free(plainly.grads, again.grads)
-        expect((yield* tensors.memory).tensors).toBe(before.tensors)
-      }).pipe(Effect.provide(Engine.torch))
-    )
-
-    it.effect("gradients are added to those given, and AdamW's steps are the plain ones", () =>
-      Effect.gen(function* () {
-        const steps = Effect.gen(function* () {
-          const tensors = yield* Tensors
-          const weights = {
-            w: yield* tensors.upload(values(12, 1), [3, 4]),
-            b: yield* tensors.upload(values(3, 2), [3])
-          }
-          const x = yield* tensors.upload(values(20, 3), [5, 4])
-          const f = (c: Compute, now: Weights) => tf.sum(tf.square(c.linear(x, now["w"]!, now["b"]!)))
-          let state = { weights: weights as Weights, ...(yield* tensors.run(() => zeroMoments(weights))) }
-          for (let update = 1; update <= 4; update++) {
-            const first = yield* tensors.valueAndGrad(f, state.weights)
-            const { grads } = yield* tensors.valueAndGrad(f, state.weights, first.grads)
-            state = yield* tensors.adamW(state, grads, recipeAdamW, 1e-2, update)
-          }
-          return yield* Effect.forEach([...Object.values(state.weights), ...Object.values(state.v)], tensors.read)
-        })
-        const ours = yield* steps.pipe(Effect.provide(Engine.torch))
-        const reference = yield* steps.pipe(Effect.provide(cpu))
-        for (const [i, array] of ours.entries()) expect(relativeError(array, reference[i]!)).toBeLessThan(1e-5)
+        const ours = yield* gradient(c).pipe(Effect.provide(Engine.torch))
+        const reference = yield* gradient(c).pipe(Effect.provide(cpu))
+        expect(relativeError([ours.value], [reference.value])).toBeLessThan(1e-5)
+        for (const [i, array] of ours.arrays.entries())
+          expect(relativeError(array, reference.arrays[i]!), `gradient ${i}`).toBeLessThan(2e-5)
+        // The rotary table is kept on purpose, once.
+        if (c.name !== "rotary") expect(ours.leaked).toBe(0)
       })
     )
 
-    it.effect("what cannot be allocated, does not fit or was freed is a typed error, and the engine works on", () =>
-      Effect.gen(function* () {
-        const tensors = yield* Tensors
-        expect(yield* Effect.flip(tensors.run(() => tf.fill([2 ** 50], 1)))).toMatchObject({
-          _tag: "OutOfMemory",
-          requestedBytes: 2 ** 52
-        })
-        const shape = yield* Effect.flip(tensors.run((c) => c.linear(tf.zeros([2, 3]), tf.zeros([5, 4]))))
-        expect(shape).toMatchObject({ _tag: "ShapeMismatch", operation: "linear" })
-        const addon = openAddon()
-        const made = addon.upload(new Float32Array([1]), [1], 6)
-        addon.free([made.handle, made.handle])
-        const other = addon.upload(new Float32Array([2]), [1], 6)
-        expect(other.handle).not.toBe(made.handle)
-        expect(() => addon.read(new Float32Array(1), made.handle)).toThrow("was freed before")
-        addon.free([other.handle])
-        const sum = yield* tensors.run(() => tf.sum(tf.ones([10])))
-        expect((yield* tensors.read(sum))[0]).toBe(10)
-      }).pipe(Effect.provide(Engine.torch))
-    )
-
-    const goldens = join(root, "test/golden")
-    it.skipIf(!existsSync(goldens))("the goldens of transformers hold", () => {
-      const sets = ["set-1", "set-2", "model"].map((name) => join(goldens, name)).filter((path) => existsSync(path))
-      for (const set of sets) {
-        const said = execFileSync(join(root, "node_modules/.bin/tsx"), [
-          join(root, "src/cli/golden.ts"),
-          set,
-          "--engine",
-          "torch"
-        ])
-        expect(said.toString()).toContain(" 0 past it")
+  it.effect("checkpointed blocks, one behind and one inside the other, give the gradients of plain ones", () =>
+    Effect.gen(function* () {
+      const tensors = yield* Tensors
+      const w = yield* tensors.upload(values(64, 1), [8, 8])
+      const frozen = yield* tensors.upload(values(64, 2), [8, 8])
+      const x = yield* tensors.upload(values(32, 3), [4, 8])
+      const loss = (again: boolean) => (c: Compute, weights: Weights) => {
+        const block = (y: tf.Tensor) => c.gelu(c.linear(c.linear(y, weights["w"]!), frozen), "tanh")
+        const outer = (y: tf.Tensor) => {
+          const inner = again ? c.checkpointed(block, y, weights) : block(y)
+          return tf.add(inner, y)
+        }
+        const run = (y: tf.Tensor) => (again ? c.checkpointed(outer, y, weights) : outer(y))
+        const first = tf.mul(c.linear(x, weights["w"]!), tf.scalar(0.5))
+        // The input of a block is used once more behind it.
+        return tf.mean(tf.square(tf.add(run(run(first)), first)))
       }
-      expect(sets.length).toBeGreaterThan(0)
+      const before = yield* tensors.memory
+      const plainly = yield* tensors.valueAndGrad(loss(false), { w })
+      const again = yield* tensors.valueAndGrad(loss(true), { w })
+      expect(again.value).toBe(plainly.value)
+      expect(
+        relativeError(yield* tensors.read(again.grads["w"]!), yield* tensors.read(plainly.grads["w"]!))
+      ).toBeLessThan(1e-6)
+      yield* tensors.free(plainly.grads, again.grads)
+      expect((yield* tensors.memory).tensors).toBe(before.tensors)
+    }).pipe(Effect.provide(Engine.torch))
+  )
+
+  it.effect("gradients are added to those given, and AdamW's steps are the plain ones", () =>
+    Effect.gen(function* () {
+      const steps = Effect.gen(function* () {
+        const tensors = yield* Tensors
+        const weights = {
+          w: yield* tensors.upload(values(12, 1), [3, 4]),
+          b: yield* tensors.upload(values(3, 2), [3])
+        }
+        const x = yield* tensors.upload(values(20, 3), [5, 4])
+        const f = (c: Compute, now: Weights) => tf.sum(tf.square(c.linear(x, now["w"]!, now["b"]!)))
+        let state = { weights: weights as Weights, ...(yield* tensors.run(() => zeroMoments(weights))) }
+        for (let update = 1; update <= 4; update++) {
+          const first = yield* tensors.valueAndGrad(f, state.weights)
+          const { grads } = yield* tensors.valueAndGrad(f, state.weights, first.grads)
+          state = yield* tensors.adamW(state, grads, recipeAdamW, 1e-2, update)
+        }
+        return yield* Effect.forEach([...Object.values(state.weights), ...Object.values(state.v)], tensors.read)
+      })
+      const ours = yield* steps.pipe(Effect.provide(Engine.torch))
+      const reference = yield* steps.pipe(Effect.provide(cpu))
+      for (const [i, array] of ours.entries()) expect(relativeError(array, reference[i]!)).toBeLessThan(1e-5)
     })
-  },
-  240_000
-)
+  )
+
+  it.effect("what cannot be allocated, does not fit or was freed is a typed error, and the engine works on", () =>
+    Effect.gen(function* () {
+      const tensors = yield* Tensors
+      expect(yield* Effect.flip(tensors.run(() => tf.fill([2 ** 50], 1)))).toMatchObject({
+        _tag: "OutOfMemory",
+        requestedBytes: 2 ** 52
+      })
+      const shape = yield* Effect.flip(tensors.run((c) => c.linear(tf.zeros([2, 3]), tf.zeros([5, 4]))))
+      expect(shape).toMatchObject({ _tag: "ShapeMismatch", operation: "linear" })
+      const addon = openAddon()
+      const made = addon.upload(new Float32Array([1]), [1], 6)
+      addon.free([made.handle, made.handle])
+      const other = addon.upload(new Float32Array([2]), [1], 6)
+      expect(other.handle).not.toBe(made.handle)
+      expect(() => addon.read(new Float32Array(1), made.handle)).toThrow("was freed before")
+      addon.free([other.handle])
+      const sum = yield* tensors.run(() => tf.sum(tf.ones([10])))
+      expect((yield* tensors.read(sum))[0]).toBe(10)
+    }).pipe(Effect.provide(Engine.torch))
+  )
+
+  it("the goldens of transformers hold: values, gradients, greedy tokens", () => {
+    const said = execFileSync(
+      join(root, "node_modules/.bin/tsx"),
+      [join(root, "src/cli/golden.ts"), join(root, "test/golden/set-2"), "--engine", "torch"],
+      { encoding: "utf8" }
+    )
+    expect(said).toContain("116 quantities within tolerance, 0 past it")
+  }, 240_000)
+})
