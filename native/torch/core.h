@@ -96,12 +96,6 @@ struct Reader {
   int64_t integer() { return static_cast<int64_t>(number()); }
   bool flag() { return number() != 0; }
   const at::Tensor& tensor() { return state.get(number()); }
-  at::ScalarType dtype() { return static_cast<at::ScalarType>(integer()); }
-  std::vector<at::Tensor> tensors() {
-    std::vector<at::Tensor> all;
-    for (int64_t n = integer(); n > 0; n--) all.push_back(tensor());
-    return all;
-  }
   std::vector<int64_t> integers() {
     std::vector<int64_t> all;
     for (int64_t n = integer(); n > 0; n--) all.push_back(integer());
