@@ -28,7 +28,6 @@ const why = Result.isFailure(found)
     ? undefined
     : `there is no C++ compiler called ${compiler}`
 const missing = why === undefined ? "" : ` (skipped: ${why})`
-if (missing !== "") console.warn(`the torch engine is not tested${missing}`)
 const folder = mkdtempSync(join(tmpdir(), "millrace-torch-"))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
