@@ -1,7 +1,7 @@
 /**
  * libtorch as a TensorFlow.js backend: where a tensor's values lie, and how they come and go.
  *
- * Not kernels (`Kernels.ts`) and no gradients (`Tape.ts` beside this file). TF.js counts references and disposes; a handle is
+ * Not kernels (`Kernels.ts`) and no gradients (`Tensors.ts` beside this file). TF.js counts references and disposes; a handle is
  * freed when its last reference goes.
  */
 import type { BackendValues, DataType, TensorInfo } from "@tensorflow/tfjs-core"
@@ -72,10 +72,10 @@ export class TorchBackend extends tf.KernelBackend {
     return (tensor.dataId as Data).handle
   }
 
-  /** The same values once more, perhaps under other sizes that hold as many. */
-  share(tensor: TensorInfo, dtype: DataType = tensor.dtype): TensorInfo {
-    this.incRef(tensor.dataId)
-    return { dataId: tensor.dataId, shape: tensor.shape, dtype }
+  /** The same values once more: one reference more. */
+  share({ dataId, dtype, shape }: TensorInfo): TensorInfo {
+    this.incRef(dataId)
+    return { dataId, shape, dtype }
   }
 
   override write(values: BackendValues, shape: Array<number>, dtype: DataType): object {
