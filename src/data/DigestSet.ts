@@ -13,7 +13,8 @@ import { hash } from "node:crypto"
 export type Digest = Uint32Array
 
 /**
- * The digest of a text.
+ * The digest of a text. Two texts with unpaired surrogates in different places are different texts, which their UTF-8,
+ * with U+FFFD for each of them, would hide: of those the UTF-16 is hashed, after a byte that no UTF-8 has.
  *
  * @example
  * ```ts
@@ -23,7 +24,7 @@ export type Digest = Uint32Array
  * ```
  */
 export const digestOf = (text: string): Digest => {
-  const bytes = hash("sha256", text, "buffer")
+  const bytes = hash("sha256", text.isWellFormed() ? text : Buffer.from(`\uffff${text}`, "utf16le"), "buffer")
   const words = new Uint32Array(WORDS)
   for (let i = 0; i < WORDS; i++) words[i] = bytes.readUInt32LE(4 * i)
   if (words[0] === 0) words[0] = 1 // a zero marks a free place

@@ -20,6 +20,11 @@ describe("DigestSet", () => {
     }
   )
 
+  it("keeps texts apart that differ in unpaired surrogates alone", () => {
+    const texts = ["\ud800", "\ud802", "\udc00", "\ufffd", "a\ud800", "\ud800a", "\ud800\udc00"]
+    expect(new Set(texts.map((text) => digestOf(text).join())).size).toBe(texts.length)
+  })
+
   it("holds everything through many growths, in 30 bytes a digest", () => {
     const digests = new DigestSet()
     const rows = 100_000
