@@ -5,6 +5,7 @@
  * for one that is not built is a typed error with a hint, before any data is read.
  */
 import { Effect, Layer } from "effect"
+import { resolve } from "./Auto.ts"
 import { EngineUnavailable } from "./Errors.ts"
 import type { Regions } from "./Regions.ts"
 import { makeTensors, Tensors, type TensorsShape, type TfEngine } from "./Tensors.ts"
@@ -102,7 +103,10 @@ export const torch: Layer.Layer<Tensors, EngineUnavailable> = Layer.effect(
 )
 
 /** Names that a settings file may hold. */
-export const engineNames = ["wasm", "torch", "tensorflow"] as const
+export const engineNames = ["wasm", "torch", "tensorflow", "auto"] as const
+export type EngineName = (typeof engineNames)[number]
+
+export { resolve } from "./Auto.ts"
 
 const notBuilt: Readonly<Record<string, string>> = {
   tensorflow: "a @tensorflow/tfjs-node(-gpu) that you installed"
@@ -113,7 +117,8 @@ const notBuilt: Readonly<Record<string, string>> = {
  *
  * @example program.pipe(Effect.provide(layer("wasm")))
  */
-export const layer = (name: string): Layer.Layer<Tensors, EngineUnavailable> => {
+export const layer = (asked: string): Layer.Layer<Tensors, EngineUnavailable> => {
+  const name = resolve(asked).engine
   if (name === "wasm") return wasm
   if (name === "torch") return torch
   const planned = notBuilt[name]

@@ -7,6 +7,7 @@
  */
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
+import { resolve } from "./Auto.ts"
 import { builtOver } from "./torch/Addon.ts"
 import { stockWasm } from "./wasm/Stock.ts"
 
@@ -28,7 +29,8 @@ let wasm: string | undefined
  * @example
  * numerics("wasm") // "wasm f32 1 0f3a..."
  */
-export const numerics = (engine: string): string => {
+export const numerics = (name: string): string => {
+  const { engine } = resolve(name)
   if (engine === "torch") return `torch f32 ${ENGINE_VERSION} ${builtOver()}`
   if (engine !== "wasm") return `${engine} f32 ${ENGINE_VERSION}`
   if (wasm === undefined) {
