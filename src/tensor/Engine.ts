@@ -9,6 +9,7 @@ import { resolve } from "./Auto.ts"
 import { EngineUnavailable } from "./Errors.ts"
 import type { Regions } from "./Regions.ts"
 import { makeTensors, Tensors, type TensorsShape, type TfEngine } from "./Tensors.ts"
+import { startTensorflow } from "./tensorflow/Backend.ts"
 import { openAddon } from "./torch/Addon.ts"
 import { TorchBackend } from "./torch/Backend.ts"
 import { registerKernels as registerTorchKernels } from "./torch/Kernels.ts"
@@ -102,36 +103,39 @@ export const torch: Layer.Layer<Tensors, EngineUnavailable> = Layer.effect(
   })
 )
 
+let tensorflowLoaded: Promise<TfEngine> | undefined
+
+/** The `@tensorflow/tfjs-node-gpu` or `-node` that the user installed: float32, one GPU. */
+export const tensorflow: Layer.Layer<Tensors, EngineUnavailable> = Layer.effect(
+  Tensors,
+  Effect.tryPromise({
+    try: () => {
+      tensorflowLoaded ??= startTensorflow()
+      return tensorflowLoaded
+    },
+    catch: (cause) =>
+      cause instanceof EngineUnavailable
+        ? cause
+        : unavailable("tensorflow", String(cause), "Install the package again, or use --engine wasm or torch.", cause)
+  }).pipe(Effect.map(makeTensors))
+)
+
 /** Names that a settings file may hold. */
 export const engineNames = ["wasm", "torch", "tensorflow", "auto"] as const
 export type EngineName = (typeof engineNames)[number]
 
 export { resolve } from "./Auto.ts"
 
-const notBuilt: Readonly<Record<string, string>> = {
-  tensorflow: "a @tensorflow/tfjs-node(-gpu) that you installed"
-}
+const layers: Readonly<Record<string, Layer.Layer<Tensors, EngineUnavailable>>> = { wasm, torch, tensorflow }
 
 /**
- * The layer of the engine called `name`; fails with `EngineUnavailable` for one that is unknown or not built yet.
+ * The layer of the engine called `name`; fails with `EngineUnavailable` for one that is unknown.
  *
  * @example program.pipe(Effect.provide(layer("wasm")))
  */
-export const layer = (asked: string): Layer.Layer<Tensors, EngineUnavailable> => {
-  const name = resolve(asked).engine
-  if (name === "wasm") return wasm
-  if (name === "torch") return torch
-  const planned = notBuilt[name]
-  return Layer.effect(
+export const layer = (name: string): Layer.Layer<Tensors, EngineUnavailable> =>
+  layers[resolve(name).engine] ??
+  Layer.effect(
     Tensors,
-    Effect.fail(
-      planned === undefined
-        ? unavailable(name, `there is no engine called ${name}`, `Use one of: ${engineNames.join(", ")}.`)
-        : unavailable(
-            name,
-            `the engine ${name} (${planned}) is not built yet`,
-            "Use engine=wasm with a small model for now."
-          )
-    )
+    Effect.fail(unavailable(name, `there is no engine called ${name}`, `Use one of: ${engineNames.join(", ")}.`))
   )
-}

@@ -8,6 +8,7 @@
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { resolve } from "./Auto.ts"
+import { packageVersion } from "./tensorflow/Package.ts"
 import { builtOver } from "./torch/Addon.ts"
 import { stockWasm } from "./wasm/Stock.ts"
 
@@ -32,6 +33,7 @@ let wasm: string | undefined
 export const numerics = (name: string): string => {
   const { engine } = resolve(name)
   if (engine === "torch") return `torch f32 ${ENGINE_VERSION} ${builtOver()}`
+  if (engine === "tensorflow") return `tensorflow f32 ${ENGINE_VERSION} ${packageVersion()}`
   if (engine !== "wasm") return `${engine} f32 ${ENGINE_VERSION}`
   if (wasm === undefined) {
     const hash = createHash("sha256")
