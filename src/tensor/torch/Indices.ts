@@ -1,9 +1,12 @@
 /**
  * What is said when an index is out of range: which one, where, and what to do.
  *
- * Not a check before each look-up: on the CPU libtorch looks itself, and only when it refuses are the indices read.
+ * Integers that were uploaded are looked at before: a GPU that meets a bad index is lost to its process. Those made on the
+ * device are read only when libtorch refuses them.
  */
+import type { TensorInfo } from "@tensorflow/tfjs-core"
 import { EngineFailure, ShapeMismatch } from "../Errors.ts"
+import type { TorchBackend } from "./Backend.ts"
 
 const HINT =
   "Check that the tokenizer and the vocabulary size agree, and that positions fit the model's context length."
@@ -24,6 +27,18 @@ export const expectInRange = (
       hint: HINT
     })
   }
+}
+
+/** The same for indices that were uploaded and are remembered; those made on the device are left to libtorch. */
+export const expectKnownInRange = (
+  backend: TorchBackend,
+  operation: string,
+  indices: TensorInfo,
+  limit: number,
+  ignored?: "ignore negative" | "refuse negative"
+): void => {
+  const known = backend.host(indices)
+  if (known !== undefined) expectInRange(operation, known, limit, ignored)
 }
 
 /** Runs a look-up; where libtorch refuses an index, `explain` reads the indices and throws what is said above. */

@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import * as Engine from "../../../src/tensor/Engine.ts"
 import { tf } from "../../../src/tensor/Ops.ts"
-import { Tensors } from "../../../src/tensor/Tensors.ts"
+import { type Compute, Tensors } from "../../../src/tensor/Tensors.ts"
 import { absent } from "../../../src/tensor/torch/Absent.ts"
 import { runSuite } from "../conformanceSuite.ts"
 import { missing } from "./built.ts"
@@ -53,7 +53,16 @@ describe.skipIf(missing !== "")(`the torch engine and TF.js${missing}`, () => {
       }).pipe(Effect.provide(Engine.torch))
     )
 
+    const turning = { heads: 1, rotaryDim: 4, theta: 10000, maxPositions: 4 }
     for (const [name, look] of [
+      ["rows", (c) => c.rows(tf.zeros([4, 2]), tf.tensor1d([0, 4], "int32"))],
+      ["rotary", (c) => c.rotary(tf.zeros([1, 1, 4]), tf.tensor2d([[4]], [1, 1], "int32"), turning)],
+      ["crossEntropy", (c) => c.crossEntropy(tf.zeros([2, 4]), tf.tensor1d([-100, 4], "int32"), 1)],
+      [
+        "crossEntropy",
+        (c) => c.linearCrossEntropy(tf.zeros([1, 2]), tf.zeros([4, 2]), undefined, tf.tensor1d([4], "int32"), 1)
+      ],
+      ["GatherV2", () => tf.gather(tf.zeros([4, 2]), tf.cast(tf.tensor1d([0, 4]), "int32"))],
       ["GatherV2", () => tf.gather(tf.zeros([4, 2]), tf.tensor1d([0, 4], "int32"))],
       ["GatherV2", () => tf.gather(tf.zeros([2, 4, 2]), tf.tensor2d([[0], [-1]], [2, 1], "int32"), 1, 1)],
       [
@@ -71,7 +80,7 @@ describe.skipIf(missing !== "")(`the torch engine and TF.js${missing}`, () => {
             )
           )
       ]
-    ] as const)
+    ] as ReadonlyArray<readonly [string, (c: Compute) => tf.Tensor]>)
       it.effect(`${name} with an index out of range says which`, () =>
         Effect.gen(function* () {
           const error = yield* Effect.flip((yield* Tensors).run(look))

@@ -46,13 +46,7 @@ export const axesOf = (axis: number | Array<number> | undefined, rank: number): 
 
 export const define = (backend: TorchBackend, backendName: string): Define => {
   const { addon } = backend
-  const as = (made: Made, dtype: DataType): TensorInfo => {
-    const code = codeOf(dtype)
-    if (made.dtype === code) return backend.info(made, dtype)
-    const cast = addon.aten("to.dtype")(made.handle, code).tensor()
-    addon.free([made.handle])
-    return backend.info(cast, dtype)
-  }
+  const as = (made: Made, dtype: DataType): TensorInfo => backend.as(made, dtype)
   const manySteps: Define["manySteps"] = (dtypes, run) => {
     const made = new Map<number, Made>()
     const note = (one: Made): number => {
@@ -104,6 +98,6 @@ export const define = (backend: TorchBackend, backendName: string): Define => {
     as,
     steps: (dtype, run) => manySteps([dtype], (op) => [run(op)])[0]!,
     manySteps,
-    read: (x) => Int32Array.from(backend.readSync(x.dataId) as Int32Array)
+    read: (x) => backend.host(x) ?? Int32Array.from(backend.readSync(x.dataId) as Int32Array)
   }
 }

@@ -9,20 +9,21 @@ import { EngineFailure } from "../../Errors.ts"
 import { tf } from "../../Ops.ts"
 import { dtypes } from "../Addon.ts"
 import { codeOf } from "../Backend.ts"
-import { expectInRange, withIndices } from "../Indices.ts"
+import { expectInRange, expectKnownInRange, withIndices } from "../Indices.ts"
 import { axesOf, type Define } from "./Define.ts"
 
 const { sizeFromShape } = tf.util
 const { backend_util } = tf
 
 export const registerGather = (to: Define): void => {
-  const { h, kernel, read, steps } = to
+  const { backend, h, kernel, read, steps } = to
 
   kernel("GatherV2", ({ indices, x }, { axis, batchDims = 0 }) => {
     const at = axesOf(axis, x!.shape.length)[0]!
     const { batchSize, dimSize, outerSize, outputShape, sliceSize } =
       backend_util.segment_util.collectGatherOpShapeInfo(x as never, indices as never, at, batchDims)
     const count = sizeFromShape(indices!.shape) / batchSize
+    expectKnownInRange(backend, "GatherV2", indices!, dimSize)
     const look = (): TensorInfo =>
       steps(x!.dtype, (op) => {
         const flat = op("reshape", h(indices), [-1])
