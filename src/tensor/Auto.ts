@@ -5,7 +5,8 @@
  * is an error when it is opened, never a reason to compute with another engine.
  */
 import { existsSync } from "node:fs"
-import { addonPath, builtOver } from "./torch/Addon.ts"
+import { builtOver } from "./torch/Addon.ts"
+import { addonPath, buildCommand } from "./torch/Place.ts"
 
 /**
  * The engine that a name stands for: `auto` is libtorch where its addon is built, else wasm, with the reason. Any other
@@ -18,4 +19,4 @@ export const resolve = (name: string): { readonly engine: string; readonly why?:
     ? { engine: name }
     : existsSync(addonPath())
       ? { engine: "torch", why: `the addon over libtorch ${builtOver()} is built` }
-      : { engine: "wasm", why: "the addon over libtorch is not built, npm run build:torch does it" }
+      : { engine: "wasm", why: `the addon over libtorch is not built, ${buildCommand} does it` }

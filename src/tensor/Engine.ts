@@ -13,6 +13,7 @@ import { startTensorflow } from "./tensorflow/Backend.ts"
 import { openAddon, useDevice } from "./torch/Addon.ts"
 import { TorchBackend } from "./torch/Backend.ts"
 import { registerKernels as registerTorchKernels } from "./torch/Kernels.ts"
+import { buildCommand } from "./torch/Place.ts"
 import type { TorchOptions } from "./torch/Regions.ts"
 import { makeTensors as makeTorchTensors } from "./torch/Tensors.ts"
 import { loadWasm } from "./wasm/Backend.ts"
@@ -103,7 +104,7 @@ const torchLayer = (name: string, precision: TorchOptions["precision"]): Layer.L
       catch: (cause) =>
         cause instanceof EngineUnavailable
           ? cause
-          : unavailable(name, String(cause), "Build the addon again: `npm run build:torch`.", cause)
+          : unavailable(name, String(cause), `Build the addon again: \`${buildCommand}\`.`, cause)
     })
   )
 
