@@ -12,6 +12,7 @@ import type { Compute } from "../Tensors.ts"
 import { dtypes, type Made } from "./Addon.ts"
 import { inSteps, type Keep } from "./Attention.ts"
 import type { TorchBackend } from "./Backend.ts"
+import { expectKnownInRange } from "./Indices.ts"
 
 /** Logits at a time: 128 MiB of float32 on a CPU, 1 GiB on a GPU. */
 const LOGITS = { cpu: 2 ** 25, cuda: 2 ** 28 } as const
@@ -29,6 +30,7 @@ export const makeHead = (
   return (x, w, b, labels, normaliser) => {
     check.linear(x, w, b)
     check.linearCrossEntropy(x, labels)
+    expectKnownInRange(backend, "crossEntropy", labels, w.shape[0]!, "ignore negative")
     const rows = x.shape[0]!
     const vocabulary = w.shape[0]!
     const step = Math.max(1, Math.floor(LOGITS[device] / vocabulary))

@@ -3,10 +3,14 @@
  * users run. Means over 20 steps are compared; single losses are noise of two rows.
  */
 import { execFileSync } from "node:child_process"
-import { globSync, readFileSync } from "node:fs"
+import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { describe, expect, it } from "@effect/vitest"
-import { folder, missing, root, tsx } from "./addon.ts"
+import { afterAll, describe, expect, it } from "@effect/vitest"
+import { missing, root, tsx } from "./built.ts"
+
+const folder = mkdtempSync(join(tmpdir(), "millrace-precision-"))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const WINDOW = 20
 

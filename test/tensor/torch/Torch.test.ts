@@ -1,4 +1,4 @@
-/** The torch engine against plain operations, the goldens and itself. */
+/** The torch engine against plain operations, the goldens and itself; skipped by name where it cannot be built. */
 import { execFileSync } from "node:child_process"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
@@ -12,7 +12,7 @@ import { Tensors } from "../../../src/tensor/Tensors.ts"
 import { openAddon } from "../../../src/tensor/torch/Addon.ts"
 import { type Case, cases } from "../regionCases.ts"
 import { cpu, relativeError, values } from "../support.ts"
-import { missing, root, tsx } from "./addon.ts"
+import { missing, root, tsx } from "./built.ts"
 
 /** The region weighed by fixed numbers, and its gradient by every input. */
 const gradient = (c: Case) =>
