@@ -14,6 +14,7 @@ import { withoutTape } from "../Tape.ts"
 import type { Compute, TensorsShape } from "../Tensors.ts"
 import { type Addon, dtypes } from "./Addon.ts"
 import type { TorchBackend } from "./Backend.ts"
+import { joinOf } from "./Collective.ts"
 import { makeRegions } from "./Regions.ts"
 
 /** A block that will be run again: its input in the graph, the leaf that stands for its output, how to run it. */
@@ -197,6 +198,7 @@ export const makeTensors = (backend: TorchBackend, backendName: string): Tensors
         // In place: the tensors that were given are the ones that come back.
         return state
       }),
+    join: joinOf(backend, active),
     upload: (values, shape) =>
       active(() => tf.tensor(values, [...shape], values instanceof Int32Array ? "int32" : "float32")),
     read: (tensor) => active(() => tensor.dataSync() as Float32Array | Int32Array),
