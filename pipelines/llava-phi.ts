@@ -506,7 +506,7 @@ const llavaPhiRecipe = recipe({
   name: "llava-phi",
   presets: presets as { readonly [preset: string]: Settings },
   build: (settings) => llavaPhi(settings, sources[settings.data]()),
-  engines: ["wasm", "torch"],
+  engines: ["wasm", "torch", "torch-bf16"],
   services: Engine.layer,
   numerics,
   summary: summarise,

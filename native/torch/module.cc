@@ -106,10 +106,14 @@ static napi_value Upload(napi_env env, napi_callback_info info) {
     int64_t wanted = 1;
     for (int64_t size : sizes) wanted *= size;
     TORCH_CHECK(wanted == static_cast<int64_t>(values.length), "the sizes are of ", wanted, " values, there are ", values.length);
-    at::Tensor tensor = at::empty(sizes, values.dtype());
+    // A scalar stays here: operators take it beside tensors of any device, and nobody waits for a copy. Anything else
+    // goes by pinned memory, which the allocator keeps until the copy is through.
+    const bool stays = state.device.is_cpu() || sizes.empty();
+    at::Tensor tensor = at::empty(sizes, at::TensorOptions().dtype(values.dtype()).pinned_memory(!stays));
     if (values.length > 0) std::memcpy(tensor.data_ptr(), values.bytes, tensor.nbytes());
+    tensor = tensor.to(static_cast<at::ScalarType>(dtype));
     Writer writer{state};
-    writer.tensor(tensor.to(at::TensorOptions().dtype(static_cast<at::ScalarType>(dtype)).device(state.device)));
+    writer.tensor(stays ? tensor : tensor.to(at::TensorOptions().device(state.device), true));
   } catch (...) {
     throw_to_javascript(env);
   }

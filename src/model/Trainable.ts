@@ -39,7 +39,7 @@ export const phiTrainable = (
   options: { readonly checkpoint?: boolean } = {}
 ): Trainable<TokenBatch, PreparedTokens & tf.TensorContainerObject> => ({
   id: "phi",
-  prepare: (_, __, batch) => ({ ...prepareTokens(config, batch) }),
+  prepare: (c, _, batch) => ({ ...prepareTokens(config, batch, c.logitsAtOnce) }),
   loss: (c, w, prepared, { normaliser, dropout }) => {
     const x_BTD = phiEmbed(c, w, prepared.ids_BT)
     const hidden = phiHidden(c, w, config, x_BTD, prepared.layout, {
@@ -76,7 +76,7 @@ export const llavaTrainable = (
         batch.images === 0 ? undefined : tf.tensor4d(batch.pixels_MCSS, [batch.images, channels, imageSize, imageSize])
       const frozen = pixels !== undefined && options.trainsVision !== true
       return {
-        ...prepareTokens(config.text, batch),
+        ...prepareTokens(config.text, batch, c.logitsAtOnce),
         splice_BT: tf.tensor2d(splice, [batch.rows, batch.time], "int32"),
         features_MND: frozen ? towerFeatures(c, w, config, pixels) : undefined,
         pixels_MCSS: frozen ? undefined : pixels

@@ -166,8 +166,8 @@ export const llavaOnFeatures = (
   options: { readonly checkpoint: boolean }
 ): Trainable<FeatureBatch, PreparedLlava & tf.TensorContainerObject> => ({
   ...llavaTrainable(config, options),
-  prepare: (_, __, batch) => ({
-    ...prepareTokens(config.text, batch),
+  prepare: (c, _, batch) => ({
+    ...prepareTokens(config.text, batch, c.logitsAtOnce),
     splice_BT: tf.tensor2d(spliceIndex(config, batch, batch.images), [batch.rows, batch.time], "int32"),
     features_MND:
       batch.images === 0

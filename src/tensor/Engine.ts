@@ -8,9 +8,10 @@ import { Effect, Layer } from "effect"
 import { EngineUnavailable } from "./Errors.ts"
 import type { Regions } from "./Regions.ts"
 import { makeTensors, Tensors, type TensorsShape, type TfEngine } from "./Tensors.ts"
-import { openAddon } from "./torch/Addon.ts"
+import { openAddon, useDevice } from "./torch/Addon.ts"
 import { TorchBackend } from "./torch/Backend.ts"
 import { registerKernels as registerTorchKernels } from "./torch/Kernels.ts"
+import type { TorchOptions } from "./torch/Regions.ts"
 import { makeTensors as makeTorchTensors } from "./torch/Tensors.ts"
 import { loadWasm } from "./wasm/Backend.ts"
 import { registerKernels } from "./wasm/Kernels.ts"
@@ -76,33 +77,42 @@ export const wasmPlain: Layer.Layer<Tensors, EngineUnavailable> = Layer.effect(
   }).pipe(Effect.map(makeTensors))
 )
 
-let torchLoaded: TensorsShape | undefined
+const torchLoaded = new Map<string, TensorsShape>()
 
-const startTorch = async (): Promise<TensorsShape> => {
-  const backend = new TorchBackend(openAddon())
-  tf.registerBackend("torch", () => backend)
-  registerTorchKernels(backend, "torch")
-  await tf.setBackend("torch")
-  return makeTorchTensors(backend, "torch")
+const startTorch = async (name: string, precision: TorchOptions["precision"]): Promise<TensorsShape> => {
+  const known = torchLoaded.get(name)
+  if (known !== undefined) return known
+  const addon = openAddon()
+  const device = useDevice(addon)
+  const backend = new TorchBackend(addon)
+  tf.registerBackend(name, () => backend)
+  registerTorchKernels(backend, name)
+  await tf.setBackend(name)
+  const tensors = makeTorchTensors(backend, name, { device, precision })
+  torchLoaded.set(name, tensors)
+  return tensors
 }
 
-/** libtorch on the CPU, through the addon that `npm run build:torch` makes. */
-export const torch: Layer.Layer<Tensors, EngineUnavailable> = Layer.effect(
-  Tensors,
-  Effect.tryPromise({
-    try: async () => {
-      torchLoaded ??= await startTorch()
-      return torchLoaded
-    },
-    catch: (cause) =>
-      cause instanceof EngineUnavailable
-        ? cause
-        : unavailable("torch", String(cause), "Build the addon again: `npm run build:torch`.", cause)
-  })
-)
+const torchLayer = (name: string, precision: TorchOptions["precision"]): Layer.Layer<Tensors, EngineUnavailable> =>
+  Layer.effect(
+    Tensors,
+    Effect.tryPromise({
+      try: () => startTorch(name, precision),
+      catch: (cause) =>
+        cause instanceof EngineUnavailable
+          ? cause
+          : unavailable(name, String(cause), "Build the addon again: `npm run build:torch`.", cause)
+    })
+  )
+
+/** libtorch in f32 through the addon that `npm run build:torch` makes: on a GPU where libtorch has one, else on the CPU. */
+export const torch = torchLayer("torch", "f32")
+
+/** The same with regions in bfloat16 over f32 weights and moments. */
+export const torchBf16 = torchLayer("torch-bf16", "bf16")
 
 /** Names that a settings file may hold. */
-export const engineNames = ["wasm", "torch", "tensorflow"] as const
+export const engineNames = ["wasm", "torch", "torch-bf16", "tensorflow"] as const
 
 const notBuilt: Readonly<Record<string, string>> = {
   tensorflow: "a @tensorflow/tfjs-node(-gpu) that you installed"
@@ -116,6 +126,7 @@ const notBuilt: Readonly<Record<string, string>> = {
 export const layer = (name: string): Layer.Layer<Tensors, EngineUnavailable> => {
   if (name === "wasm") return wasm
   if (name === "torch") return torch
+  if (name === "torch-bf16") return torchBf16
   const planned = notBuilt[name]
   return Layer.effect(
     Tensors,

@@ -1,17 +1,18 @@
 /**
  * What an engine's results depend on beside its inputs, as a short text that reaches the keys of nodes that compute.
  *
- * Not a benchmark and not a device: two machines with the same engine have the same fingerprint. The compiled kernels, the
- * stock backend and TF.js itself are in it by content, libtorch by version; the TypeScript that calls them by
- * `ENGINE_VERSION`, which whoever changes results there raises.
+ * Not a benchmark and not one device: two machines with the same engine have the same fingerprint. The compiled kernels,
+ * the stock backend and TF.js itself are in it by content, libtorch by version and kind of device; the TypeScript that calls them by
+ * `ENGINE_VERSION` and `TORCH_VERSION`, which whoever changes results there raises.
  */
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
-import { builtOver } from "./torch/Addon.ts"
+import { builtOver, deviceType } from "./torch/Addon.ts"
 import { stockWasm } from "./wasm/Stock.ts"
 
 /** Raised when the engine's own code changes results on purpose. */
 const ENGINE_VERSION = 1
+const TORCH_VERSION = 2
 
 /** Files that decide the bits of the wasm engine. */
 export const wasmFiles = (): ReadonlyArray<string | URL> => [
@@ -29,7 +30,8 @@ let wasm: string | undefined
  * numerics("wasm") // "wasm f32 1 0f3a..."
  */
 export const numerics = (engine: string): string => {
-  if (engine === "torch") return `torch f32 ${ENGINE_VERSION} ${builtOver()}`
+  if (engine === "torch" || engine === "torch-bf16")
+    return `torch ${engine === "torch" ? "f32" : "bf16"} ${TORCH_VERSION} ${builtOver()} ${deviceType()}`
   if (engine !== "wasm") return `${engine} f32 ${ENGINE_VERSION}`
   if (wasm === undefined) {
     const hash = createHash("sha256")

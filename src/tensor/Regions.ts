@@ -158,6 +158,13 @@ export const check = {
       () => `logits ${show(logits)}, labels ${show(labels)}`,
       "Logits are [N, V] and labels [N]; flatten batch and time first."
     ),
+  linearCrossEntropy: (x: Tensor, labels: Tensor): void =>
+    expectShape(
+      x.rank === 2 && labels.size === x.shape[0],
+      "linearCrossEntropy",
+      () => `x ${show(x)}, labels ${show(labels)}`,
+      "x is [N, D] and labels [N]; flatten batch and time first."
+    ),
   dropout: (x: Tensor, streams: ReadonlyArray<RandomStream>, rate: number): void =>
     expectShape(
       x.shape[0] === streams.length && rate >= 0 && rate < 1,

@@ -11,10 +11,11 @@
 import { Context, Effect } from "effect"
 import { type AdamWOptions, type AdamWScalars, adamWScalars, type OptimiserTensors, plainAdamW } from "./AdamW.ts"
 import type { Join } from "./Collective.ts"
-import { EngineFailure, expectShape, isTensorError, type TensorError } from "./Errors.ts"
+import type { TensorError } from "./Errors.ts"
 import type { Tensor, Weights } from "./Ops.ts"
 import { tf } from "./Ops.ts"
 import { plain, type Regions } from "./Regions.ts"
+import { checkAdamW, checkLoss, freeAll, running } from "./Running.ts"
 import { checkpointed, gradients, withoutTape } from "./Tape.ts"
 
 /** What decides the bits of a result besides its inputs; reaches the keys of nodes that compute with an engine. */
@@ -30,12 +31,24 @@ export interface Memory {
   readonly tensorBytes: number
   /** Bytes the engine holds from the system; for wasm the heap, which only grows. */
   readonly engineBytes: number
+  /** The most bytes there were since memory was last asked for, where the engine counts them. */
+  readonly peakBytes?: number
 }
 
 /** What model code computes with. */
 export interface Compute extends Regions {
   /** Runs a pure `block` keeping only its input, again when its gradient is asked for. `weights`: what it reads. */
   readonly checkpointed: (block: (x: Tensor) => Tensor, x: Tensor, weights: Weights) => Tensor
+  /** `crossEntropy(linear(x, weight, bias), labels, normaliser)`: a head and its loss, in which logits need not be kept. */
+  readonly linearCrossEntropy: (
+    x_ND: Tensor,
+    weight_VD: Tensor,
+    bias_V: Tensor | undefined,
+    labels_N: Tensor,
+    normaliser: number
+  ) => Tensor
+  /** Logits that `linearCrossEntropy` is best given at once; a caller cuts more into checkpointed runs. */
+  readonly logitsAtOnce: number
 }
 
 export interface TensorsShape {
@@ -90,33 +103,20 @@ export interface TfEngine {
   readonly engineBytes: () => number
 }
 
-const isTensor = (u: Tensor | Weights): u is Tensor => u instanceof tf.Tensor
+/** 16 MiB of float32. */
+const LOGITS_AT_ONCE = 2 ** 22
 
 /** `TensorsShape` over a TF.js backend, with the tape of `Tape.ts`. */
 export const makeTensors = (engine: TfEngine): TensorsShape => {
-  const compute: Compute = { ...plain, ...engine.native, checkpointed }
-  const active = <A>(f: () => A): Effect.Effect<A, TensorError> =>
-    Effect.try({
-      try: () => {
-        // Synchronous for a backend that has been initialised, which `Engine` made sure of.
-        if (tf.getBackend() !== engine.backendName) void tf.setBackend(engine.backendName)
-        return f()
-      },
-      catch: (cause) =>
-        isTensorError(cause)
-          ? cause
-          : new EngineFailure({
-              engine: engine.name,
-              message: cause instanceof Error ? cause.message : String(cause),
-              hint: "An operation failed inside the engine; the cause has its stack. Check shapes and dtypes there.",
-              cause
-            })
-    })
-  const free = (tensors: ReadonlyArray<Tensor | Weights>): void => {
-    for (const t of tensors)
-      if (isTensor(t)) t.dispose()
-      else for (const named of Object.values(t)) named.dispose()
+  const regions: Regions = { ...plain, ...engine.native }
+  const compute: Compute = {
+    ...regions,
+    checkpointed,
+    linearCrossEntropy: (x, w, b, labels, normaliser) =>
+      regions.crossEntropy(regions.linear(x, w, b), labels, normaliser),
+    logitsAtOnce: LOGITS_AT_ONCE
   }
+  const active = running(engine.name, engine.backendName)
   return {
     fingerprint: { engine: engine.name, precision: "f32" },
     oneThread: engine.oneThread,
@@ -128,13 +128,8 @@ export const makeTensors = (engine: TfEngine): TensorsShape => {
           () => f(compute, variables),
           names.map((name) => variables[name]!)
         )
-        if (value.size !== 1) free([value, ...grads])
-        expectShape(
-          value.size === 1,
-          "valueAndGrad",
-          () => `the value is [${value.shape.join(", ")}]`,
-          "Return a scalar: a mean, or a sum over a normaliser."
-        )
+        if (value.size !== 1) freeAll([value, ...grads])
+        checkLoss(value)
         const loss = value.dataSync()[0]!
         value.dispose()
         return {
@@ -144,7 +139,7 @@ export const makeTensors = (engine: TfEngine): TensorsShape => {
               const before = into?.[name]
               if (before === undefined) return [name, grads[i]!]
               const sum = tf.add(before, grads[i]!)
-              free([before, grads[i]!])
+              freeAll([before, grads[i]!])
               return [name, sum]
             })
           )
@@ -153,15 +148,7 @@ export const makeTensors = (engine: TfEngine): TensorsShape => {
     adamW: (state, grads, options, lr, update) =>
       active(() => {
         const next = { weights: {}, m: {}, v: {} } as Record<keyof OptimiserTensors, Record<string, Tensor>>
-        // Before anything is consumed.
-        for (const [name, w] of Object.entries(state.weights))
-          for (const [what, other] of Object.entries({ m: state.m[name], v: state.v[name], gradient: grads[name] }))
-            expectShape(
-              other !== undefined && other.shape.join() === w.shape.join(),
-              "adamW",
-              () => `${what} of ${name} is ${other === undefined ? "missing" : `[${other.shape.join(", ")}]`}`,
-              "Weights, moments and gradients have the same names and shapes; frozen weights are in none of them."
-            )
+        checkAdamW(state, grads)
         for (const [name, w] of Object.entries(state.weights)) {
           const [m, v, g] = [state.m[name]!, state.v[name]!, grads[name]!]
           const scalars = adamWScalars(options, lr, update, w.rank)
@@ -169,14 +156,14 @@ export const makeTensors = (engine: TfEngine): TensorsShape => {
           next.weights[name] = w2
           next.m[name] = m2
           next.v[name] = v2
-          free([w, m, v, g])
+          freeAll([w, m, v, g])
         }
         return next
       }),
     upload: (values, shape) =>
       active(() => tf.tensor(values, [...shape], values instanceof Int32Array ? "int32" : "float32")),
     read: (tensor) => active(() => tensor.dataSync() as Float32Array | Int32Array),
-    free: (...tensors) => Effect.sync(() => free(tensors)),
+    free: (...tensors) => Effect.sync(() => freeAll(tensors)),
     memory: Effect.sync(() => {
       const { numTensors, numBytes } = tf.memory()
       return { tensors: numTensors, tensorBytes: numBytes, engineBytes: engine.engineBytes() }

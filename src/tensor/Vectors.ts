@@ -7,7 +7,7 @@
 import type { Effect } from "effect"
 import type { AdamWOptions } from "./AdamW.ts"
 import type { TensorError } from "./Errors.ts"
-import type { Tensor } from "./Ops.ts"
+import type { Tensor, Weights } from "./Ops.ts"
 
 /** So many floats; what holds them is the engine's affair. */
 export interface Vector {
@@ -36,6 +36,8 @@ export interface Vectors {
   readonly view: (of: Vector, at: number, shape: ReadonlyArray<number>) => Effect.Effect<Tensor, TensorError>
   /** Whether `view` shares, so that a view need not be taken again when the vector has changed. */
   readonly shared: boolean
+  /** Says that the values behind views have changed: what was derived from them is forgotten. */
+  readonly changed: (views: Weights) => Effect.Effect<void>
   readonly read: (vector: Vector) => Effect.Effect<Float32Array, TensorError>
   readonly write: (values: Float32Array, into: Vector) => Effect.Effect<void, TensorError>
   readonly clear: (vector: Vector) => Effect.Effect<void, TensorError>

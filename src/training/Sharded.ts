@@ -214,7 +214,8 @@ export const share = (
         yield* collective.adamW(slices, options.adamW ?? recipeAdamW, options.lr, train.update + 1)
         const gathered = yield* Effect.forEach(whole, collective.gather)
         yield* Effect.forEach(gathered, (pending) => pending, { discard: true })
-        if (!collective.shared) {
+        if (collective.shared) yield* collective.changed(train.weights)
+        else {
           yield* tensors.free(train.weights)
           train = { ...train, weights: yield* Effect.provideService(viewed, Tensors, tensors) }
         }

@@ -16,7 +16,7 @@ const logitsOf = (w: Weights, batch: TokenBatch) =>
   Effect.gen(function* () {
     const tensors = yield* Tensors
     const logits = yield* tensors.run((c) => {
-      const { ids_BT, layout } = prepareTokens(tinyPhi, batch)
+      const { ids_BT, layout } = prepareTokens(tinyPhi, batch, 2 ** 22)
       return phiLogits(c, w, phiHidden(c, w, tinyPhi, phiEmbed(c, w, ids_BT), layout))
     })
     const values = yield* tensors.read(logits)

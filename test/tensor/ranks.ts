@@ -16,6 +16,7 @@ const vector = (values: Float32Array): ArrayVector => ({ size: values.length, va
 /** Vectors as plain arrays; views are copies. */
 export const arrayVectors = (tensors: TensorsShape): Vectors => ({
   shared: false,
+  changed: () => Effect.void,
   zeros: (size) => Effect.sync(() => vector(new Float32Array(size))),
   part: (from, at, size) => Effect.sync(() => vector(of(from).subarray(at, at + size))),
   put: (tensor, into, at) => Effect.map(tensors.read(tensor), (values) => of(into).set(values, at)),

@@ -121,9 +121,6 @@ const finalNorm = (c: Compute, w: Weights, config: PhiConfig, x: Tensor): Tensor
 export const phiLogits = (c: Compute, w: Weights, hidden: Tensor): Tensor =>
   c.linear(hidden, w["lm_head.weight"]!, w["lm_head.bias"])
 
-/** Logits that the head makes at once (16 MiB in float32); more are cut into runs, each computed again for its gradient. */
-const headFloats = 2 ** 22
-
 /** A batch on the engine, made before the gradient pass. */
 export interface PreparedTokens {
   readonly ids_BT: Tensor
@@ -135,9 +132,9 @@ export interface PreparedTokens {
 /**
  * Uploads a batch; the head takes at most `maxLogits` logits at once. Throws `ShapeMismatch`.
  *
- * @example const prepared = yield* tensors.run(() => ({ ...prepareTokens(config, batch) }))
+ * @example const prepared = yield* tensors.run((c) => ({ ...prepareTokens(config, batch, c.logitsAtOnce) }))
  */
-export const prepareTokens = (config: PhiConfig, batch: TokenBatch, maxLogits = headFloats): PreparedTokens => {
+export const prepareTokens = (config: PhiConfig, batch: TokenBatch, maxLogits: number): PreparedTokens => {
   checkTokenBatch(batch)
   const shape: [number, number] = [batch.rows, batch.time]
   const { positions, labels } = supervised(batch)
@@ -175,7 +172,8 @@ export const phiLoss = (
   const flat_ND = tf.reshape(hidden_BTD, [-1, hidden_BTD.shape[2]!])
   const head = Object.fromEntries(Object.entries(w).filter(([name]) => name.startsWith("lm_head.")))
   const losses = targets.map(({ positions_N, labels_N }) => {
-    const part = (x: Tensor) => c.crossEntropy(phiLogits(c, w, c.rows(x, positions_N)), labels_N, normaliser)
+    const part = (x: Tensor) =>
+      c.linearCrossEntropy(c.rows(x, positions_N), w["lm_head.weight"]!, w["lm_head.bias"], labels_N, normaliser)
     return targets.length === 1 ? part(flat_ND) : c.checkpointed(part, flat_ND, head)
   })
   // A batch without labels still has a gradient: zero.

@@ -117,12 +117,44 @@ export interface Results {
 export const addonPath = (): string =>
   process.env["MILLRACE_TORCH_ADDON"] ?? join(import.meta.dirname, "../../../native/torch/build/millrace-torch.node")
 
-/** The version of the libtorch that the addon was built over; `unbuilt` where there is none. */
-export const builtOver = (): string => {
+interface Sidecar {
+  readonly torch: string
+  readonly cuda: boolean
+}
+
+const sidecar = (): Sidecar | undefined => {
   const file = `${addonPath()}.json`
-  return existsSync(file)
-    ? String((JSON.parse(readFileSync(file, "utf8")) as { readonly torch: unknown }).torch)
-    : "unbuilt"
+  return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Sidecar) : undefined
+}
+
+/** The version of the libtorch that the addon was built over; `unbuilt` where there is none. */
+export const builtOver = (): string => sidecar()?.torch ?? "unbuilt"
+
+/**
+ * What computes: `cuda` where libtorch was built with it and an NVIDIA driver is there, else `cpu`. `CUDA_VISIBLE_DEVICES`
+ * empty keeps to the CPU. Known without loading libtorch, since it is part of keys.
+ */
+export const deviceType = (): "cpu" | "cuda" =>
+  sidecar()?.cuda === true && existsSync("/dev/nvidiactl") && process.env["CUDA_VISIBLE_DEVICES"] !== ""
+    ? "cuda"
+    : "cpu"
+
+/** Makes `deviceType` compute from now on: of GPUs, number `LOCAL_RANK` (0 without it). Throws `EngineUnavailable`. */
+export const useDevice = (addon: Addon): "cpu" | "cuda" => {
+  const device = deviceType()
+  const index = Number(process.env["LOCAL_RANK"] ?? 0)
+  const devices = addon.own("cudaDevices", [], (results) => results.number())
+  if (device === "cuda" && !(index < devices))
+    throw new EngineUnavailable({
+      engine: "torch",
+      message: `libtorch can use ${devices} GPUs, and number ${index} was asked for`,
+      hint:
+        devices === 0
+          ? "The driver may be older than libtorch's CUDA (nvidia-smi says). With CUDA_VISIBLE_DEVICES empty the CPU computes."
+          : "Start at most one process for each GPU of this machine."
+    })
+  addon.own("useDevice", [device === "cuda" ? index : -1], () => undefined)
+  return device
 }
 
 const BUILD =

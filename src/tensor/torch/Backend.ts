@@ -16,7 +16,16 @@ interface Data {
   dtype: DataType
   shape: ReadonlyArray<number>
   references: number
+  /** Of small integer tensors: the values, so that what they say (segments) is known without asking the device. */
+  host?: Int32Array
+  /** Whether the running gradient pass is for this tensor. */
+  trained?: boolean
+  /** What was derived from the values, by name; freed with them. */
+  derived?: Map<string, number>
 }
+
+/** Integers that are remembered on this side; a batch's segments, not a table. */
+const REMEMBERED = 2 ** 20
 
 const codes: Partial<Record<DataType, number>> = { float32: dtypes.float32, int32: dtypes.int32, bool: dtypes.bool }
 
@@ -49,6 +58,7 @@ const valuesOf = (values: BackendValues, dtype: DataType): Values => {
 export class TorchBackend extends tf.KernelBackend {
   readonly addon: Addon
   #ids = 0
+  #recording = false
 
   constructor(addon: Addon) {
     super()
@@ -68,8 +78,66 @@ export class TorchBackend extends tf.KernelBackend {
     return tf.engine().makeTensorFromDataId(info.dataId, info.shape, info.dtype, this)
   }
 
+  /** A result as `dtype`; of floats any width will do, TF.js knows one. */
+  as(made: Made, dtype: DataType): TensorInfo {
+    const code = codeOf(dtype)
+    if (made.dtype === code || (dtype === "float32" && made.dtype === dtypes.bfloat16)) return this.info(made, dtype)
+    const cast = this.addon.aten("to.dtype")(made.handle, code).tensor()
+    this.addon.free([made.handle])
+    return this.info(cast, dtype)
+  }
+
   handle(tensor: TensorInfo): number {
     return (tensor.dataId as Data).handle
+  }
+
+  /** The values of a small integer tensor as they were uploaded; undefined where they are not known here. */
+  host(tensor: TensorInfo): Int32Array | undefined {
+    return (tensor.dataId as Data).host
+  }
+
+  /** Whether operations are recorded for a gradient. */
+  get recording(): boolean {
+    return this.#recording
+  }
+
+  record(on: boolean): void {
+    this.addon.own("record", [on ? 1 : 0], () => undefined)
+    this.#recording = on
+  }
+
+  /** Whether a gradient would reach this tensor. */
+  reached(tensor: TensorInfo): boolean {
+    return this.addon.own("reached", [this.handle(tensor)], (results) => results.number()) === 1
+  }
+
+  /** Says whether the gradient pass that begins, or ended, is for this tensor. */
+  train(tensor: TensorInfo, on: boolean): void {
+    ;(tensor.dataId as Data).trained = on
+    this.addon.own("require", [this.handle(tensor), on ? 1 : 0], () => undefined)
+  }
+
+  /** The handle of something derived from a tensor's values, made once and freed with the tensor. */
+  derived(tensor: TensorInfo, name: string, make: () => Made): number {
+    const data = tensor.dataId as Data
+    data.derived ??= new Map()
+    const known = data.derived.get(name)
+    if (known !== undefined) return known
+    const { handle } = make()
+    data.derived.set(name, handle)
+    return handle
+  }
+
+  /** Forgets what was derived from a tensor's values. */
+  changed(tensor: TensorInfo): void {
+    const data = tensor.dataId as Data
+    this.addon.free([...(data.derived?.values() ?? [])])
+    delete data.derived
+  }
+
+  /** Whether the running gradient pass is for this tensor. */
+  trains(tensor: TensorInfo): boolean {
+    return (tensor.dataId as Data).trained === true
   }
 
   /** The same values once more: one reference more. */
@@ -79,7 +147,10 @@ export class TorchBackend extends tf.KernelBackend {
   }
 
   override write(values: BackendValues, shape: Array<number>, dtype: DataType): object {
-    return this.info(this.addon.upload(valuesOf(values, dtype), shape, codeOf(dtype)), dtype).dataId
+    const typed = valuesOf(values, dtype)
+    const { dataId } = this.info(this.addon.upload(typed, shape, codeOf(dtype)), dtype)
+    if (typed instanceof Int32Array && typed.length <= REMEMBERED) (dataId as Data).host = typed.slice()
+    return dataId
   }
 
   override move(id: object, values: BackendValues, shape: Array<number>, dtype: DataType, references: number): void {
@@ -102,7 +173,7 @@ export class TorchBackend extends tf.KernelBackend {
     const data = id as Data
     if (data.handle < 0) return true
     if (--data.references > 0 && !force) return false
-    this.addon.free([data.handle])
+    this.addon.free([data.handle, ...(data.derived?.values() ?? [])])
     data.handle = -1
     this.#ids--
     return true

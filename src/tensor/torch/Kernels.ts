@@ -75,14 +75,7 @@ export const registerKernels = (backend: TorchBackend, name: string): void => {
       backendName: name,
       kernelFunc: ({ attrs, inputs }) => run(inputs as Inputs, (attrs ?? {}) as Attributes)
     })
-  /** A result as `dtype`, whatever ATen made of it. */
-  const as = (made: Made, dtype: DataType): TensorInfo => {
-    const code = codeOf(dtype)
-    if (made.dtype === code) return backend.info(made, dtype)
-    const cast = addon.aten("to.dtype")(made.handle, code).tensor()
-    addon.free([made.handle])
-    return backend.info(cast, dtype)
-  }
+  const as = (made: Made, dtype: DataType): TensorInfo => backend.as(made, dtype)
   /** Frees what was only a step. */
   const through = (step: Made, next: (handle: number) => Made): Made => {
     const made = next(step.handle)

@@ -4,37 +4,40 @@
  * Differentiated by libtorch's tape. Shapes as in `../Regions.ts`; tolerances against the plain forms are in the tests.
  */
 import { type Tensor, tf } from "../Ops.ts"
-import {
-  allowed_BQK,
-  cachedRotaryTable,
-  check,
-  type Mask,
-  plain,
-  type Regions,
-  type RotaryOptions
-} from "../Regions.ts"
-import { dtypes, type Made } from "./Addon.ts"
+import { cachedRotaryTable, check, plain, type Regions, type RotaryOptions } from "../Regions.ts"
+import type { Compute } from "../Tensors.ts"
+import { dtypes } from "./Addon.ts"
+import { inSteps, type Keep, makeAttention } from "./Attention.ts"
 import type { TorchBackend } from "./Backend.ts"
+import { makeHead } from "./Head.ts"
 
 /** `cross_entropy_loss`: the sum over rows. */
 const SUM = 2
 
-export const makeRegions = (backend: TorchBackend): Partial<Regions> => {
+/**
+ * How the engine computes. `bf16`: regions round activations and weights to bfloat16 on the way in; weights and moments stay
+ * f32, and so do sums, losses and gradients by weights.
+ */
+export interface TorchOptions {
+  readonly device: "cpu" | "cuda"
+  readonly precision: "f32" | "bf16"
+}
+
+export const makeRegions = (
+  backend: TorchBackend,
+  { device, precision }: TorchOptions
+): Partial<Regions> & Pick<Compute, "linearCrossEntropy"> => {
   const { addon } = backend
+  const { aten } = addon
   const h = (x: Tensor): number => backend.handle(x)
-  /** Runs steps whose results but the last are freed. */
-  const steps = (run: (keep: (made: Made) => number) => Made): Tensor => {
-    const made: Array<number> = []
-    try {
-      return backend.tensor(
-        run((one) => {
-          made.push(one.handle)
-          return one.handle
-        })
-      )
-    } finally {
-      addon.free(made)
-    }
+  /** Activations as the regions take them. */
+  const wide = (x: Tensor, keep: Keep): number =>
+    precision === "f32" ? h(x) : keep(aten("to.dtype")(h(x), dtypes.bfloat16).tensor())
+  /** Weights likewise: recorded where they are trained, else kept beside them until they change. */
+  const weight = (w: Tensor, keep: Keep): number => {
+    if (precision === "f32") return h(w)
+    const narrowed = () => aten("to.dtype")(h(w), dtypes.bfloat16).tensor()
+    return backend.trains(w) ? keep(narrowed()) : backend.derived(w, "bf16", narrowed)
   }
 
   /** Tables of cosines and sines, kept for the life of the process. */
@@ -48,119 +51,68 @@ export const makeRegions = (backend: TorchBackend): Partial<Regions> => {
     return made
   }
 
-  /** What each query may see, `[B, 1, Q, K]`; undefined for everything. */
-  const maskOf = (mask: Mask, queries: number, keys: number): Tensor | undefined =>
-    mask.kind === "none" ? undefined : tf.expandDims(tf.cast(allowed_BQK(mask, queries, keys), "bool"), 1)
-
   return {
     linear: (x, w, b) => {
       check.linear(x, w, b)
-      return backend.tensor(
-        addon
-          .aten("linear")(h(x), h(w), b === undefined ? null : h(b))
-          .tensor()
+      return inSteps(backend, (keep) =>
+        aten("linear")(wide(x, keep), weight(w, keep), b === undefined ? null : weight(b, keep)).tensor()
       )
     },
     layerNorm: (x, w, b, eps) => {
       check.layerNorm(x, w, b)
-      return backend.tensor(addon.aten("layer_norm")(h(x), [w.size], h(w), h(b), eps).tensor())
+      return inSteps(backend, (keep) =>
+        aten("layer_norm")(wide(x, keep), [w.size], weight(w, keep), weight(b, keep), eps).tensor()
+      )
     },
     gelu: (x, kind) =>
       kind === "quick"
         ? plain.gelu(x, kind)
-        : backend.tensor(
-            addon
-              .aten("gelu")(h(x), kind === "tanh" ? "tanh" : "none")
-              .tensor()
-          ),
+        : inSteps(backend, (keep) => aten("gelu")(wide(x, keep), kind === "tanh" ? "tanh" : "none").tensor()),
     rotary: (x, positions, options) => {
       check.rotary(x, positions, options)
-      const [batch, time, width] = x.shape as [number, number, number]
-      const headDim = width / options.heads
-      const half = options.rotaryDim / 2
-      return steps((keep) => {
-        const flat = keep(addon.aten("reshape")(h(positions), [-1]).tensor())
-        const rows = keep(
-          addon
-            .aten("index_select")(h(tableOf(options)), 0, flat)
-            .tensor()
-        )
-        const angles = keep(addon.aten("reshape")(rows, [batch, time, 1, options.rotaryDim]).tensor())
-        const cos = keep(addon.aten("narrow")(angles, -1, 0, half).tensor())
-        const sin = keep(addon.aten("narrow")(angles, -1, half, half).tensor())
-        const heads = keep(addon.aten("reshape")(h(x), [batch, time, options.heads, headDim]).tensor())
-        const x1 = keep(addon.aten("narrow")(heads, -1, 0, half).tensor())
-        const x2 = keep(addon.aten("narrow")(heads, -1, half, half).tensor())
-        const product = (a: number, b: number): number => keep(addon.aten("mul.Tensor")(a, b).tensor())
-        const turned = [
-          keep(addon.aten("sub.Tensor")(product(x1, cos), product(x2, sin)).tensor()),
-          keep(addon.aten("add.Tensor")(product(x2, cos), product(x1, sin)).tensor())
-        ]
-        if (headDim > 2 * half)
-          turned.push(
-            keep(
-              addon
-                .aten("narrow")(heads, -1, 2 * half, headDim - 2 * half)
-                .tensor()
-            )
-          )
-        return addon
-          .aten("reshape")(keep(addon.aten("cat")(turned, -1).tensor()), [batch, time, width])
-          .tensor()
+      const rows = backend.derived(positions, "rows", () => {
+        const flat = aten("reshape")(h(positions), [-1]).tensor()
+        const made = aten("to.dtype")(flat.handle, dtypes.int64).tensor()
+        addon.free([flat.handle])
+        return made
       })
+      return inSteps(backend, (keep) =>
+        addon.own("rotary", [wide(x, keep), h(tableOf(options)), rows, options.heads], (results) => results.tensor())
+      )
     },
-    attention: (q, k, v, { heads, mask }) => {
-      check.attention(q, k, v, heads, mask)
-      const [batch, queries, width] = q.shape as [number, number, number]
-      const keys = k.shape[1]!
-      const allowed = maskOf(mask, queries, keys)
-      return steps((keep) => {
-        const split = (x: Tensor, n: number): number =>
-          keep(
-            addon
-              .aten("transpose.int")(
-                keep(
-                  addon
-                    .aten("reshape")(h(x), [batch, n, heads, width / heads])
-                    .tensor()
-                ),
-                1,
-                2
-              )
-              .tensor()
-          )
-        const [qs, ks, vs] = [split(q, queries), split(k, keys), split(v, keys)] as const
-        const attend = addon.aten("scaled_dot_product_attention")
-        const joined = (out: number): Made =>
-          addon
-            .aten("reshape")(keep(addon.aten("transpose.int")(out, 1, 2).tensor()), [batch, queries, width])
-            .tensor()
-        if (allowed === undefined) return joined(keep(attend(qs, ks, vs, null, 0, false).tensor()))
-        // A query that sees nothing attends to everything, and its output is then zeroed: no softmax of nothing.
-        const some = keep(addon.aten("any.dim")(h(allowed), -1, true).tensor())
-        const none = keep(addon.aten("logical_not")(some).tensor())
-        const seen = keep(addon.aten("logical_or")(h(allowed), none).tensor())
-        const out = keep(attend(qs, ks, vs, seen, 0, false).tensor())
-        const real = keep(addon.aten("to.dtype")(some, dtypes.float32).tensor())
-        return joined(keep(addon.aten("mul.Tensor")(out, real).tensor()))
-      })
-    },
+    attention: makeAttention(backend, wide, device === "cuda" && precision === "bf16"),
     crossEntropy: (logits, labels, normaliser) => {
       check.crossEntropy(logits, labels)
-      return steps((keep) => {
-        const flat = keep(addon.aten("reshape")(h(labels), [-1]).tensor())
-        const known = keep(
-          addon
-            .aten("to.dtype")(keep(addon.aten("clamp_min")(flat, -1).tensor()), dtypes.int64)
-            .tensor()
+      return inSteps(backend, (keep) => {
+        const wideLogits = keep(aten("to.dtype")(h(logits), dtypes.float32).tensor())
+        const flat = keep(aten("reshape")(h(labels), [-1]).tensor())
+        const known = keep(aten("to.dtype")(keep(aten("clamp_min")(flat, -1).tensor()), dtypes.int64).tensor())
+        const sum = keep(aten("cross_entropy_loss")(wideLogits, known, null, SUM, -1).tensor())
+        return aten("div.Scalar")(sum, normaliser).tensor()
+      })
+    },
+    linearCrossEntropy: makeHead(backend, wide, weight, device, precision),
+    dropout: (x, streams, rate) => {
+      check.dropout(x, streams, rate)
+      const columns = streams.length === 0 ? 0 : x.size / streams.length
+      return inSteps(backend, (keep) => {
+        const mask = keep(
+          addon.own(
+            "dropoutMask",
+            [columns, Math.ceil(rate * 2 ** 24), streams.length, ...streams.flatMap(({ high, low }) => [low, high])],
+            (results) => results.tensor()
+          )
         )
-        const sum = keep(addon.aten("cross_entropy_loss")(h(logits), known, null, SUM, -1).tensor())
-        return addon.aten("div.Scalar")(sum, normaliser).tensor()
+        const kept = keep(aten("mul.Tensor")(wide(x, keep), keep(aten("reshape")(mask, x.shape).tensor())).tensor())
+        return aten("mul.Scalar")(kept, 1 / (1 - rate)).tensor()
       })
     },
     rows: (table, indices) => {
       check.rows(table, indices)
-      return backend.tensor(addon.aten("embedding")(h(table), h(indices)).tensor())
+      return inSteps(backend, (keep) => {
+        const rows = aten("embedding")(h(table), h(indices)).tensor()
+        return precision === "f32" ? rows : aten("to.dtype")(keep(rows), dtypes.bfloat16).tensor()
+      })
     }
   }
 }

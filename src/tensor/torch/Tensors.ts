@@ -7,15 +7,15 @@
  * Lifetimes: the graph keeps what it needs; handles that TF.js's tidy frees do not.
  */
 import { Effect } from "effect"
-import { EngineFailure, expectShape, isTensorError, type TensorError } from "../Errors.ts"
 import { type Tensor, tf, type Weights } from "../Ops.ts"
 import { plain } from "../Regions.ts"
+import { checkAdamW, checkLoss, freeAll, running } from "../Running.ts"
 import { withoutTape } from "../Tape.ts"
 import type { Compute, TensorsShape } from "../Tensors.ts"
-import { type Addon, dtypes } from "./Addon.ts"
+import { dtypes } from "./Addon.ts"
 import type { TorchBackend } from "./Backend.ts"
 import { joinOf } from "./Collective.ts"
-import { makeRegions } from "./Regions.ts"
+import { makeRegions, type TorchOptions } from "./Regions.ts"
 
 /** A block that will be run again: its input in the graph, the leaf that stands for its output, how to run it. */
 interface Segment {
@@ -24,11 +24,9 @@ interface Segment {
   readonly block: (x: Tensor) => Tensor
 }
 
-const isTensor = (u: Tensor | Weights): u is Tensor => u instanceof tf.Tensor
-
-export const makeTensors = (backend: TorchBackend, backendName: string): TensorsShape => {
+export const makeTensors = (backend: TorchBackend, backendName: string, options: TorchOptions): TensorsShape => {
   const { addon } = backend
-  const record = (on: boolean): void => addon.own("record", [on ? 1 : 0], () => undefined)
+  const record = (on: boolean): void => backend.record(on)
   const made = (name: string, handle: number): number => addon.own(name, [handle], (results) => results.tensor().handle)
   const backward = (output: number, gradient: number | undefined): void =>
     addon.own("backward", gradient === undefined ? [output, 1, 0] : [output, 1, 1, gradient], () => undefined)
@@ -58,7 +56,13 @@ export const makeTensors = (backend: TorchBackend, backendName: string): Tensors
       record(true)
     }
   }
-  const compute: Compute = { ...plain, ...makeRegions(backend), checkpointed }
+  const compute: Compute = {
+    ...plain,
+    ...makeRegions(backend, options),
+    checkpointed,
+    // The head cuts them itself.
+    logitsAtOnce: Number.POSITIVE_INFINITY
+  }
 
   /** Runs a segment again and passes the gradient of its output on to its input and its weights. */
   const redo = ({ block, input, output }: Segment): void => {
@@ -81,38 +85,18 @@ export const makeTensors = (backend: TorchBackend, backendName: string): Tensors
     }
   }
 
-  const active = <A>(f: () => A): Effect.Effect<A, TensorError> =>
-    Effect.try({
-      try: () => {
-        if (tf.getBackend() !== backendName) void tf.setBackend(backendName)
-        return withoutTape(f)
-      },
-      catch: (cause) =>
-        isTensorError(cause)
-          ? cause
-          : new EngineFailure({
-              engine: "torch",
-              message: cause instanceof Error ? cause.message : String(cause),
-              hint: "An operation failed inside the engine; the cause has its stack. Check shapes and dtypes there.",
-              cause
-            })
-    })
-  const free = (tensors: ReadonlyArray<Tensor | Weights>): void => {
-    for (const t of tensors)
-      if (isTensor(t)) t.dispose()
-      else for (const named of Object.values(t)) named.dispose()
-  }
+  const run = running("torch", backendName)
+  const active = <A>(f: () => A) => run(() => withoutTape(f))
 
   return {
-    fingerprint: { engine: "torch", precision: "f32" },
+    fingerprint: { engine: "torch", precision: options.precision },
     oneThread: false,
     run: (f) => active(() => tf.tidy(() => f(compute))),
     valueAndGrad: (f, variables, into) =>
       active(() => {
         const names = Object.keys(variables)
         const require = (on: boolean): void => {
-          for (const name of names)
-            addon.own("require", [backend.handle(variables[name]!), on ? 1 : 0], () => undefined)
+          for (const name of names) backend.train(variables[name]!, on)
         }
         const mine: Array<Segment> = []
         segments = mine
@@ -121,14 +105,8 @@ export const makeTensors = (backend: TorchBackend, backendName: string): Tensors
         try {
           const value = tf.tidy(() => {
             const loss = f(compute, variables)
-            expectShape(
-              loss.size === 1,
-              "valueAndGrad",
-              () => `the value is [${loss.shape.join(", ")}]`,
-              "Return a scalar: a mean, or a sum over a normaliser."
-            )
-            const reached = addon.own("reached", [backend.handle(loss)], (results) => results.number()) === 1
-            if (reached) backward(backend.handle(loss), undefined)
+            checkLoss(loss)
+            if (backend.reached(loss)) backward(backend.handle(loss), undefined)
             return loss.dataSync()[0]!
           })
           segments = undefined
@@ -164,14 +142,7 @@ export const makeTensors = (backend: TorchBackend, backendName: string): Tensors
     adamW: (state, grads, options, lr, update) =>
       active(() => {
         const names = Object.keys(state.weights)
-        for (const name of names)
-          for (const [what, other] of Object.entries({ m: state.m[name], v: state.v[name], gradient: grads[name] }))
-            expectShape(
-              other !== undefined && other.shape.join() === state.weights[name]!.shape.join(),
-              "adamW",
-              () => `${what} of ${name} is ${other === undefined ? "missing" : `[${other.shape.join(", ")}]`}`,
-              "Weights, moments and gradients have the same names and shapes; frozen weights are in none of them."
-            )
+        checkAdamW(state, grads)
         const step = addon.upload(new Float32Array([update]), [], dtypes.float32).handle
         for (const decayed of [true, false]) {
           const some = names.filter((name) => state.weights[name]!.rank > 1 === decayed)
@@ -194,7 +165,8 @@ export const makeTensors = (backend: TorchBackend, backendName: string): Tensors
           )
         }
         addon.free([step])
-        free([grads])
+        freeAll([grads])
+        for (const name of names) backend.changed(state.weights[name]!)
         // In place: the tensors that were given are the ones that come back.
         return state
       }),
@@ -202,17 +174,11 @@ export const makeTensors = (backend: TorchBackend, backendName: string): Tensors
     upload: (values, shape) =>
       active(() => tf.tensor(values, [...shape], values instanceof Int32Array ? "int32" : "float32")),
     read: (tensor) => active(() => tensor.dataSync() as Float32Array | Int32Array),
-    free: (...tensors) => Effect.sync(() => free(tensors)),
+    free: (...tensors) => Effect.sync(() => freeAll(tensors)),
     memory: Effect.sync(() => {
       const { numBytes, numTensors } = tf.memory()
-      const engineBytes = heldBytes(addon)
-      return { tensors: numTensors, tensorBytes: numBytes, engineBytes }
+      const [engineBytes, peakBytes] = addon.own("allocated", [], (results) => [results.number(), results.number()])
+      return { tensors: numTensors, tensorBytes: numBytes, engineBytes: engineBytes!, peakBytes: peakBytes! }
     })
   }
 }
-
-const heldBytes = (addon: Addon): number =>
-  addon.own("held", [], (results) => {
-    results.number()
-    return results.number()
-  })

@@ -33,6 +33,10 @@ export const makeVectors = (backend: TorchBackend, active: Active): Vectors => {
     ])
   return {
     shared: true,
+    changed: (views) =>
+      Effect.sync(() => {
+        for (const view of Object.values(views)) backend.changed(view)
+      }),
     zeros: (size) => active(() => vector(addon.aten("zeros")([size], dtypes.float32, null, "device", null).tensor())),
     part: (of, at, size) => active(() => ({ size, handle: narrow(handleOf(of), at, size) })),
     put: (tensor, into, at) =>
