@@ -507,6 +507,7 @@ const llavaPhiRecipe = recipe({
   presets: presets as { readonly [preset: string]: Settings },
   build: (settings) => llavaPhi(settings, sources[settings.data]()),
   engines: ["wasm", "torch", "torch-bf16"],
+  together: ["torch", "torch-bf16"],
   services: Engine.layer,
   numerics,
   summary: summarise,

@@ -26,6 +26,8 @@ export interface Recipe<Settings, R> {
   readonly services: (engine: string) => Layer.Layer<R, any>
   /** Engine names `--engine` takes; the first is the default. */
   readonly engines: ReadonlyArray<string>
+  /** Those of them that train in several processes; none when left out. */
+  readonly together?: ReadonlyArray<string>
   /** Numerics fingerprint of an engine: part of the key of nodes that compute with one. */
   readonly numerics: (engine: string) => string
   /** What to do when only a node's code differs from a stored entry's; `rerun` when left out. */
