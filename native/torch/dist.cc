@@ -316,8 +316,9 @@ static napi_value promise_of(napi_env env, WorkPtr work, at::Tensor numbers = {}
   Waiting* held = waiting.release();
   work->getFuture()->addCallback([held](c10::ivalue::Future&) {
     const auto wake = held->wake;
-    napi_call_threadsafe_function(wake, held, napi_tsfn_nonblocking);
-    napi_release_threadsafe_function(wake, napi_tsfn_release);
+    // Otherwise the thread that waits is ending: the call has released the function already, and nobody takes what is held.
+    if (napi_call_threadsafe_function(wake, held, napi_tsfn_nonblocking) == napi_ok)
+      napi_release_threadsafe_function(wake, napi_tsfn_release);
   });
   return promise;
 }
