@@ -65,10 +65,32 @@ const compile = (args: ReadonlyArray<string>): Effect.Effect<void, EngineUnavail
     return Effect.sync(() => child.kill())
   })
 
+/** NCCL's and CUDA's headers, where the libtorch has NCCL and they are found: beside it in wheels, or of the system. */
+const ncclFor = (libtorch: Libtorch): ReadonlyArray<string> => {
+  if (!libtorch.cuda) return []
+  const wheels = join(libtorch.root, "../nvidia")
+  const places = [
+    ...(existsSync(wheels) ? readdirSync(wheels).map((name) => join(wheels, name, "include")) : []),
+    ...[process.env["CUDA_HOME"], "/usr/local/cuda"].flatMap((root) =>
+      root === undefined ? [] : [join(root, "include")]
+    ),
+    "/usr/include"
+  ]
+  const found = ["nccl.h", "cuda_runtime_api.h"].map((name) => places.find((place) => existsSync(join(place, name))))
+  if (found.includes(undefined)) return []
+  const folders = [...new Set(found)].filter((place) => place !== "/usr/include")
+  return ["-DMILLRACE_NCCL", ...folders.flatMap((place) => ["-isystem", place!])]
+}
+
 const flagsFor = (libtorch: Libtorch): ReadonlyArray<string> => [
   ...["-std=c++20", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall"],
   `-I${(createRequire(import.meta.url)("node-api-headers") as { readonly include_dir: string }).include_dir}`,
-  ...libtorch.includes.flatMap((folder) => ["-isystem", folder])
+  ...libtorch.includes.flatMap((folder) => ["-isystem", folder]),
+  // Wheels ship c10d's header over Gloo without Gloo's own.
+  ...(libtorch.includes.some((folder) => existsSync(join(folder, "gloo/context.h")))
+    ? []
+    : ["-isystem", join(sources, "gloo")]),
+  ...ncclFor(libtorch)
 ]
 
 const build = Effect.gen(function* () {

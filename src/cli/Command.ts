@@ -70,6 +70,12 @@ const local = {
     atLeast(0, "0 or more"),
     Flag.optional
   ),
+  world: Flag.Int("world").pipe(
+    Flag.withDescription("Processes that train together, started here; under a launcher WORLD_SIZE says it"),
+    Flag.withMetavar("N"),
+    atLeast(1, "1 or more"),
+    Flag.optional
+  ),
   acceptCode: onOff("accept-code", "Take stored results and checkpoints although the code behind them changed"),
   quiet: onOff("quiet", "No progress and no tables"),
   checkpointEvery: Flag.Int("checkpoint-every").pipe(
@@ -195,6 +201,7 @@ export const makeCommand = <S, R>(recipe: Recipe<S, R>, moduleUrl: string, sessi
           until: flags.until,
           force: flags.force,
           workers: undef(flags.workers),
+          world: undef(flags.world),
           acceptCode: flags.acceptCode,
           quiet: flags.quiet,
           checkpointEvery: undef(flags.checkpointEvery),

@@ -19,6 +19,41 @@ interface Native {
   readonly readLater: <A extends TypedArray>(into: A, handle: number) => Promise<A>
   readonly findOperator: (name: string, overload: string) => Found | null
   readonly intern: (text: string) => number
+  readonly join: Distributed["join"]
+  readonly collective: Distributed["collective"]
+  readonly numbers: Distributed["numbers"]
+  readonly sinkWait: Distributed["sinkWait"]
+}
+
+/** Collectives as `native/torch/dist.cc` has them: each is started by the call and waited for by its promise. */
+export interface Distributed {
+  readonly join: (
+    host: string,
+    port: number,
+    serves: boolean,
+    waits: boolean,
+    prefix: string,
+    kind: "gloo" | "nccl",
+    rank: number,
+    world: number,
+    meetingMs: number,
+    limitMs: number,
+    beside: number
+  ) => Promise<number>
+  readonly collective: (
+    group: number,
+    kind: "sum" | "sumScattered" | "gather" | "broadcast",
+    handle: number,
+    root: number,
+    limitMs: number
+  ) => Promise<void>
+  readonly numbers: (
+    group: number,
+    kind: "sum" | "tell",
+    numbers: Float64Array,
+    limitMs: number
+  ) => Promise<Float64Array>
+  readonly sinkWait: (sink: number, bucket: number) => Promise<void>
 }
 
 type TypedArray = Float32Array | Int32Array | Uint8Array | Float64Array | Uint16Array
@@ -67,6 +102,7 @@ export interface Addon {
   readonly read: <A extends TypedArray>(into: A, handle: number) => A
   readonly readLater: <A extends TypedArray>(into: A, handle: number) => Promise<A>
   readonly free: (handles: ReadonlyArray<number>) => void
+  readonly distributed: Distributed
 }
 
 /** Reads what a call gave, in order. */
@@ -291,6 +327,7 @@ const attach = (path: string): Addon => {
         scratch.set(some, 1)
         native.call(numbers.get("free")!)
       }
-    }
+    },
+    distributed: native
   }
 }
