@@ -57,8 +57,8 @@ export const TrainingSettings = {
   maxGradNorm: Schema.NullOr(Schema.Number),
   /** Dropout at the model's own rate while training. */
   dropout: Schema.Boolean,
-  /** Keep only block inputs and compute blocks again for their gradients: less memory, the same bits. */
-  recompute: Schema.Boolean,
+  /** Blocks of which only the input is kept, to be computed again for their gradients: all, every k-th, none. The same bits. */
+  recompute: Schema.Union([Schema.Boolean, Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))]),
   /** Of data order and dropout. */
   seed: Schema.Int
 } as const
