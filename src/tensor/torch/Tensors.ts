@@ -50,10 +50,12 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
     record(false)
     try {
       const value = tf.tidy(() => block(x))
-      const output = made("leaf", backend.handle(value))
+      const segment = { source: backend.handle(x), input: made("share", backend.handle(x)), output: -1, block }
+      // Pushed first: what fails from here on is freed with the others.
+      outer.push(segment)
+      segment.output = made("leaf", backend.handle(value))
       value.dispose()
-      outer.push({ source: backend.handle(x), input: made("share", backend.handle(x)), output, block })
-      return over(output)
+      return over(segment.output)
     } finally {
       segments = outer
       record(true)
@@ -72,8 +74,9 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
     const gradient = gradientOf(output)
     if (gradient === undefined) return undefined
     const flows = addon.own("reached", [input], (results) => results.number()) === 1
-    const start = made(flows ? "leaf" : "detach", input)
+    let start = -1
     try {
+      start = made(flows ? "leaf" : "detach", input)
       tf.tidy(() => backward(backend.handle(block(over(start))), false, gradient.handle))
       return flows ? gradientOf(start) : undefined
     } finally {
@@ -126,22 +129,27 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
           })
           segments = undefined
           redoAll(mine)
-          const grads: Record<string, Tensor> = {}
           record(false)
-          for (const name of names) {
-            const variable = variables[name]!
-            const gradient = gradientOf(backend.handle(variable))
-            const before = into?.[name]
-            if (before !== undefined) {
-              if (gradient !== undefined) {
-                addon.free([
-                  addon.aten("add_.Tensor")(backend.handle(before), gradient.handle).tensor().handle,
-                  gradient.handle
-                ])
-              }
-              grads[name] = before
-            } else grads[name] = gradient === undefined ? tf.zeros(variable.shape) : backend.tensor(gradient)
-          }
+          // In a tidy: where one cannot be made, those before it are freed.
+          const grads = tf.tidy(() => {
+            const all: Record<string, Tensor> = {}
+            for (const name of names) {
+              const variable = variables[name]!
+              const gradient = gradientOf(backend.handle(variable))
+              const before = into?.[name]
+              if (before !== undefined) {
+                if (gradient !== undefined) {
+                  try {
+                    addon.free([addon.aten("add_.Tensor")(backend.handle(before), gradient.handle).tensor().handle])
+                  } finally {
+                    addon.free([gradient.handle])
+                  }
+                }
+                all[name] = before
+              } else all[name] = gradient === undefined ? tf.zeros(variable.shape) : backend.tensor(gradient)
+            }
+            return all
+          })
           return { value, grads }
         } finally {
           segments = undefined
