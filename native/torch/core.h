@@ -145,5 +145,6 @@ void throw_to_javascript(napi_env env);
 
 /** Exports of the other files. */
 void export_aten(napi_env env, napi_value exports, State* state);
+void export_dist(napi_env env, napi_value exports, State* state);
 
 }  // namespace millrace

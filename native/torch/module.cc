@@ -257,5 +257,6 @@ extern "C" NAPI_MODULE_EXPORT napi_value napi_register_module_v1(napi_env env, n
   napi_create_string_utf8(env, TORCH_VERSION, NAPI_AUTO_LENGTH, &version);
   napi_set_named_property(env, exports, "torchVersion", version);
   export_aten(env, exports, state);
+  export_dist(env, exports, state);
   return exports;
 }

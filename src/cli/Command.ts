@@ -51,7 +51,9 @@ const shared = <S, R>(recipe: Recipe<S, R>) => ({
     Flag.atLeast(0)
   ),
   engine: Flag.String("engine").pipe(
-    Flag.withDescription(`What computes: ${recipe.engines.join(", ")} (the first is the default)`),
+    Flag.withDescription(
+      `What computes: ${recipe.engines.join(", ")} (default: ${recipe.engine === undefined ? "the first" : "the preset's"})`
+    ),
     Flag.optional
   ),
   json: onOff("json", "Events as JSON lines on stdout; people read stderr")
@@ -66,6 +68,12 @@ const local = {
   workers: Flag.Int("workers").pipe(
     Flag.withDescription("Worker threads, also of a training step; 0 computes beside the caller (default: one a core)"),
     atLeast(0, "0 or more"),
+    Flag.optional
+  ),
+  world: Flag.Int("world").pipe(
+    Flag.withDescription("Processes that train together, started here; under a launcher WORLD_SIZE says it"),
+    Flag.withMetavar("N"),
+    atLeast(1, "1 or more"),
     Flag.optional
   ),
   acceptCode: onOff("accept-code", "Take stored results and checkpoints although the code behind them changed"),
@@ -193,6 +201,7 @@ export const makeCommand = <S, R>(recipe: Recipe<S, R>, moduleUrl: string, sessi
           until: flags.until,
           force: flags.force,
           workers: undef(flags.workers),
+          world: undef(flags.world),
           acceptCode: flags.acceptCode,
           quiet: flags.quiet,
           checkpointEvery: undef(flags.checkpointEvery),

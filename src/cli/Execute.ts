@@ -6,19 +6,23 @@
  * are not printed here: they leave as they are, `Main.ts` tells them once.
  */
 import { availableParallelism } from "node:os"
+import { resolve } from "node:path"
 import { Cause, Clock, Effect, Exit, Layer, Result, Schema } from "effect"
-import type { Pipeline } from "../dag/Pipeline.ts"
 import type { Plan } from "../dag/Plan.ts"
+import type { RankLost } from "../dag/World.ts"
 import { type Event, Events } from "../run/Events.ts"
 import type { Entry } from "../run/Facts.ts"
+import { follow } from "../run/Follower.ts"
 import { makeHistory } from "../run/History.ts"
+import { isSymptom, Leading, lead, type RankPlace } from "../run/Leader.ts"
 import { reduce } from "../run/Progress.ts"
-import type { Choice, Recipe, Summary } from "../run/Recipe.ts"
-import { Interrupted, type RunOptions, Stop } from "../run/Run.ts"
+import type { Recipe, Summary } from "../run/Recipe.ts"
+import { Interrupted, NodeFailed, type RunOptions, Stop } from "../run/Run.ts"
 import { planRecipe, type RunResult, runRecipe } from "../run/Scheduler.ts"
 import { Store } from "../store/Store.ts"
-import { checkSelection, choose } from "./Choose.ts"
-import { nodeTable, outputLines, planCounts, planTable, runLine } from "./Report.ts"
+import { type Chosen, checkSelection, choose } from "./Choose.ts"
+import { checkTogether, makeOthers, placeOf, shareMachine, startsOthers } from "./Ranks.ts"
+import { engineLine, nodeTable, outputLines, planCounts, planTable, runLine } from "./Report.ts"
 import { writePage } from "./report/Write.ts"
 import type { Session } from "./Session.ts"
 import { animate, make, paint } from "./Terminal.ts"
@@ -44,6 +48,8 @@ export interface RunFlags {
   readonly until: ReadonlyArray<string>
   readonly force: ReadonlyArray<string>
   readonly workers: number | undefined
+  /** Processes that train together, started here; see `Ranks.ts`. */
+  readonly world: number | undefined
   readonly acceptCode: boolean
   readonly quiet: boolean
   readonly checkpointEvery: number | undefined
@@ -69,6 +75,7 @@ const optionsOf = (flags: RunFlags): RunOptions => ({
 const cuts = (flags: RunFlags): ReadonlyArray<string> => [
   ...(["only", "from", "until", "force"] as const).flatMap((name) => flags[name].map((id) => `--${name} ${id}`)),
   ...(flags.workers === undefined ? [] : [`--workers ${flags.workers}`]),
+  ...(flags.world === undefined ? [] : [`--world ${flags.world}`]),
   ...(flags.checkpointEvery === undefined ? [] : [`--checkpoint-every ${flags.checkpointEvery}`]),
   ...(flags.acceptCode ? ["--accept-code"] : []),
   ...(flags.verify ? ["--verify"] : [])
@@ -90,24 +97,29 @@ const verifyStored = Effect.fnUntraced(function* <K extends Entry>(plan: Plan<K>
   return damage
 })
 
-const startEvent = (run: string, at: number, pipeline: Pipeline, choice: Choice): Event => ({
+const startEvent = (
+  run: string,
+  at: number,
+  { choice, engineWhy, pipeline }: Chosen<any>
+): Extract<Event, { readonly event: "start" }> => ({
   event: "start",
   at,
   run,
   pipeline: pipeline.name,
   preset: choice.preset,
+  engine: choice.engine,
+  ...(engineWhy === undefined ? {} : { engineWhy }),
   nodes: pipeline.nodes.filter((node) => node.spec.kind !== "source").length
 })
 
 const showPlan = Effect.fnUntraced(function* <S, R>(
   recipe: Recipe<S, R>,
-  choice: Choice,
-  pipeline: Pipeline,
+  chosen: Chosen<R>,
   options: RunOptions,
   flags: RunFlags,
   session: Session
 ) {
-  const found = yield* planRecipe(recipe, choice, options)
+  const found = yield* planRecipe(recipe, chosen.choice, options)
   const damage = flags.verify ? yield* verifyStored(found) : new Map<string, string>()
   const plan = {
     steps: found.steps.map((step) => {
@@ -115,7 +127,10 @@ const showPlan = Effect.fnUntraced(function* <S, R>(
       return why === undefined ? step : { ...step, status: "run" as const, because: [why] }
     })
   }
-  session.emit(startEvent("", yield* Clock.currentTimeMillis, pipeline, choice))
+  const start = startEvent("", yield* Clock.currentTimeMillis, chosen)
+  session.emit(start)
+  const line = engineLine(start)
+  if (line !== undefined && !flags.quiet) session.output.people(line + "\n")
   for (const step of plan.steps)
     session.emit({
       event: "plan",
@@ -174,6 +189,30 @@ export const failureOf = (cause: Cause.Cause<unknown>): unknown => {
 export const wasInterrupted = (cause: Cause.Cause<unknown>): boolean =>
   Cause.hasInterruptsOnly(cause) || failureOf(cause) instanceof Interrupted
 
+/** A collective that broke is a symptom: so long is waited for word of the rank that broke it. */
+const CLOSER_REASON = "8 seconds"
+
+/** Rank 0's run among other processes: it ends with the first rank that is lost. */
+const together = <A, E, R>(running: Effect.Effect<A, E, R>, place: RankPlace, same: string) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const local = startsOthers(place)
+      if (local) shareMachine(place, process.env)
+      const others = yield* makeOthers
+      const leader = yield* lead(place, same)
+      if (local) yield* others.start(place, leader, process, process.env)
+      const led = running.pipe(
+        Effect.provideService(Leading, leader),
+        Effect.catch((error) =>
+          error instanceof NodeFailed && isSymptom(error)
+            ? Effect.andThen(Effect.timeoutOption(leader.lost, CLOSER_REASON), Effect.fail<E | RankLost>(error))
+            : Effect.fail(error)
+        )
+      )
+      return yield* Effect.raceFirst(led, leader.lost)
+    })
+  )
+
 /** Runs (or with `--plan` plans) the recipe. Everything is told through the session; failures leave unchanged. */
 export const execute = Effect.fnUntraced(function* <S, R>(
   recipe: Recipe<S, R>,
@@ -181,14 +220,24 @@ export const execute = Effect.fnUntraced(function* <S, R>(
   flags: RunFlags,
   session: Session
 ) {
-  const { choice, pipeline } = yield* choose(recipe, flags)
+  const chosen = yield* choose(recipe, flags)
+  const { choice, pipeline } = chosen
   yield* checkSelection(pipeline, flags)
   const options = optionsOf(flags)
   const { output } = session
+  const place = yield* placeOf(flags.world, process.env)
+  if (place !== undefined) yield* checkTogether(place, choice.engine, recipe.together)
+  /** What all ranks must agree on. */
+  const same = JSON.stringify({ recipe: recipe.name, ...choice })
+  if (place !== undefined && place.rank > 0) {
+    // A plan is rank 0's alone.
+    if (flags.plan) return
+    // Rank 0 says when to stop.
+    session.stop = () => undefined
+    return yield* Effect.scoped(follow(place, same, { module: moduleUrl, choice, store: resolve(flags.store) }))
+  }
   if (flags.plan)
-    return yield* showPlan(recipe, choice, pipeline, options, flags, session).pipe(
-      Effect.provide(storeLayer(flags.store))
-    )
+    return yield* showPlan(recipe, chosen, options, flags, session).pipe(Effect.provide(storeLayer(flags.store)))
 
   const started = yield* Clock.currentTimeMillis
   const terminal = make({ ...output, write: output.people }, { quiet: flags.quiet })
@@ -217,14 +266,15 @@ export const execute = Effect.fnUntraced(function* <S, R>(
       const events = yield* Events
       const stop = yield* Stop
       session.stop = () => void Effect.runFork(stop.request)
-      yield* events.publish(startEvent(recorder.run, started, pipeline, choice))
+      yield* events.publish(startEvent(recorder.run, started, chosen))
       yield* animate(terminal)
       if (output.live)
         yield* Effect.acquireRelease(
           Effect.sync(() => output.intercept(terminal.aside)),
           (end) => Effect.sync(end)
         )
-      const result = yield* runRecipe(recipe, moduleUrl, choice, options)
+      const running = runRecipe(recipe, moduleUrl, choice, options)
+      const result = yield* place === undefined ? running : together(running, place, same)
       return { result, summary: yield* summarize(recipe, result) }
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(tapped(take), Stop.layer)))
 

@@ -6,10 +6,12 @@
  * and its checkpoints; only the store says what is done.
  */
 import { Clock, Context, Effect, FileSystem, Option, type Schema, type Scope, Semaphore, Stream } from "effect"
+import type { AnyFold } from "../dag/Fold.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import type { Decision } from "../dag/Plan.ts"
 import { isRemote } from "../dag/Source.ts"
+import type { RankLost } from "../dag/World.ts"
 import type { Code, ShardRecord } from "../store/Manifest.ts"
 import { memoryWatch } from "../store/Memory.ts"
 import { readRefused } from "../store/Quarantine.ts"
@@ -27,6 +29,7 @@ import { type Entry, entryOf, specOf } from "./Facts.ts"
 import { asNodeFailed, describeError } from "./Failure.ts"
 import { MOST_THREADS } from "./HelperTask.ts"
 import { placesFor, shardCount, sourcesBehind, type Where } from "./Inputs.ts"
+import type { Leader } from "./Leader.ts"
 import { type NodeTask, type NodeWatch, runNode } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
 import { Interrupted, NodeFailed, type RunOptions, type SelectionError, Stop } from "./Run.ts"
@@ -34,7 +37,7 @@ import type { Selection } from "./Selection.ts"
 import { runShard } from "./ShardTask.ts"
 import type { Workers } from "./Workers.ts"
 
-export type RunError = NodeFailed | SelectionError | Interrupted | StoreError | SourceError
+export type RunError = NodeFailed | SelectionError | Interrupted | StoreError | SourceError | RankLost
 
 /** Progress events of one node are published at most this often. */
 const PROGRESS_EVERY_MS = 100
@@ -52,6 +55,8 @@ export interface Session {
   /** Services of the recipe's nodes, built when the first node runs beside the caller. */
   readonly services: Effect.Effect<Context.Context<never>, unknown>
   readonly engine: Semaphore.Semaphore
+  /** The other processes of the run; undefined where it is one. */
+  readonly leader: Leader | undefined
   /** Brings a source here, once a run; its place is known afterwards. */
   readonly bring: (source: AnyNode) => Effect.Effect<SourceHere, RunError>
 }
@@ -367,22 +372,26 @@ export const execute = Effect.fnUntraced(function* (
       ...(options.checkpointEverySteps === undefined ? {} : { checkpointEverySteps: options.checkpointEverySteps })
     }
   }
-  const inThread = node.spec.engine === true && options.workers > 0
+  const { leader } = session
+  const inThread = node.spec.engine === true && (options.workers > 0 || leader !== undefined)
+  const isLed = leader !== undefined && inThread && node.spec.kind === "fold" && (node.spec.run as AnyFold).follow
   const memory = yield* memoryWatch
   const body: Effect.Effect<
     Drained,
-    NodeFailed | Interrupted | StoreError,
+    NodeFailed | Interrupted | StoreError | RankLost,
     Store | Events | Stop | FileSystem.FileSystem
   > =
     count !== undefined
       ? Effect.andThen(announce(), runSharded(session, node, places, work, count, made))
-      : inThread
-        ? session.engines.runNode(node, task, watch)
-        : runNode(node, task, watch)
+      : isLed
+        ? Effect.flatMap(leader.begin(task), (meeting) => session.engines.runNode(node, { ...task, meeting }, watch))
+        : inThread
+          ? session.engines.runNode(node, task, watch)
+          : runNode(node, task, watch)
   const services = inThread ? Context.empty() : yield* startServices(session, node)
   const unlessStopped = Effect.suspend(() => (stop.requested() ? Effect.fail(stoppedBefore(node)) : body))
   const provided = Effect.provideContext(
-    unlessStopped as Effect.Effect<Drained, NodeFailed | Interrupted | StoreError, never>,
+    unlessStopped as Effect.Effect<Drained, NodeFailed | Interrupted | StoreError | RankLost, never>,
     Context.merge(yield* Effect.context<never>(), services)
   )
   const drained = yield* node.spec.engine === true ? Semaphore.withPermit(session.engine, provided) : provided

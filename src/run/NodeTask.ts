@@ -5,14 +5,16 @@
  * must not wait for it. The lock, the plan and the commit stay with the runner; the thread writes into the work folder.
  */
 import { Effect, type FileSystem } from "effect"
+import type { AnyFold } from "../dag/Fold.ts"
 import type { AnyNode } from "../dag/Node.ts"
+import { type Meeting, World } from "../dag/World.ts"
 import type { Store } from "../store/Store.ts"
 import { openWorkFolder } from "../store/Work.ts"
 import { type FoldWatch, runFold } from "./FoldTask.ts"
 import type { Places } from "./Inputs.ts"
 import type { Drained } from "./Outputs.ts"
 import type { Interrupted, NodeFailed, RunOptions, Stop } from "./Run.ts"
-import { runWhole } from "./WholeTask.ts"
+import { openInputs, runWhole } from "./WholeTask.ts"
 
 export interface NodeTask {
   readonly node: string
@@ -26,6 +28,8 @@ export interface NodeTask {
   readonly inputs: Readonly<Record<string, string>>
   /** Threads that the node may compute with, the one it runs in among them; no result depends on it. */
   readonly threads: number
+  /** Where this process meets others that do the fold with it; absent where it is alone. */
+  readonly meeting?: Meeting
   readonly checkpoints: Pick<RunOptions, "checkpointEverySteps" | "checkpointEveryMs">
 }
 
@@ -76,6 +80,20 @@ export const hear = (watch: NodeWatch, message: NodeMessage): Effect.Effect<void
   }
 }
 
+/** Runs a following process's part of a fold in this thread, from the leader's first word to its last. */
+export const followNode = (
+  node: AnyNode,
+  task: NodeTask
+): Effect.Effect<void, unknown, Store | FileSystem.FileSystem> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { follow } = node.spec.run as AnyFold
+      if (follow === undefined) return yield* Effect.die(new Error(`${node.id} is followed and declares no \`follow\``))
+      const { inputs } = yield* openInputs(node, task.places)
+      yield* follow({ params: node.params, inputs: inputs as never })
+    })
+  ).pipe(Effect.provideService(World, task.meeting)) as Effect.Effect<void, unknown, Store | FileSystem.FileSystem>
+
 /** Runs a whole or fold node in this thread; durable in its work folder when it returns, visible after the commit. */
 export const runNode = (
   node: AnyNode,
@@ -84,7 +102,12 @@ export const runNode = (
 ): Effect.Effect<Drained, NodeFailed | Interrupted, Store | FileSystem.FileSystem | Stop> =>
   Effect.gen(function* () {
     const work = yield* openWorkFolder(task.folder)
-    if (node.spec.kind === "fold") return yield* runFold(node, task.places, work, task.checkpoints, watch)
+    if (node.spec.kind === "fold")
+      return yield* Effect.provideService(
+        runFold(node, task.places, work, task.checkpoints, watch),
+        World,
+        task.meeting
+      )
     const fork = Effect.runForkWith(yield* Effect.context<never>())
     yield* watch.started()
     return yield* runWhole(node, task.places, work, {

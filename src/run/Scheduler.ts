@@ -18,6 +18,7 @@ import { Events, nodeEnd } from "./Events.ts"
 import { checkSources, type Entry, entryOf, storeFacts } from "./Facts.ts"
 import { describeError } from "./Failure.ts"
 import type { Where } from "./Inputs.ts"
+import { Leading } from "./Leader.ts"
 import { build, type Choice, type Recipe } from "./Recipe.ts"
 import { Interrupted, type RunOptions, SelectionError, Stop } from "./Run.ts"
 import { type Selection, select } from "./Selection.ts"
@@ -126,6 +127,7 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
           Layer.buildWithScope(recipe.services(choice.engine) as Layer.Layer<never, unknown>, scope)
         ),
         engine: Semaphore.makeUnsafe(1),
+        leader: yield* Leading,
         bring: (source) => brought.get(source)!
       }
       const ready = new Map<AnyNode, Deferred.Deferred<boolean>>()

@@ -17,7 +17,7 @@ import { Store } from "../store/Store.ts"
 import { codeOf } from "./Facts.ts"
 import { describeError, hintOf } from "./Failure.ts"
 import { type Asked, helpersFor, runHelp } from "./HelperTask.ts"
-import { type NodeTask, type NodeWatch, runNode, sendingWatch } from "./NodeTask.ts"
+import { followNode, type NodeTask, type NodeWatch, runNode, sendingWatch } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
 import { build, type Recipe } from "./Recipe.ts"
 import { Interrupted, NodeFailed, Stop } from "./Run.ts"
@@ -144,6 +144,12 @@ const serveHelp = async ({ numerics, runtime }: Prepared, node: AnyNode, task: N
   if (Exit.isFailure(exit)) failCause(exit.cause)
 }
 
+const serveFollow = async ({ numerics, runtime }: Prepared, node: AnyNode, task: NodeTask) => {
+  const exit = await runtime.runPromiseExit(Effect.andThen(sameCode(node, task, numerics), followNode(node, task)))
+  if (Exit.isSuccess(exit)) return send({ type: "followed" })
+  failCause(exit.cause)
+}
+
 const serve = (prepared: Prepared) => {
   const { nodes, numerics, runtime } = prepared
   port.on("message", async (task: WorkerTask) => {
@@ -159,6 +165,7 @@ const serve = (prepared: Prepared) => {
     if (node === undefined) return fail(new Error(`the recipe has no node ${task.node}`), true, "")
     if (task.kind === "node") return await serveNode(prepared, node, task)
     if (task.kind === "help") return await serveHelp(prepared, node, task)
+    if (task.kind === "follow") return await serveFollow(prepared, node, task)
     let reported = 0
     const onRows = (rows: number) => {
       const now = performance.now()

@@ -38,6 +38,7 @@ export type WorkerMessage =
   | { readonly type: "done"; readonly record: ShardRecord }
   | { readonly type: "heard"; readonly message: NodeMessage }
   | { readonly type: "drained"; readonly drained: Drained }
+  | { readonly type: "followed" }
   | { readonly type: "answer"; readonly id: number; readonly answer: unknown }
   | { readonly type: "stopped"; readonly message: string; readonly hint: string }
   | {
@@ -54,6 +55,7 @@ export type WorkerTask =
   | ({ readonly kind: "node" } & NodeTask)
   | { readonly kind: "stop" }
   | ({ readonly kind: "help" } & NodeTask)
+  | ({ readonly kind: "follow" } & NodeTask)
   | ({ readonly kind: "ask" } & Asked)
 
 export interface Workers {
@@ -63,6 +65,8 @@ export interface Workers {
     task: NodeTask,
     watch: NodeWatch
   ) => Effect.Effect<Drained, NodeFailed | Interrupted, Stop>
+  /** Runs this process's part of a fold that another process leads. */
+  readonly follow: (task: NodeTask) => Effect.Effect<void, NodeFailed>
   /** Runs one shard in a thread, with the node's retries and timeout (which starts when a thread is ready). */
   readonly run: (
     node: AnyNode,
@@ -218,7 +222,20 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
       )
     })
 
+    const attemptFollow = Effect.fnUntraced(function* (task: NodeTask) {
+      const thread = yield* take(task)
+      const waited = answer(thread, task, (message) => (message.type === "followed" ? Effect.void : undefined))
+      if (thread.over === undefined) tell(thread, { kind: "follow", ...task })
+      yield* Effect.ensuring(
+        waited,
+        Effect.sync(() => {
+          if (thread.over === undefined && all.has(thread.worker)) idle.push(thread)
+        })
+      )
+    })
+
     return {
+      follow: (task) => Semaphore.withPermit(permits, attemptFollow(task)).pipe(asNodeFailed(task.node)),
       runNode: (node, task, watch) => {
         let announced = false
         const once: NodeWatch = {

@@ -10,6 +10,7 @@
  */
 import { Context, Effect } from "effect"
 import { type AdamWOptions, type AdamWScalars, adamWScalars, type OptimiserTensors, plainAdamW } from "./AdamW.ts"
+import type { Join } from "./Collective.ts"
 import type { TensorError } from "./Errors.ts"
 import type { Tensor, Weights } from "./Ops.ts"
 import { tf } from "./Ops.ts"
@@ -85,6 +86,8 @@ export interface TensorsShape {
   /** Frees tensors; freeing twice is harmless. */
   readonly free: (...tensors: ReadonlyArray<Tensor | Weights>) => Effect.Effect<void>
   readonly memory: Effect.Effect<Memory>
+  /** How processes compute together with this engine; absent where they cannot. */
+  readonly join?: Join
 }
 
 /** The engine-neutral tensor service. Layers are in `Engine.ts`. */

@@ -91,7 +91,8 @@ export const splitTrained = (
   frozen: Object.fromEntries(Object.entries(weights).filter(([name]) => !isTrained(name)))
 })
 
-const rowsOf = (batches: ReadonlyArray<TokenBatch>): Array<string> =>
+/** What the rows of batches are called in an error. */
+export const rowsOf = (batches: ReadonlyArray<TokenBatch>): Array<string> =>
   batches.flatMap(
     (batch) => batch.rowIds ?? Array.from({ length: batch.rows }, (_, i) => String(batch.rowNumbers?.[i] ?? i))
   )

@@ -4,20 +4,27 @@
  * Not a model and not a recipe: a `Stage` says what is trained, on which batches, with which settings. A step is a pure
  * function of (state, step), so a run restored at any step ends with the bits of one that never stopped, on as many
  * threads as there are (`Crew.ts`).
+ *
+ * Where there is a meeting (`World`), processes do the steps together (`Sharded.ts`): rank 0 runs the fold and says before
+ * each step what comes; the others follow. Checkpoints are the same files however many wrote them.
  */
 import { Effect, Schema, type Scope } from "effect"
 import type { FoldFunctions, FoldProgress } from "../dag/Fold.ts"
 import { type HelperFailed, Helpers } from "../dag/Helpers.ts"
+import { World } from "../dag/World.ts"
 import type { SafetensorsError } from "../model/Safetensors.ts"
 import type { TokenBatch } from "../model/TokenBatch.ts"
 import type { Trainable } from "../model/Trainable.ts"
+import { Collective, CollectiveFailed } from "../tensor/Collective.ts"
 import type { TensorError } from "../tensor/Errors.ts"
 import type { Weights } from "../tensor/Ops.ts"
 import { Tensors } from "../tensor/Tensors.ts"
 import type { BatchPlan } from "./BatchPlan.ts"
 import { type BadCheckpoint, decodeLoop, encodeLoop } from "./Checkpoint.ts"
-import { type Crew, crewOf, helperOf } from "./Crew.ts"
+import { alone, type Crew, crewOf, helperOf } from "./Crew.ts"
 import { schedule } from "./Schedule.ts"
+import { type Sharded, share } from "./Sharded.ts"
+import { cutStep } from "./Share.ts"
 import {
   evaluateLoss,
   freeState,
@@ -103,11 +110,51 @@ interface LoopState {
   readonly stage: Stage<any>
   readonly multiplier: (step: number) => number
   readonly crew: Crew
+  /** Present where several processes hold the state; `train` then has no moments. */
+  readonly together: Together | undefined
   train: TrainState
   step: number
   lossTokens: number
   readonly losses: Array<number>
 }
+
+/** A state that processes hold together, and how rank 0 says what comes. */
+interface Together {
+  readonly sharded: Sharded
+  readonly world: number
+  /** Runs what all ranks do at rank 0's word. */
+  readonly after: <A, E, R>(
+    word: Word,
+    step: number,
+    work: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | CollectiveFailed, R>
+  /** Lets the others go. */
+  readonly end: Effect.Effect<void, CollectiveFailed>
+}
+
+/** What rank 0 says: take a step, give your part of the state, go. */
+const words = { end: 0, step: 1, save: 2 } as const
+type Word = keyof typeof words
+
+/** How long the last word may take where something went wrong before. */
+const LAST_WORD = "5 seconds"
+
+/** This process's place among those that do the fold together; undefined where it is alone. */
+const joined: Effect.Effect<Collective["Service"] | undefined, CollectiveFailed, Tensors | Scope.Scope> = Effect.gen(
+  function* () {
+    const meeting = yield* World
+    if (meeting === undefined) return undefined
+    const { fingerprint, join } = yield* Tensors
+    if (join !== undefined) return yield* join(meeting)
+    return yield* new CollectiveFailed({
+      rank: meeting.rank,
+      world: meeting.world,
+      operation: "join",
+      message: `the engine ${fingerprint.engine} cannot compute in several processes`,
+      hint: "Use --engine torch, or one process."
+    })
+  }
+)
 
 const chunk = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> => {
   const out: Array<ReadonlyArray<A>> = []
@@ -115,7 +162,7 @@ const chunk = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<Readonly
   return out
 }
 
-type LoopError = TensorError | NonFiniteLoss | NothingToLearn | HelperFailed
+type LoopError = TensorError | NonFiniteLoss | NothingToLearn | HelperFailed | CollectiveFailed
 
 /**
  * Fold functions of a stage. `open` loads what is frozen and plans the batches; `finish` turns trained weights into the
@@ -137,36 +184,110 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
   StageServices<S> | Tensors,
   E2 | StageError<S> | LoopError,
   R2 | StageServices<S> | Tensors,
-  TensorError,
+  TensorError | CollectiveFailed,
   Tensors,
-  E | LoopError | BadCheckpoint | SafetensorsError,
-  R | Tensors | Scope.Scope
+  E | StageError<S> | LoopError | BadCheckpoint | SafetensorsError,
+  R | StageServices<S> | Tensors | Scope.Scope
 > => {
   type Load<A> = Effect.Effect<A, StageError<S>, StageServices<S>>
+  /** Shares a state with the processes that follow; they are let go with the scope at the latest. */
+  const lead = (collective: Collective["Service"], train: TrainState) =>
+    Effect.gen(function* () {
+      const sharded = yield* Effect.provideService(share(train), Collective, collective)
+      let over = false
+      const say = (word: Word, step: number) =>
+        Effect.suspend(() => {
+          if (over) return Effect.void
+          over = word === "end"
+          return collective.tell([words[word], step])
+        })
+      yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(say("end", 0), LAST_WORD)))
+      const together: Together = {
+        sharded,
+        world: collective.world,
+        after: (word, step, work) =>
+          Effect.andThen(say(word, step), work).pipe(
+            // What failed here fails there, or is told by the runner.
+            Effect.tapCause(() =>
+              Effect.sync(() => {
+                over = true
+              })
+            )
+          ),
+        end: say("end", 0)
+      }
+      return together
+    })
+  /** A step of all ranks, this one's part of it. */
+  const stepTogether = (
+    stage: Stage<any>,
+    multiplier: (step: number) => number,
+    sharded: Sharded,
+    world: number,
+    step: number
+  ) => {
+    const { settings } = stage
+    return sharded.step(
+      stage.model,
+      stage.frozen,
+      {
+        cuts: cutStep(stage.plan.rows(step), settings.microBatch, world),
+        load: (rows) => stage.load(rows) as Load<TokenBatch>
+      },
+      {
+        lr: settings.lr * multiplier(step),
+        seed: settings.seed,
+        step,
+        adamW: settings,
+        dropout: settings.dropout,
+        ...(settings.maxGradNorm === null ? {} : { maxGradNorm: settings.maxGradNorm })
+      }
+    )
+  }
   const begin = (
     stage: Stage<any>,
     train: TrainState,
-    at: Omit<LoopState, "stage" | "multiplier" | "crew" | "train">
+    collective: Collective["Service"] | undefined,
+    at: Omit<LoopState, "stage" | "multiplier" | "crew" | "together" | "train">
   ) =>
     Effect.gen(function* () {
       const tensors = yield* Tensors
       const { batch, decay, microBatch, warmupRatio } = stage.settings
+      const multiplier = schedule({ decay, warmupRatio, totalSteps: stage.plan.steps })
+      if (collective !== undefined) {
+        const together = yield* Effect.onError(lead(collective, train), () => freeState(train))
+        return { stage, multiplier, crew: alone, together, train: together.sharded.train(), ...at } as LoopState
+      }
       // Each micro-batch of a step may have a thread; one that is alone stays where it is.
       const useful = tensors.oneThread ? Math.ceil(batch / microBatch) - 1 : 0
       const helpers = useful === 0 ? [] : yield* (yield* Helpers)(useful)
       const state: LoopState = {
         stage,
         crew: yield* Effect.onError(crewOf(helpers, train.weights), () => freeState(train)),
-        multiplier: schedule({ decay, warmupRatio, totalSteps: stage.plan.steps }),
+        multiplier,
+        together: undefined,
         train,
         ...at
       }
       yield* Effect.addFinalizer(() => Effect.provideService(freeState(state.train), Tensors, tensors))
       return state
     })
+  const savedOf = (state: LoopState) =>
+    state.together === undefined
+      ? saveState(state.train)
+      : state.together.after("save", state.step, state.together.sharded.save)
+  const advanced = (state: LoopState, train: TrainState, loss: number, tokens: number): LoopState => {
+    state.train = train
+    // JSON has no minus zero, so neither has the log: a restored one is equal to one that went on.
+    state.losses.push(loss + 0)
+    state.lossTokens += tokens
+    state.step++
+    return state
+  }
   return {
     init: (context) =>
       Effect.gen(function* () {
+        const collective = yield* joined
         const stage = yield* open(context)
         if (stage.plan.steps === 0 && stage.settings.epochs > 0)
           return yield* new NothingToLearn({
@@ -176,11 +297,20 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
             hint: "The quarantines of the nodes before say where they went. With epochs 0 the stage is skipped."
           })
         const train = yield* initialState(yield* stage.initial as Load<Weights>)
-        return yield* begin(stage, train, { step: 0, lossTokens: 0, losses: [] })
+        return yield* begin(stage, train, collective, { step: 0, lossTokens: 0, losses: [] })
       }),
     step: (_, state) =>
       Effect.gen(function* () {
         const { frozen, load, model, plan, settings } = state.stage
+        const { together } = state
+        if (together !== undefined) {
+          const { loss, tokens } = yield* together.after(
+            "step",
+            state.step,
+            stepTogether(state.stage, state.multiplier, together.sharded, together.world, state.step)
+          )
+          return advanced(state, together.sharded.train(), loss, tokens)
+        }
         const rows = chunk(plan.rows(state.step), settings.microBatch)
         const batches = yield* Effect.forEach(rows, (some) => load(some) as Load<TokenBatch>)
         const result = yield* trainStep(model, state.train, frozen, batches, {
@@ -192,12 +322,7 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
           crew: state.crew,
           ...(settings.maxGradNorm === null ? {} : { maxGradNorm: settings.maxGradNorm })
         })
-        state.train = result.state
-        // JSON has no minus zero, so neither has the log: a restored one is equal to one that went on.
-        state.losses.push(result.loss + 0)
-        state.lossTokens += result.tokens
-        state.step++
-        return state
+        return advanced(state, result.state, result.loss, result.tokens)
       }),
     progress: (state): FoldProgress => {
       const { multiplier, stage, step } = state
@@ -212,6 +337,7 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
     finish: (context, state) =>
       Effect.gen(function* () {
         const { frozen, heldOut, model } = state.stage
+        if (state.together !== undefined) yield* state.together.end
         const weights = { ...frozen, ...state.train.weights }
         let sum = 0
         let tokens = 0
@@ -234,21 +360,36 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
       }),
     state: {
       encode: (state) =>
-        Effect.map(saveState(state.train), (saved) =>
+        Effect.map(savedOf(state), (saved) =>
           encodeLoop({ step: state.step, lossTokens: state.lossTokens, losses: [...state.losses] }, saved)
         ),
       decode: (context, files) =>
         Effect.gen(function* () {
           const { position, saved } = yield* decodeLoop(files)
+          const collective = yield* joined
           const stage = yield* open(context)
           const train = yield* restoreState(saved)
-          return yield* begin(stage, train, {
+          return yield* begin(stage, train, collective, {
             step: position.step,
             lossTokens: position.lossTokens,
             losses: [...position.losses]
           })
         })
     },
-    help: (context) => Effect.flatMap(open(context), ({ frozen, model }) => helperOf(model, frozen))
+    help: (context) => Effect.flatMap(open(context), ({ frozen, model }) => helperOf(model, frozen)),
+    follow: (context) =>
+      Effect.gen(function* () {
+        const collective = (yield* joined)!
+        const stage = yield* open(context)
+        const sharded = yield* Effect.provideService(share(undefined), Collective, collective)
+        const { decay, warmupRatio } = stage.settings
+        const multiplier = schedule({ decay, warmupRatio, totalSteps: stage.plan.steps })
+        for (;;) {
+          const [word, step] = yield* collective.hear(2)
+          if (word === words.end) return
+          if (word === words.save) yield* sharded.save
+          else yield* stepTogether(stage, multiplier, sharded, collective.world, step!)
+        }
+      })
   }
 }

@@ -6,8 +6,8 @@
  */
 import { existsSync, readFileSync } from "node:fs"
 import { createRequire } from "node:module"
-import { join } from "node:path"
 import { EngineFailure, EngineUnavailable, OutOfMemory } from "../Errors.ts"
+import { addonPath, buildCommand } from "./Place.ts"
 
 /** What the addon exports. */
 interface Native {
@@ -19,6 +19,41 @@ interface Native {
   readonly readLater: <A extends TypedArray>(into: A, handle: number) => Promise<A>
   readonly findOperator: (name: string, overload: string) => Found | null
   readonly intern: (text: string) => number
+  readonly join: Distributed["join"]
+  readonly collective: Distributed["collective"]
+  readonly numbers: Distributed["numbers"]
+  readonly sinkWait: Distributed["sinkWait"]
+}
+
+/** Collectives as `native/torch/dist.cc` has them: each is started by the call and waited for by its promise. */
+export interface Distributed {
+  readonly join: (
+    host: string,
+    port: number,
+    serves: boolean,
+    waits: boolean,
+    prefix: string,
+    kind: "gloo" | "nccl",
+    rank: number,
+    world: number,
+    meetingMs: number,
+    limitMs: number,
+    beside: number
+  ) => Promise<number>
+  readonly collective: (
+    group: number,
+    kind: "sum" | "sumScattered" | "gather" | "broadcast",
+    handle: number,
+    root: number,
+    limitMs: number
+  ) => Promise<void>
+  readonly numbers: (
+    group: number,
+    kind: "sum" | "tell",
+    numbers: Float64Array,
+    limitMs: number
+  ) => Promise<Float64Array>
+  readonly sinkWait: (sink: number, bucket: number) => Promise<void>
 }
 
 type TypedArray = Float32Array | Int32Array | Uint8Array | Float64Array | Uint16Array
@@ -67,6 +102,7 @@ export interface Addon {
   readonly read: <A extends TypedArray>(into: A, handle: number) => A
   readonly readLater: <A extends TypedArray>(into: A, handle: number) => Promise<A>
   readonly free: (handles: ReadonlyArray<number>) => void
+  readonly distributed: Distributed
 }
 
 /** Reads what a call gave, in order. */
@@ -76,10 +112,6 @@ export interface Results {
   readonly maybe: () => Made | undefined
   readonly tensor: () => Made
 }
-
-/** The file that `npm run build:torch` writes, or the one named by the environment. */
-export const addonPath = (): string =>
-  process.env["MILLRACE_TORCH_ADDON"] ?? join(import.meta.dirname, "../../../native/torch/build/millrace-torch.node")
 
 interface Sidecar {
   readonly torch: string
@@ -121,8 +153,7 @@ export const useDevice = (addon: Addon): "cpu" | "cuda" => {
   return device
 }
 
-const BUILD =
-  "Run `npm run build:torch` where a C++ compiler and libtorch 2.4 or newer are (`pip install torch`), or use --engine wasm."
+const BUILD = `Run \`${buildCommand}\` where a C++ compiler and libtorch 2.4 or newer are (\`pip install torch\`), or use --engine wasm.`
 
 const load = (path: string): Native => {
   if (!existsSync(path))
@@ -133,7 +164,7 @@ const load = (path: string): Native => {
     throw new EngineUnavailable({
       engine: "torch",
       message: `${path} cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`,
-      hint: "It is bound to the libtorch that it was built with. Build it again: `npm run build:torch`.",
+      hint: `It is bound to the libtorch that it was built with. Build it again: \`${buildCommand}\`.`,
       cause
     })
   }
@@ -296,6 +327,7 @@ const attach = (path: string): Addon => {
         scratch.set(some, 1)
         native.call(numbers.get("free")!)
       }
-    }
+    },
+    distributed: native
   }
 }

@@ -14,6 +14,7 @@ import { withoutTape } from "../Tape.ts"
 import type { Compute, TensorsShape } from "../Tensors.ts"
 import { dtypes, type Made } from "./Addon.ts"
 import type { TorchBackend } from "./Backend.ts"
+import { joinOf } from "./Collective.ts"
 import { makeRegions, type TorchOptions } from "./Regions.ts"
 
 /** A block that will be run again: its input in the graph, the leaf that stands for its output, how to run it. */
@@ -184,6 +185,7 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
         // In place: the tensors that were given are the ones that come back.
         return state
       }),
+    join: joinOf(backend, active),
     upload: (values, shape) =>
       active(() => tf.tensor(values, [...shape], values instanceof Int32Array ? "int32" : "float32")),
     read: (tensor) => active(() => tensor.dataSync() as Float32Array | Int32Array),

@@ -1,14 +1,8 @@
-/**
- * The torch engine against plain operations, the goldens and itself. Builds the addon over the libtorch that is found
- * (`$LIBTORCH`, `python3 -c "import torch"`, Debian's), about half a minute; where there is none, or no compiler, each test is
- * skipped and says so.
- */
-import { execFileSync, spawnSync } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+/** The torch engine against plain operations, the goldens and itself; skipped by name where it cannot be built. */
+import { execFileSync } from "node:child_process"
 import { join } from "node:path"
-import { afterAll, describe, expect, it } from "@effect/vitest"
-import { Effect, Result } from "effect"
+import { describe, expect, it } from "@effect/vitest"
+import { Effect } from "effect"
 import { recipeAdamW, zeroMoments } from "../../../src/tensor/AdamW.ts"
 import * as Engine from "../../../src/tensor/Engine.ts"
 import { tf, type Weights } from "../../../src/tensor/Ops.ts"
@@ -16,28 +10,9 @@ import { stream } from "../../../src/tensor/Random.ts"
 import type { Compute } from "../../../src/tensor/Tensors.ts"
 import { Tensors } from "../../../src/tensor/Tensors.ts"
 import { openAddon } from "../../../src/tensor/torch/Addon.ts"
-import { findLibtorch } from "../../../src/tensor/torch/Libtorch.ts"
 import { type Case, cases } from "../regionCases.ts"
 import { cpu, relativeError, values } from "../support.ts"
-
-const root = join(import.meta.dirname, "../../..")
-const found = await Effect.runPromise(Effect.result(findLibtorch()))
-const compiler = process.env["CXX"] ?? "c++"
-const why = Result.isFailure(found)
-  ? found.failure.message
-  : spawnSync(compiler, ["--version"]).status === 0
-    ? undefined
-    : `there is no C++ compiler called ${compiler}`
-const missing = why === undefined ? "" : ` (skipped: ${why})`
-const folder = mkdtempSync(join(tmpdir(), "millrace-torch-"))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
-
-if (Result.isSuccess(found) && why === undefined) {
-  const tsx = join(root, "node_modules/.bin/tsx")
-  const script = join(root, "scripts/build-torch.ts")
-  execFileSync(tsx, [script, "--torch", found.success.root, "--out", folder], { stdio: "pipe" })
-  process.env["MILLRACE_TORCH_ADDON"] = join(folder, "millrace-torch.node")
-}
+import { missing, root, tsx } from "./built.ts"
 
 /** The region weighed by fixed numbers, and its gradient by every input. */
 const gradient = (c: Case) =>
@@ -251,7 +226,7 @@ describe.skipIf(missing !== "")(`the torch engine${missing}`, () => {
 
   it("the goldens of transformers hold: values, gradients, greedy tokens", () => {
     const said = execFileSync(
-      join(root, "node_modules/.bin/tsx"),
+      tsx,
       [join(root, "src/cli/golden.ts"), join(root, "test/golden/set-2"), "--engine", "torch"],
       { encoding: "utf8" }
     )

@@ -1,0 +1,172 @@
+/**
+ * Which of a run's processes this one is, from `--world` or the environment; and starting the others on this machine.
+ *
+ * Not what they say to one another (`run/Leader.ts`, `run/Follower.ts`). The environment is that of torchrun: RANK, WORLD_SIZE,
+ * MASTER_ADDR, MASTER_PORT. `--world N` makes this process rank 0 and starts the others with the same words. They end with it:
+ * by its word, by the end of their connection, and at the latest by SIGKILL.
+ */
+import { type ChildProcess, spawn } from "node:child_process"
+import { randomUUID } from "node:crypto"
+import { availableParallelism } from "node:os"
+import { Effect, type Scope } from "effect"
+import type { Leader, RankPlace } from "../run/Leader.ts"
+import { UsageError } from "./Choose.ts"
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+const TOKEN = "MILLRACE_RANKS"
+
+const usage = (message: string, hint: string) => new UsageError({ message, hint })
+
+/** A number from the environment. */
+const numberOf = (env: Environment, name: string, least: number, most: number) =>
+  Effect.suspend(() => {
+    const text = env[name] ?? ""
+    const value = Number(text)
+    return text !== "" && Number.isInteger(value) && value >= least && value <= most
+      ? Effect.succeed(value)
+      : Effect.fail(
+          usage(
+            text === ""
+              ? `WORLD_SIZE is set and ${name} is not`
+              : `${name}=${text} is not a number from ${least} to ${most}`,
+            "A launcher sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT. On one machine, --world N needs none of them."
+          )
+        )
+  })
+
+/**
+ * This process's place; undefined where the run is one process.
+ *
+ * torchrun's agent keeps c10d's store at MASTER_PORT itself; the ranks then come to the port behind it.
+ *
+ * @example const place = yield* placeOf(2, process.env)
+ */
+export const placeOf = (
+  wanted: number | undefined,
+  env: Environment
+): Effect.Effect<RankPlace | undefined, UsageError> =>
+  Effect.gen(function* () {
+    if ((env["WORLD_SIZE"] ?? "") === "") {
+      if (wanted === undefined || wanted === 1) return undefined
+      return { rank: 0, world: wanted, host: "127.0.0.1", port: 0, store: undefined, token: randomUUID() }
+    }
+    const world = yield* numberOf(env, "WORLD_SIZE", 1, 65_536)
+    if (wanted !== undefined && wanted !== world)
+      return yield* usage(
+        `--world ${wanted}, and WORLD_SIZE is ${world}`,
+        "A launcher that sets WORLD_SIZE starts the processes itself: leave --world out."
+      )
+    if (world === 1) return undefined
+    const rank = yield* numberOf(env, "RANK", 0, world - 1)
+    const port = yield* numberOf(env, "MASTER_PORT", 1, 65_534)
+    const host = env["MASTER_ADDR"] ?? ""
+    if (host === "") return yield* usage("WORLD_SIZE is set and MASTER_ADDR is not", "Name rank 0's machine with it.")
+    const kept = env["TORCHELASTIC_USE_AGENT_STORE"] === "True"
+    return {
+      rank,
+      world,
+      host,
+      port: kept ? port + 1 : port,
+      store: kept ? port : undefined,
+      token: env[TOKEN] ?? ""
+    }
+  })
+
+/** Fails where the engine cannot compute in several processes. */
+export const checkTogether = (
+  place: RankPlace,
+  engine: string,
+  together: ReadonlyArray<string> = []
+): Effect.Effect<void, UsageError> =>
+  together.includes(engine)
+    ? Effect.void
+    : Effect.fail(
+        usage(
+          `${place.world} processes, and the engine ${engine} computes in one`,
+          together.length === 0
+            ? "This recipe has no engine that computes in several processes."
+            : `Engines that can: --engine ${together.join(", ")}.`
+        )
+      )
+
+/** The words of a command without `--world`. */
+export const withoutWorld = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
+  args.filter((arg, i) => arg !== "--world" && args[i - 1] !== "--world" && !arg.startsWith("--world="))
+
+/** Threads of one of `world` processes that share this machine. */
+const threadsEach = (world: number): string => String(Math.max(1, Math.floor(availableParallelism() / world)))
+
+/** How long the others have to end by themselves. */
+const ENDING_MS = 10_000
+
+/** Whether `--world` started the others, which a launcher else did. */
+export const startsOthers = (place: RankPlace): boolean => place.port === 0
+
+/** Says how many threads rank 0 computes with; before its engine is loaded. */
+export const shareMachine = (place: RankPlace, env: NodeJS.ProcessEnv): void => {
+  env["OMP_NUM_THREADS"] ??= threadsEach(place.world)
+}
+
+/** Processes that rank 0 has started. */
+export interface Others {
+  /** Starts ranks 1 to N-1 with this process's own words; one that ends early is lost. */
+  readonly start: (
+    place: RankPlace,
+    leader: Leader,
+    command: {
+      readonly execPath: string
+      readonly execArgv: ReadonlyArray<string>
+      readonly argv: ReadonlyArray<string>
+    },
+    env: Environment
+  ) => Effect.Effect<void>
+}
+
+/** Other processes, none yet. With the scope they are waited for, and killed where they do not end. */
+export const makeOthers: Effect.Effect<Others, never, Scope.Scope> = Effect.gen(function* () {
+  const children = new Set<ChildProcess>()
+  const kill = () => {
+    for (const child of children) child.kill("SIGKILL")
+  }
+  yield* Effect.acquireRelease(
+    Effect.sync(() => process.once("exit", kill)),
+    () =>
+      Effect.promise(async () => {
+        const over = Promise.all([...children].map((child) => new Promise((resolve) => child.once("exit", resolve))))
+        const late = setTimeout(kill, ENDING_MS)
+        await over
+        clearTimeout(late)
+        process.off("exit", kill)
+      })
+  )
+  return {
+    start: (place, leader, command, env) =>
+      Effect.sync(() => {
+        const [, script = "", ...args] = command.argv
+        for (let rank = 1; rank < place.world; rank++) {
+          const child = spawn(command.execPath, [...command.execArgv, script, ...withoutWorld(args)], {
+            // A session of its own: a terminal's Ctrl-C asks rank 0 alone, which tells the others.
+            detached: true,
+            stdio: ["ignore", "ignore", "inherit"],
+            env: {
+              OMP_NUM_THREADS: threadsEach(place.world),
+              ...env,
+              RANK: String(rank),
+              LOCAL_RANK: String(rank),
+              WORLD_SIZE: String(place.world),
+              MASTER_ADDR: place.host,
+              MASTER_PORT: String(leader.port),
+              [TOKEN]: place.token
+            }
+          })
+          children.add(child)
+          child.once("error", (error) => leader.lose(rank, `could not be started: ${error.message}`))
+          child.once("exit", (code, signal) => {
+            children.delete(child)
+            leader.lose(rank, signal === null ? `ended with ${code}` : `was ended by ${signal}`)
+          })
+        }
+      })
+  }
+})

@@ -1,0 +1,32 @@
+/**
+ * Several processes that run one fold in lockstep: which of them this one is, and where they meet.
+ *
+ * Not processes and not collectives: the runner starts the former (`run/World.ts`), an engine has the latter. Rank 0 leads:
+ * it runs the pipeline, and its folds find a meeting here. The others follow: they run `follow` of `FoldFunctions` for as
+ * long as the leader's fold runs. How many there are is in no key: results are equal within a tolerance.
+ */
+import { Context, Schema } from "effect"
+
+/** A process of the run ended, is hung, or failed. */
+export class RankLost extends Schema.TaggedError<RankLost>()("RankLost", {
+  rank: Schema.Number,
+  world: Schema.Number,
+  message: Schema.String,
+  hint: Schema.String
+}) {}
+
+/** Where the processes of one attempt of a fold meet. */
+export const Meeting = Schema.Struct({
+  rank: Schema.Int,
+  world: Schema.Int,
+  host: Schema.String,
+  port: Schema.Int,
+  /** Somebody else keeps the place at `host:port` (torchrun's agent); else rank 0 opens it. */
+  kept: Schema.Boolean,
+  /** Told apart from other attempts at the same place. */
+  name: Schema.String
+})
+export type Meeting = typeof Meeting.Type
+
+/** The meeting of the fold that runs; undefined where it computes alone. */
+export const World = Context.Reference<Meeting | undefined>("millrace/dag/World", { defaultValue: () => undefined })

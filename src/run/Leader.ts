@@ -1,0 +1,175 @@
+/**
+ * Rank 0 of a run in several processes: where the others come to, what they are asked to follow, and when one is lost.
+ *
+ * Not a scheduler: rank 0 runs the pipeline as a run alone does, and asks the others for folds that compute in lockstep. The
+ * first rank that is lost ends the run; which one, and why, is told once. The others hear how the run ended.
+ */
+import { createServer, type Server, type Socket } from "node:net"
+import { Context, Deferred, Effect, Exit, type Scope } from "effect"
+import { type Meeting, RankLost } from "../dag/World.ts"
+import type { NodeTask } from "./NodeTask.ts"
+import { type Hello, type Line, lineOver, type Message, type Reason } from "./Wire.ts"
+
+/** Where the ranks of a run meet, and which of them this process is. */
+export interface RankPlace {
+  readonly rank: number
+  readonly world: number
+  readonly host: string
+  /** 0: rank 0 takes a free one. */
+  readonly port: number
+  /** The launcher keeps c10d's store at this port; else rank 0 opens one. */
+  readonly store: number | undefined
+  readonly token: string
+}
+
+export interface Leader {
+  readonly world: number
+  /** The port at which the others are awaited. */
+  readonly port: number
+  /** Waits for all ranks, asks them to follow a fold, and gives rank 0's place in it. */
+  readonly begin: (task: NodeTask) => Effect.Effect<Meeting, RankLost>
+  /** Fails when a rank is lost, and never ends otherwise. */
+  readonly lost: Effect.Effect<never, RankLost>
+  /** Says that a rank is lost that this side saw end. */
+  readonly lose: (rank: number, message: string, hint?: string) => void
+}
+
+/** The leader of the run under way; undefined where it is one process. */
+export const Leading = Context.Reference<Leader | undefined>("millrace/run/Leading", { defaultValue: () => undefined })
+
+const AGAIN = "Run the same command again: it goes on from the last checkpoint, with any number of processes."
+
+/** Seconds that the others may take to come; `MILLRACE_JOIN_SECONDS`, 300 when it is not set. */
+export const joinSeconds = (): number => Number(process.env["MILLRACE_JOIN_SECONDS"] ?? 300)
+
+/** A collective that broke says less than the end of the rank that broke it, which is heard of soon. */
+const CLOSER_REASON_MS = 5000
+
+/** Whether a failure is that of a collective: a symptom, where another rank was lost. */
+export const isSymptom = (told: { readonly message: string }): boolean => told.message.includes("CollectiveFailed")
+
+const listening = (server: Server, port: number, host: string | undefined): Promise<number> =>
+  new Promise((resolve, reject) => {
+    server.once("error", reject)
+    server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
+      server.off("error", reject)
+      const address = server.address()
+      resolve(typeof address === "object" && address !== null ? address.port : port)
+    })
+  })
+
+/** A port that is free now. */
+const freePort = async (host: string | undefined): Promise<number> => {
+  const server = createServer()
+  const port = await listening(server, 0, host)
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || host.startsWith("127.")
+
+/** Opens rank 0's place for the other ranks. With the scope they are told how it ended, and let go. */
+export const lead = (place: RankPlace, run: string): Effect.Effect<Leader, RankLost, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { host, token, world } = place
+    const local = isLoopback(host) ? host : undefined
+    const lost = Deferred.makeUnsafe<never, RankLost>()
+    const all = Deferred.makeUnsafe<void>()
+    const lines = new Map<number, Line>()
+    const sockets = new Set<Socket>()
+    const lose = (rank: number, message: string, hint = AGAIN) =>
+      void Deferred.doneUnsafe(
+        lost,
+        Effect.fail(new RankLost({ rank, world, message: `rank ${rank} of ${world} ${message}`, hint }))
+      )
+    const refusal = (hello: Hello): string | undefined => {
+      if (hello.token !== token || hello.world !== world) return `it is not one of this run's ${world} ranks`
+      if (!(hello.rank > 0 && hello.rank < world) || lines.has(hello.rank)) return `rank ${hello.rank} is here already`
+      return hello.run === run ? undefined : `it was started with other words: ${hello.run} instead of ${run}`
+    }
+
+    const server = createServer((socket) => {
+      sockets.add(socket)
+      socket.once("close", () => sockets.delete(socket))
+      let rank: number | undefined
+      const hear = (message: Message) => {
+        if (message.type === "hello") {
+          const why = refusal(message)
+          if (why !== undefined) {
+            const reason: Reason = { tag: "RankLost", message: why, hint: "Start all ranks with the same command." }
+            return void line.end({ type: "bye", stopped: false, reason })
+          }
+          rank = message.rank
+          lines.set(rank, line)
+          if (lines.size === world - 1) Deferred.doneUnsafe(all, Effect.void)
+        } else if (message.type === "failed" && rank !== undefined) {
+          const say = () => lose(rank!, `failed: ${message.message}`, message.hint)
+          if (isSymptom(message)) setTimeout(say, CLOSER_REASON_MS).unref()
+          else say()
+        }
+      }
+      const line = lineOver(socket, hear, (why) => {
+        if (rank !== undefined) lose(rank, why)
+      })
+    })
+    const port = yield* Effect.tryPromise({
+      try: () => listening(server, place.port, local),
+      catch: (cause) =>
+        new RankLost({
+          rank: 0,
+          world,
+          message: `the others cannot come to ${host}:${place.port}: ${cause instanceof Error ? cause.message : String(cause)}`,
+          hint: "Name a free port of this machine with MASTER_PORT."
+        })
+    })
+    yield* Effect.addFinalizer((exit) =>
+      Effect.promise(async () => {
+        const bye = byeOf(exit)
+        server.close()
+        await Promise.all([...lines.values()].map((line) => line.end(bye)))
+        for (const socket of sockets) socket.destroy()
+      })
+    )
+
+    let begun = 0
+    const begin = Effect.fnUntraced(function* (task: NodeTask) {
+      yield* Effect.timeoutOrElse(Effect.raceFirst(Deferred.await(all), Deferred.await(lost)), {
+        duration: 1000 * joinSeconds(),
+        orElse: () => {
+          const missing = Array.from({ length: world }, (_, rank) => rank).filter(
+            (rank) => rank > 0 && !lines.has(rank)
+          )
+          lose(
+            missing[0]!,
+            `has not come within ${joinSeconds()} s`,
+            `Start ${world} processes with RANK 0 to ${world - 1} and the same MASTER_ADDR, MASTER_PORT and WORLD_SIZE; MILLRACE_JOIN_SECONDS waits longer.`
+          )
+          return Deferred.await(lost)
+        }
+      })
+      const meeting: Meeting = {
+        rank: 0,
+        world,
+        host,
+        port: place.store ?? (yield* Effect.promise(() => freePort(local))),
+        kept: place.store !== undefined,
+        name: `${task.node} ${begun++}`
+      }
+      for (const [rank, line] of lines) line.say({ type: "follow", task, meeting: { ...meeting, rank } })
+      return meeting
+    })
+    return { world, port, begin, lost: Deferred.await(lost), lose }
+  })
+
+/** What the others are told at the end. */
+const byeOf = (exit: Exit.Exit<unknown, unknown>): Message => {
+  if (Exit.isSuccess(exit)) return { type: "bye", stopped: false }
+  const errors = exit.cause.reasons.flatMap((reason) => (reason._tag === "Fail" ? [reason.error] : []))
+  const told = errors[0] as { readonly _tag?: string; readonly message?: string; readonly hint?: string } | undefined
+  if (told === undefined || told._tag === "Interrupted") return { type: "bye", stopped: true }
+  return {
+    type: "bye",
+    stopped: false,
+    reason: { tag: told._tag ?? "Error", message: told.message ?? String(told), hint: told.hint ?? AGAIN }
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * Flat vectors over libtorch: one-dimensional float32 tensors, changed in place.
+ *
+ * Not tensors of TF.js: these are freed by hand alone. A view of a vector is a TF.js tensor in the vector's memory, so that
+ * an update of the vector shows in it.
+ */
+import { Effect } from "effect"
+import type { TensorError } from "../Errors.ts"
+import type { Vector, Vectors } from "../Vectors.ts"
+import { type Argument, dtypes, type Made } from "./Addon.ts"
+import type { TorchBackend } from "./Backend.ts"
+
+/** A vector's handle in the addon. */
+export interface TorchVector extends Vector {
+  readonly handle: number
+}
+
+export const handleOf = (vector: Vector): number => (vector as TorchVector).handle
+
+/** Runs calls of the addon, with what they throw as typed failures. */
+export type Active = <A>(f: () => A) => Effect.Effect<A, TensorError>
+
+export const makeVectors = (backend: TorchBackend, active: Active): Vectors => {
+  const { addon } = backend
+  const vector = (made: Made): TorchVector => ({ size: made.shape[0]!, handle: made.handle })
+  const narrow = (of: number, at: number, size: number): number => addon.aten("narrow")(of, 0, at, size).tensor().handle
+  /** What in-place operators give is one handle more over the same tensor. */
+  const inPlace = (name: string, ...args: ReadonlyArray<Argument>): void =>
+    addon.free([
+      addon
+        .aten(name)(...args)
+        .tensor().handle
+    ])
+  return {
+    shared: true,
+    changed: (views) =>
+      Effect.sync(() => {
+        for (const view of Object.values(views)) backend.changed(view)
+      }),
+    zeros: (size) => active(() => vector(addon.aten("zeros")([size], dtypes.float32, null, "device", null).tensor())),
+    part: (of, at, size) => active(() => ({ size, handle: narrow(handleOf(of), at, size) })),
+    put: (tensor, into, at) =>
+      active(() => {
+        const part = narrow(handleOf(into), at, tensor.size)
+        const flat = addon.aten("reshape")(backend.handle(tensor), [-1]).tensor().handle
+        inPlace("copy_", part, flat)
+        addon.free([part, flat])
+      }),
+    copy: (from, into) => active(() => inPlace("copy_", handleOf(into), handleOf(from))),
+    view: (of, at, shape) =>
+      active(() => {
+        const part = narrow(
+          handleOf(of),
+          at,
+          shape.reduce((all, one) => all * one, 1)
+        )
+        const made = addon.aten("view")(part, shape).tensor()
+        addon.free([part])
+        return backend.tensor(made)
+      }),
+    read: (of) => active(() => addon.read(new Float32Array(of.size), handleOf(of))),
+    write: (values, into) =>
+      active(() => {
+        const made = addon.upload(values, [values.length], dtypes.float32)
+        inPlace("copy_", handleOf(into), made.handle)
+        addon.free([made.handle])
+      }),
+    clear: (of) => active(() => inPlace("zero_", handleOf(of))),
+    scale: (of, by) => active(() => inPlace("mul_.Scalar", handleOf(of), by)),
+    squares: (vectors) =>
+      active(() => {
+        if (vectors.length === 0) return 0
+        const norms = addon.aten("_foreach_norm.Scalar")(vectors.map(handleOf), 2)
+        const handles = Array.from({ length: norms.number() }, () => norms.tensor().handle)
+        const all = addon.aten("stack")(handles, 0).tensor().handle
+        let sum = 0
+        for (const norm of addon.read(new Float32Array(vectors.length), all)) sum += norm * norm
+        addon.free([all, ...handles])
+        return sum
+      }),
+    adamW: (slices, options, lr, update) =>
+      active(() => {
+        const step = addon.upload(new Float32Array([update]), [], dtypes.float32).handle
+        for (const decays of [true, false]) {
+          const some = slices.filter((slice) => slice.decays === decays)
+          if (some.length === 0) continue
+          addon.aten("_fused_adamw_")(
+            some.map((slice) => handleOf(slice.weights)),
+            some.map((slice) => handleOf(slice.gradient)),
+            some.map((slice) => handleOf(slice.m)),
+            some.map((slice) => handleOf(slice.v)),
+            [],
+            some.map(() => step),
+            lr,
+            options.beta1,
+            options.beta2,
+            decays ? options.weightDecay : 0,
+            options.eps,
+            false,
+            false
+          )
+        }
+        addon.free([step])
+      }),
+    free: (...vectors) => Effect.sync(() => addon.free(vectors.map(handleOf)))
+  }
+}
