@@ -1,5 +1,5 @@
 /**
- * A Python peer: a script of `benchmarks/peers` in a process of its own, asked one JSON line at a time.
+ * A Python peer: a script of `benchmarks/peers`, or beside that folder, in a process of its own, asked one JSON line at a time.
  *
  * Not timed from here: the script times its own work, so neither the interpreter's start nor the pipe is counted. Its
  * first line says that it is ready, or which package it misses.
@@ -29,17 +29,22 @@ const failed = (script: string, message: string): PeerFailed =>
   new PeerFailed({ peer: script, message: `${script}: ${message}`, hint: "Run the script by hand to see more." })
 
 /**
- * Starts `peers/SCRIPT` with the interpreter of `--python`. Fails with `PeerMissing` without one, or without a package.
+ * Starts `peers/SCRIPT` with the interpreter of `--python`, which needs these `packages`. Fails with `PeerMissing` without one, or without a package.
  *
  * @example
  * const peer = await startPython(context.python, "arrow.py")
  */
-export const startPython = async (python: string | undefined, script: string): Promise<PythonPeer> => {
+export const startPython = async (
+  python: string | undefined,
+  script: string,
+  packages = "pillow and pyarrow"
+): Promise<PythonPeer> => {
+  const hint = `Give --python PY, an interpreter with ${packages}.`
   if (python === undefined)
     throw new PeerMissing({
       what: "an interpreter (--python PY)",
       message: `${script} needs an interpreter`,
-      hint: "Give --python PY, an interpreter with pillow and pyarrow."
+      hint
     })
   const path = fileURLToPath(new URL(`./peers/${script}`, import.meta.url))
   const env = { ...process.env, PYTHONDONTWRITEBYTECODE: "1" }
@@ -53,7 +58,7 @@ export const startPython = async (python: string | undefined, script: string): P
         new PeerMissing({
           what: `the interpreter ${python}`,
           message: cause.message,
-          hint: "Give --python PY, an interpreter with pillow and pyarrow."
+          hint
         })
       )
     )
@@ -99,9 +104,10 @@ export const perSecond = ({ cpu, seconds }: Answer, amount: number) => ({ figure
 export const withPython = async <A>(
   python: string | undefined,
   script: string,
-  use: (peer: PythonPeer) => Promise<A>
+  use: (peer: PythonPeer) => Promise<A>,
+  packages?: string
 ): Promise<A> => {
-  const peer = await startPython(python, script)
+  const peer = await startPython(python, script, packages)
   try {
     return await use(peer)
   } finally {

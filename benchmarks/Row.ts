@@ -37,6 +37,8 @@ export interface Context {
 export interface Measured {
   readonly ours: ReadonlyArray<number>
   readonly peer: ReadonlyArray<number>
+  /** True: the ratio is the median of the rounds' ratios, and not that of the medians. */
+  readonly paired?: boolean
   /** The processor's seconds for equal work, which a busy machine changes less than the clock's; told in the note. */
   readonly cpu?: { readonly ours: number; readonly peer: number }
   /** Input, conditions that held, versions. */
@@ -120,7 +122,11 @@ export const judge = (benchmark: Benchmark, measured: Measured | Unmatched): Out
     return { line: { ...same, peer: null, ratio: null, note }, failed: note }
   }
   const peer = median(measured.peer)
-  const ratio = finite(ratioOf(better, ours, peer))
+  const ratio = finite(
+    measured.paired === true
+      ? median(measured.ours.map((figure, i) => ratioOf(better, figure, measured.peer[i]!)))
+      : ratioOf(better, ours, peer)
+  )
   const failed =
     measured.wrong ??
     (ratio === null ? "nothing was measured" : ratio < goal ? `ratio ${ratio} is under the goal ${goal}` : undefined)

@@ -2,6 +2,7 @@
  * `npm run bench -- data`: what millrace does beside what else does it, on generated data, in one run.
  *
  *     npm run bench -- data [--python PY] [--json] [--size quick|full] [--only NAME,...] [--data DIR] [--keep]
+ *     npm run bench -- train [--engine torch] [--peer pytorch] --python PY [--json] [--size quick|full] [--only NAME,...]
  *     npm run bench -- generate DIR [--size quick|full] [--seed N]
  *
  * Exit codes: 0 every row has its peer, equal results and a ratio at its goal; 1 not so, the last line says which; 2 wrong
@@ -21,15 +22,18 @@ const CORES = 2
 const PINNED = "MILLRACE_BENCH_PINNED"
 
 /** Imported when asked for: what a suite measures takes a while to load. */
-const suites: Readonly<Record<string, () => Promise<ReadonlyArray<Benchmark>>>> = {
-  data: async () => (await import("./rows/index.ts")).dataRows
+const suites: Readonly<Record<string, (engine: string) => Promise<ReadonlyArray<Benchmark>>>> = {
+  data: async () => (await import("./rows/index.ts")).dataRows,
+  train: async (engine) => (await import("./rows/Train.ts")).trainRows(engine)
 }
 
 const usage = `usage: npm run bench -- ${[...Object.keys(suites), "generate DIR"].join(" | ")} [flags]
   --size quick|full  how much data (quick)
   --json             one JSON line a row in place of the table
   --only NAME,...    some rows alone
-  --python PY        interpreter with pillow and pyarrow, for peers in Python
+  --python PY        interpreter with pillow and pyarrow, or with torch and transformers, for peers in Python
+  --engine NAME      train: what computes (torch)
+  --peer NAME        train: against whom (pytorch, the only one)
   --data DIR         folder for what is made, and where it is looked for (default: a temporary one)
   --keep             leave what was made, for the next run
   --seed N           generate: another seed (0)`
@@ -48,6 +52,8 @@ const arguments_ = (() => {
         json: { type: "boolean", default: false },
         only: { type: "string" },
         python: { type: "string" },
+        engine: { type: "string", default: "torch" },
+        peer: { type: "string", default: "pytorch" },
         data: { type: "string" },
         keep: { type: "boolean", default: false },
         seed: { type: "string", default: "0" },
@@ -138,7 +144,8 @@ const main = async (): Promise<number> => {
   }
   const suite = word === undefined ? undefined : suites[word]
   if (suite === undefined || folder !== undefined) return wrongUsage(`unknown: ${positionals.join(" ")}`)
-  const rows = await suite()
+  if (values.peer !== "pytorch") return wrongUsage(`--peer ${values.peer}: pytorch`)
+  const rows = await suite(values.engine)
   const only = values.only?.split(",")
   const unknown = only?.filter((name) => !rows.some((row) => row.name === name)) ?? []
   const names = rows.map(({ name }) => name).join(", ")

@@ -67,6 +67,7 @@ const adam = { beta1: 0.9, beta2: 0.98, eps: 1e-7, weightDecay: 0.1, maxGradNorm
 
 const sample = {
   data: "sample",
+  engine: "wasm",
   text: {
     values: "html",
     humanTurns: "reference",
@@ -141,6 +142,7 @@ const sample = {
 
 const paper = {
   data: "paper",
+  engine: "auto",
   text: {
     values: "html",
     humanTurns: "reference",
@@ -224,6 +226,8 @@ type Stage = Omit<ParamsOf<typeof trainLanguageModel>, "maxTokens" | "headBias">
 export interface Settings {
   /** Whose sources `run` wires to it; a caller of `llavaPhi` brings its own. */
   readonly data: "sample" | "paper" | "authors"
+  /** What computes where `--engine` says nothing. */
+  readonly engine: Engine.EngineName
   readonly text: Pick<ParamsOf<typeof cleanShareGpt>, "values" | "humanTurns"> &
     ParamsOf<typeof keepLanguages> &
     ParamsOf<typeof keepFormat> &
@@ -506,7 +510,9 @@ const llavaPhiRecipe = recipe({
   name: "llava-phi",
   presets: presets as { readonly [preset: string]: Settings },
   build: (settings) => llavaPhi(settings, sources[settings.data]()),
-  engines: ["wasm", "torch", "torch-bf16"],
+  engines: Engine.engineNames,
+  engine: (settings) => settings.engine,
+  resolveEngine: Engine.resolve,
   together: ["torch", "torch-bf16"],
   services: Engine.layer,
   numerics,

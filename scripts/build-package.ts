@@ -23,8 +23,8 @@ const Manifest = Schema.fromJsonString(
   })
 )
 
-/** Modules that are started by their address: nothing imports them. */
-const started = ["src/run/WorkerMain.ts"]
+/** Modules that are started by their address, or by a person: nothing imports them. */
+const started = ["src/run/WorkerMain.ts", "scripts/build-torch.ts"]
 
 const entries = (): ReadonlyArray<string> =>
   Object.values(Schema.decodeUnknownSync(Manifest)(readFileSync(join(root, "package.json"), "utf8")).exports)
@@ -90,4 +90,9 @@ compile()
 renameInDeclarations()
 // The sample's folder holds a module already (JSON that is imported): it is copied whole, not only where it is missing.
 cpSync(join(root, "datasets", "sample"), join(dist, "datasets", "sample"), { recursive: true })
+// The addon is built where its libtorch is: the package holds its sources, without what was built here.
+cpSync(join(root, "native", "torch"), join(dist, "native", "torch"), {
+  recursive: true,
+  filter: (path) => path !== join(root, "native", "torch", "build")
+})
 copyWhatIsReferredTo()

@@ -1,5 +1,7 @@
+#!/usr/bin/env node
 /**
- * `npm run build:torch [-- --torch DIR|python:PATH] [--out DIR] [--jobs N]`: builds the addon over the user's libtorch with a plain C++ compiler.
+ * `npm run build:torch [-- --torch DIR|python:PATH] [--out DIR] [--jobs N]`, or `npx millrace-build-torch` with the same flags where the
+ * package is installed: builds the addon over the user's libtorch with a plain C++ compiler.
  *
  * No node-gyp, no cmake, no network: Node's headers are an npm package, libtorch's are beside its libraries. A file is
  * compiled again when it, a header, or the libtorch is another one. Takes half a minute to a minute.
@@ -9,18 +11,19 @@ import { createHash } from "node:crypto"
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { availableParallelism } from "node:os"
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect } from "effect"
 import { EngineUnavailable } from "../src/tensor/Errors.ts"
 import { findLibtorch, type Libtorch } from "../src/tensor/torch/Libtorch.ts"
+import { addonPath, addonSources, buildFolder } from "../src/tensor/torch/Place.ts"
 
-const sources = join(import.meta.dirname, "../native/torch")
+const sources = addonSources
 const { values } = parseArgs({
   options: {
     torch: { type: "string" },
-    out: { type: "string", default: join(sources, "build") },
+    out: { type: "string", default: buildFolder() },
     jobs: { type: "string", default: String(Math.min(4, availableParallelism())) }
   }
 })
@@ -133,6 +136,8 @@ const build = Effect.gen(function* () {
   yield* Console.log(
     `${addon}: ${(statSync(addon).size / 1024).toFixed(0)} KiB, ${compiled} of ${files.length} files compiled, ${seconds} s`
   )
+  if (addonPath() !== resolve(addon))
+    yield* Console.log(`The engine takes it with MILLRACE_TORCH_ADDON=${resolve(addon)}`)
 })
 
 NodeRuntime.runMain(

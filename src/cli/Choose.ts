@@ -58,25 +58,32 @@ const explain = (error: OverrideError, plain: () => Pipeline): UsageError => {
     : unknown(`--set: ${id} has no parameter`, param, fields, `Parameters of ${id}`)
 }
 
+export interface Chosen<R> {
+  readonly choice: Choice
+  readonly pipeline: Pipeline<any, any, R>
+  readonly engineWhy: string | undefined
+}
+
 /**
- * The choice and its pipeline. Fails with `UsageError` for what was typed, `WiringError` for a recipe that is wrong by
+ * The choice, its pipeline, and why its engine was taken where the name asked for left that open. Fails with `UsageError` for what was typed, `WiringError` for a recipe that is wrong by
  * itself; anything else a recipe throws is a defect.
  */
 export const choose = <Settings, R>(
   recipe: Recipe<Settings, R>,
   wanted: Wanted
-): Effect.Effect<{ readonly choice: Choice; readonly pipeline: Pipeline<any, any, R> }, UsageError | WiringError> =>
+): Effect.Effect<Chosen<R>, UsageError | WiringError> =>
   Effect.gen(function* () {
     const presets = Object.keys(recipe.presets)
     const preset = wanted.preset ?? presets[0] ?? ""
     if (!presets.includes(preset)) return yield* unknown("no preset is called", preset, presets, "Presets")
-    const engine = wanted.engine ?? recipe.engines[0] ?? ""
-    if (!recipe.engines.includes(engine))
-      return yield* unknown("no engine is called", engine, recipe.engines, `Engines of ${recipe.name}`)
+    const named = wanted.engine ?? recipe.engine?.(recipe.presets[preset]!) ?? recipe.engines[0] ?? ""
+    if (!recipe.engines.includes(named))
+      return yield* unknown("no engine is called", named, recipe.engines, `Engines of ${recipe.name}`)
+    const { engine, why: engineWhy } = recipe.resolveEngine?.(named) ?? { engine: named }
     const choice: Choice = { preset, engine, settings: wanted.settings }
     const plain = () => build(recipe, { ...choice, settings: [] })
     try {
-      return { choice, pipeline: build(recipe, choice) }
+      return { choice, pipeline: build(recipe, choice), engineWhy }
     } catch (error) {
       if (error instanceof OverrideError) return yield* explain(error, plain)
       if (!(error instanceof WiringError)) throw error

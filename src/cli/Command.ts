@@ -51,7 +51,9 @@ const shared = <S, R>(recipe: Recipe<S, R>) => ({
     Flag.atLeast(0)
   ),
   engine: Flag.String("engine").pipe(
-    Flag.withDescription(`What computes: ${recipe.engines.join(", ")} (the first is the default)`),
+    Flag.withDescription(
+      `What computes: ${recipe.engines.join(", ")} (default: ${recipe.engine === undefined ? "the first" : "the preset's"})`
+    ),
     Flag.optional
   ),
   json: onOff("json", "Events as JSON lines on stdout; people read stderr")

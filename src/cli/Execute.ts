@@ -8,7 +8,6 @@
 import { availableParallelism } from "node:os"
 import { resolve } from "node:path"
 import { Cause, Clock, Effect, Exit, Layer, Result, Schema } from "effect"
-import type { Pipeline } from "../dag/Pipeline.ts"
 import type { Plan } from "../dag/Plan.ts"
 import type { RankLost } from "../dag/World.ts"
 import { type Event, Events } from "../run/Events.ts"
@@ -17,13 +16,13 @@ import { follow } from "../run/Follower.ts"
 import { makeHistory } from "../run/History.ts"
 import { isSymptom, type Leader, Leading, lead, type RankPlace } from "../run/Leader.ts"
 import { reduce } from "../run/Progress.ts"
-import type { Choice, Recipe, Summary } from "../run/Recipe.ts"
+import type { Recipe, Summary } from "../run/Recipe.ts"
 import { Interrupted, NodeFailed, type RunOptions, Stop } from "../run/Run.ts"
 import { planRecipe, type RunResult, runRecipe } from "../run/Scheduler.ts"
 import { Store } from "../store/Store.ts"
-import { checkSelection, choose } from "./Choose.ts"
+import { type Chosen, checkSelection, choose } from "./Choose.ts"
 import { checkTogether, endLate, makeOthers, placeOf, shareMachine, startsOthers } from "./Ranks.ts"
-import { nodeTable, outputLines, planCounts, planTable, runLine } from "./Report.ts"
+import { engineLine, nodeTable, outputLines, planCounts, planTable, runLine } from "./Report.ts"
 import { writePage } from "./report/Write.ts"
 import type { Session } from "./Session.ts"
 import { animate, make, paint } from "./Terminal.ts"
@@ -98,24 +97,29 @@ const verifyStored = Effect.fnUntraced(function* <K extends Entry>(plan: Plan<K>
   return damage
 })
 
-const startEvent = (run: string, at: number, pipeline: Pipeline, choice: Choice): Event => ({
+const startEvent = (
+  run: string,
+  at: number,
+  { choice, engineWhy, pipeline }: Chosen<any>
+): Extract<Event, { readonly event: "start" }> => ({
   event: "start",
   at,
   run,
   pipeline: pipeline.name,
   preset: choice.preset,
+  engine: choice.engine,
+  ...(engineWhy === undefined ? {} : { engineWhy }),
   nodes: pipeline.nodes.filter((node) => node.spec.kind !== "source").length
 })
 
 const showPlan = Effect.fnUntraced(function* <S, R>(
   recipe: Recipe<S, R>,
-  choice: Choice,
-  pipeline: Pipeline,
+  chosen: Chosen<R>,
   options: RunOptions,
   flags: RunFlags,
   session: Session
 ) {
-  const found = yield* planRecipe(recipe, choice, options)
+  const found = yield* planRecipe(recipe, chosen.choice, options)
   const damage = flags.verify ? yield* verifyStored(found) : new Map<string, string>()
   const plan = {
     steps: found.steps.map((step) => {
@@ -123,7 +127,10 @@ const showPlan = Effect.fnUntraced(function* <S, R>(
       return why === undefined ? step : { ...step, status: "run" as const, because: [why] }
     })
   }
-  session.emit(startEvent("", yield* Clock.currentTimeMillis, pipeline, choice))
+  const start = startEvent("", yield* Clock.currentTimeMillis, chosen)
+  session.emit(start)
+  const line = engineLine(start)
+  if (line !== undefined && !flags.quiet) session.output.people(line + "\n")
   for (const step of plan.steps)
     session.emit({
       event: "plan",
@@ -216,7 +223,8 @@ export const execute = Effect.fnUntraced(function* <S, R>(
   flags: RunFlags,
   session: Session
 ) {
-  const { choice, pipeline } = yield* choose(recipe, flags)
+  const chosen = yield* choose(recipe, flags)
+  const { choice, pipeline } = chosen
   yield* checkSelection(pipeline, flags)
   const options = optionsOf(flags)
   const { output } = session
@@ -233,9 +241,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
     return yield* Effect.scoped(Effect.tapError(follow(place, same, setup), () => endLate))
   }
   if (flags.plan)
-    return yield* showPlan(recipe, choice, pipeline, options, flags, session).pipe(
-      Effect.provide(storeLayer(flags.store))
-    )
+    return yield* showPlan(recipe, chosen, options, flags, session).pipe(Effect.provide(storeLayer(flags.store)))
 
   const started = yield* Clock.currentTimeMillis
   const terminal = make({ ...output, write: output.people }, { quiet: flags.quiet })
@@ -264,7 +270,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
       const events = yield* Events
       const stop = yield* Stop
       session.stop = () => void Effect.runFork(stop.request)
-      yield* events.publish(startEvent(recorder.run, started, pipeline, choice))
+      yield* events.publish(startEvent(recorder.run, started, chosen))
       yield* animate(terminal)
       if (output.live)
         yield* Effect.acquireRelease(

@@ -95,6 +95,12 @@ export const nodeTable = (view: View): string =>
 export const runLine = (status: string, nodesRun: number, nodesCached: number, ms: number): string =>
   `${status}: ${nodesRun} node${nodesRun === 1 ? "" : "s"} ran, ${nodesCached} cached, in ${duration(ms)}`
 
+/** `engine torch: the addon over libtorch 2.13.0 is built`; nothing where the engine was named. */
+export const engineLine = (start: {
+  readonly engine?: string | undefined
+  readonly engineWhy?: string | undefined
+}): string | undefined => (start.engineWhy === undefined ? undefined : `engine ${start.engine}: ${start.engineWhy}`)
+
 /** Where the outputs lie: `name  path`. */
 export const outputLines = (
   outputs: Readonly<Record<string, { readonly path: string; readonly digest: string }>>

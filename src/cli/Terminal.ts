@@ -8,7 +8,7 @@
 import { Clock, Effect, type Scope } from "effect"
 import type { Event } from "../run/Events.ts"
 import { clip, empty, endLine, liveLines, reduce, runningLine, startLine, type View } from "../run/Progress.ts"
-import { planCounts } from "./Report.ts"
+import { engineLine, planCounts } from "./Report.ts"
 
 /** At most one plain progress line per node in this time. */
 export const plainEveryMs = 10_000
@@ -126,6 +126,8 @@ export const make = (screen: Screen, options: { readonly quiet: boolean } = { qu
       view = reduce(view, event)
       const line = permanent(event)
       if (line !== undefined) say(...line)
+      const engine = event.event === "start" ? engineLine(event) : undefined
+      if (engine !== undefined) say(engine)
     },
     say: (line) => say(line),
     redraw: (nowMs) => {

@@ -102,7 +102,7 @@ const command = (setCode: (code: number) => void) =>
     {
       dir: Argument.String("dir").pipe(Argument.withDescription("Folder of goldens")),
       engine: Flag.String("engine").pipe(
-        Flag.withDescription("What computes the models: wasm, torch, tensorflow"),
+        Flag.withDescription("What computes the models: wasm, torch, tensorflow, auto"),
         Flag.withDefault("wasm")
       )
     },

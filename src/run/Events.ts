@@ -18,6 +18,9 @@ export const Event = Schema.Union([
     run: Schema.String,
     pipeline: Schema.String,
     preset: Schema.String,
+    engine: Schema.optional(Schema.String),
+    /** Why that engine, where the name that was asked for left it open. */
+    engineWhy: Schema.optional(Schema.String),
     nodes: count
   }),
   /** One line of the plan. `source` nodes are files from outside. */

@@ -17,6 +17,12 @@ export interface Summary {
   readonly lines: ReadonlyArray<string>
 }
 
+/** An engine, and why it was taken where its name left that open. */
+export interface Resolved {
+  readonly engine: string
+  readonly why?: string
+}
+
 export interface Recipe<Settings, R> {
   readonly name: string
   /** Literal tables; the first is the default. */
@@ -24,8 +30,12 @@ export interface Recipe<Settings, R> {
   readonly build: (settings: Settings) => { readonly pipeline: Pipeline<any, any, R> }
   /** Services of the nodes, for an engine name given on the command line. */
   readonly services: (engine: string) => Layer.Layer<R, any>
-  /** Engine names `--engine` takes; the first is the default. */
+  /** Engine names `--engine` takes; the first is the default where `engine` says nothing. */
   readonly engines: ReadonlyArray<string>
+  /** The engine of a preset. */
+  readonly engine?: (settings: Settings) => string
+  /** The engine that a name stands for on this machine, as `auto` does; without a reason the name is the engine. */
+  readonly resolveEngine?: (name: string) => Resolved
   /** Those of them that train in several processes; none when left out. */
   readonly together?: ReadonlyArray<string>
   /** Numerics fingerprint of an engine: part of the key of nodes that compute with one. */

@@ -5,12 +5,15 @@
  * for one that is not built is a typed error with a hint, before any data is read.
  */
 import { Effect, Layer } from "effect"
+import { resolve } from "./Auto.ts"
 import { EngineUnavailable } from "./Errors.ts"
 import type { Regions } from "./Regions.ts"
 import { makeTensors, Tensors, type TensorsShape, type TfEngine } from "./Tensors.ts"
+import { startTensorflow } from "./tensorflow/Backend.ts"
 import { openAddon, useDevice } from "./torch/Addon.ts"
 import { TorchBackend } from "./torch/Backend.ts"
 import { registerKernels as registerTorchKernels } from "./torch/Kernels.ts"
+import { buildCommand } from "./torch/Place.ts"
 import type { TorchOptions } from "./torch/Regions.ts"
 import { makeTensors as makeTorchTensors } from "./torch/Tensors.ts"
 import { loadWasm } from "./wasm/Backend.ts"
@@ -101,7 +104,7 @@ const torchLayer = (name: string, precision: TorchOptions["precision"]): Layer.L
       catch: (cause) =>
         cause instanceof EngineUnavailable
           ? cause
-          : unavailable(name, String(cause), "Build the addon again: `npm run build:torch`.", cause)
+          : unavailable(name, String(cause), `Build the addon again: \`${buildCommand}\`.`, cause)
     })
   )
 
@@ -111,33 +114,44 @@ export const torch = torchLayer("torch", "f32")
 /** The same with regions in bfloat16 over f32 weights and moments. */
 export const torchBf16 = torchLayer("torch-bf16", "bf16")
 
-/** Names that a settings file may hold. */
-export const engineNames = ["wasm", "torch", "torch-bf16", "tensorflow"] as const
+let tensorflowLoaded: Promise<TfEngine> | undefined
 
-const notBuilt: Readonly<Record<string, string>> = {
-  tensorflow: "a @tensorflow/tfjs-node(-gpu) that you installed"
+/** The `@tensorflow/tfjs-node-gpu` or `-node` that the user installed: float32, one GPU. */
+export const tensorflow: Layer.Layer<Tensors, EngineUnavailable> = Layer.effect(
+  Tensors,
+  Effect.tryPromise({
+    try: () => {
+      tensorflowLoaded ??= startTensorflow()
+      return tensorflowLoaded
+    },
+    catch: (cause) =>
+      cause instanceof EngineUnavailable
+        ? cause
+        : unavailable("tensorflow", String(cause), "Install the package again, or use --engine wasm or torch.", cause)
+  }).pipe(Effect.map(makeTensors))
+)
+
+/** Names that a settings file may hold. */
+export const engineNames = ["wasm", "torch", "torch-bf16", "tensorflow", "auto"] as const
+export type EngineName = (typeof engineNames)[number]
+
+export { resolve } from "./Auto.ts"
+
+const layers: Readonly<Record<string, Layer.Layer<Tensors, EngineUnavailable>>> = {
+  wasm,
+  torch,
+  "torch-bf16": torchBf16,
+  tensorflow
 }
 
 /**
- * The layer of the engine called `name`; fails with `EngineUnavailable` for one that is unknown or not built yet.
+ * The layer of the engine called `name`; fails with `EngineUnavailable` for one that is unknown.
  *
  * @example program.pipe(Effect.provide(layer("wasm")))
  */
-export const layer = (name: string): Layer.Layer<Tensors, EngineUnavailable> => {
-  if (name === "wasm") return wasm
-  if (name === "torch") return torch
-  if (name === "torch-bf16") return torchBf16
-  const planned = notBuilt[name]
-  return Layer.effect(
+export const layer = (name: string): Layer.Layer<Tensors, EngineUnavailable> =>
+  layers[resolve(name).engine] ??
+  Layer.effect(
     Tensors,
-    Effect.fail(
-      planned === undefined
-        ? unavailable(name, `there is no engine called ${name}`, `Use one of: ${engineNames.join(", ")}.`)
-        : unavailable(
-            name,
-            `the engine ${name} (${planned}) is not built yet`,
-            "Use engine=wasm with a small model for now."
-          )
-    )
+    Effect.fail(unavailable(name, `there is no engine called ${name}`, `Use one of: ${engineNames.join(", ")}.`))
   )
-}

@@ -7,6 +7,8 @@
  */
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
+import { resolve } from "./Auto.ts"
+import { packageVersion } from "./tensorflow/Package.ts"
 import { builtOver, deviceType } from "./torch/Addon.ts"
 import { stockWasm } from "./wasm/Stock.ts"
 
@@ -29,9 +31,11 @@ let wasm: string | undefined
  * @example
  * numerics("wasm") // "wasm f32 1 0f3a..."
  */
-export const numerics = (engine: string): string => {
+export const numerics = (name: string): string => {
+  const { engine } = resolve(name)
   if (engine === "torch" || engine === "torch-bf16")
     return `torch ${engine === "torch" ? "f32" : "bf16"} ${TORCH_VERSION} ${builtOver()} ${deviceType()}`
+  if (engine === "tensorflow") return `tensorflow f32 ${ENGINE_VERSION} ${packageVersion()}`
   if (engine !== "wasm") return `${engine} f32 ${ENGINE_VERSION}`
   if (wasm === undefined) {
     const hash = createHash("sha256")

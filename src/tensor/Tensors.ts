@@ -74,6 +74,8 @@ export interface TensorsShape {
     lr: number,
     update: number
   ) => Effect.Effect<OptimiserTensors, TensorError>
+  /** Euclidean norm over all of `tensors`, at least one; the sum over tensors is in doubles. */
+  readonly norm: (tensors: Weights) => Effect.Effect<number, TensorError>
   /** Float32 values to the engine; `values` may be reused afterwards. */
   readonly upload: (
     values: Float32Array | Int32Array,
@@ -159,6 +161,13 @@ export const makeTensors = (engine: TfEngine): TensorsShape => {
           freeAll([w, m, v, g])
         }
         return next
+      }),
+    norm: (tensors) =>
+      active(() => {
+        const sums = tf.tidy(() => tf.stack(Object.values(tensors).map((t) => tf.sum(tf.square(t)))))
+        const sum = (sums.dataSync() as Float32Array).reduce((total, one) => total + one, 0)
+        sums.dispose()
+        return Math.sqrt(sum)
       }),
     upload: (values, shape) =>
       active(() => tf.tensor(values, [...shape], values instanceof Int32Array ? "int32" : "float32")),

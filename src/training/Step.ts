@@ -160,7 +160,7 @@ export const trainStep = <Batch extends TokenBatch, Prepared extends tf.TensorCo
     const update = Effect.gen(function* () {
       yield* accumulate
       const summed = grads!
-      const gradNorm = yield* norm(summed)
+      const gradNorm = yield* tensors.norm(summed)
       if (!Number.isFinite(gradNorm))
         return yield* new NonFiniteLoss({
           step: options.step,
@@ -184,18 +184,6 @@ export const trainStep = <Batch extends TokenBatch, Prepared extends tf.TensorCo
     const gradNorm = yield* update
     const next = yield* tensors.adamW(state, grads!, options.adamW ?? recipeAdamW, options.lr, state.update + 1)
     return { state: { ...next, update: state.update + 1 }, loss, tokens, gradNorm }
-  })
-
-/** Euclidean norm over all gradients; the sum over tensors is in doubles. */
-const norm = (grads: Weights): Effect.Effect<number, TensorError, Tensors> =>
-  Effect.gen(function* () {
-    const tensors = yield* Tensors
-    const sums = yield* tensors.run(() => tf.stack(Object.values(grads).map((g) => tf.sum(tf.square(g)))))
-    const values = yield* tensors.read(sums)
-    yield* tensors.free(sums)
-    let sum = 0
-    for (const x of values) sum += x
-    return Math.sqrt(sum)
   })
 
 /**

@@ -10,6 +10,7 @@ import { startPython, withPython } from "../../benchmarks/Python.ts"
 import { PeerFailed, PeerMissing } from "../../benchmarks/Row.ts"
 import { dataRows } from "../../benchmarks/rows/index.ts"
 import { differences } from "../../benchmarks/rows/Pictures.ts"
+import { apart, trainRows } from "../../benchmarks/rows/Train.ts"
 import { start } from "../cli/process.ts"
 
 const home = mkdtempSync(join(tmpdir(), "millrace-bench-test-"))
@@ -67,6 +68,14 @@ it("an npm peer that does not load is missing", async () => {
   await expect(npmPeer("no-such-package", load)).rejects.toMatchObject({ what: "npm package no-such-package" })
 })
 
+it("losses are compared step by step; a step too few is no agreement", () => {
+  expect(apart([2, 1], [2, 1])).toBe(0)
+  expect(apart([2, 1.1], [2, 1])).toBeCloseTo(0.1)
+  expect(apart([2], [2, 1])).toBe(Number.POSITIVE_INFINITY)
+  expect(apart([], [])).toBe(Number.POSITIVE_INFINITY)
+  expect(apart([Number.NaN], [1])).toBeNaN()
+})
+
 describe("a crew", () => {
   const goldens = fileURLToPath(new URL("../golden/images-0/", import.meta.url))
 
@@ -113,8 +122,31 @@ describe("npm run bench", () => {
     expect(code).toBe(1)
   })
 
+  it("trains beside nobody without an interpreter: no ratio, exit code 1", async () => {
+    const { code, stdout } = await bench(
+      "train",
+      "--engine",
+      "torch",
+      "--peer",
+      "pytorch",
+      "--json",
+      "--only",
+      "train-packed"
+    )
+    expect(JSON.parse(stdout)).toMatchObject({ name: "train-packed", ratio: null, goal: 1.3 })
+    expect(stdout).toContain("an interpreter with torch and transformers")
+    expect(code).toBe(1)
+  })
+
   it("exits 2 for what it does not know, and lists its rows", async () => {
-    for (const args of [["nothing"], ["data", "--size", "huge"], ["data", "--only", "zip"], ["--what"], ["generate"]]) {
+    for (const args of [
+      ["nothing"],
+      ["data", "--size", "huge"],
+      ["data", "--only", "zip"],
+      ["--what"],
+      ["generate"],
+      ["train", "--peer", "jax"]
+    ]) {
       const { code, stderr } = await bench(...args)
       expect(stderr).toContain("usage: npm run bench")
       expect(code).toBe(2)
@@ -125,7 +157,8 @@ describe("npm run bench", () => {
 it("rows have different names, goals above zero, and a peer", () => {
   expect(new Set(dataRows.map((row) => row.name)).size).toBe(dataRows.length)
   expect(dataRows.length).toBe(11)
-  for (const row of dataRows) {
+  expect(trainRows("torch").map((row) => row.goal)).toEqual([0.98, 0.98, 0.98, 0.98, 1.3])
+  for (const row of [...dataRows, ...trainRows("torch")]) {
     expect(row.goal).toBeGreaterThan(0)
     expect(row.peerName).not.toBe("")
   }

@@ -38,6 +38,16 @@ describe("a ratio", () => {
   })
 })
 
+it("a ratio of pairs is the median of their ratios: a slow minute for both changes nothing", () => {
+  const measured = { ours: [2, 20, 3], peer: [1, 10, 3], note: "" }
+  expect(judge(row({ better: "more" }), { ...measured, paired: true }).line).toMatchObject({
+    ours: 3,
+    peer: 3,
+    ratio: 2
+  })
+  expect(judge(row({ better: "more" }), measured).line.ratio).toBe(1)
+})
+
 describe("a row", () => {
   it("at its goal is good, and its line has the fields in their order", async () => {
     const outcome = await measure(row(), context)

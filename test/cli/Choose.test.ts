@@ -19,9 +19,23 @@ describe("choose", () => {
     })
   )
 
+  it.effect("takes the preset's engine, and what `auto` stands for, with the reason", () =>
+    Effect.gen(function* () {
+      const some = recipe({
+        ...words,
+        engine: () => "auto",
+        resolveEngine: (name) => (name === "auto" ? { engine: "torch", why: "it is built" } : { engine: name })
+      })
+      const auto = yield* choose(some, none)
+      expect([auto.choice.engine, auto.engineWhy]).toEqual(["torch", "it is built"])
+      const named = yield* choose(some, { ...none, engine: "wasm" })
+      expect([named.choice.engine, named.engineWhy]).toEqual(["wasm", undefined])
+    })
+  )
+
   const wrong: ReadonlyArray<readonly [Partial<Parameters<typeof choose>[1]>, RegExp, RegExp]> = [
     [{ preset: "slwo" }, /no preset is called "slwo"; did you mean "slow"\?/, /^Presets: slow, sample/],
-    [{ engine: "cuda" }, /no engine is called "cuda"$/, /^Engines of words: wasm, torch$/],
+    [{ engine: "cuda" }, /no engine is called "cuda"$/, /^Engines of words: wasm, torch, auto$/],
     [{ settings: ["train.step=3"] }, /train has no parameter "step"; did you mean "steps"\?/, /train: steps, stepMs$/],
     [{ settings: ["tran.steps=3"] }, /no node is called "tran"; did you mean "train"\?/, /train, words, shout$/],
     [{ settings: ["foo"] }, /"foo" is not instance\.param=value/, /--set/],

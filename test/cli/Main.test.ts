@@ -96,6 +96,16 @@ describe("a run", () => {
     expect(events(json.stdout).map((one) => one.event)).toEqual(["start", "plan", "plan", "plan", "run"])
   })
 
+  it("says which engine auto is and why, in the head of a plan and of a run, and in the first event", async () => {
+    const plan = await recipe(store, "--plan", "--engine", "auto")
+    expect(plan.stdout).toMatch(/^engine wasm: there is no other\n/)
+    const { stderr, stdout } = await recipe(store, "--engine", "auto", "--json")
+    expect(stderr).toMatch(/^words, preset sample: .*\nengine wasm: there is no other$/m)
+    expect(events(stdout)[0]).toMatchObject({ event: "start", engine: "wasm", engineWhy: "there is no other" })
+    const named = await recipe(store, "--plan", "--engine", "wasm")
+    expect(named.stdout).not.toContain("engine")
+  })
+
   it("verifies stored bytes and makes damaged shards again, alone", async () => {
     const entries = join(store, "entries")
     const shard = readdirSync(entries, { recursive: true })

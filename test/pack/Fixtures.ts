@@ -102,3 +102,24 @@ export const same = sharded(
   ({ shard }) => ({ rows: shard.rows })
 )
 `
+
+/** Says of each engine which one it is here, and what a sum is on it; "cache" prints where an addon is looked for last. */
+export const sums = `
+import { Effect } from "effect"
+import { layer, resolve } from "millrace/tensor/Engine"
+import { tf } from "millrace/tensor/Ops"
+import { Tensors } from "millrace/tensor/Tensors"
+const sum = Effect.gen(function* () {
+  const tensors = yield* Tensors
+  const made = yield* tensors.run(() => tf.sum(tf.ones([10])))
+  return [tensors.fingerprint.engine, (yield* tensors.read(made))[0]]
+})
+for (const name of process.argv.slice(2))
+  if (name === "cache") {
+    const { cacheFolder } = await import("./node_modules/millrace/dist/src/tensor/torch/Place.js")
+    console.log(cacheFolder())
+  } else {
+    const [engine, value] = await Effect.runPromise(sum.pipe(Effect.provide(layer(name))))
+    console.log(resolve(name).engine, engine, value)
+  }
+`

@@ -2,15 +2,18 @@
  * The package works where it is installed: what it holds, that the graph needs no other package, that a recipe of another
  * project runs, resumes and starts threads, that installed nodes are the nodes of the sources.
  */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { execFile } from "node:child_process"
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { promisify } from "node:util"
 import { NodeFileSystem } from "@effect/platform-node"
 import { Effect } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { make } from "../../src/store/CodeDigest.ts"
 import { layoutOf } from "../../src/store/Layout.ts"
 import { type Block, blocksOf, isElsewhere, pages, tableUnder } from "../docs/Markdown.ts"
-import { digests, loads, say, threads, uses, wrong } from "./Fixtures.ts"
+import { missing } from "../tensor/torch/built.ts"
+import { digests, loads, say, sums, threads, uses, wrong } from "./Fixtures.ts"
 import { manifestIn, optionalOf, type Packed, type Project, pack, project, root } from "./Project.ts"
 
 const page = pages().find(({ path }) => path === "docs/use-from-elsewhere.md")!
@@ -48,19 +51,28 @@ afterAll(() => {
 describe("the tarball", () => {
   it("holds code, declarations, the sample, and nothing else", () => {
     const stray = packed.files.filter(
-      (path) => !/^(package\.json|README\.md|LICENSE|dist\/(src|pipelines|datasets)\/.+\.(js|d\.ts))$/.test(path)
+      (path) =>
+        !/^(package\.json|README\.md|LICENSE|dist\/((src|pipelines|datasets)\/.+|scripts\/build-torch)\.(js|d\.ts))$/.test(
+          path
+        )
     )
+    const native = readdirSync(join(root, "native", "torch"), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile() && !entry.parentPath.includes("build"))
+      .map((entry) => join(entry.parentPath, entry.name).slice(root.length))
+    expect(native).toContain("native/torch/module.cc")
     const sample = readdirSync(join(root, "datasets", "sample"), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name).slice(root.length))
     expect([...stray].sort()).toEqual(
-      [...sample, "src/data/wasm/jpeg.wasm", "src/data/wasm/resample.wasm", "src/tensor/wasm/kernels.wasm"]
+      [...sample, ...native, "src/data/wasm/jpeg.wasm", "src/data/wasm/resample.wasm", "src/tensor/wasm/kernels.wasm"]
         .map((path) => `dist/${path}`)
         .sort()
     )
     expect(
-      packed.files.filter((path) => /(^|\/)(test|generate|golden|assembly|scripts|\.millrace)(\/|\.)/.test(path))
+      packed.files.filter((path) => /(^|\/)(test|generate|golden|assembly|build|\.millrace)(\/|\.)/.test(path))
     ).toEqual([])
+    expect(manifest.bin).toEqual({ "millrace-build-torch": "dist/scripts/build-torch.js" })
+    expect(packed.files).toContain(manifest.bin["millrace-build-torch"])
   })
 
   it("has the JavaScript and the declarations of every entry", () => {
@@ -150,6 +162,30 @@ describe("a project without the recipe's packages", () => {
     expect(await planned()).toContain("code of nodes.ts")
     plain.write("nodes.ts", textOf("nodes.ts"))
   })
+
+  it.skipIf(missing !== "")(
+    `builds the addon over libtorch from what is installed, and computes with it${missing}`,
+    { timeout: 600_000 },
+    async () => {
+      plain.write("sums.mjs", sums)
+      const { MILLRACE_TORCH_ADDON: _, ...env } = process.env
+      const cache = join(plain.folder, "cache")
+      const run = (args: ReadonlyArray<string>) =>
+        promisify(execFile)(process.execPath, args, { cwd: plain.folder, env: { ...env, XDG_CACHE_HOME: cache } })
+      const engines = ["torch", "auto"]
+      await expect(run(["sums.mjs", ...engines])).rejects.toThrow("npx millrace-build-torch")
+      const built = await run([join(plain.installed, manifest.bin["millrace-build-torch"]!)])
+      expect(built.stdout).toContain("files compiled")
+      const { stdout } = await run(["sums.mjs", ...engines])
+      expect(stdout.trim().split("\n")).toEqual(["torch torch 10", "torch torch 10"])
+      // Where the package's folder cannot be written to, the addon is found in the user's cache.
+      const beside = join(plain.installed, "dist/native/torch/build")
+      const { stdout: folder } = await run(["sums.mjs", "cache"])
+      cpSync(beside, folder.trim(), { recursive: true })
+      rmSync(beside, { recursive: true })
+      expect((await run(["sums.mjs", "auto"])).stdout.trim()).toBe("torch torch 10")
+    }
+  )
 
   it("is told by name and hint which package a node needs", { timeout: 120_000 }, async () => {
     plain.write("say.mjs", say)

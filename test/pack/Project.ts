@@ -24,7 +24,8 @@ export const Manifest = Schema.Struct({
   dependencies: Versions,
   peerDependencies: Versions,
   peerDependenciesMeta: Schema.Record(Schema.String, Schema.Struct({ optional: Schema.Boolean })),
-  devDependencies: Versions
+  devDependencies: Versions,
+  bin: Versions
 })
 export type Manifest = typeof Manifest.Type
 

@@ -8,7 +8,7 @@ import { values } from "./support.ts"
 
 describe("Engine", () => {
   for (const [name, text] of [
-    ["tensorflow", "not built yet"],
+    ["tensorflow", "is installed in"],
     ["abacus", "no engine called"]
   ] as const)
     it.effect(`${name} is a typed error with a hint`, () =>

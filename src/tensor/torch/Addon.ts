@@ -6,8 +6,8 @@
  */
 import { existsSync, readFileSync } from "node:fs"
 import { createRequire } from "node:module"
-import { join } from "node:path"
 import { EngineFailure, EngineUnavailable, OutOfMemory } from "../Errors.ts"
+import { addonPath, buildCommand } from "./Place.ts"
 
 /** What the addon exports. */
 interface Native {
@@ -113,10 +113,6 @@ export interface Results {
   readonly tensor: () => Made
 }
 
-/** The file that `npm run build:torch` writes, or the one named by the environment. */
-export const addonPath = (): string =>
-  process.env["MILLRACE_TORCH_ADDON"] ?? join(import.meta.dirname, "../../../native/torch/build/millrace-torch.node")
-
 interface Sidecar {
   readonly torch: string
   readonly cuda: boolean
@@ -157,8 +153,7 @@ export const useDevice = (addon: Addon): "cpu" | "cuda" => {
   return device
 }
 
-const BUILD =
-  "Run `npm run build:torch` where a C++ compiler and libtorch 2.4 or newer are (`pip install torch`), or use --engine wasm."
+const BUILD = `Run \`${buildCommand}\` where a C++ compiler and libtorch 2.4 or newer are (\`pip install torch\`), or use --engine wasm.`
 
 const load = (path: string): Native => {
   if (!existsSync(path))
@@ -169,7 +164,7 @@ const load = (path: string): Native => {
     throw new EngineUnavailable({
       engine: "torch",
       message: `${path} cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`,
-      hint: "It is bound to the libtorch that it was built with. Build it again: `npm run build:torch`.",
+      hint: `It is bound to the libtorch that it was built with. Build it again: \`${buildCommand}\`.`,
       cause
     })
   }

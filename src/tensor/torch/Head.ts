@@ -9,12 +9,13 @@
 import type { Tensor } from "../Ops.ts"
 import { check } from "../Regions.ts"
 import type { Compute } from "../Tensors.ts"
-import { dtypes } from "./Addon.ts"
+import { dtypes, type Made } from "./Addon.ts"
 import { inSteps, type Keep } from "./Attention.ts"
 import type { TorchBackend } from "./Backend.ts"
+import { expectKnownInRange } from "./Indices.ts"
 
-/** Logits at a time: 64 MiB of float32 on a CPU, 1 GiB on a GPU. */
-const LOGITS = { cpu: 2 ** 24, cuda: 2 ** 28 } as const
+/** Logits at a time: 128 MiB of float32 on a CPU, 1 GiB on a GPU. */
+const LOGITS = { cpu: 2 ** 25, cuda: 2 ** 28 } as const
 
 export const makeHead = (
   backend: TorchBackend,
@@ -25,10 +26,12 @@ export const makeHead = (
 ): Compute["linearCrossEntropy"] => {
   const { addon } = backend
   const { aten } = addon
+  const narrow = precision === "bf16"
   return (x, w, b, labels, normaliser) => {
     check.linear(x, w, b)
     check.linearCrossEntropy(x, labels)
-    const [rows, width] = x.shape as [number, number]
+    expectKnownInRange(backend, "crossEntropy", labels, w.shape[0]!, "ignore negative")
+    const rows = x.shape[0]!
     const vocabulary = w.shape[0]!
     const step = Math.max(1, Math.floor(LOGITS[device] / vocabulary))
     const recording = backend.recording
@@ -54,38 +57,50 @@ export const makeHead = (
           ).tensor()
         )
         const share = keep(aten("div.Scalar")(counts, normaliser).tensor())
-        const zeros = (shape: ReadonlyArray<number>): number =>
-          keep(aten("zeros")(shape, dtypes.float32, null, "device", null).tensor())
         const [forX, forW, forB] = wanted as [boolean, boolean, boolean | undefined]
         const gradX = forX ? keep(aten("empty_like")(hidden).tensor()) : undefined
-        const gradW = forW ? zeros([vocabulary, width]) : undefined
-        const gradB = forB === true ? zeros([vocabulary]) : undefined
-        const total = zeros([])
+        let gradW: number | undefined
+        let gradB: number | undefined
+        /** What a run adds to a gradient: the first is the gradient. */
+        const add = (sum: number | undefined, run: Made): number => {
+          if (sum === undefined) return keep(run)
+          addon.free([aten("add_.Tensor")(sum, run.handle).tensor().handle, run.handle])
+          return sum
+        }
+        const total = keep(aten("zeros")([], dtypes.float32, null, "device", null).tensor())
         for (let from = 0; from < rows; from += step) {
           inSteps(backend, (part) => {
             const count = Math.min(step, rows - from)
             const some = (all: number): number => part(aten("narrow")(all, 0, from, count).tensor())
-            const xs = some(hidden)
+            const [xs, labelled, weights] = [some(hidden), some(places), some(share)]
             const logits = part(aten("linear")(xs, weight, bias).tensor())
             const logs = part(aten("log_softmax.int")(logits, -1, dtypes.float32).tensor())
-            const picked = part(aten("gather")(logs, 1, some(places)).tensor())
-            const losses = part(aten("mul.Tensor")(picked, some(share)).tensor())
+            const picked = part(aten("gather")(logs, 1, labelled).tensor())
+            const losses = part(aten("mul.Tensor")(picked, weights).tensor())
             part(aten("sub_.Tensor")(total, part(aten("sum")(losses).tensor())).tensor())
             if (wanted.some((one) => one)) {
-              // softmax - onehot, times what the row counts; in the place of the logarithms
+              // softmax - onehot, in the place of the logarithms. What a row counts is a factor of small tensors only.
               part(aten("exp_")(logs).tensor())
-              const ones = part(aten("ones_like")(picked).tensor())
-              part(aten("scatter_add_")(logs, 1, some(places), part(aten("neg")(ones).tensor())).tensor())
-              part(aten("mul_.Tensor")(logs, some(share)).tensor())
-              const g = precision === "f32" ? logs : part(aten("to.dtype")(logs, dtypes.bfloat16).tensor())
-              if (gradX !== undefined) part(aten("mm.out")(g, weight, some(gradX)).tensor())
-              if (gradW !== undefined) {
-                const turned = part(aten("t")(g).tensor())
-                if (precision === "f32") part(aten("addmm_")(gradW, turned, xs).tensor())
-                else part(aten("add_.Tensor")(gradW, part(aten("mm")(turned, xs).tensor())).tensor())
+              const minus = part(aten("full_like")(picked, -1).tensor())
+              part(aten("scatter_add_")(logs, 1, labelled, minus).tensor())
+              const g = narrow ? part(aten("to.dtype")(logs, dtypes.bfloat16).tensor()) : logs
+              if (gradX !== undefined) {
+                const into = some(gradX)
+                part(aten("mm.out")(g, weight, into).tensor())
+                part(aten("mul_.Tensor")(into, weights).tensor())
               }
-              if (gradB !== undefined)
-                part(aten("add_.Tensor")(gradB, part(aten("sum.dim_IntList")(logs, [0]).tensor())).tensor())
+              const turned = (x: number): number => part(aten("t")(x).tensor())
+              const f32 = (x: Made): Made => (narrow ? aten("to.dtype")(part(x), dtypes.float32).tensor() : x)
+              if (forW) {
+                const weighed = part(aten("mul.Tensor")(xs, weights).tensor())
+                const right = narrow ? part(aten("to.dtype")(weighed, dtypes.bfloat16).tensor()) : weighed
+                if (gradW === undefined || narrow) gradW = add(gradW, f32(aten("mm")(turned(g), right).tensor()))
+                else part(aten("addmm_")(gradW, turned(g), right).tensor())
+              }
+              if (forB === true) {
+                const flatly = part(aten("reshape")(weights, [-1]).tensor())
+                gradB = add(gradB, aten("mv")(turned(logs), flatly).tensor())
+              }
             }
             return addon.own("share", [total], (results) => results.tensor())
           }).dispose()

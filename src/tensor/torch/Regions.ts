@@ -10,6 +10,7 @@ import { dtypes } from "./Addon.ts"
 import { inSteps, type Keep, makeAttention } from "./Attention.ts"
 import type { TorchBackend } from "./Backend.ts"
 import { makeHead } from "./Head.ts"
+import { expectKnownInRange } from "./Indices.ts"
 
 /** `cross_entropy_loss`: the sum over rows. */
 const SUM = 2
@@ -70,6 +71,7 @@ export const makeRegions = (
         : inSteps(backend, (keep) => aten("gelu")(wide(x, keep), kind === "tanh" ? "tanh" : "none").tensor()),
     rotary: (x, positions, options) => {
       check.rotary(x, positions, options)
+      expectKnownInRange(backend, "rotary", positions, options.maxPositions)
       const rows = backend.derived(positions, "rows", () => {
         const flat = aten("reshape")(h(positions), [-1]).tensor()
         const made = aten("to.dtype")(flat.handle, dtypes.int64).tensor()
@@ -83,6 +85,7 @@ export const makeRegions = (
     attention: makeAttention(backend, wide, device === "cuda" && precision === "bf16"),
     crossEntropy: (logits, labels, normaliser) => {
       check.crossEntropy(logits, labels)
+      expectKnownInRange(backend, "crossEntropy", labels, logits.shape[1]!, "ignore negative")
       return inSteps(backend, (keep) => {
         const wideLogits = keep(aten("to.dtype")(h(logits), dtypes.float32).tensor())
         const flat = keep(aten("reshape")(h(labels), [-1]).tensor())
@@ -109,6 +112,7 @@ export const makeRegions = (
     },
     rows: (table, indices) => {
       check.rows(table, indices)
+      expectKnownInRange(backend, "rows", indices, table.shape[0]!)
       return inSteps(backend, (keep) => {
         const rows = aten("embedding")(h(table), h(indices)).tensor()
         return precision === "f32" ? rows : aten("to.dtype")(keep(rows), dtypes.bfloat16).tensor()

@@ -12,13 +12,15 @@ import { plain } from "../Regions.ts"
 import { checkAdamW, checkLoss, freeAll, running } from "../Running.ts"
 import { withoutTape } from "../Tape.ts"
 import type { Compute, TensorsShape } from "../Tensors.ts"
-import { dtypes } from "./Addon.ts"
+import { dtypes, type Made } from "./Addon.ts"
 import type { TorchBackend } from "./Backend.ts"
 import { joinOf } from "./Collective.ts"
 import { makeRegions, type TorchOptions } from "./Regions.ts"
 
 /** A block that will be run again: its input in the graph, the leaf that stands for its output, how to run it. */
 interface Segment {
+  /** The handle that the input had: equal for blocks that share it. */
+  readonly source: number
   readonly input: number
   readonly output: number
   readonly block: (x: Tensor) => Tensor
@@ -28,8 +30,9 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
   const { addon } = backend
   const record = (on: boolean): void => backend.record(on)
   const made = (name: string, handle: number): number => addon.own(name, [handle], (results) => results.tensor().handle)
-  const backward = (output: number, gradient: number | undefined): void =>
-    addon.own("backward", gradient === undefined ? [output, 1, 0] : [output, 1, 1, gradient], () => undefined)
+  /** `again`: what made the output may be asked once more, and is kept. */
+  const backward = (output: number, again: boolean, gradient?: number): void =>
+    addon.own("backward", [output, again ? 1 : 0, ...(gradient === undefined ? [0] : [1, gradient])], () => undefined)
   const gradientOf = (leaf: number) => addon.own("takeGradient", [leaf], (results) => results.maybe())
   /** A handle of its own over what `handle` is, as a TF.js tensor. */
   const over = (handle: number): Tensor => {
@@ -49,7 +52,7 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
       const value = tf.tidy(() => block(x))
       const output = made("leaf", backend.handle(value))
       value.dispose()
-      outer.push({ input: made("share", backend.handle(x)), output, block })
+      outer.push({ source: backend.handle(x), input: made("share", backend.handle(x)), output, block })
       return over(output)
     } finally {
       segments = outer
@@ -64,24 +67,36 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
     logitsAtOnce: Number.POSITIVE_INFINITY
   }
 
-  /** Runs a segment again and passes the gradient of its output on to its input and its weights. */
-  const redo = ({ block, input, output }: Segment): void => {
+  /** Runs a segment again: its weights' gradients are taken up, that of its input is the result. */
+  const redo = ({ block, input, output }: Segment): Made | undefined => {
     const gradient = gradientOf(output)
-    if (gradient === undefined) return
+    if (gradient === undefined) return undefined
     const flows = addon.own("reached", [input], (results) => results.number()) === 1
     const start = made(flows ? "leaf" : "detach", input)
     try {
-      tf.tidy(() => {
-        const again = block(over(start))
-        backward(backend.handle(again), gradient.handle)
-      })
-      const up = flows ? gradientOf(start) : undefined
-      if (up !== undefined) {
-        backward(input, up.handle)
-        addon.free([up.handle])
-      }
+      tf.tidy(() => backward(backend.handle(block(over(start))), false, gradient.handle))
+      return flows ? gradientOf(start) : undefined
     } finally {
       addon.free([start, gradient.handle])
+    }
+  }
+
+  /** Passes gradients back through segments, last first. What came before a shared input is gone through once. */
+  const redoAll = (segments: ReadonlyArray<Segment>): void => {
+    let sum: number | undefined
+    try {
+      for (let i = segments.length - 1; i >= 0; i--) {
+        const segment = segments[i]!
+        const up = redo(segment)?.handle
+        if (sum === undefined) sum = up
+        else if (up !== undefined) addon.free([addon.aten("add_.Tensor")(sum, up).tensor().handle, up])
+        if (sum === undefined || segments[i - 1]?.source === segment.source) continue
+        backward(segment.input, true, sum)
+        addon.free([sum])
+        sum = undefined
+      }
+    } finally {
+      if (sum !== undefined) addon.free([sum])
     }
   }
 
@@ -106,11 +121,11 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
           const value = tf.tidy(() => {
             const loss = f(compute, variables)
             checkLoss(loss)
-            if (backend.reached(loss)) backward(backend.handle(loss), undefined)
+            if (backend.reached(loss)) backward(backend.handle(loss), mine.length > 0)
             return loss.dataSync()[0]!
           })
           segments = undefined
-          for (const segment of mine.toReversed()) redo(segment)
+          redoAll(mine)
           const grads: Record<string, Tensor> = {}
           record(false)
           for (const name of names) {
@@ -174,6 +189,18 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
     upload: (values, shape) =>
       active(() => tf.tensor(values, [...shape], values instanceof Int32Array ? "int32" : "float32")),
     read: (tensor) => active(() => tensor.dataSync() as Float32Array | Int32Array),
+    norm: (tensors) =>
+      active(() => {
+        const norms = addon.aten("_foreach_norm.Scalar")(
+          Object.values(tensors).map((t) => backend.handle(t)),
+          2
+        )
+        const each = Array.from({ length: norms.number() }, () => norms.tensor().handle)
+        const all = addon.aten("stack")(each).tensor()
+        const values = addon.read(new Float64Array(each.length), all.handle)
+        addon.free([...each, all.handle])
+        return Math.hypot(...values)
+      }),
     free: (...tensors) => Effect.sync(() => freeAll(tensors)),
     memory: Effect.sync(() => {
       const { numBytes, numTensors } = tf.memory()

@@ -1,19 +1,18 @@
 /**
- * The addon for tests that run processes over it: built over the libtorch that is found, once for all of them.
+ * The addon for tests: built over the libtorch that is found (`$LIBTORCH`, `python3 -c "import torch"`, Debian's), about half a
+ * minute the first time, and kept under node_modules/.cache until its sources change.
  *
- * `missing` says why there is none, and is empty where there is one; `MILLRACE_TORCH_ADDON` then names it. What was built for
- * the same libtorch is taken again: a file is compiled when it, a header or the libtorch is another one.
+ * Where there is no libtorch or no compiler, tests are skipped and `missing` says why, for their names.
  */
 import { execFileSync, spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir, userInfo } from "node:os"
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs"
 import { join } from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
 import { Effect, Result } from "effect"
 import { findLibtorch } from "../../../src/tensor/torch/Libtorch.ts"
 
-const root = join(import.meta.dirname, "../../..")
+export const root = join(import.meta.dirname, "../../..")
+export const tsx = join(root, "node_modules/.bin/tsx")
 const found = await Effect.runPromise(Effect.result(findLibtorch()))
 const compiler = process.env["CXX"] ?? "c++"
 const why = Result.isFailure(found)
@@ -22,45 +21,33 @@ const why = Result.isFailure(found)
     ? undefined
     : `there is no C++ compiler called ${compiler}`
 
-/** Appended to the names of tests that are skipped. */
+/** For the name of a group of tests: empty where the addon is built, else why it is not. */
 export const missing = why === undefined ? "" : ` (skipped: ${why})`
 
-const alive = (pid: number): boolean => {
+const build = (torch: string, version: string): string => {
+  const script = join(root, "scripts/build-torch.ts")
+  const sources = join(root, "native/torch")
+  const digest = createHash("sha256")
+    .update(JSON.stringify([torch, version, compiler]))
+    .update(readFileSync(script))
+  for (const name of readdirSync(sources, { recursive: true, encoding: "utf8" }).toSorted())
+    if (/\.(cc|h|hpp)$/.test(name)) digest.update(name).update(readFileSync(join(sources, name)))
+  const cache = join(root, "node_modules/.cache/millrace-torch")
+  const folder = join(cache, digest.digest("hex").slice(0, 16))
+  const addon = join(folder, "millrace-torch.node")
+  if (existsSync(addon)) return addon
+  mkdirSync(cache, { recursive: true })
+  // Built aside and moved as a whole: another test file may be building the same.
+  const aside = `${folder}.${process.pid}`
+  execFileSync(tsx, [script, "--torch", torch, "--out", aside], { stdio: "pipe" })
   try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
+    renameSync(aside, folder)
+  } catch (cause) {
+    if (!existsSync(addon)) throw cause
+    rmSync(aside, { recursive: true, force: true })
   }
+  return addon
 }
 
-/** One process builds at a time; a lock whose process is gone is taken over. */
-const alone = async (lock: string, run: () => void): Promise<void> => {
-  for (;;) {
-    try {
-      writeFileSync(lock, String(process.pid), { flag: "wx" })
-      break
-    } catch {
-      const held = Number(readFileSync(lock, { encoding: "utf8", flag: "a+" }))
-      if (held > 0 && !alive(held)) rmSync(lock, { force: true })
-      await sleep(200)
-    }
-  }
-  try {
-    run()
-  } finally {
-    rmSync(lock, { force: true })
-  }
-}
-
-if (Result.isSuccess(found) && why === undefined) {
-  const libtorch = found.success.root
-  const name = createHash("sha256").update(`${root} ${libtorch} ${userInfo().uid}`).digest("hex").slice(0, 12)
-  const folder = join(tmpdir(), `millrace-torch-tests-${name}`)
-  mkdirSync(folder, { recursive: true })
-  const words = [join(root, "scripts/build-torch.ts"), "--torch", libtorch, "--out", folder]
-  await alone(join(folder, "lock"), () =>
-    execFileSync(join(root, "node_modules/.bin/tsx"), words, { stdio: ["ignore", "ignore", "pipe"] })
-  )
-  process.env["MILLRACE_TORCH_ADDON"] = join(folder, "millrace-torch.node")
-}
+if (Result.isSuccess(found) && why === undefined)
+  process.env["MILLRACE_TORCH_ADDON"] = build(found.success.root, found.success.version)
