@@ -151,7 +151,7 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
           // In a tidy: where one cannot be made, those before it are freed.
           const grads = tf.tidy(() => {
             const all: Record<string, Tensor> = {}
-            for (const name of names) {
+            for (const name of backend.sinks ? [] : names) {
               const variable = variables[name]!
               const gradient = gradientOf(backend.handle(variable))
               const before = into?.[name]
