@@ -304,18 +304,29 @@ export const sampleSources = (seed = 0): Sources => {
   }
 }
 
+/**
+ * A model's folder: `variable` names it, on disk or as an hf:// address, of which these files are fetched; else it lies with
+ * the data.
+ */
+const modelFolder = (variable: string, otherwise: string, files: ReadonlyArray<string>) => {
+  const location = process.env[variable] || otherwise
+  return location.startsWith("hf://") ? { location, files } : { location }
+}
+
 /** Data and models on your disk: a folder with the files under the originals' names (`datasets/` describes them). */
 const fullSources = (folder: string, instruct: Located, instructImages: string): Sources => {
   const hint =
     "Set MILLRACE_DATA to the folder that holds them (or use ./data); docs/swap-the-dataset.md lists what belongs there."
-  const phi2 = `${folder}/phi-2`
-  const tokenizer = source(A.TokenizerFile, { id: "sources/tokenizer", location: phi2, hint }).out.files
+  const phi2 = (files: ReadonlyArray<string>) => modelFolder("MILLRACE_PHI2", `${folder}/phi-2`, files)
+  const phi2Weights = phi2(["config.json", "*.safetensors", "model.safetensors.index.json"])
+  const tokenizer = source(A.TokenizerFile, { id: "sources/tokenizer", ...phi2(["tokenizer.json"]), hint }).out.files
   const captions = { ...locate(cc595k, "chat", `${folder}/cc595k`), id: "sources/captions", hint }
   const captionImages = { ...locate(cc595k, "images", `${folder}/cc595k`), id: "sources/caption-images", hint }
   const images = { id: "sources/instruction-images", location: instructImages, hint }
   const questions = { id: "sources/questions", location: `${folder}/held-out/heldout.json`, hint }
   const questionImages = { id: "sources/question-images", location: `${folder}/held-out/images`, hint }
-  const clip = { id: "sources/clip", location: `${folder}/clip-vit-large-patch14-336`, hint }
+  const clipFolder = `${folder}/clip-vit-large-patch14-336`
+  const clip = modelFolder("MILLRACE_CLIP", clipFolder, ["config.json", "pytorch_model.bin"])
   return {
     shareGpt: source(A.ShareGptFile, { id: "sources/sharegpt", location: `${folder}/sharegpt`, hint }).out.files,
     captions: source(A.ChatFile, captions).out.files,
@@ -325,8 +336,8 @@ const fullSources = (folder: string, instruct: Located, instructImages: string):
     questions: source(A.HeldOutFile, questions).out.files,
     questionImages: source(A.ImageFiles, questionImages).out.files,
     tokenizer: extendTokenizer({ tokenizer }, { tokens: { "<image>": 50295, "<pad>": 50296 } }).out.tokenizer,
-    languageModel: source(A.LanguageModel, { id: "sources/phi-2", location: phi2, hint }).out.files,
-    vision: source(A.VisionTower, clip).out.files
+    languageModel: source(A.LanguageModel, { id: "sources/phi-2", ...phi2Weights, hint }).out.files,
+    vision: source(A.VisionTower, { id: "sources/clip", ...clip, hint }).out.files
   }
 }
 

@@ -84,6 +84,21 @@ export const toFloat32 = (bytes: Uint8Array, dtype: Dtype): Float32Array | undef
   }
 }
 
+/**
+ * Gives the memory behind an array back at once, where the collector would let it lie. The array is empty afterwards: only
+ * for arrays that nobody else has.
+ */
+export const release = ({ buffer }: Uint8Array | Float32Array): void => {
+  if (buffer instanceof ArrayBuffer) buffer.transfer(0)
+}
+
+/** `toFloat32` of bytes that nobody else has: they are given back where the result is a copy. */
+export const intoFloat32 = (bytes: Uint8Array, dtype: Dtype): Float32Array | undefined => {
+  const values = toFloat32(bytes, dtype)
+  if (values !== undefined && values.buffer !== bytes.buffer) release(bytes)
+  return values
+}
+
 /** Integers of any width as int32; `undefined` for floats, for an unknown format, or when a value does not fit. */
 export const toInt32 = (bytes: Uint8Array, dtype: Dtype): Int32Array | undefined => {
   const n = bytes.byteLength / dtypeBytes[dtype]

@@ -92,7 +92,7 @@ export const sourcesFrom = (
         if (source === undefined) missing.push(prefix + name)
         else if (source.shape.length !== expected.length || source.shape.some((n, d) => n !== expected[d]))
           misshapen.set(source.file, { tensor: source.file, shape: source.shape, expected })
-        else sources.push({ name: prefix + name, shape: expected, read: source.read })
+        else sources.push({ name: prefix + name, shape: expected, read: source.read, isFresh: true })
       }
     })
     if (missing.length === 0 && unexpected.length === 0 && misshapen.size === 0) return Effect.succeed(sources)

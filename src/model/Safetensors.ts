@@ -10,7 +10,7 @@
 import { open, rename, rm } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { Effect, Schema, type Scope } from "effect"
-import { type Dtype, dtypeBytes, isDtype, toFloat32, toInt32 } from "./Dtype.ts"
+import { type Dtype, dtypeBytes, intoFloat32, isDtype, toInt32 } from "./Dtype.ts"
 import { readShardIndex } from "./ShardIndex.ts"
 
 /** A file that is not what safetensors says, or cannot be read or written. */
@@ -225,7 +225,7 @@ const assemble = (
     floats: (name, rows) =>
       Effect.gen(function* () {
         const { entry } = yield* find(name)
-        const values = toFloat32(yield* bytes(name, rows), entry.dtype)
+        const values = intoFloat32(yield* bytes(name, rows), entry.dtype)
         return values ?? (yield* fail(path, `is ${entry.dtype}, not a float`, "Read it with `integers`.", name))
       }),
     integers: (name) =>

@@ -10,12 +10,15 @@ import type { TensorError } from "../tensor/Errors.ts"
 import type { Tensor, Weights } from "../tensor/Ops.ts"
 import { fillNormal, stream } from "../tensor/Random.ts"
 import { Tensors } from "../tensor/Tensors.ts"
+import { release } from "./Dtype.ts"
 
 /** A weight that can be had: from a file, or from a seed. */
 export interface WeightSource<E = never> {
   readonly name: string
   readonly shape: ReadonlyArray<number>
   readonly read: Effect.Effect<Float32Array, E>
+  /** Each read makes an array of its own: whoever has used it may give its memory back. */
+  readonly isFresh?: boolean
 }
 
 export type Shapes = Readonly<Record<string, ReadonlyArray<number>>>
@@ -35,7 +38,9 @@ export const uploadWeights = <E>(
       sources,
       (source) =>
         Effect.gen(function* () {
-          weights[source.name] = yield* tensors.upload(yield* source.read, source.shape)
+          const values = yield* source.read
+          weights[source.name] = yield* tensors.upload(values, source.shape)
+          if (source.isFresh === true) release(values)
         }),
       { discard: true }
     ).pipe(Effect.onError(() => tensors.free(weights)))

@@ -7,6 +7,7 @@
  */
 import { Effect } from "effect"
 import type { Checkpoint, CheckpointError } from "../Checkpoint.ts"
+import { release } from "../Dtype.ts"
 import { type CheckpointMismatch, type Found, type Part, sourcesFrom } from "../Match.ts"
 import type { Shapes, WeightSource } from "../Weights.ts"
 import type { PhiConfig } from "./Config.ts"
@@ -64,6 +65,7 @@ const splitFused = (found: Record<string, Found>, config: PhiConfig): Record<str
           const own = new Float32Array(values.length / 3)
           for (let head = 0; head < config.heads; head++)
             own.set(values.subarray((head * 3 + part) * block, (head * 3 + part + 1) * block), head * block)
+          release(values)
           return own
         })
       }

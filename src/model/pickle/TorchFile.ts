@@ -9,7 +9,7 @@
 import { open } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
-import { type Dtype, dtypeBytes, toFloat32, toInt32 } from "../Dtype.ts"
+import { type Dtype, dtypeBytes, intoFloat32, toInt32 } from "../Dtype.ts"
 import { readShardIndex } from "../ShardIndex.ts"
 import { openStoredZip, type ReadAt, type StoredZip } from "./StoredZip.ts"
 import { readView, type View } from "./Strided.ts"
@@ -170,7 +170,7 @@ const assemble = (path: string, tensors: ReadonlyArray<Placed>): TorchCheckpoint
     floats: (name, rows) =>
       Effect.gen(function* () {
         const { dtype } = yield* find(name)
-        const values = toFloat32(yield* bytes(name, rows), dtype)
+        const values = intoFloat32(yield* bytes(name, rows), dtype)
         return values ?? (yield* fail("not-found", `is ${dtype}, not a float`, name))
       }),
     integers: (name) =>
