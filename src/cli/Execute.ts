@@ -14,14 +14,14 @@ import { type Event, Events } from "../run/Events.ts"
 import type { Entry } from "../run/Facts.ts"
 import { follow } from "../run/Follower.ts"
 import { makeHistory } from "../run/History.ts"
-import { isSymptom, Leading, lead, type RankPlace } from "../run/Leader.ts"
+import { isSymptom, type Leader, Leading, lead, type RankPlace } from "../run/Leader.ts"
 import { reduce } from "../run/Progress.ts"
 import type { Recipe, Summary } from "../run/Recipe.ts"
 import { Interrupted, NodeFailed, type RunOptions, Stop } from "../run/Run.ts"
 import { planRecipe, type RunResult, runRecipe } from "../run/Scheduler.ts"
 import { Store } from "../store/Store.ts"
 import { type Chosen, checkSelection, choose } from "./Choose.ts"
-import { checkTogether, makeOthers, placeOf, shareMachine, startsOthers } from "./Ranks.ts"
+import { checkTogether, endLate, makeOthers, placeOf, shareMachine, startsOthers } from "./Ranks.ts"
 import { engineLine, nodeTable, outputLines, planCounts, planTable, runLine } from "./Report.ts"
 import { writePage } from "./report/Write.ts"
 import type { Session } from "./Session.ts"
@@ -199,8 +199,8 @@ const together = <A, E, R>(running: Effect.Effect<A, E, R>, place: RankPlace, sa
       const local = startsOthers(place)
       if (local) shareMachine(place, process.env)
       const others = yield* makeOthers
-      const leader = yield* lead(place, same)
-      if (local) yield* others.start(place, leader, process, process.env)
+      const summon = (leader: Leader) => others.start(place, leader, process, process.env)
+      const leader = yield* lead(place, same, local ? summon : undefined)
       const led = running.pipe(
         Effect.provideService(Leading, leader),
         Effect.catch((error) =>
@@ -209,7 +209,10 @@ const together = <A, E, R>(running: Effect.Effect<A, E, R>, place: RankPlace, sa
             : Effect.fail(error)
         )
       )
-      return yield* Effect.raceFirst(led, leader.lost)
+      return yield* Effect.raceFirst(
+        led,
+        Effect.tapError(leader.lost, () => endLate)
+      )
     })
   )
 
@@ -234,7 +237,8 @@ export const execute = Effect.fnUntraced(function* <S, R>(
     if (flags.plan) return
     // Rank 0 says when to stop.
     session.stop = () => undefined
-    return yield* Effect.scoped(follow(place, same, { module: moduleUrl, choice, store: resolve(flags.store) }))
+    const setup = { module: moduleUrl, choice, store: resolve(flags.store) }
+    return yield* Effect.scoped(Effect.tapError(follow(place, same, setup), () => endLate))
   }
   if (flags.plan)
     return yield* showPlan(recipe, chosen, options, flags, session).pipe(Effect.provide(storeLayer(flags.store)))

@@ -97,6 +97,14 @@ export const withoutWorld = (args: ReadonlyArray<string>): ReadonlyArray<string>
 /** Threads of one of `world` processes that share this machine. */
 const threadsEach = (world: number): string => String(Math.max(1, Math.floor(availableParallelism() / world)))
 
+/** A thread that hangs in native code cannot be ended, and its process does not end without it; so long is tried. */
+const HANGING_MS = 15_000
+
+/** Ends this process for sure: what hangs in its engine must not keep it when the run is lost. */
+export const endLate = Effect.sync(() => {
+  setTimeout(() => process.kill(process.pid, "SIGKILL"), HANGING_MS).unref()
+})
+
 /** How long the others have to end by themselves. */
 const ENDING_MS = 10_000
 

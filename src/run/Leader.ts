@@ -26,6 +26,8 @@ export interface Leader {
   readonly world: number
   /** The port at which the others are awaited. */
   readonly port: number
+  /** Waits until all ranks have come. */
+  readonly gathered: Effect.Effect<void>
   /** Waits for all ranks, asks them to follow a fold, and gives rank 0's place in it. */
   readonly begin: (task: NodeTask) => Effect.Effect<Meeting, RankLost>
   /** Fails when a rank is lost, and never ends otherwise. */
@@ -68,8 +70,15 @@ const freePort = async (host: string | undefined): Promise<number> => {
 
 const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || host.startsWith("127.")
 
-/** Opens rank 0's place for the other ranks. With the scope they are told how it ended, and let go. */
-export const lead = (place: RankPlace, run: string): Effect.Effect<Leader, RankLost, Scope.Scope> =>
+/**
+ * Opens rank 0's place for the other ranks. With the scope they are told how it ended, and let go. `summon` is run when they
+ * are first needed, and starts them where nobody else does.
+ */
+export const lead = (
+  place: RankPlace,
+  run: string,
+  summon?: (leader: Leader) => Effect.Effect<void>
+): Effect.Effect<Leader, RankLost, Scope.Scope> =>
   Effect.gen(function* () {
     const { host, token, world } = place
     const local = isLoopback(host) ? host : undefined
@@ -125,6 +134,9 @@ export const lead = (place: RankPlace, run: string): Effect.Effect<Leader, RankL
     yield* Effect.addFinalizer((exit) =>
       Effect.promise(async () => {
         const bye = byeOf(exit)
+        // A run that had nothing to train may end before the others have come, who would look for it.
+        if (summon === undefined && Exit.isSuccess(exit))
+          await Effect.runPromise(Effect.timeoutOption(Deferred.await(all), 1000 * joinSeconds()))
         server.close()
         await Promise.all([...lines.values()].map((line) => line.end(bye)))
         for (const socket of sockets) socket.destroy()
@@ -133,6 +145,7 @@ export const lead = (place: RankPlace, run: string): Effect.Effect<Leader, RankL
 
     let begun = 0
     const begin = Effect.fnUntraced(function* (task: NodeTask) {
+      if (begun === 0 && summon !== undefined) yield* summon(leader)
       yield* Effect.timeoutOrElse(Effect.raceFirst(Deferred.await(all), Deferred.await(lost)), {
         duration: 1000 * joinSeconds(),
         orElse: () => {
@@ -158,7 +171,8 @@ export const lead = (place: RankPlace, run: string): Effect.Effect<Leader, RankL
       for (const [rank, line] of lines) line.say({ type: "follow", task, meeting: { ...meeting, rank } })
       return meeting
     })
-    return { world, port, begin, lost: Deferred.await(lost), lose }
+    const leader: Leader = { world, port, gathered: Deferred.await(all), begin, lost: Deferred.await(lost), lose }
+    return leader
   })
 
 /** What the others are told at the end. */

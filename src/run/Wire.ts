@@ -95,6 +95,8 @@ export const lineOver = (socket: Socket, hear: (message: Message) => void, lost:
   })
   socket.on("error", (error) => gone(`is gone: ${error.message}`))
   socket.on("close", () => gone("is gone: it ended, or was killed"))
+  // It may have ended before anyone listened.
+  if (socket.destroyed) setImmediate(() => gone("is gone: it ended, or was killed"))
   return {
     say,
     end: (message) =>

@@ -1,0 +1,75 @@
+/** Which process of a run this one is: from the command line, from a launcher's environment, and what does not fit. */
+import { describe, expect, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { checkTogether, placeOf, withoutWorld } from "../../src/cli/Ranks.ts"
+
+const launched = { RANK: "2", WORLD_SIZE: "4", MASTER_ADDR: "node-0", MASTER_PORT: "29500" }
+
+describe("a process's place", () => {
+  it.effect("is nowhere in a run of one process", () =>
+    Effect.gen(function* () {
+      expect(yield* placeOf(undefined, {})).toBe(undefined)
+      expect(yield* placeOf(1, {})).toBe(undefined)
+      expect(yield* placeOf(undefined, { WORLD_SIZE: "1" })).toBe(undefined)
+    })
+  )
+
+  it.effect("under --world is rank 0, on this machine alone, with a word that others do not know", () =>
+    Effect.gen(function* () {
+      const place = yield* placeOf(3, {})
+      expect(place).toMatchObject({ rank: 0, world: 3, host: "127.0.0.1", port: 0, store: undefined })
+      expect(place!.token).not.toBe("")
+      expect((yield* placeOf(3, {}))!.token).not.toBe(place!.token)
+    })
+  )
+
+  it.effect("under a launcher is what it says; torchrun's agent keeps the port itself", () =>
+    Effect.gen(function* () {
+      const place = { rank: 2, world: 4, host: "node-0", port: 29_500, store: undefined, token: "" }
+      expect(yield* placeOf(undefined, launched)).toEqual(place)
+      expect(yield* placeOf(4, launched)).toEqual(place)
+      expect(yield* placeOf(undefined, { ...launched, TORCHELASTIC_USE_AGENT_STORE: "True" })).toEqual({
+        ...place,
+        port: 29_501,
+        store: 29_500
+      })
+    })
+  )
+
+  for (const [name, world, env] of [
+    ["another number of processes", 2, launched],
+    ["a rank that is none", undefined, { ...launched, RANK: "4" }],
+    ["no rank", undefined, { ...launched, RANK: undefined }],
+    ["no port", undefined, { ...launched, MASTER_PORT: "" }],
+    ["no machine", undefined, { ...launched, MASTER_ADDR: undefined }],
+    ["a number that is none", undefined, { ...launched, WORLD_SIZE: "many" }]
+  ] as const)
+    it.effect(`is a usage error for ${name}`, () =>
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(placeOf(world, env))
+        expect(error._tag).toBe("UsageError")
+        expect(error.hint).not.toBe("")
+      })
+    )
+})
+
+it.effect("an engine without collectives is a usage error that names those with", () =>
+  Effect.gen(function* () {
+    const place = (yield* placeOf(2, {}))!
+    yield* checkTogether(place, "torch", ["torch"])
+    const error = yield* Effect.flip(checkTogether(place, "wasm", ["torch"]))
+    expect(error).toMatchObject({ _tag: "UsageError", message: "2 processes, and the engine wasm computes in one" })
+    expect(error.hint).toContain("torch")
+    expect((yield* Effect.flip(checkTogether(place, "wasm")))._tag).toBe("UsageError")
+  })
+)
+
+it("the others are started with the same words, without --world", () => {
+  expect(withoutWorld(["--engine", "torch", "--world", "2", "--set", "a.b=1"])).toEqual([
+    "--engine",
+    "torch",
+    "--set",
+    "a.b=1"
+  ])
+  expect(withoutWorld(["--world=2", "--json"])).toEqual(["--json"])
+})

@@ -1,0 +1,204 @@
+/** What ranks say to one another: who is let in, who is lost and why, and what the others hear of the end. */
+import { connect, createServer, type Socket } from "node:net"
+import { afterEach, beforeEach, describe, expect, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
+import { follow } from "../../src/run/Follower.ts"
+import { type Leader, lead, type RankPlace } from "../../src/run/Leader.ts"
+import { Interrupted } from "../../src/run/Run.ts"
+import { lineOver, type Message } from "../../src/run/Wire.ts"
+
+const place = (over: Partial<RankPlace> = {}): RankPlace => ({
+  rank: 0,
+  world: 3,
+  host: "127.0.0.1",
+  port: 0,
+  store: undefined,
+  token: "word",
+  ...over
+})
+const task = {
+  node: "train",
+  places: {},
+  folder: "",
+  code: "",
+  key: "",
+  inputs: {},
+  threads: 1,
+  checkpoints: { checkpointEveryMs: 1 }
+}
+
+/** A rank that speaks for itself. */
+const come = (port: number, rank: number, over: object = {}) =>
+  Effect.callback<{ socket: Socket; heard: Array<Message>; next: () => Promise<Message> }>((resume) => {
+    const heard: Array<Message> = []
+    const waiting: Array<(message: Message) => void> = []
+    const socket = connect(port, "127.0.0.1", () => {
+      const line = lineOver(
+        socket,
+        (message) => {
+          const one = waiting.shift()
+          if (one === undefined) heard.push(message)
+          else one(message)
+        },
+        () => undefined
+      )
+      line.say({ type: "hello", rank, world: 3, token: "word", run: "same", ...over })
+      const next = () =>
+        heard.length > 0
+          ? Promise.resolve(heard.shift()!)
+          : new Promise<Message>((resolve) => {
+              waiting.push(resolve)
+            })
+      resume(Effect.succeed({ socket, heard, next }))
+    })
+  })
+
+const none = Effect.succeed(undefined)
+const leads = <A, E, R>(use: (leader: Leader) => Effect.Effect<A, E, R>) =>
+  Effect.scoped(
+    Effect.flatMap(
+      lead(place(), "same", () => none),
+      use
+    )
+  )
+
+const seconds = process.env["MILLRACE_RANK_SECONDS"]
+beforeEach(() => {
+  process.env["MILLRACE_RANK_SECONDS"] = "1"
+})
+afterEach(() => {
+  if (seconds === undefined) delete process.env["MILLRACE_RANK_SECONDS"]
+  else process.env["MILLRACE_RANK_SECONDS"] = seconds
+})
+
+describe("rank 0", () => {
+  it.live("asks all ranks to follow when the last has come, each by its own number, at a place of its own", () =>
+    leads((leader) =>
+      Effect.gen(function* () {
+        const begun = yield* Effect.forkChild(leader.begin(task))
+        const one = yield* come(leader.port, 1)
+        const two = yield* come(leader.port, 2)
+        const meeting = yield* Fiber.join(begun)
+        expect(meeting).toMatchObject({ rank: 0, world: 3, host: "127.0.0.1", kept: false })
+        for (const [rank, { next }] of [[1, one] as const, [2, two] as const])
+          expect(yield* Effect.promise(next)).toEqual({ type: "follow", task, meeting: { ...meeting, rank } })
+        expect((yield* leader.begin(task)).name).not.toBe(meeting.name)
+      })
+    )
+  )
+
+  for (const [name, over] of [
+    ["another word", { token: "other" }],
+    ["other settings", { run: "other" }],
+    ["another number of ranks", { world: 2 }],
+    ["a rank that is here already", { rank: 1 }]
+  ] as const)
+    it.live(`refuses one with ${name}, who hears why`, () =>
+      leads((leader) =>
+        Effect.gen(function* () {
+          const first = yield* come(leader.port, 1)
+          const { next } = yield* come(leader.port, 2, over)
+          const bye = yield* Effect.promise(next)
+          expect(bye).toMatchObject({ type: "bye", stopped: false, reason: { hint: expect.stringContaining("same") } })
+          expect(first.heard).toEqual([])
+        })
+      )
+    )
+
+  it.live("loses a rank that ends without a word, talks nonsense or failed", () =>
+    Effect.gen(function* () {
+      const ends: ReadonlyArray<readonly [end: (socket: Socket) => void, said: RegExp]> = [
+        [(socket) => socket.resetAndDestroy(), /rank 2 of 3 is gone/],
+        [(socket) => socket.write("nonsense\n"), /rank 2 of 3 says what is no message/],
+        [
+          (socket) =>
+            socket.write(`${JSON.stringify({ type: "failed", tag: "T", message: "memory", hint: "Less." })}\n`),
+          /rank 2 of 3 failed: memory/
+        ]
+      ]
+      for (const [end, said] of ends)
+        yield* leads((leader) =>
+          Effect.gen(function* () {
+            const { next } = yield* come(leader.port, 1)
+            const { socket } = yield* come(leader.port, 2)
+            yield* Effect.forkChild(leader.begin(task))
+            yield* Effect.promise(next)
+            end(socket)
+            const error = yield* Effect.flip(leader.lost)
+            expect(error).toMatchObject({ _tag: "RankLost", rank: 2, world: 3 })
+            expect(error.message).toMatch(said)
+          })
+        )
+    })
+  )
+
+  it.live("loses a rank that is there and says nothing", () =>
+    leads((leader) =>
+      Effect.gen(function* () {
+        const socket = connect(leader.port, "127.0.0.1")
+        socket.write(`${JSON.stringify({ type: "hello", rank: 1, world: 3, token: "word", run: "same" })}\n`)
+        socket.on("error", () => undefined)
+        const error = yield* Effect.flip(leader.lost)
+        expect(error.message).toBe("rank 1 of 3 has said nothing for 1 s")
+        expect(error.hint).toContain("Run the same command again")
+      })
+    )
+  )
+})
+
+describe("a rank that follows", () => {
+  /** Follows a leader that says `end`, and gives how it ended. */
+  const ending = (end: (scope: Scope.Closeable, leader: Leader) => Effect.Effect<void>) =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const leader = yield* Scope.provide(
+        lead(place({ world: 2 }), "same", () => none),
+        scope
+      )
+      const setup = { module: "", choice: { preset: "", settings: [], engine: "" }, store: "" }
+      const following = yield* Effect.forkChild(
+        Effect.scoped(follow(place({ rank: 1, world: 2, port: leader.port }), "same", setup))
+      )
+      yield* leader.gathered
+      yield* end(scope, leader)
+      return yield* Fiber.await(following)
+    })
+
+  it.live("ends well, stopped or failed as rank 0 did", () =>
+    Effect.gen(function* () {
+      const closed = (exit: Exit.Exit<unknown, unknown>) => ending((scope) => Scope.close(scope, exit))
+      expect(Exit.isSuccess(yield* closed(Exit.void))).toBe(true)
+      const stopped = yield* closed(Exit.fail(new Interrupted({ message: "asked", hint: "" })))
+      expect(yield* Effect.flip(stopped)).toMatchObject({ _tag: "Interrupted" })
+      const failed = yield* closed(Exit.fail({ _tag: "Broken", message: "no space", hint: "Make some." }))
+      expect(yield* Effect.flip(failed)).toMatchObject({
+        _tag: "RankLost",
+        rank: 0,
+        message: "rank 1 ends with rank 0: Broken: no space",
+        hint: "Make some."
+      })
+    })
+  )
+
+  it.live("ends when rank 0 is gone without a word", () =>
+    Effect.gen(function* () {
+      const accepted = Deferred.makeUnsafe<Socket>()
+      const server = createServer((socket) => void Deferred.doneUnsafe(accepted, Effect.succeed(socket)))
+      const port = yield* Effect.callback<number>((resume) => {
+        server.listen(0, "127.0.0.1", () => resume(Effect.succeed((server.address() as { port: number }).port)))
+      })
+      const setup = { module: "", choice: { preset: "", settings: [], engine: "" }, store: "" }
+      const following = yield* Effect.forkChild(
+        Effect.scoped(follow(place({ rank: 1, world: 2, port }), "same", setup))
+      )
+      const socket = yield* Deferred.await(accepted)
+      // Its hello: it has come.
+      yield* Effect.callback<void>((resume) => void socket.once("data", () => resume(Effect.void)))
+      socket.resetAndDestroy()
+      server.close()
+      const error = yield* Effect.flip(Fiber.join(following))
+      expect(error).toMatchObject({ _tag: "RankLost", rank: 0 })
+      expect(error.message).toMatch(/rank 1 ends: rank 0 of 2 is gone/)
+    })
+  )
+})
