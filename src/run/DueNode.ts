@@ -26,7 +26,7 @@ import {
 } from "../store/Store.ts"
 import { type Event, Events } from "./Events.ts"
 import { type Entry, entryOf, specOf } from "./Facts.ts"
-import { asNodeFailed, describeError } from "./Failure.ts"
+import { asNodeFailed, describeError, hintOf } from "./Failure.ts"
 import { MOST_THREADS } from "./HelperTask.ts"
 import { placesFor, shardCount, sourcesBehind, type Where } from "./Inputs.ts"
 import type { Leader } from "./Leader.ts"
@@ -210,7 +210,7 @@ const startServices = (session: Session, node: AnyNode) =>
       new NodeFailed({
         node: node.id,
         message: `services could not start: ${describeError(cause)}`,
-        hint: "Check --engine.",
+        hint: hintOf(cause) ?? "Check --engine.",
         cause
       })
   )
