@@ -140,11 +140,6 @@ const sayRefusal = (error: Schema.Json): string => {
   return said.replace(/\s+/g, " ").trim()
 }
 
-const hintOf = (error: Schema.Json): string | undefined => {
-  const hint = typeof error === "object" && error !== null && "hint" in error ? error.hint : undefined
-  return typeof hint === "string" ? hint : undefined
-}
-
 /**
  * Why a node's rows are too bad to go on with. Nothing is stored then, so the first row of the most frequent reason is
  * told here: no other command can show it.
