@@ -3,12 +3,12 @@
  *
  * Not a timer (`Rounds`) and not a printer (`Report`). A ratio is always larger-is-better: theirs over ours for times,
  * ours over theirs for rates, the limit over ours for memory. A row without a ratio, below its goal, or whose results
- * are not equal, has failed.
+ * are not equal, has failed. A row whose goal is null is told and not judged: a figure alone, or a dry run.
  */
 import { Schema } from "effect"
 
-/** How much data: `quick` for a look, `full` for figures that are quoted. */
-export type Size = "quick" | "full"
+/** How much data: `quick` for a look, `full` for figures that are quoted, `tiny` for a walk through the code. */
+export type Size = "tiny" | "quick" | "full"
 
 /** The peer is not installed here. `what` names the package, interpreter or flag that is missing. */
 export class PeerMissing extends Schema.TaggedError<PeerMissing>()("PeerMissing", {
@@ -60,7 +60,8 @@ export interface Benchmark {
   readonly unit: string
   /** Whether a smaller figure is better (seconds, bytes) or a larger one (rates). */
   readonly better: "less" | "more"
-  readonly goal: number
+  /** Null: the figure is told and not judged. */
+  readonly goal: number | null
   readonly peerName: string
   /** Fails with `PeerMissing` where the peer is not installed. */
   readonly run: (context: Context) => Promise<Measured | Unmatched>
@@ -73,7 +74,7 @@ export interface RowLine {
   readonly peer: number | null
   readonly unit: string
   readonly ratio: number | null
-  readonly goal: number
+  readonly goal: number | null
   readonly peerName: string
   readonly note: string
 }
@@ -119,7 +120,12 @@ export const judge = (benchmark: Benchmark, measured: Measured | Unmatched): Out
   const same = { name, ours: finite(ours), unit, goal, peerName }
   if ("missing" in measured) {
     const note = `missing: ${measured.missing}`
-    return { line: { ...same, peer: null, ratio: null, note }, failed: note }
+    return { line: { ...same, peer: null, ratio: null, note }, failed: goal === null ? undefined : note }
+  }
+  if (measured.peer.length === 0 && goal === null) {
+    const note = `${measured.note}${spread(measured.ours)}`
+    const failed = measured.wrong ?? (Number.isFinite(ours) ? undefined : "nothing was measured")
+    return { line: { ...same, peer: null, ratio: null, note }, failed }
   }
   const peer = median(measured.peer)
   const ratio = finite(
@@ -129,7 +135,11 @@ export const judge = (benchmark: Benchmark, measured: Measured | Unmatched): Out
   )
   const failed =
     measured.wrong ??
-    (ratio === null ? "nothing was measured" : ratio < goal ? `ratio ${ratio} is under the goal ${goal}` : undefined)
+    (ratio === null
+      ? "nothing was measured"
+      : goal !== null && ratio < goal
+        ? `ratio ${ratio} is under the goal ${goal}`
+        : undefined)
   const parts = [
     ...(measured.wrong === undefined ? [] : [`NOT EQUAL: ${measured.wrong}`]),
     measured.note,
@@ -148,7 +158,10 @@ export const measure = async (benchmark: Benchmark, context: Context): Promise<O
   try {
     return judge(benchmark, await benchmark.run(context))
   } catch (cause) {
-    if (cause instanceof PeerMissing) return judge(benchmark, { ours: [], missing: `${cause.what}. ${cause.hint}` })
+    if (cause instanceof PeerMissing) {
+      const { line } = judge(benchmark, { ours: [], missing: `${cause.what}. ${cause.hint}` })
+      return { line, failed: line.note }
+    }
     const message = cause instanceof Error ? cause.message : String(cause)
     const { goal, name, peerName, unit } = benchmark
     const line = { name, ours: null, peer: null, unit, ratio: null, goal, peerName, note: `failed: ${message}` }

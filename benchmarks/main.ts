@@ -3,6 +3,7 @@
  *
  *     npm run bench -- data [--python PY] [--json] [--size quick|full] [--only NAME,...] [--data DIR] [--keep]
  *     npm run bench -- train [--engine torch] [--peer pytorch] --python PY [--json] [--size quick|full] [--only NAME,...]
+ *     npm run bench -- gpu [--device cuda|cpu] [--size tiny|quick|full] [--python PY] [--json] [--only NAME,...]
  *     npm run bench -- generate DIR [--size quick|full] [--seed N]
  *
  * Exit codes: 0 every row has its peer, equal results and a ratio at its goal; 1 not so, the last line says which; 2 wrong
@@ -22,18 +23,26 @@ const CORES = 2
 const PINNED = "MILLRACE_BENCH_PINNED"
 
 /** Imported when asked for: what a suite measures takes a while to load. */
-const suites: Readonly<Record<string, (engine: string) => Promise<ReadonlyArray<Benchmark>>>> = {
+const suites: Readonly<Record<string, (options: SuiteOptions) => Promise<ReadonlyArray<Benchmark>>>> = {
   data: async () => (await import("./rows/index.ts")).dataRows,
-  train: async (engine) => (await import("./rows/Train.ts")).trainRows(engine)
+  train: async ({ engine }) => (await import("./rows/Train.ts")).trainRows(engine),
+  gpu: async ({ device, size }) => (await import("./gpu/index.ts")).gpuRows(device, size)
+}
+
+interface SuiteOptions {
+  readonly engine: string
+  readonly device: "cpu" | "cuda"
+  readonly size: Size
 }
 
 const usage = `usage: npm run bench -- ${[...Object.keys(suites), "generate DIR"].join(" | ")} [flags]
-  --size quick|full  how much data (quick)
+  --size quick|full  how much data (quick); gpu: tiny walks through all of it in seconds
   --json             one JSON line a row in place of the table
   --only NAME,...    some rows alone
   --python PY        interpreter with pillow and pyarrow, or with torch and transformers, for peers in Python
   --engine NAME      train: what computes (torch)
   --peer NAME        train: against whom (pytorch, the only one)
+  --device NAME      gpu: cuda, or cpu for a walk through (cuda)
   --data DIR         folder for what is made, and where it is looked for (default: a temporary one)
   --keep             leave what was made, for the next run
   --seed N           generate: another seed (0)`
@@ -54,6 +63,7 @@ const arguments_ = (() => {
         python: { type: "string" },
         engine: { type: "string", default: "torch" },
         peer: { type: "string", default: "pytorch" },
+        device: { type: "string", default: "cuda" },
         data: { type: "string" },
         keep: { type: "boolean", default: false },
         seed: { type: "string", default: "0" },
@@ -67,6 +77,7 @@ const arguments_ = (() => {
 
 /** Runs this command again on the first cores it may use, so that "two workers" is two cores on any machine. */
 const pinned = (): boolean => {
+  if (arguments_.positionals[0] === "gpu") return false
   if (process.platform !== "linux" || availableParallelism() <= CORES || process.env[PINNED] !== undefined) return false
   try {
     const allowed = execFileSync("taskset", ["-cp", String(process.pid)], { encoding: "utf8", stdio: "pipe" })
@@ -103,7 +114,7 @@ const runSuite = async (rows: ReadonlyArray<Benchmark>): Promise<0 | 1> => {
   const context: Context = {
     size: values.size as Size,
     data,
-    python: values.python,
+    python: values.python ?? (arguments_.positionals[0] === "gpu" ? "python3" : undefined),
     say: (what) => void process.stderr.write(`${what}\n`)
   }
   const machine = `${cpus()[0]?.model.trim() ?? "unknown processor"}, ${availableParallelism()} of ${cpus().length} cores`
@@ -133,19 +144,26 @@ const main = async (): Promise<number> => {
     process.stdout.write(`${usage}\n`)
     return 0
   }
-  if (values.size !== "quick" && values.size !== "full") return wrongUsage(`--size ${values.size}: quick or full`)
+  const sizes = word === "gpu" ? ["tiny", "quick", "full"] : ["quick", "full"]
+  if (!sizes.includes(values.size)) return wrongUsage(`--size ${values.size}: ${sizes.join(", ")}`)
   if (word === "generate") {
     const seed = Number(values.seed)
     if (folder === undefined || !Number.isInteger(seed))
       return wrongUsage("generate needs a folder, and a whole --seed")
     const { generate } = await import("./generate/Layout.ts")
-    await generate(resolve(folder), values.size, seed, (what) => void process.stdout.write(`${what}\n`))
+    await generate(
+      resolve(folder),
+      values.size as "quick" | "full",
+      seed,
+      (what) => void process.stdout.write(`${what}\n`)
+    )
     return 0
   }
   const suite = word === undefined ? undefined : suites[word]
   if (suite === undefined || folder !== undefined) return wrongUsage(`unknown: ${positionals.join(" ")}`)
   if (values.peer !== "pytorch") return wrongUsage(`--peer ${values.peer}: pytorch`)
-  const rows = await suite(values.engine)
+  if (values.device !== "cpu" && values.device !== "cuda") return wrongUsage(`--device ${values.device}: cuda or cpu`)
+  const rows = await suite({ engine: values.engine, device: values.device, size: values.size as Size })
   const only = values.only?.split(",")
   const unknown = only?.filter((name) => !rows.some((row) => row.name === name)) ?? []
   const names = rows.map(({ name }) => name).join(", ")

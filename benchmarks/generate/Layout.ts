@@ -27,7 +27,7 @@ export interface Amounts {
   readonly heldOut: number
 }
 
-export const amounts: Readonly<Record<Size, Amounts>> = {
+export const amounts: Readonly<Record<Exclude<Size, "tiny">, Amounts>> = {
   quick: {
     conversations: 2000,
     captions: { rows: 12_000, distinct: 400 },
@@ -121,5 +121,9 @@ export const generateParts = async (
 }
 
 /** The parts of a size. */
-export const generate = (dir: string, size: Size, seed: number, say: (what: string) => void): Promise<void> =>
-  generateParts(dir, amounts[size], seed, say)
+export const generate = (
+  dir: string,
+  size: Exclude<Size, "tiny">,
+  seed: number,
+  say: (what: string) => void
+): Promise<void> => generateParts(dir, amounts[size], seed, say)

@@ -15,7 +15,7 @@ import { type PythonPeer, perSecond, withPython } from "../Python.ts"
 import { interleave } from "../Rounds.ts"
 import type { Benchmark, Context, Measured } from "../Row.ts"
 import { packed, sampleConversations, vocabSize } from "../work/Conversations.ts"
-import { peerBatch, phiOf, startTraining, type Training, writeModel } from "../work/TrainSteps.ts"
+import { peerBatch, phiOf, phiTask, startTraining, type Training, writeModel } from "../work/TrainSteps.ts"
 
 /** Pairs of rounds that count. */
 const PAIRS = 9
@@ -58,7 +58,7 @@ const compare = async (context: Context, engine: string, name: string, task: Tas
     "../peer_pytorch.py",
     async (peer) => {
       const { parameters } = await peer.ask({ do: "load", folder, batches, lr: LR, threads: THREADS })
-      const training = await startTraining(engine, folder, task.ours, LR)
+      const training = await startTraining(engine, phiTask(folder, task.ours, LR))
       try {
         return await race(peer, training, task, `${(Number(parameters) / 1e6).toFixed(1)} M parameters`)
       } finally {

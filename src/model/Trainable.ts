@@ -11,6 +11,7 @@ import type { LlavaConfig } from "./llava/Config.ts"
 import { type LlavaBatch, llavaEmbed, spliceIndex, towerFeatures } from "./llava/Model.ts"
 import type { PhiConfig } from "./phi/Config.ts"
 import { type Dropout, type PreparedTokens, phiEmbed, phiHidden, phiLoss, prepareTokens } from "./phi/Model.ts"
+import type { Recompute } from "./Recompute.ts"
 import type { TokenBatch } from "./TokenBatch.ts"
 import { under } from "./Weights.ts"
 
@@ -36,7 +37,7 @@ export interface Trainable<in Batch extends TokenBatch, Prepared extends tf.Tens
  */
 export const phiTrainable = (
   config: PhiConfig,
-  options: { readonly checkpoint?: boolean } = {}
+  options: { readonly checkpoint?: Recompute } = {}
 ): Trainable<TokenBatch, PreparedTokens & tf.TensorContainerObject> => ({
   id: "phi",
   prepare: (c, _, batch) => ({ ...prepareTokens(config, batch, c.logitsAtOnce) }),
@@ -64,7 +65,7 @@ export interface PreparedLlava extends PreparedTokens {
  */
 export const llavaTrainable = (
   config: LlavaConfig,
-  options: { readonly checkpoint?: boolean; readonly trainsVision?: boolean } = {}
+  options: { readonly checkpoint?: Recompute; readonly trainsVision?: boolean } = {}
 ): Trainable<LlavaBatch, PreparedLlava & tf.TensorContainerObject> => {
   const checkpoint = options.checkpoint ?? false
   const { channels, imageSize } = config.vision

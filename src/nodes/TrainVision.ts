@@ -13,6 +13,7 @@ import type { ClipConfig } from "../model/clip/Config.ts"
 import { clipShapes } from "../model/clip/Names.ts"
 import { type LlavaConfig, projectorOf } from "../model/llava/Config.ts"
 import type { LlavaBatch } from "../model/llava/Model.ts"
+import type { Recompute } from "../model/Recompute.ts"
 import type { SafetensorsError, TensorSource } from "../model/Safetensors.ts"
 import type { TokenBatch } from "../model/TokenBatch.ts"
 import { llavaTrainable, type Trainable } from "../model/Trainable.ts"
@@ -82,7 +83,7 @@ interface Kind {
 interface View<Row, Batch extends TokenBatch> {
   readonly pictures: (vision: ClipConfig) => Pictures<Row>
   readonly batch: (batch: TokenBatch & { readonly images: number; readonly floats: Float32Array }) => Batch
-  readonly model: (config: LlavaConfig, options: { readonly checkpoint: boolean }) => Trainable<Batch, any>
+  readonly model: (config: LlavaConfig, options: { readonly checkpoint: Recompute }) => Trainable<Batch, any>
   readonly needsTower: boolean
 }
 

@@ -11,6 +11,7 @@ import { normalisePixels } from "../model/clip/Pixels.ts"
 import type { LlavaConfig } from "../model/llava/Config.ts"
 import { spliceIndex } from "../model/llava/Model.ts"
 import { prepareTokens } from "../model/phi/Model.ts"
+import type { Recompute } from "../model/Recompute.ts"
 import type { TokenBatch } from "../model/TokenBatch.ts"
 import { llavaTrainable, type PreparedLlava, type Trainable } from "../model/Trainable.ts"
 import { tf } from "../tensor/Ops.ts"
@@ -163,7 +164,7 @@ export const picturedBatch = Effect.fnUntraced(function* <Row>(
 /** The LLaVA whose frozen tower has run already: takes `features_MPD` where `llavaTrainable` takes pixels. */
 export const llavaOnFeatures = (
   config: LlavaConfig,
-  options: { readonly checkpoint: boolean }
+  options: { readonly checkpoint: Recompute }
 ): Trainable<FeatureBatch, PreparedLlava & tf.TensorContainerObject> => ({
   ...llavaTrainable(config, options),
   prepare: (c, _, batch) => ({

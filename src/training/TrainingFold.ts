@@ -19,6 +19,7 @@ import { Collective, CollectiveFailed } from "../tensor/Collective.ts"
 import type { TensorError } from "../tensor/Errors.ts"
 import type { Weights } from "../tensor/Ops.ts"
 import { Tensors } from "../tensor/Tensors.ts"
+import { type Ahead, loadAhead } from "./Ahead.ts"
 import type { BatchPlan } from "./BatchPlan.ts"
 import { type BadCheckpoint, decodeLoop, encodeLoop } from "./Checkpoint.ts"
 import { alone, type Crew, crewOf, helperOf } from "./Crew.ts"
@@ -57,8 +58,8 @@ export const TrainingSettings = {
   maxGradNorm: Schema.NullOr(Schema.Number),
   /** Dropout at the model's own rate while training. */
   dropout: Schema.Boolean,
-  /** Keep only block inputs and compute blocks again for their gradients: less memory, the same bits. */
-  recompute: Schema.Boolean,
+  /** Blocks of which only the input is kept, to be computed again for their gradients: all, every k-th, none. The same bits. */
+  recompute: Schema.Union([Schema.Boolean, Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))]),
   /** Of data order and dropout. */
   seed: Schema.Int
 } as const
@@ -108,6 +109,7 @@ export interface Trained {
 
 interface LoopState {
   readonly stage: Stage<any>
+  readonly ahead: Ahead<TokenBatch, any, any>
   readonly multiplier: (step: number) => number
   readonly crew: Crew
   /** Present where several processes hold the state; `train` then has no moments. */
@@ -218,21 +220,34 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
       }
       return together
     })
+  /** Micro-batches of a step, one step ahead: all, or those of one rank. */
+  const aheadOf = ({ load, plan, settings }: Stage<any>, place?: { readonly rank: number; readonly world: number }) =>
+    loadAhead(
+      load as (rows: ReadonlyArray<ReadonlyArray<number>>) => Load<TokenBatch>,
+      plan.steps,
+      (step): ReadonlyArray<ReadonlyArray<ReadonlyArray<number>>> =>
+        place === undefined
+          ? chunk(plan.rows(step), settings.microBatch)
+          : cutStep(plan.rows(step), settings.microBatch, place.world).flatMap(({ index, rows }) =>
+              index % place.world === place.rank ? [rows] : []
+            )
+    )
   /** A step of all ranks, this one's part of it. */
   const stepTogether = (
     stage: Stage<any>,
+    ahead: Ahead<TokenBatch, any, any>,
     multiplier: (step: number) => number,
     sharded: Sharded,
     world: number,
     step: number
   ) => {
     const { settings } = stage
-    return sharded.step(
+    const taken = sharded.step(
       stage.model,
       stage.frozen,
       {
         cuts: cutStep(stage.plan.rows(step), settings.microBatch, world),
-        load: (rows) => stage.load(rows) as Load<TokenBatch>
+        load: (rows) => ahead.load(rows) as Load<TokenBatch>
       },
       {
         lr: settings.lr * multiplier(step),
@@ -243,12 +258,13 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
         ...(settings.maxGradNorm === null ? {} : { maxGradNorm: settings.maxGradNorm })
       }
     )
+    return Effect.andThen(ahead.begin(step, step + 1), taken)
   }
   const begin = (
     stage: Stage<any>,
     train: TrainState,
     collective: Collective["Service"] | undefined,
-    at: Omit<LoopState, "stage" | "multiplier" | "crew" | "together" | "train">
+    at: Omit<LoopState, "stage" | "ahead" | "multiplier" | "crew" | "together" | "train">
   ) =>
     Effect.gen(function* () {
       const tensors = yield* Tensors
@@ -256,13 +272,15 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
       const multiplier = schedule({ decay, warmupRatio, totalSteps: stage.plan.steps })
       if (collective !== undefined) {
         const together = yield* Effect.onError(lead(collective, train), () => freeState(train))
-        return { stage, multiplier, crew: alone, together, train: together.sharded.train(), ...at } as LoopState
+        const ahead = yield* aheadOf(stage, collective)
+        return { stage, ahead, multiplier, crew: alone, together, train: together.sharded.train(), ...at } as LoopState
       }
       // Each micro-batch of a step may have a thread; one that is alone stays where it is.
       const useful = tensors.oneThread ? Math.ceil(batch / microBatch) - 1 : 0
       const helpers = useful === 0 ? [] : yield* (yield* Helpers)(useful)
       const state: LoopState = {
         stage,
+        ahead: yield* aheadOf(stage),
         crew: yield* Effect.onError(crewOf(helpers, train.weights), () => freeState(train)),
         multiplier,
         together: undefined,
@@ -301,18 +319,19 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
       }),
     step: (_, state) =>
       Effect.gen(function* () {
-        const { frozen, load, model, plan, settings } = state.stage
+        const { frozen, model, plan, settings } = state.stage
         const { together } = state
         if (together !== undefined) {
           const { loss, tokens } = yield* together.after(
             "step",
             state.step,
-            stepTogether(state.stage, state.multiplier, together.sharded, together.world, state.step)
+            stepTogether(state.stage, state.ahead, state.multiplier, together.sharded, together.world, state.step)
           )
           return advanced(state, together.sharded.train(), loss, tokens)
         }
         const rows = chunk(plan.rows(state.step), settings.microBatch)
-        const batches = yield* Effect.forEach(rows, (some) => load(some) as Load<TokenBatch>)
+        yield* state.ahead.begin(state.step, state.step + 1) as Load<void>
+        const batches = yield* Effect.forEach(rows, (some) => state.ahead.load(some) as Load<TokenBatch>)
         const result = yield* trainStep(model, state.train, frozen, batches, {
           lr: settings.lr * state.multiplier(state.step),
           seed: settings.seed,
@@ -384,11 +403,12 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
         const sharded = yield* Effect.provideService(share(undefined), Collective, collective)
         const { decay, warmupRatio } = stage.settings
         const multiplier = schedule({ decay, warmupRatio, totalSteps: stage.plan.steps })
+        const ahead = yield* aheadOf(stage, collective)
         for (;;) {
           const [word, step] = yield* collective.hear(2)
           if (word === words.end) return
           if (word === words.save) yield* sharded.save
-          else yield* stepTogether(stage, multiplier, sharded, collective.world, step!)
+          else yield* stepTogether(stage, ahead, multiplier, sharded, collective.world, step!)
         }
       })
   }

@@ -10,6 +10,7 @@ import { expectShape } from "../../tensor/Errors.ts"
 import type { Tensor, Weights } from "../../tensor/Ops.ts"
 import { tf } from "../../tensor/Ops.ts"
 import type { Compute } from "../../tensor/Tensors.ts"
+import { type Recompute, recomputes } from "../Recompute.ts"
 import { under } from "../Weights.ts"
 import { type ClipConfig, patchCount } from "./Config.ts"
 
@@ -59,7 +60,7 @@ export const clipFeatures = (
   w: Weights,
   config: ClipConfig,
   pixels_BCSS: Tensor,
-  options: { readonly featureLayer?: number; readonly checkpoint?: boolean } = {}
+  options: { readonly featureLayer?: number; readonly checkpoint?: Recompute } = {}
 ): Tensor => {
   const batch = pixels_BCSS.shape[0]!
   const d = config.hiddenSize
@@ -80,7 +81,7 @@ export const clipFeatures = (
     const own = under(w, `encoder.layers.${i}.`)
     // Scoped, so that a frozen tower holds one layer's activations and not all of them.
     const run = (y: Tensor) => tf.tidy(() => layer(c, own, config, y))
-    x = options.checkpoint === true ? c.checkpointed(run, x, own) : run(x)
+    x = recomputes(options.checkpoint ?? false, i) ? c.checkpointed(run, x, own) : run(x)
   }
   return tf.slice(x, [0, 1, 0], [batch, patchCount(config), d])
 }

@@ -13,6 +13,7 @@ import { patchCount } from "../clip/Config.ts"
 import { clipFeatures } from "../clip/Model.ts"
 import { phiEmbed } from "../phi/Model.ts"
 import { project } from "../projector/Model.ts"
+import type { Recompute } from "../Recompute.ts"
 import type { TokenBatch } from "../TokenBatch.ts"
 import { under } from "../Weights.ts"
 import { type LlavaConfig, projectorOf } from "./Config.ts"
@@ -55,7 +56,7 @@ export const towerFeatures = (
   w: Weights,
   config: LlavaConfig,
   pixels_MCSS: Tensor,
-  checkpoint = false
+  checkpoint: Recompute = false
 ): Tensor =>
   clipFeatures(c, under(w, "vision."), config.vision, pixels_MCSS, { featureLayer: config.featureLayer, checkpoint })
 

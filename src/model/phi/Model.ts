@@ -9,6 +9,7 @@ import type { Tensor, Weights } from "../../tensor/Ops.ts"
 import { tf } from "../../tensor/Ops.ts"
 import { extend, type RandomStream, stream } from "../../tensor/Random.ts"
 import type { Compute } from "../../tensor/Tensors.ts"
+import { type Recompute, recomputes } from "../Recompute.ts"
 import { checkTokenBatch, positionsOf, supervised, type TokenBatch } from "../TokenBatch.ts"
 import { under } from "../Weights.ts"
 import { type PhiConfig, rotaryDim } from "./Config.ts"
@@ -28,8 +29,8 @@ export interface Dropout {
 }
 
 export interface PhiOptions {
-  /** Keep only the inputs of each block and compute it again for its gradient. */
-  readonly checkpoint?: boolean
+  /** Blocks whose inputs alone are kept, to be computed again for their gradients; default none. */
+  readonly checkpoint?: Recompute
   /** Absent: no dropout (evaluation). */
   readonly dropout?: Dropout
 }
@@ -109,7 +110,7 @@ export const phiHidden = (
     const length = x_BTD.shape[1]!
     // Scoped, so that what no gradient needs is freed after each block and not after the model.
     const run = (x: Tensor) => tf.tidy(() => block(c, own, config, x, layout.positions_BT, length, attend, drop))
-    hidden_BTD = options.checkpoint === true ? c.checkpointed(run, hidden_BTD, own) : run(hidden_BTD)
+    hidden_BTD = recomputes(options.checkpoint ?? false, layer) ? c.checkpointed(run, hidden_BTD, own) : run(hidden_BTD)
   }
   return finalNorm(c, w, config, hidden_BTD)
 }

@@ -7,14 +7,16 @@
  * Lifetimes: the graph keeps what it needs; handles that TF.js's tidy frees do not.
  */
 import { Effect } from "effect"
+import type { TensorError } from "../Errors.ts"
 import { type Tensor, tf, type Weights } from "../Ops.ts"
 import { plain } from "../Regions.ts"
 import { checkAdamW, checkLoss, freeAll, running } from "../Running.ts"
 import { withoutTape } from "../Tape.ts"
 import type { Compute, TensorsShape } from "../Tensors.ts"
-import { dtypes, type Made } from "./Addon.ts"
+import type { Made } from "./Addon.ts"
 import type { TorchBackend } from "./Backend.ts"
 import { joinOf } from "./Collective.ts"
+import { fusedAdamW } from "./FusedAdamW.ts"
 import { makeRegions, type TorchOptions } from "./Regions.ts"
 
 /** A block that will be run again: its input in the graph, the leaf that stands for its output, how to run it. */
@@ -50,10 +52,12 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
     record(false)
     try {
       const value = tf.tidy(() => block(x))
-      const output = made("leaf", backend.handle(value))
+      const segment = { source: backend.handle(x), input: made("share", backend.handle(x)), output: -1, block }
+      // Pushed first: what fails from here on is freed with the others.
+      outer.push(segment)
+      segment.output = made("leaf", backend.handle(value))
       value.dispose()
-      outer.push({ source: backend.handle(x), input: made("share", backend.handle(x)), output, block })
-      return over(output)
+      return over(segment.output)
     } finally {
       segments = outer
       record(true)
@@ -72,8 +76,9 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
     const gradient = gradientOf(output)
     if (gradient === undefined) return undefined
     const flows = addon.own("reached", [input], (results) => results.number()) === 1
-    const start = made(flows ? "leaf" : "detach", input)
+    let start = -1
     try {
+      start = made(flows ? "leaf" : "detach", input)
       tf.tidy(() => backward(backend.handle(block(over(start))), false, gradient.handle))
       return flows ? gradientOf(start) : undefined
     } finally {
@@ -103,47 +108,68 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
   const run = running("torch", backendName)
   const active = <A>(f: () => A) => run(() => withoutTape(f))
 
+  /** Values of a tensor: at once on a CPU; from a GPU without blocking this thread, which can load the next batch meanwhile. */
+  const settled = (tensor: Tensor): Effect.Effect<ArrayLike<number>, TensorError> =>
+    options.device === "cpu"
+      ? active(() => tensor.dataSync() as Float32Array)
+      : Effect.tryPromise({ try: () => tensor.data() as Promise<Float32Array>, catch: (cause) => cause }).pipe(
+          Effect.catch((cause) =>
+            active(() => {
+              throw cause
+            })
+          )
+        )
+
   return {
     fingerprint: { engine: "torch", precision: options.precision },
     oneThread: false,
     run: (f) => active(() => tf.tidy(() => f(compute))),
-    valueAndGrad: (f, variables, into) =>
-      active(() => {
+    valueAndGrad: (f, variables, into) => {
+      const pass = active(() => {
         const names = Object.keys(variables)
         const require = (on: boolean): void => {
           for (const name of names) backend.train(variables[name]!, on)
         }
         const mine: Array<Segment> = []
+        let loss: Tensor | undefined
+        let through = false
         segments = mine
         require(true)
         record(true)
         try {
-          const value = tf.tidy(() => {
-            const loss = f(compute, variables)
-            checkLoss(loss)
-            if (backend.reached(loss)) backward(backend.handle(loss), mine.length > 0)
-            return loss.dataSync()[0]!
+          loss = tf.tidy(() => {
+            const value = f(compute, variables)
+            checkLoss(value)
+            if (backend.reached(value)) backward(backend.handle(value), mine.length > 0)
+            return backend.tensor(addon.own("detach", [backend.handle(value)], (results) => results.tensor()))
           })
           segments = undefined
           redoAll(mine)
-          const grads: Record<string, Tensor> = {}
           record(false)
-          for (const name of names) {
-            const variable = variables[name]!
-            const gradient = gradientOf(backend.handle(variable))
-            const before = into?.[name]
-            if (before !== undefined) {
-              if (gradient !== undefined) {
-                addon.free([
-                  addon.aten("add_.Tensor")(backend.handle(before), gradient.handle).tensor().handle,
-                  gradient.handle
-                ])
-              }
-              grads[name] = before
-            } else grads[name] = gradient === undefined ? tf.zeros(variable.shape) : backend.tensor(gradient)
-          }
-          return { value, grads }
+          // In a tidy: where one cannot be made, those before it are freed.
+          const grads = tf.tidy(() => {
+            const all: Record<string, Tensor> = {}
+            for (const name of names) {
+              const variable = variables[name]!
+              const gradient = gradientOf(backend.handle(variable))
+              const before = into?.[name]
+              if (before !== undefined) {
+                if (gradient !== undefined) {
+                  try {
+                    addon.free([addon.aten("add_.Tensor")(backend.handle(before), gradient.handle).tensor().handle])
+                  } finally {
+                    addon.free([gradient.handle])
+                  }
+                }
+                all[name] = before
+              } else all[name] = gradient === undefined ? tf.zeros(variable.shape) : backend.tensor(gradient)
+            }
+            return all
+          })
+          through = true
+          return { loss, grads }
         } finally {
+          if (!through) loss?.dispose()
           segments = undefined
           record(false)
           for (const { input, output } of mine) addon.free([input, output])
@@ -153,33 +179,33 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
           }
           require(false)
         }
-      }),
+      })
+      return Effect.flatMap(pass, ({ grads, loss }) =>
+        settled(loss).pipe(
+          Effect.map((values) => ({ value: values[0]!, grads })),
+          Effect.onError(() => Effect.sync(() => freeAll([grads]))),
+          Effect.ensuring(Effect.sync(() => loss.dispose()))
+        )
+      )
+    },
     adamW: (state, grads, options, lr, update) =>
       active(() => {
         const names = Object.keys(state.weights)
         checkAdamW(state, grads)
-        const step = addon.upload(new Float32Array([update]), [], dtypes.float32).handle
-        for (const decayed of [true, false]) {
-          const some = names.filter((name) => state.weights[name]!.rank > 1 === decayed)
-          if (some.length === 0) continue
-          const of = (tensors: Weights): ReadonlyArray<number> => some.map((name) => backend.handle(tensors[name]!))
-          addon.aten("_fused_adamw_")(
-            of(state.weights),
-            of(grads),
-            of(state.m),
-            of(state.v),
-            [],
-            some.map(() => step),
-            lr,
-            options.beta1,
-            options.beta2,
-            decayed ? options.weightDecay : 0,
-            options.eps,
-            false,
-            false
-          )
-        }
-        addon.free([step])
+        const of = (tensors: Weights, name: string): number => backend.handle(tensors[name]!)
+        fusedAdamW(
+          addon,
+          names.map((name) => ({
+            weights: of(state.weights, name),
+            gradient: of(grads, name),
+            m: of(state.m, name),
+            v: of(state.v, name),
+            decays: state.weights[name]!.rank > 1
+          })),
+          options,
+          lr,
+          update
+        )
         freeAll([grads])
         for (const name of names) backend.changed(state.weights[name]!)
         // In place: the tensors that were given are the ones that come back.
@@ -190,17 +216,23 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
       active(() => tf.tensor(values, [...shape], values instanceof Int32Array ? "int32" : "float32")),
     read: (tensor) => active(() => tensor.dataSync() as Float32Array | Int32Array),
     norm: (tensors) =>
-      active(() => {
-        const norms = addon.aten("_foreach_norm.Scalar")(
-          Object.values(tensors).map((t) => backend.handle(t)),
-          2
-        )
-        const each = Array.from({ length: norms.number() }, () => norms.tensor().handle)
-        const all = addon.aten("stack")(each).tensor()
-        const values = addon.read(new Float64Array(each.length), all.handle)
-        addon.free([...each, all.handle])
-        return Math.hypot(...values)
-      }),
+      Effect.flatMap(
+        active(() => {
+          const norms = addon.aten("_foreach_norm.Scalar")(
+            Object.values(tensors).map((t) => backend.handle(t)),
+            2
+          )
+          const each = Array.from({ length: norms.number() }, () => norms.tensor().handle)
+          const all = addon.aten("stack")(each).tensor()
+          addon.free(each)
+          return backend.tensor(all)
+        }),
+        (all) =>
+          settled(all).pipe(
+            Effect.map((values) => Math.hypot(...Array.from(values))),
+            Effect.ensuring(Effect.sync(() => all.dispose()))
+          )
+      ),
     free: (...tensors) => Effect.sync(() => freeAll(tensors)),
     memory: Effect.sync(() => {
       const { numBytes, numTensors } = tf.memory()

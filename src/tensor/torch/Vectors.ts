@@ -9,6 +9,7 @@ import type { TensorError } from "../Errors.ts"
 import type { Vector, Vectors } from "../Vectors.ts"
 import { type Argument, dtypes, type Made } from "./Addon.ts"
 import type { TorchBackend } from "./Backend.ts"
+import { fusedAdamW } from "./FusedAdamW.ts"
 
 /** A vector's handle in the addon. */
 export interface TorchVector extends Vector {
@@ -79,29 +80,21 @@ export const makeVectors = (backend: TorchBackend, active: Active): Vectors => {
         return sum
       }),
     adamW: (slices, options, lr, update) =>
-      active(() => {
-        const step = addon.upload(new Float32Array([update]), [], dtypes.float32).handle
-        for (const decays of [true, false]) {
-          const some = slices.filter((slice) => slice.decays === decays)
-          if (some.length === 0) continue
-          addon.aten("_fused_adamw_")(
-            some.map((slice) => handleOf(slice.weights)),
-            some.map((slice) => handleOf(slice.gradient)),
-            some.map((slice) => handleOf(slice.m)),
-            some.map((slice) => handleOf(slice.v)),
-            [],
-            some.map(() => step),
-            lr,
-            options.beta1,
-            options.beta2,
-            decays ? options.weightDecay : 0,
-            options.eps,
-            false,
-            false
-          )
-        }
-        addon.free([step])
-      }),
+      active(() =>
+        fusedAdamW(
+          addon,
+          slices.map(({ decays, gradient, m, v, weights }) => ({
+            weights: handleOf(weights),
+            gradient: handleOf(gradient),
+            m: handleOf(m),
+            v: handleOf(v),
+            decays
+          })),
+          options,
+          lr,
+          update
+        )
+      ),
     free: (...vectors) => Effect.sync(() => addon.free(vectors.map(handleOf)))
   }
 }
