@@ -51,7 +51,7 @@ const batchOf = (sizes: Sizes, stage: StageSizes, rows: number, pictures: boolea
   }
   const images = pictures ? rows : 0
   const pixels_MCSS = hashed(images * vision.channels * vision.imageSize ** 2, 1, 1)
-  return { ...batch, ids_BT, labels_BT, segments_BT, images, pixels_MCSS }
+  return { ...batch, ids_BT, labels_BT, segments_BT, images, pixels: pixels_MCSS }
 }
 
 const prefixed = (prefix: string, shapes: Shapes, std: number) =>

@@ -13,7 +13,7 @@ import { storeLayer } from "../../src/cli/Wire.ts"
 import type { Refused } from "../../src/dag/Refusals.ts"
 import type { PixelRow } from "../../src/data/UniformRows.ts"
 import { patchCount } from "../../src/model/clip/Config.ts"
-import { normalisePixels, type PixelSizeMismatch } from "../../src/model/clip/Pixels.ts"
+import { type PixelSizeMismatch, pixelBytes, putPixels } from "../../src/model/clip/Pixels.ts"
 import { greedyLlava } from "../../src/model/Generate.ts"
 import { decodeLlavaConfig } from "../../src/model/llava/Config.ts"
 import { llavaSources } from "../../src/model/llava/Names.ts"
@@ -128,14 +128,14 @@ export const openModel = Effect.fnUntraced(function* (path: string) {
   const headBias = hasHeadBias(checkpoint)
   const config = yield* decodeLlavaConfig(yield* readJsonFile(join(path, "config.json")), { headBias })
   const weights = yield* loadWeights(yield* llavaSources(checkpoint, config))
-  const { channels, imageSize } = config.vision
+  const { imageSize } = config.vision
   const imageTokens = patchCount(config.vision)
 
   /** The greedy answer to a question about a picture of the size that the model sees. */
   const ask = Effect.fnUntraced(function* (picture: PixelRow, question: string) {
-    const pixels_MCSS = new Float32Array(channels * imageSize * imageSize)
+    const pixels = new Uint8Array(pixelBytes(imageSize))
     yield* Effect.try({
-      try: () => normalisePixels(picture, imageSize, pixels_MCSS, 0),
+      try: () => putPixels(picture, imageSize, pixels, 0),
       catch: (cause) => cause as PixelSizeMismatch
     })
     const { ids } = yield* Effect.fromResult(
@@ -156,7 +156,7 @@ export const openModel = Effect.fnUntraced(function* (path: string) {
         segments_BT: segmentsOfLengths([time], time),
         labels_BT: new Int32Array(time).fill(-100),
         images: 1,
-        pixels_MCSS
+        pixels
       },
       [time],
       { maxNewTokens: 32, endToken: eosId }

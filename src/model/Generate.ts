@@ -11,7 +11,7 @@ import type { Tensor, Weights } from "../tensor/Ops.ts"
 import { tf } from "../tensor/Ops.ts"
 import { type Compute, Tensors } from "../tensor/Tensors.ts"
 import type { LlavaConfig } from "./llava/Config.ts"
-import { type LlavaBatch, llavaEmbed, spliceIndex, towerFeatures } from "./llava/Model.ts"
+import { type LlavaBatch, llavaEmbed, pixelsOf, spliceIndex, towerFeatures } from "./llava/Model.ts"
 import type { PhiConfig } from "./phi/Config.ts"
 import { type PhiCache, phiEmbed, phiExtend, phiLogits } from "./phi/Model.ts"
 import { positionsOf, segmentsOfLengths } from "./TokenBatch.ts"
@@ -144,16 +144,8 @@ export const greedyLlava = (
     config.text,
     (c) => {
       const shape: [number, number] = [batch.rows, batch.time]
-      const { channels, imageSize } = config.vision
-      const features =
-        batch.images === 0
-          ? undefined
-          : towerFeatures(
-              c,
-              weights,
-              config,
-              tf.tensor4d(batch.pixels_MCSS, [batch.images, channels, imageSize, imageSize])
-            )
+      const pixels = pixelsOf(c, config, batch)
+      const features = pixels === undefined ? undefined : towerFeatures(c, weights, config, pixels)
       return llavaEmbed(
         c,
         weights,

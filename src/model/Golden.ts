@@ -248,7 +248,7 @@ const checkLlava = (label: string, { folder, config: json }: Case) =>
     const config = yield* decodeLlavaConfig(json, { headBias: hasHeadBias(checkpoint) })
     const batch = {
       ...(yield* tokenBatch(golden)),
-      pixels_MCSS: yield* golden.floats("pixel_values"),
+      pixels: yield* golden.floats("pixel_values"),
       images: golden.entries.get("pixel_values")!.shape[0]!
     }
     const nameOf = (name: string) => {
@@ -279,7 +279,7 @@ const checkLlava = (label: string, { folder, config: json }: Case) =>
           ids_BT: batch.ids_BT.slice(0, length),
           segments_BT: batch.segments_BT.slice(0, length),
           labels_BT: batch.labels_BT.slice(0, length),
-          pixels_MCSS: batch.pixels_MCSS.subarray(0, batch.pixels_MCSS.length / batch.images)
+          pixels: batch.pixels.subarray(0, batch.pixels.length / batch.images)
         }
         const [made] = yield* greedyLlava(w, config, prompt, [length], { maxNewTokens: expected.length })
         const wrong = expected.reduce((count, id, i) => count + (made?.[i] === id ? 0 : 1), 0)

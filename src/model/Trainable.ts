@@ -8,7 +8,7 @@ import type { Tensor, Weights } from "../tensor/Ops.ts"
 import { tf } from "../tensor/Ops.ts"
 import type { Compute } from "../tensor/Tensors.ts"
 import type { LlavaConfig } from "./llava/Config.ts"
-import { type LlavaBatch, llavaEmbed, spliceIndex, towerFeatures } from "./llava/Model.ts"
+import { type LlavaBatch, llavaEmbed, pixelsOf, spliceIndex, towerFeatures } from "./llava/Model.ts"
 import type { PhiConfig } from "./phi/Config.ts"
 import { type Dropout, type PreparedTokens, phiEmbed, phiHidden, phiLoss, prepareTokens } from "./phi/Model.ts"
 import type { Recompute } from "./Recompute.ts"
@@ -68,13 +68,11 @@ export const llavaTrainable = (
   options: { readonly checkpoint?: Recompute; readonly trainsVision?: boolean } = {}
 ): Trainable<LlavaBatch, PreparedLlava & tf.TensorContainerObject> => {
   const checkpoint = options.checkpoint ?? false
-  const { channels, imageSize } = config.vision
   return {
     id: "llava",
     prepare: (c, w, batch) => {
       const splice = spliceIndex(config, batch, batch.images)
-      const pixels =
-        batch.images === 0 ? undefined : tf.tensor4d(batch.pixels_MCSS, [batch.images, channels, imageSize, imageSize])
+      const pixels = pixelsOf(c, config, batch)
       const frozen = pixels !== undefined && options.trainsVision !== true
       return {
         ...prepareTokens(config.text, batch, c.logitsAtOnce),

@@ -7,8 +7,7 @@ import { Effect, Schema, Stream } from "effect"
 import { broadcast } from "../dag/Artifact.ts"
 import { sharded } from "../dag/Node.ts"
 import { clipFeatures } from "../model/clip/Model.ts"
-import { normalisePixels } from "../model/clip/Pixels.ts"
-import { tf } from "../tensor/Ops.ts"
+import { clipPixels, pixelBytes, putPixels } from "../model/clip/Pixels.ts"
 import { Tensors } from "../tensor/Tensors.ts"
 import { Features, Pixels, VisionTower } from "./Artifacts.ts"
 import { loadWeights, openClip } from "./ModelFiles.ts"
@@ -36,25 +35,19 @@ export const computeFeatures = sharded(
         const { config, sources } = yield* openClip(shard.vision)
         const weights = yield* loadWeights(sources)
         const side = config.imageSize
-        const floats = config.channels * side * side
+        const bytes = pixelBytes(side)
         return shard.pixels.pipe(
           Stream.flatMap(Stream.fromIterable),
           Stream.grouped(BATCH),
           Stream.mapEffect((batch) =>
             Effect.gen(function* () {
-              const pixels_BCSS = new Float32Array(batch.length * floats)
-              for (const [i, row] of batch.entries()) normalisePixels(row, side, pixels_BCSS, i * floats)
+              const bytes_BSSC = new Uint8Array(batch.length * bytes)
+              for (const [i, row] of batch.entries()) putPixels(row, side, bytes_BSSC, i * bytes)
               const features = yield* tensors.run((c) =>
-                clipFeatures(
-                  c,
-                  weights,
-                  config,
-                  tf.tensor4d(pixels_BCSS, [batch.length, config.channels, side, side]),
-                  {
-                    featureLayer: params.featureLayer,
-                    checkpoint: false
-                  }
-                )
+                clipFeatures(c, weights, config, clipPixels(c, bytes_BSSC, side), {
+                  featureLayer: params.featureLayer,
+                  checkpoint: false
+                })
               )
               const values = (yield* tensors.read(features)) as Float32Array
               yield* tensors.free(features)

@@ -10,7 +10,7 @@ import { Effect, Schema, Stream } from "effect"
 import { type Rows, value } from "../dag/Artifact.ts"
 import { whole } from "../dag/Node.ts"
 import { patchCount } from "../model/clip/Config.ts"
-import { normalisePixels } from "../model/clip/Pixels.ts"
+import { pixelBytes, putPixels } from "../model/clip/Pixels.ts"
 import { greedyLlava } from "../model/Generate.ts"
 import { decodeLlavaConfig } from "../model/llava/Config.ts"
 import { llavaSources } from "../model/llava/Names.ts"
@@ -110,7 +110,6 @@ export const evaluate = whole(
       const weights = yield* loadWeights(yield* llavaSources(yield* openCheckpoint(inputs.model.path), config))
       const patches = patchCount(config.vision)
       const side = config.vision.imageSize
-      const floats = config.vision.channels * side * side
 
       const scenes = (yield* allRows(inputs.pictured)).filter((row) => row.image !== null)
       const pictureOf = new Map(scenes.map((row, i) => [row.id, i]))
@@ -148,8 +147,9 @@ export const evaluate = whole(
           const pictures = yield* inputs.pixels.get(
             asked.map((question) => pictureFor(pictureOf.get(sceneOf(question))!))
           )
-          const pixels_MCSS = new Float32Array(pictures.length * floats)
-          for (const [i, row] of pictures.entries()) normalisePixels(row, side, pixels_MCSS, i * floats)
+          const bytes = pixelBytes(side)
+          const bytes_MSSC = new Uint8Array(pictures.length * bytes)
+          for (const [i, row] of pictures.entries()) putPixels(row, side, bytes_MSSC, i * bytes)
           const made = yield* greedyLlava(
             weights,
             config,
@@ -160,7 +160,7 @@ export const evaluate = whole(
               segments_BT: segmentsOfLengths(lengths, time),
               labels_BT: new Int32Array(asked.length * time).fill(-100),
               images: pictures.length,
-              pixels_MCSS
+              pixels: bytes_MSSC
             },
             lengths,
             { maxNewTokens: params.maxNewTokens, endToken: eosId }

@@ -80,9 +80,9 @@ interface Kind {
 }
 
 /** How pictures reach the model: as pixels through the tower in every step, or as features. */
-interface View<Row, Batch extends TokenBatch> {
-  readonly pictures: (vision: ClipConfig) => Pictures<Row>
-  readonly batch: (batch: TokenBatch & { readonly images: number; readonly floats: Float32Array }) => Batch
+interface View<Row, Values extends Float32Array | Uint8Array, Batch extends TokenBatch> {
+  readonly pictures: (vision: ClipConfig) => Pictures<Row, Values>
+  readonly batch: (batch: TokenBatch & { readonly images: number; readonly values: Values }) => Batch
   readonly model: (config: LlavaConfig, options: { readonly checkpoint: Recompute }) => Trainable<Batch, any>
   readonly needsTower: boolean
 }
@@ -90,25 +90,27 @@ interface View<Row, Batch extends TokenBatch> {
 const overPixels = (
   images: Rows<typeof Pixels.schema.Type>,
   trainsVision = false
-): View<typeof Pixels.schema.Type, LlavaBatch> => ({
+): View<typeof Pixels.schema.Type, Uint8Array, LlavaBatch> => ({
   pictures: (vision) => pixelPictures(images, vision),
-  batch: (batch) => ({ ...batch, pixels_MCSS: batch.floats }),
+  batch: (batch) => ({ ...batch, pixels: batch.values }),
   model: (config, options) => llavaTrainable(config, { ...options, trainsVision }),
   needsTower: true
 })
 
-const overFeatures = (images: Rows<typeof Features.schema.Type>): View<typeof Features.schema.Type, FeatureBatch> => ({
+const overFeatures = (
+  images: Rows<typeof Features.schema.Type>
+): View<typeof Features.schema.Type, Float32Array, FeatureBatch> => ({
   pictures: (vision) => featurePictures(images, vision),
-  batch: (batch) => ({ ...batch, features_MPD: batch.floats }),
+  batch: (batch) => ({ ...batch, features_MPD: batch.values }),
   model: llavaOnFeatures,
   needsTower: false
 })
 
 /** Opens models and data of a stage. */
-const openStage = Effect.fnUntraced(function* <Row, Batch extends TokenBatch>(
+const openStage = Effect.fnUntraced(function* <Row, Values extends Float32Array | Uint8Array, Batch extends TokenBatch>(
   settings: Params,
   inputs: Common,
-  view: View<Row, Batch>,
+  view: View<Row, Values, Batch>,
   kind: Kind
 ) {
   const tokenizer = yield* loadTokenizer(inputs.tokenizer)

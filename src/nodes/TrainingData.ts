@@ -7,7 +7,7 @@ import { Effect, Schema, Stream } from "effect"
 import type { Rows } from "../dag/Artifact.ts"
 import type { ClipConfig } from "../model/clip/Config.ts"
 import { patchCount } from "../model/clip/Config.ts"
-import { normalisePixels } from "../model/clip/Pixels.ts"
+import { pixelBytes, putPixels } from "../model/clip/Pixels.ts"
 import type { LlavaConfig } from "../model/llava/Config.ts"
 import { spliceIndex } from "../model/llava/Model.ts"
 import { prepareTokens } from "../model/phi/Model.ts"
@@ -104,30 +104,34 @@ export interface FeatureBatch extends TokenBatch {
   readonly features_MPD: Float32Array
 }
 
-/** Where pictures come from: rows by number, and how many floats one takes when it is laid into a batch. */
-export interface Pictures<Row> {
+/** Where pictures come from: rows by number, and how one is laid into a batch. */
+export interface Pictures<Row, Values extends Float32Array | Uint8Array> {
   readonly rows: Rows<Row>
-  readonly floats: number
-  readonly put: (row: Row, out: Float32Array, at: number) => void
+  /** Values of one picture. */
+  readonly size: number
+  readonly room: (size: number) => Values
+  readonly put: (row: Row, out: Values, at: number) => void
 }
 
-/** Pixels, normalised as they are read. */
+/** Pixels as they are stored: bytes, normalised on the engine. */
 export const pixelPictures = (
   rows: Rows<typeof Pixels.schema.Type>,
-  vision: ClipConfig
-): Pictures<typeof Pixels.schema.Type> => ({
+  { imageSize }: ClipConfig
+): Pictures<typeof Pixels.schema.Type, Uint8Array> => ({
   rows,
-  floats: vision.channels * vision.imageSize * vision.imageSize,
-  put: (row, out, at) => normalisePixels(row, vision.imageSize, out, at)
+  size: pixelBytes(imageSize),
+  room: (size) => new Uint8Array(size),
+  put: (row, out, at) => putPixels(row, imageSize, out, at)
 })
 
 /** Features as they are stored. */
 export const featurePictures = (
   rows: Rows<typeof Features.schema.Type>,
   vision: ClipConfig
-): Pictures<typeof Features.schema.Type> => ({
+): Pictures<typeof Features.schema.Type, Float32Array> => ({
   rows,
-  floats: patchCount(vision) * vision.hiddenSize,
+  size: patchCount(vision) * vision.hiddenSize,
+  room: (size) => new Float32Array(size),
   put: (row, out, at) => out.set(row.features_PD, at)
 })
 
@@ -137,10 +141,10 @@ const startsOf = (shards: ReadonlyArray<number>): ReadonlyArray<number> => {
   return starts
 }
 
-/** Tokens and the floats of their pictures, those of row 0 first. */
-export const picturedBatch = Effect.fnUntraced(function* <Row>(
+/** Tokens and the values of their pictures, those of row 0 first. */
+export const picturedBatch = Effect.fnUntraced(function* <Row, Values extends Float32Array | Uint8Array>(
   rows: ExampleRows,
-  pictures: Pictures<Row>,
+  pictures: Pictures<Row, Values>,
   wanted: ReadonlyArray<ReadonlyArray<number>>,
   layout: Layout,
   padId: number
@@ -154,11 +158,11 @@ export const picturedBatch = Effect.fnUntraced(function* <Row>(
     return starts[shard]! + picture
   })
   const found = yield* pictures.rows.get(numbers)
-  const floats = new Float32Array(found.length * pictures.floats)
+  const values = pictures.room(found.length * pictures.size)
   found.forEach((row, i) => {
-    pictures.put(row, floats, i * pictures.floats)
+    pictures.put(row, values, i * pictures.size)
   })
-  return { ...toModel(packed, examples), images: found.length, floats }
+  return { ...toModel(packed, examples), images: found.length, values }
 })
 
 /** The LLaVA whose frozen tower has run already: takes `features_MPD` where `llavaTrainable` takes pixels. */

@@ -47,6 +47,15 @@ export interface Compute extends Regions {
     labels_N: Tensor,
     normaliser: number
   ) => Tensor
+  /**
+   * Bytes of pictures as they are stored to what a tower takes: x[m, c, y, x] = levels[c][bytes[m, y, x, c]]. `shape` is
+   * `[M, height, width, C]`, each of the C `levels` has 256 numbers. Not differentiable.
+   */
+  readonly pixels: (
+    bytes_MHWC: Uint8Array,
+    shape: readonly [number, number, number, number],
+    levels: ReadonlyArray<Float32Array>
+  ) => Tensor
   /** Logits that `linearCrossEntropy` is best given at once; a caller cuts more into checkpointed runs. */
   readonly logitsAtOnce: number
 }
@@ -108,6 +117,20 @@ export interface TfEngine {
 /** 16 MiB of float32. */
 const LOGITS_AT_ONCE = 2 ** 22
 
+/** `Compute.pixels` on this side of the engine. */
+export const uploadPixels: Compute["pixels"] = (bytes_MHWC, [images, height, width, channels], levels) => {
+  const plane = height * width
+  const out = new Float32Array(images * plane * channels)
+  for (let image = 0; image < images; image++)
+    for (let channel = 0; channel < channels; channel++) {
+      const level = levels[channel]!
+      const from = image * plane * channels + channel
+      const to = (image * channels + channel) * plane
+      for (let i = 0; i < plane; i++) out[to + i] = level[bytes_MHWC[from + i * channels]!]!
+    }
+  return tf.tensor4d(out, [images, channels, height, width])
+}
+
 /** `TensorsShape` over a TF.js backend, with the tape of `Tape.ts`. */
 export const makeTensors = (engine: TfEngine): TensorsShape => {
   const regions: Regions = { ...plain, ...engine.native }
@@ -116,6 +139,7 @@ export const makeTensors = (engine: TfEngine): TensorsShape => {
     checkpointed,
     linearCrossEntropy: (x, w, b, labels, normaliser) =>
       regions.crossEntropy(regions.linear(x, w, b), labels, normaliser),
+    pixels: uploadPixels,
     logitsAtOnce: LOGITS_AT_ONCE
   }
   const active = running(engine.name, engine.backendName)

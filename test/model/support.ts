@@ -72,14 +72,14 @@ export const imageBatch = (lengths: ReadonlyArray<number>, time: number, seed = 
   return {
     ...text,
     images: lengths.length,
-    pixels_MCSS: fillUniform(stream(seed, "pixels"), new Float32Array(lengths.length * 3 * 64), { low: -1, high: 1 })
+    pixels: fillUniform(stream(seed, "pixels"), new Float32Array(lengths.length * 3 * 64), { low: -1, high: 1 })
   }
 }
 
 /** Rows `first..end` of a batch, numbered as in the whole. */
 export const slice = (batch: LlavaBatch, first: number, end: number): LlavaBatch => {
   const cut = (xs: Int32Array) => xs.slice(first * batch.time, end * batch.time)
-  const pixels = batch.pixels_MCSS.length / batch.rows
+  const pixels = batch.pixels.length / batch.rows
   return {
     rows: end - first,
     time: batch.time,
@@ -88,6 +88,6 @@ export const slice = (batch: LlavaBatch, first: number, end: number): LlavaBatch
     labels_BT: cut(batch.labels_BT),
     rowNumbers: Array.from({ length: end - first }, (_, i) => first + i),
     images: end - first,
-    pixels_MCSS: batch.pixels_MCSS.slice(first * pixels, end * pixels)
+    pixels: batch.pixels.slice(first * pixels, end * pixels)
   }
 }

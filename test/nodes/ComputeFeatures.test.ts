@@ -4,12 +4,11 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Node from "../../src/dag/Alone.ts"
 import { clipFeatures } from "../../src/model/clip/Model.ts"
-import { normalisePixels } from "../../src/model/clip/Pixels.ts"
+import { clipPixels } from "../../src/model/clip/Pixels.ts"
 import { computeFeatures } from "../../src/nodes/ComputeFeatures.ts"
 import { initVisionTower } from "../../src/nodes/InitModels.ts"
 import { loadWeights, openClip } from "../../src/nodes/ModelFiles.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
-import { tf } from "../../src/tensor/Ops.ts"
 import { Tensors } from "../../src/tensor/Tensors.ts"
 import { PATCHES, pixelsOf, scratch, tinyTower } from "./support.ts"
 
@@ -27,11 +26,7 @@ describe("computeFeatures", () => {
       const { config, sources } = yield* openClip({ path: vision })
       const weights = yield* loadWeights(sources)
       for (const [i, row] of pixels.entries()) {
-        const pixels_CSS = new Float32Array(3 * 28 * 28)
-        normalisePixels(row, 28, pixels_CSS, 0)
-        const alone = yield* tensors.run((c) =>
-          clipFeatures(c, weights, config, tf.tensor4d(pixels_CSS, [1, 3, 28, 28]))
-        )
+        const alone = yield* tensors.run((c) => clipFeatures(c, weights, config, clipPixels(c, row.pixels_HWC, 28)))
         const expected = yield* tensors.read(alone)
         const found = out.rows[i]!.features_PD
         expect(found.length).toBe(PATCHES * tinyTower.hidden)

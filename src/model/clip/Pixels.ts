@@ -1,9 +1,11 @@
 /**
  * From stored pixels to what the tower takes: uint8 height-width-channel to normalised float32 channel-height-width.
  *
- * Not a decoder and no resize. Shapes: S pixels a side; `pixels_HWC` S * S * 3 bytes, `pixels_CSS` 3 * S * S floats.
+ * Not a decoder and no resize. Shapes: M pictures, S pixels a side; `pixels_HWC` S * S * 3 bytes.
  */
 import { Schema } from "effect"
+import type { Tensor } from "../../tensor/Ops.ts"
+import type { Compute } from "../../tensor/Tensors.ts"
 
 /** CLIP's mean and deviation of red, green, blue, after division by 255. */
 export const CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073] as const
@@ -16,34 +18,41 @@ export class PixelSizeMismatch extends Schema.TaggedError<PixelSizeMismatch>()("
   hint: Schema.String
 }) {}
 
-const table = CLIP_MEAN.map((mean, channel) =>
+/** What each value of a channel is normalised to, in float32. */
+const levels = CLIP_MEAN.map((mean, channel) =>
   Float32Array.from({ length: 256 }, (_, value) => (value / 255 - mean) / CLIP_STD[channel]!)
 )
 
+/** Bytes of one picture. */
+export const pixelBytes = (side: number): number => side * side * 3
+
 /**
- * Normalises one picture into `out` at `at`. Throws `PixelSizeMismatch` unless it has side * side * 3 bytes.
+ * Puts one picture's bytes into `out` at `at`. Throws `PixelSizeMismatch` unless it has side * side * 3 of them.
  *
  * @example
- * normalisePixels(row, 336, pixels_MCSS, image * 3 * 336 * 336)
+ * putPixels(row, 336, bytes_MSSC, image * pixelBytes(336))
  */
-export const normalisePixels = (
+export const putPixels = (
   row: { readonly id: string; readonly pixels_HWC: Uint8Array },
   side: number,
-  out: Float32Array,
+  out: Uint8Array,
   at: number
 ): void => {
   const { pixels_HWC } = row
-  const plane = side * side
-  if (pixels_HWC.length !== plane * 3)
+  if (pixels_HWC.length !== pixelBytes(side))
     throw new PixelSizeMismatch({
       id: row.id,
       message: `${row.id} has ${pixels_HWC.length} bytes, the tower takes ${side} x ${side} x 3`,
       hint: "Set tokenizeImages' size to the vision tower's image_size."
     })
-  const [red, green, blue] = table as [Float32Array, Float32Array, Float32Array]
-  for (let i = 0, from = 0; i < plane; i++, from += 3) {
-    out[at + i] = red[pixels_HWC[from]!]!
-    out[at + plane + i] = green[pixels_HWC[from + 1]!]!
-    out[at + 2 * plane + i] = blue[pixels_HWC[from + 2]!]!
-  }
+  out.set(pixels_HWC, at)
 }
+
+/**
+ * The normalised pixels of M pictures on the engine: `bytes_MSSC` -> `pixels_MCSS`.
+ *
+ * @example
+ * const pixels_MCSS = clipPixels(c, bytes_MSSC, 336)
+ */
+export const clipPixels = (c: Compute, bytes_MSSC: Uint8Array, side: number): Tensor =>
+  c.pixels(bytes_MSSC, [bytes_MSSC.length / pixelBytes(side), side, side, 3], levels)

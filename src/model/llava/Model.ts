@@ -11,6 +11,7 @@ import { tf } from "../../tensor/Ops.ts"
 import type { Compute } from "../../tensor/Tensors.ts"
 import { patchCount } from "../clip/Config.ts"
 import { clipFeatures } from "../clip/Model.ts"
+import { clipPixels } from "../clip/Pixels.ts"
 import { phiEmbed } from "../phi/Model.ts"
 import { project } from "../projector/Model.ts"
 import type { Recompute } from "../Recompute.ts"
@@ -20,8 +21,8 @@ import { type LlavaConfig, projectorOf } from "./Config.ts"
 
 /** Tokens with their images: those of row 0 first, in the order of their image tokens. */
 export interface LlavaBatch extends TokenBatch {
-  /** M images of `pixels_MCSS`, flat float32. Empty for text alone. */
-  readonly pixels_MCSS: Float32Array
+  /** M images, flat: normalised float32 `[M, C, S, S]`, or the bytes `[M, S, S, C]` as they are stored. Empty for text alone. */
+  readonly pixels: Float32Array | Uint8Array
   readonly images: number
 }
 
@@ -45,6 +46,14 @@ export const spliceIndex = (config: LlavaConfig, batch: TokenBatch, images: numb
   )
   return index
 }
+
+/** The batch's pixels on the engine, normalised; undefined for text alone. */
+export const pixelsOf = (c: Compute, { vision }: LlavaConfig, { images, pixels }: LlavaBatch): Tensor | undefined =>
+  images === 0
+    ? undefined
+    : pixels instanceof Uint8Array
+      ? clipPixels(c, pixels, vision.imageSize)
+      : tf.tensor4d(pixels, [images, vision.channels, vision.imageSize, vision.imageSize])
 
 /** Image features as the language model takes them: `features_MND` of the tower -> `[M, N, width]`. */
 export const imageFeatures = (c: Compute, w: Weights, config: LlavaConfig, features_MND: Tensor): Tensor =>

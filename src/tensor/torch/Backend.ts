@@ -57,6 +57,8 @@ const valuesOf = (values: BackendValues, dtype: DataType): Values => {
 
 export class TorchBackend extends tf.KernelBackend {
   readonly addon: Addon
+  /** Whether a sink takes gradients by weights as they come: a gradient pass then has none to give. */
+  sinks = false
   #ids = 0
   #recording = false
 

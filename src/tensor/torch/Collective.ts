@@ -114,8 +114,15 @@ export const joinOf =
             ),
             (made) => Effect.sync(() => addon.own("sinkFree", [made], () => undefined))
           )
-          const begin = (last: boolean) => active(() => addon.own("sinkBegin", [id, last ? 1 : 0], () => undefined))
-          const end = active(() => addon.own("sinkEnd", [id], (results) => results.number()))
+          const begin = (last: boolean) =>
+            active(() => {
+              backend.sinks = true
+              addon.own("sinkBegin", [id, last ? 1 : 0], () => undefined)
+            })
+          const end = active(() => {
+            backend.sinks = false
+            return addon.own("sinkEnd", [id], (results) => results.number())
+          })
           let sums: ReadonlyArray<Effect.Effect<void, CollectiveFailed>> = []
           const sumsOf = active(() => buckets.map((_, i) => watched("sum of gradients", distributed.sinkWait(id, i))))
           return {
@@ -123,10 +130,7 @@ export const joinOf =
               Effect.gen(function* () {
                 yield* begin(last)
                 // Ends without starting anything where the pass failed.
-                const { grads, value } = yield* Effect.onError(pass, () =>
-                  Effect.ignore(Effect.andThen(begin(false), end))
-                )
-                for (const gradient of Object.values(grads)) gradient.dispose()
+                const { value } = yield* Effect.onError(pass, () => Effect.ignore(Effect.andThen(begin(false), end)))
                 const late = yield* end
                 if (late > 0)
                   return yield* new EngineFailure({

@@ -12,11 +12,12 @@ import { type Tensor, tf, type Weights } from "../Ops.ts"
 import { plain } from "../Regions.ts"
 import { checkAdamW, checkLoss, freeAll, running } from "../Running.ts"
 import { withoutTape } from "../Tape.ts"
-import type { Compute, TensorsShape } from "../Tensors.ts"
+import { type Compute, type TensorsShape, uploadPixels } from "../Tensors.ts"
 import type { Made } from "./Addon.ts"
 import type { TorchBackend } from "./Backend.ts"
 import { joinOf } from "./Collective.ts"
 import { fusedAdamW } from "./FusedAdamW.ts"
+import { gatherPixels } from "./Pixels.ts"
 import { makeRegions, type TorchOptions } from "./Regions.ts"
 
 /** A block that will be run again: its input in the graph, the leaf that stands for its output, how to run it. */
@@ -67,6 +68,7 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
     ...plain,
     ...makeRegions(backend, options),
     checkpointed,
+    pixels: options.device === "cuda" ? gatherPixels(backend) : uploadPixels,
     // The head cuts them itself.
     logitsAtOnce: Number.POSITIVE_INFINITY
   }
@@ -149,7 +151,7 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
           // In a tidy: where one cannot be made, those before it are freed.
           const grads = tf.tidy(() => {
             const all: Record<string, Tensor> = {}
-            for (const name of names) {
+            for (const name of backend.sinks ? [] : names) {
               const variable = variables[name]!
               const gradient = gradientOf(backend.handle(variable))
               const before = into?.[name]

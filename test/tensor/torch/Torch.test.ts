@@ -8,8 +8,10 @@ import * as Engine from "../../../src/tensor/Engine.ts"
 import { tf, type Weights } from "../../../src/tensor/Ops.ts"
 import { stream } from "../../../src/tensor/Random.ts"
 import type { Compute } from "../../../src/tensor/Tensors.ts"
-import { Tensors } from "../../../src/tensor/Tensors.ts"
+import { Tensors, uploadPixels } from "../../../src/tensor/Tensors.ts"
 import { openAddon } from "../../../src/tensor/torch/Addon.ts"
+import { TorchBackend } from "../../../src/tensor/torch/Backend.ts"
+import { gatherPixels } from "../../../src/tensor/torch/Pixels.ts"
 import { type Case, cases } from "../regionCases.ts"
 import { cpu, relativeError, values } from "../support.ts"
 import { missing, root, tsx } from "./built.ts"
@@ -136,6 +138,21 @@ describe.skipIf(missing !== "")(`the torch engine${missing}`, () => {
       expect(ours).toEqual(yield* dropped.pipe(Effect.provide(cpu)))
       expect(new Set(ours).size).toBe(2)
     })
+  )
+
+  it.effect("pixels looked up on the device are those of the host, bit for bit", () =>
+    Effect.gen(function* () {
+      const tensors = yield* Tensors
+      const bytes = Uint8Array.from({ length: 2 * 4 * 5 * 3 }, (_, i) => (i * 89) % 256)
+      const levels = [1, 2, 3].map((n) => Float32Array.from({ length: 256 }, (_, i) => Math.sin(i * n)))
+      const backend = new TorchBackend(openAddon())
+      const read = (make: Compute["pixels"]) =>
+        Effect.flatMap(
+          tensors.run(() => make(bytes, [2, 4, 5, 3], levels)),
+          (t) => Effect.ensuring(tensors.read(t), tensors.free(t))
+        )
+      expect(yield* read(gatherPixels(backend))).toEqual(yield* read(uploadPixels))
+    }).pipe(Effect.provide(Engine.torch))
   )
 
   it.effect("memory: what is allocated, and the most there was since it was last asked", () =>
