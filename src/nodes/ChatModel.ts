@@ -10,19 +10,17 @@ import { Effect, Schema, type Scope, Stream } from "effect"
 import { type BadImage, fitImage, withImage } from "../data/Images.ts"
 import { patchCount } from "../model/clip/Config.ts"
 import { CLIP_MEAN, CLIP_STD } from "../model/clip/Pixels.ts"
+import { type FolderError, openLlava } from "../model/Folder.ts"
 import { generateLlava, type NewToken } from "../model/Generate.ts"
 import { type BadSampling, checkSampling, type Sampling } from "../model/generate/Sampling.ts"
-import { decodeLlavaConfig, type LlavaConfig } from "../model/llava/Config.ts"
-import { llavaSources } from "../model/llava/Names.ts"
-import { hasHeadBias } from "../model/phi/Names.ts"
-import { openCheckpoint } from "../model/Safetensors.ts"
+import type { LlavaConfig } from "../model/llava/Config.ts"
 import { segmentsOfLengths } from "../model/TokenBatch.ts"
 import type { TensorError } from "../tensor/Errors.ts"
 import { Tensors } from "../tensor/Tensors.ts"
 import { type BadExample, promptFor, type Turn } from "../text/Template.ts"
 import { textStream } from "../text/TextStream.ts"
 import { type BadTokenizer, controlIds, loadTokenizer } from "./LoadTokenizer.ts"
-import { type LoadError, loadWeights, ModelFileError, readJsonFile } from "./ModelFiles.ts"
+import { loadWeights, ModelFileError, readJsonFile } from "./ModelFiles.ts"
 
 /** The folder holds another kind of model. */
 export class NotLlava extends Schema.TaggedError<NotLlava>()("NotLlava", {
@@ -68,7 +66,7 @@ export interface AnswerOptions extends Sampling {
 export type AskError = BadExample | BadSampling | ContextFull | TensorError
 
 /** All that opening a model, reading a picture and asking can fail with. */
-export type ChatError = AskError | BadImage | BadTokenizer | LoadError | NotLlava
+export type ChatError = AskError | BadImage | BadTokenizer | FolderError | ModelFileError | NotLlava
 
 /** A model that answers. It lives as long as the scope it was opened in. */
 export interface ChatModel {
@@ -125,20 +123,18 @@ const readFit = Effect.fnUntraced(function* (folder: string): Effect.fn.Return<"
 
 const Kind = Schema.Struct({ model_type: Schema.optional(Schema.String) })
 
-/** The config of a LLaVA's folder, as JSON; fails with `NotLlava` for another model's. */
-const readConfig = Effect.fnUntraced(function* (folder: string) {
+/** Fails with `NotLlava` for another model's folder. */
+const checkKind = Effect.fnUntraced(function* (folder: string) {
   const path = join(folder, "config.json")
-  const json = yield* readJsonFile(path)
-  const type = yield* Schema.decodeUnknownEffect(Kind)(json).pipe(
-    Effect.map((kind) => kind.model_type),
-    Effect.orElseSucceed(() => undefined)
+  const { model_type: type } = yield* Schema.decodeUnknownEffect(Kind)(yield* readJsonFile(path)).pipe(
+    Effect.catchTag("SchemaError", () => Effect.succeed<typeof Kind.Type>({}))
   )
-  if (type === "llava") return json
-  return yield* new NotLlava({
-    path,
-    message: type === undefined ? "it does not say what model it is" : `it is a ${type} model`,
-    hint: "Give the folder of a LLaVA with Phi, as exportCheckpoint writes it (model_type llava)."
-  })
+  if (type !== "llava")
+    return yield* new NotLlava({
+      path,
+      message: type === undefined ? "it does not say what model it is" : `it is a ${type} model`,
+      hint: "Give the folder of a LLaVA with Phi, as exportCheckpoint writes it (model_type llava)."
+    })
 })
 
 /**
@@ -150,15 +146,14 @@ const readConfig = Effect.fnUntraced(function* (folder: string) {
  */
 export const openChatModel = Effect.fnUntraced(function* (
   folder: string
-): Effect.fn.Return<ChatModel, LoadError | BadTokenizer | NotLlava | TensorError, Tensors | Scope.Scope> {
-  const json = yield* readConfig(folder)
+): Effect.fn.Return<ChatModel, ChatError, Tensors | Scope.Scope> {
+  yield* checkKind(folder)
   const fit = yield* readFit(folder)
   const tokenizer = yield* loadTokenizer({ path: folder })
   const { eosId, imageId } = yield* controlIds(tokenizer, folder)
-  const checkpoint = yield* openCheckpoint(folder)
-  const config = yield* decodeLlavaConfig(json, { headBias: hasHeadBias(checkpoint) })
+  const { config, sources } = yield* openLlava(folder)
   const tensors = yield* Tensors
-  const weights = yield* loadWeights(yield* llavaSources(checkpoint, config))
+  const weights = yield* loadWeights(sources)
   const contextLength = config.text.maxPositions
 
   const picture = (path: string) =>
