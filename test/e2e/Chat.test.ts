@@ -74,6 +74,12 @@ describe("talking to what a run left", { timeout: 60_000 }, () => {
     }
   })
 
+  test("the picture of the documentation is one that no stage has shown", async () => {
+    const [entry] = await entriesOf("llava-instruct/heldout.zip", ["val2017/000000383340.jpg"])
+    const shown = readFileSync(fileURLToPath(new URL("../../docs/scene.jpg", import.meta.url)))
+    expect(Buffer.from(entry!.data).equals(shown)).toBe(true)
+  })
+
   test("a run that has made no checkpoint says so", async () => {
     const store = join(bench.folder, "half")
     completed(await bench.run(["--store", store, "--until", "readShareGpt"]))
