@@ -37,10 +37,12 @@ static Register device{
      [](Reader&, Writer& writer) {
        writer.number(at::hasCUDA() ? c10::impl::VirtualGuardImpl(at::kCUDA).deviceCount() : 0);
      }},
-    // number of the CUDA device that computes from now on; -1 for the CPU
+    // number of the CUDA device that computes from now on; -1 for the CPU. Flag: operators take their deterministic ways,
+    // and those that have none say so on standard error
     {"useDevice",
      [](Reader& reader, Writer&) {
        const int64_t index = reader.integer();
+       at::globalContext().setDeterministicAlgorithms(reader.flag(), true);
        auto& device = reader.state.device;
        device = index < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
        if (index >= 0) c10::impl::VirtualGuardImpl(at::kCUDA).setDevice(device);

@@ -2,7 +2,7 @@
  * The command line of a recipe: flags and subcommands, on Effect's CLI.
  *
  * Not the work: a handler turns flags into plain values and calls `Execute.ts` or `Stored.ts`. `--preset --store --set
- * --engine --json` are shared by all subcommands and may stand before or after the subcommand's name.
+ * --engine --deterministic --json` are shared by all subcommands and may stand before or after the subcommand's name.
  */
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
@@ -56,6 +56,7 @@ const shared = <S, R>(recipe: Recipe<S, R>) => ({
     ),
     Flag.optional
   ),
+  deterministic: onOff("deterministic", "Have a GPU give the same bits each time, more slowly; a CPU does anyway"),
   json: onOff("json", "Events as JSON lines on stdout; people read stderr")
 })
 
@@ -103,7 +104,12 @@ export const makeCommand = <S, R>(recipe: Recipe<S, R>, moduleUrl: string, sessi
     readonly preset: Option.Option<string>
     readonly engine: Option.Option<string>
     readonly settings: ReadonlyArray<string>
-  }) => ({ preset: undef(flags.preset), engine: undef(flags.engine), settings: flags.settings })
+    readonly deterministic: boolean
+  }) => {
+    // Engines are opened in other threads and processes too, which inherit it.
+    if (flags.deterministic) process.env["MILLRACE_DETERMINISTIC"] = "1"
+    return { preset: undef(flags.preset), engine: undef(flags.engine), settings: flags.settings }
+  }
 
   const runs = Command.make("runs", {}, () =>
     Effect.gen(function* () {

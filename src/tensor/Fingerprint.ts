@@ -9,7 +9,7 @@ import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { resolve } from "./Auto.ts"
 import { packageVersion } from "./tensorflow/Package.ts"
-import { builtOver, deviceType } from "./torch/Addon.ts"
+import { builtOver, deterministic, deviceType } from "./torch/Addon.ts"
 import { stockWasm } from "./wasm/Stock.ts"
 
 /** Raised when the engine's own code changes results on purpose. */
@@ -34,7 +34,7 @@ let wasm: string | undefined
 export const numerics = (name: string): string => {
   const { engine } = resolve(name)
   if (engine === "torch" || engine === "torch-bf16")
-    return `torch ${engine === "torch" ? "f32" : "bf16"} ${TORCH_VERSION} ${builtOver()} ${deviceType()}`
+    return `torch ${engine === "torch" ? "f32" : "bf16"} ${TORCH_VERSION} ${builtOver()} ${deviceType()}${deviceType() === "cuda" && deterministic() ? " deterministic" : ""}`
   if (engine === "tensorflow") return `tensorflow f32 ${ENGINE_VERSION} ${packageVersion()}`
   if (engine !== "wasm") return `${engine} f32 ${ENGINE_VERSION}`
   if (wasm === undefined) {

@@ -135,10 +135,18 @@ export const deviceType = (): "cpu" | "cuda" =>
     ? "cuda"
     : "cpu"
 
+/**
+ * Whether a GPU is to give the same bits each time, at some cost in speed: `--deterministic`, or `MILLRACE_DETERMINISTIC`. A
+ * CPU always does.
+ */
+export const deterministic = (): boolean => (process.env["MILLRACE_DETERMINISTIC"] ?? "") !== ""
+
 /** Makes `deviceType` compute from now on: of GPUs, number `LOCAL_RANK` (0 without it). Throws `EngineUnavailable`. */
 export const useDevice = (addon: Addon): "cpu" | "cuda" => {
   const device = deviceType()
   const index = Number(process.env["LOCAL_RANK"] ?? 0)
+  // Read by cuBLAS when it begins.
+  if (deterministic()) process.env["CUBLAS_WORKSPACE_CONFIG"] ??= ":4096:8"
   const devices = addon.own("cudaDevices", [], (results) => results.number())
   if (device === "cuda" && !(index < devices))
     throw new EngineUnavailable({
@@ -149,7 +157,7 @@ export const useDevice = (addon: Addon): "cpu" | "cuda" => {
           ? "The driver may be older than libtorch's CUDA (nvidia-smi says). With CUDA_VISIBLE_DEVICES empty the CPU computes."
           : "Start at most one process for each GPU of this machine."
     })
-  addon.own("useDevice", [device === "cuda" ? index : -1], () => undefined)
+  addon.own("useDevice", [device === "cuda" ? index : -1, deterministic() ? 1 : 0], () => undefined)
   return device
 }
 
