@@ -22,7 +22,7 @@ const Answer = Schema.Struct({
 })
 const Scenes = Schema.Array(Schema.Struct({ id: Schema.String, image: Schema.String }))
 
-describe("talking to what a run left", { timeout: 60_000 }, () => {
+describe("talking to what a run left", { timeout: 180_000 }, () => {
   let bench: Bench
   let ran: Ended
   let samples: Evaluation["samples"]
