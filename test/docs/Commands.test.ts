@@ -8,12 +8,13 @@ import { build } from "../../src/run/Recipe.ts"
 import { anchors, blocks, links, pages, prose, root } from "./Markdown.ts"
 
 const recipe = join(root, "pipelines", "llava-phi.ts")
+const chat = join(root, "pipelines", "chat.ts")
 const subcommands = ["runs", "show", "gc", "quarantine", "graph"]
 const flags = new Set<string>()
 
 beforeAll(() => {
-  for (const words of [[], ...subcommands.map((name) => [name])]) {
-    const help = execFileSync(process.execPath, [recipe, ...words, "--help"], { encoding: "utf8", timeout: 60_000 })
+  for (const words of [[recipe], ...subcommands.map((name) => [recipe, name]), [chat]]) {
+    const help = execFileSync(process.execPath, [...words, "--help"], { encoding: "utf8", timeout: 60_000 })
     for (const match of help.matchAll(/^ {2}(--[a-z-]+)/gm)) flags.add(match[1]!)
   }
 }, 120_000)
@@ -31,7 +32,7 @@ const words = (line: string): ReadonlyArray<string> =>
 const valuesOf = (line: string, flag: string): ReadonlyArray<string> =>
   words(line).flatMap((word, i, all) => (word === flag && all[i + 1] !== undefined ? [all[i + 1]!] : []))
 
-it("every flag named is a flag of the command", () => {
+it("every flag named is a flag of a command", () => {
   expect(flags.size).toBeGreaterThan(15)
   const named = pages().flatMap((page) => [
     ...[...prose(page).matchAll(/`([^`\n]+)`/g)]

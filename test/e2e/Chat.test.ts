@@ -22,7 +22,7 @@ const Answer = Schema.Struct({
 })
 const Scenes = Schema.Array(Schema.Struct({ id: Schema.String, image: Schema.String }))
 
-describe("talking to what a run left", { timeout: 60_000 }, () => {
+describe("talking to what a run left", { timeout: 180_000 }, () => {
   let bench: Bench
   let ran: Ended
   let samples: Evaluation["samples"]
@@ -72,6 +72,12 @@ describe("talking to what a run left", { timeout: 60_000 }, () => {
       const given = Schema.decodeUnknownSync(Schema.fromJsonString(Answer))(stdout)
       expect(given).toMatchObject({ prompt: question, answer })
     }
+  })
+
+  test("the picture of the documentation is one that no stage has shown", async () => {
+    const [entry] = await entriesOf("llava-instruct/heldout.zip", ["val2017/000000383340.jpg"])
+    const shown = readFileSync(fileURLToPath(new URL("../../docs/scene.jpg", import.meta.url)))
+    expect(Buffer.from(entry!.data).equals(shown)).toBe(true)
   })
 
   test("a run that has made no checkpoint says so", async () => {

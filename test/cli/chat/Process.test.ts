@@ -15,7 +15,7 @@ writeFileSync(join(model, "config.json"), "{}")
 
 const later = () => new Promise((resolve) => setTimeout(resolve, samePressMs + 100))
 
-describe("a chat", { timeout: 60_000 }, () => {
+describe("a chat", { timeout: 180_000 }, () => {
   test("Ctrl-C stops the answer and the conversation goes on; one without an answer leaves with 130", async () => {
     const running = start([chatter, "--model", model])
     running.child.stdin!.write("go\n")
