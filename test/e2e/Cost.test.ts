@@ -37,6 +37,7 @@ interface Report {
 
 describe("the cost of a plan, beside the run", () => {
   let bench: Bench
+  let ran: Ended
   let planned: Figures
   let checkpoint: number
 
@@ -48,7 +49,8 @@ describe("the cost of a plan, beside the run", () => {
       .filter((path) => path.includes("state-"))
       .map((path) => readFileSync(path))
       .reduce((most, file) => Math.max(most, file.byteLength - 8 - Number(file.readBigUInt64LE(0))), 0)
-    completed(await bench.run())
+    ran = await bench.run()
+    completed(ran)
     planned = figuresOf(await bench.run(["--plan"]))
   }, 180_000)
 
@@ -81,17 +83,22 @@ describe("the cost of a plan, beside the run", () => {
     expect(more[2]).toBeLessThan(1.34)
   })
 
-  test("pictures, models and export take what manifests say, within a tenth and headers", () => {
-    const bytes = new Map<string, number>()
-    for (const manifest of manifestsOf(bench.store))
-      for (const output of Object.values(manifest.outputs))
-        bytes.set(output.kind, (bytes.get(output.kind) ?? 0) + output.bytes)
-    const sum = (...kinds: ReadonlyArray<string>) =>
-      planned.written.filter(({ what }) => kinds.includes(what)).reduce((all, one) => all + one.bytes, 0)
-    // Models that are drawn and tokenizers lie among the trees as well.
-    expect(sum("model", "export")).toBeLessThan(bytes.get("tree")!)
-    expect(sum("model", "export")).toBeGreaterThan(0.3 * bytes.get("tree")!)
-    expect(sum("pixels", "features", "tokens")).toBeLessThan(bytes.get("rows")!)
+  test("pixels, features, models and the export take the bytes of their manifests, within a fifth", () => {
+    const manifests = new Map(manifestsOf(bench.store).map((manifest) => [manifest.key, manifest]))
+    const port = { pixels: "pixels", features: "rows", export: "model" } as const
+    const shares = planned.written.flatMap(({ bytes, node, what }) => {
+      if (!(what in port)) return []
+      const end = ran.events.find((event) => event.event === "node-end" && event.node === node)
+      const key = end?.event === "node-end" ? end.key : undefined
+      return [
+        [`${node} ${what}`, bytes / manifests.get(key ?? "")!.outputs[port[what as keyof typeof port]]!.bytes] as const
+      ]
+    })
+    expect(shares.length).toBe(5)
+    for (const [name, share] of shares) {
+      expect(share, name).toBeGreaterThan(0.8)
+      expect(share, name).toBeLessThan(1.2)
+    }
   })
 
   test("without the data a plan fails and tells the cost all the same", async () => {
