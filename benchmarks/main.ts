@@ -2,7 +2,7 @@
  * `npm run bench -- data`: what millrace does beside what else does it, on generated data, in one run.
  *
  *     npm run bench -- data [--python PY] [--json] [--size quick|full] [--only NAME,...] [--data DIR] [--keep]
- *     npm run bench -- train [--engine torch] [--peer pytorch] --python PY [--json] [--size quick|full] [--only NAME,...]
+ *     npm run bench -- train [--engine torch] [--peer pytorch] [--threads N] --python PY [--json] [--size quick|full]
  *     npm run bench -- gpu [--device cuda|cpu] [--size tiny|quick|full] [--python PY] [--json] [--only NAME,...]
  *     npm run bench -- generate DIR [--size quick|full] [--seed N]
  *
@@ -25,7 +25,7 @@ const PINNED = "MILLRACE_BENCH_PINNED"
 /** Imported when asked for: what a suite measures takes a while to load. */
 const suites: Readonly<Record<string, (options: SuiteOptions) => Promise<ReadonlyArray<Benchmark>>>> = {
   data: async () => (await import("./rows/index.ts")).dataRows,
-  train: async ({ engine }) => (await import("./rows/Train.ts")).trainRows(engine),
+  train: async ({ engine, threads }) => (await import("./rows/Train.ts")).trainRows(engine, threads),
   gpu: async ({ device, size }) => (await import("./gpu/index.ts")).gpuRows(device, size)
 }
 
@@ -33,6 +33,7 @@ interface SuiteOptions {
   readonly engine: string
   readonly device: "cpu" | "cuda"
   readonly size: Size
+  readonly threads: number
 }
 
 const usage = `usage: npm run bench -- ${[...Object.keys(suites), "generate DIR"].join(" | ")} [flags]
@@ -42,6 +43,7 @@ const usage = `usage: npm run bench -- ${[...Object.keys(suites), "generate DIR"
   --python PY        interpreter with pillow and pyarrow, or with torch and transformers, for peers in Python
   --engine NAME      train: what computes (torch)
   --peer NAME        train: against whom (pytorch, the only one)
+  --threads N        train: threads of either side (2)
   --device NAME      gpu: cuda, or cpu for a walk through (cuda)
   --data DIR         folder for what is made, and where it is looked for (default: a temporary one)
   --keep             leave what was made, for the next run
@@ -64,6 +66,7 @@ const arguments_ = (() => {
         engine: { type: "string", default: "torch" },
         peer: { type: "string", default: "pytorch" },
         device: { type: "string", default: "cuda" },
+        threads: { type: "string", default: String(CORES) },
         data: { type: "string" },
         keep: { type: "boolean", default: false },
         seed: { type: "string", default: "0" },
@@ -163,7 +166,9 @@ const main = async (): Promise<number> => {
   if (suite === undefined || folder !== undefined) return wrongUsage(`unknown: ${positionals.join(" ")}`)
   if (values.peer !== "pytorch") return wrongUsage(`--peer ${values.peer}: pytorch`)
   if (values.device !== "cpu" && values.device !== "cuda") return wrongUsage(`--device ${values.device}: cuda or cpu`)
-  const rows = await suite({ engine: values.engine, device: values.device, size: values.size as Size })
+  const threads = Number(values.threads)
+  if (!Number.isInteger(threads) || threads < 1) return wrongUsage(`--threads ${values.threads}: a number from 1`)
+  const rows = await suite({ engine: values.engine, device: values.device, size: values.size as Size, threads })
   const only = values.only?.split(",")
   const unknown = only?.filter((name) => !rows.some((row) => row.name === name)) ?? []
   const names = rows.map(({ name }) => name).join(", ")

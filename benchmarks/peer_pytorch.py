@@ -60,8 +60,13 @@ def make(config, std, batches, lr, threads, device="cpu", bf16=False):
     return begin(model, batches, lr, threads, device, bf16)
 
 
+PERIOD = 2**22
+
+
 def hashed(count, salt, std, device):
     """Numbers in [-a, a) of this deviation, each a function of its index and the salt: `work/Formula.ts` gives the same bits."""
+    if count > PERIOD:
+        return hashed(PERIOD, salt, std, device).repeat(-(-count // PERIOD))[:count]
     low = 0xFFFFFFFF
     x = torch.arange(count, dtype=torch.int64, device=device)
     x.mul_(2654435761).add_(salt).bitwise_and_(low)
@@ -140,6 +145,7 @@ def steps(count):
     if full:  # outside of the handler, whose traceback holds what the step held
         loss = None
         Loop.optimiser.zero_grad(set_to_none=True)
+        Loop.optimiser.state.clear()  # it may be half made
         torch.cuda.empty_cache()
         return {"seconds": 0, "full": True}
     peak = torch.cuda.max_memory_allocated() if on_cuda() else None

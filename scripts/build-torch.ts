@@ -89,8 +89,7 @@ const flagsFor = (libtorch: Libtorch): ReadonlyArray<string> => [
   // Wheels ship c10d's header over Gloo without Gloo's own.
   ...(libtorch.includes.some((folder) => existsSync(join(folder, "gloo/context.h")))
     ? []
-    : ["-isystem", join(sources, "gloo")]),
-  ...ncclFor(libtorch)
+    : ["-isystem", join(sources, "gloo")])
 ]
 
 const build = Effect.gen(function* () {
@@ -99,8 +98,9 @@ const build = Effect.gen(function* () {
   const started = performance.now()
   mkdirSync(values.out, { recursive: true })
   const flags = flagsFor(libtorch)
+  const nccl = ncclFor(libtorch)
   const headers = readdirSync(sources).filter((name) => name.endsWith(".h"))
-  const common = createHash("sha256").update(JSON.stringify([compiler, flags, libtorch]))
+  const common = createHash("sha256").update(JSON.stringify([compiler, flags, nccl, libtorch]))
   for (const name of headers) common.update(readFileSync(join(sources, name)))
   const files = readdirSync(sources).filter((name) => name.endsWith(".cc"))
   const made = yield* Effect.forEach(
@@ -113,7 +113,19 @@ const build = Effect.gen(function* () {
       const object = join(values.out, `${name}.o`)
       const known = `${object}.sha256`
       if (existsSync(object) && existsSync(known) && readFileSync(known, "utf8") === digest) return 0
-      yield* compile([...flags, "-c", join(sources, name), "-o", object])
+      const plain = compile([...flags, "-c", join(sources, name), "-o", object])
+      const withNccl = compile([...flags, ...nccl, "-c", join(sources, name), "-o", object])
+      // NCCL's headers may be of another version than libtorch's: one GPU needs none of them.
+      yield* name !== "dist.cc" || nccl.length === 0
+        ? plain
+        : Effect.catch(withNccl, (error) =>
+            Effect.andThen(
+              Console.log(
+                `Without NCCL, whose headers do not fit: several GPUs cannot train together. ${error.message}`
+              ),
+              plain
+            )
+          )
       writeFileSync(known, digest)
       return 1
     }),

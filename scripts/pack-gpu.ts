@@ -43,8 +43,8 @@ const beside = [
   "LICENSE",
   "benchmarks/peer_pytorch.py",
   "benchmarks/peers/serve.py",
-  ...readdirSync(join(root, "native/torch"))
-    .filter((name) => /\.(cc|h)$/.test(name))
+  ...readdirSync(join(root, "native/torch"), { recursive: true, encoding: "utf8" })
+    .filter((name) => /\.(cc|h|hpp)$/.test(name))
     .map((name) => `native/torch/${name}`)
 ]
 

@@ -6,7 +6,6 @@
  * Both processes are given the same number of threads; the one whose turn it is not waits.
  */
 import { writeFileSync } from "node:fs"
-import { availableParallelism } from "node:os"
 import type { TokenBatch } from "../../src/model/TokenBatch.ts"
 import { fillUniform, stream } from "../../src/tensor/Random.ts"
 import { collate } from "../../src/training/Packing.ts"
@@ -19,7 +18,6 @@ import { peerBatch, phiOf, phiTask, startTraining, type Training, writeModel } f
 
 /** Pairs of rounds that count. */
 const PAIRS = 9
-const THREADS = Math.min(2, availableParallelism())
 const LR = 1e-4
 /** Losses of the two may differ by this share: both are float32, sums are taken in other orders and the updates add up. */
 const TOLERANCE = 1e-3
@@ -36,6 +34,12 @@ interface Task {
   readonly note: string
 }
 
+/** What computes ours, and how many threads either side has. */
+interface Way {
+  readonly engine: string
+  readonly threads: number
+}
+
 /** The largest share by which losses differ, or the reason why they cannot be compared. */
 export const apart = (ours: ReadonlyArray<number>, peer: ReadonlyArray<number>): number =>
   ours.length !== peer.length || ours.length === 0
@@ -43,12 +47,12 @@ export const apart = (ours: ReadonlyArray<number>, peer: ReadonlyArray<number>):
     : Math.max(...ours.map((loss, i) => Math.abs(loss - peer[i]!) / Math.abs(peer[i]!)))
 
 /** Lets libtorch start with so many threads; read when the addon is loaded, and by the peer. */
-const setThreads = (): void => {
-  for (const name of ["OMP_NUM_THREADS", "MKL_NUM_THREADS"]) process.env[name] = String(THREADS)
+const setThreads = (threads: number): void => {
+  for (const name of ["OMP_NUM_THREADS", "MKL_NUM_THREADS"]) process.env[name] = String(threads)
 }
 
-const compare = async (context: Context, engine: string, name: string, task: Task): Promise<Measured> => {
-  setThreads()
+const compare = async (context: Context, { engine, threads }: Way, name: string, task: Task): Promise<Measured> => {
+  setThreads(threads)
   const folder = await made(context, `model-${name}`, (path) => writeModel(task.config, path))
   const batches = await made(context, `batches-${name}.json`, (path) =>
     writeFileSync(path, JSON.stringify(task.peer.map(peerBatch)))
@@ -57,10 +61,11 @@ const compare = async (context: Context, engine: string, name: string, task: Tas
     context.python,
     "../peer_pytorch.py",
     async (peer) => {
-      const { parameters } = await peer.ask({ do: "load", folder, batches, lr: LR, threads: THREADS })
+      const { parameters } = await peer.ask({ do: "load", folder, batches, lr: LR, threads })
       const training = await startTraining(engine, phiTask(folder, task.ours, LR))
       try {
-        return await race(peer, training, task, `${(Number(parameters) / 1e6).toFixed(1)} M parameters`)
+        const size = `${(Number(parameters) / 1e6).toFixed(1)} M parameters, float32, ${threads} threads`
+        return await race(peer, training, task, size)
       } finally {
         await training.stop()
       }
@@ -90,7 +95,7 @@ const race = async (peer: PythonPeer, training: Training, task: Task, size: stri
     ...figures,
     paired: true,
     note: [
-      `${task.note}, ${size}, float32, ${THREADS} threads, ${task.steps} steps a round`,
+      `${task.note}, ${size}, ${task.steps} steps a round`,
       `${ends}, at most ${difference.toExponential(1)} apart in ${losses.ours.length} steps`,
       peer.versions
     ].join("; "),
@@ -169,7 +174,7 @@ const sizes: ReadonlyArray<Size> = [
 ]
 
 const row = (
-  engine: string,
+  way: Way,
   name: string,
   about: string,
   goal: number,
@@ -181,7 +186,7 @@ const row = (
   better: "more",
   goal,
   peerName: "transformers and PyTorch, SDPA, fused AdamW",
-  run: async (context) => compare(context, engine, name, await task(context))
+  run: async (context) => compare(context, way, name, await task(context))
 })
 
 const fullTask = ({ name, rows, steps, time, ...sizes }: Size, context: Context): Task => {
@@ -226,11 +231,15 @@ const packedTask = async (context: Context): Promise<Task> => {
 }
 
 /** The rows of `npm run bench -- train`, computed by `engine`. */
-export const trainRows = (engine: string): ReadonlyArray<Benchmark> => [
+export const trainRows = (engine: string, threads: number): ReadonlyArray<Benchmark> => [
   ...sizes.map((size) =>
-    row(engine, size.name, `full rows, hidden ${size.hiddenSize}, ${size.layers} layers`, 0.98, async (context) =>
-      fullTask(size, context)
+    row(
+      { engine, threads },
+      size.name,
+      `full rows, hidden ${size.hiddenSize}, ${size.layers} layers`,
+      0.98,
+      async (context) => fullTask(size, context)
     )
   ),
-  row(engine, "train-packed", "packed conversations against padded ones", 1.3, packedTask)
+  row({ engine, threads }, "train-packed", "packed conversations against padded ones", 1.3, packedTask)
 ]

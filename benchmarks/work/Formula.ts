@@ -8,17 +8,21 @@ import { crc32 } from "node:zlib"
 import { Effect } from "effect"
 import { isNorm, type Shapes, type WeightSource } from "../../src/model/Weights.ts"
 
+/** Numbers after which they begin again: billions of them would take a while. */
+export const PERIOD = 2 ** 22
+
 /** Uniform numbers of deviation `std`. */
 export const hashed = (count: number, salt: number, std: number): Float32Array => {
   const values = new Float32Array(count)
   const scale = std * 12 ** 0.5
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < Math.min(count, PERIOD); i++) {
     let x = (Math.imul(i, 2654435761) + salt) >>> 0
     x = Math.imul(x ^ (x >>> 15), 2246822519) >>> 0
     x = Math.imul(x ^ (x >>> 13), 3266489917) >>> 0
     x = (x ^ (x >>> 16)) >>> 0
     values[i] = (x / 4294967296 - 0.5) * scale
   }
+  for (let filled = PERIOD; filled < count; filled *= 2) values.copyWithin(filled, 0, Math.min(filled, count - filled))
   return values
 }
 

@@ -6,9 +6,9 @@
  */
 import { mkdirSync } from "node:fs"
 import { Effect, type Scope } from "effect"
+import type { CheckpointError } from "../../src/model/Checkpoint.ts"
 import type { PhiConfig } from "../../src/model/phi/Config.ts"
 import { phiShapes } from "../../src/model/phi/Names.ts"
-import type { SafetensorsError } from "../../src/model/Safetensors.ts"
 import type { TokenBatch } from "../../src/model/TokenBatch.ts"
 import { phiTrainable, type Trainable } from "../../src/model/Trainable.ts"
 import { initialWeights, uploadWeights, type WeightSource } from "../../src/model/Weights.ts"
@@ -88,7 +88,7 @@ export const phiTask = (
   folder: string,
   batches: ReadonlyArray<ReadonlyArray<TokenBatch>>,
   lr: number
-): Effect.Effect<Task<TokenBatch, SafetensorsError>, LoadError, Scope.Scope> =>
+): Effect.Effect<Task<TokenBatch, CheckpointError>, LoadError, Scope.Scope> =>
   Effect.map(openPhi({ path: folder }, "keep"), ({ config, sources }) => ({
     model: phiTrainable(config),
     trained: sources,

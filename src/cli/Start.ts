@@ -14,7 +14,7 @@ import { UsageError } from "./Choose.ts"
 import { makeCommand } from "./Command.ts"
 import { errorLines } from "./ErrorLines.ts"
 import { failureOf, wasInterrupted } from "./Execute.ts"
-import { processOutput } from "./Output.ts"
+import { type Output, processOutput } from "./Output.ts"
 import { resumeCommand } from "./Resume.ts"
 import { makeSession, type Session, waitingFor } from "./Session.ts"
 import { signals } from "./Signals.ts"
@@ -31,20 +31,20 @@ export const exitCode = (exit: Exit.Exit<unknown, unknown>, settings: boolean): 
 }
 
 /** Help goes to stdout; a wrong invocation is told on stderr in a few lines, without the whole help. */
-const presenter = (session: Session) =>
+export const presenter = (output: Output) =>
   CliOutput.layerPresenter({
     present: (event) =>
       Effect.gen(function* () {
-        const formatter = CliOutput.defaultFormatter({ colors: session.output.color })
+        const formatter = CliOutput.defaultFormatter({ colors: output.color })
         switch (event._tag) {
           case "Help":
-            return session.output.people(formatter.formatHelpDoc(event.helpDoc) + "\n")
+            return output.people(formatter.formatHelpDoc(event.helpDoc) + "\n")
           case "Version":
-            return session.output.people(formatter.formatVersion(event.name, event.version) + "\n")
+            return output.people(formatter.formatVersion(event.name, event.version) + "\n")
           case "InvalidInvocation": {
-            session.output.error(formatter.formatErrors(event.errors).trim())
-            session.output.error(`usage: ${event.helpDoc.usage}`)
-            return session.output.error("See --help.")
+            output.error(formatter.formatErrors(event.errors).trim())
+            output.error(`usage: ${event.helpDoc.usage}`)
+            return output.error("See --help.")
           }
         }
       })
@@ -120,7 +120,7 @@ export const start = <S, R>(
   watchFaults(session)
   const command = Command.runWith(makeCommand(recipe, moduleUrl, session), { version })
   const program = command(args).pipe(
-    Effect.provide(presenter(session)),
+    Effect.provide(presenter(session.output)),
     Effect.provide(CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] })),
     Effect.provide(Layer.mergeAll(NodeServices.layer))
   )

@@ -9,6 +9,7 @@ import { Effect, Schema, type Scope } from "effect"
 import type { TensorError } from "../tensor/Errors.ts"
 import type { Tensor, Weights } from "../tensor/Ops.ts"
 import { Tensors } from "../tensor/Tensors.ts"
+import { type CheckpointError, openCheckpoint } from "./Checkpoint.ts"
 import type { ConfigError } from "./ConfigError.ts"
 import { configText } from "./ConfigText.ts"
 import { type ClipConfig, clipConfigJson, decodeClipConfig } from "./clip/Config.ts"
@@ -16,10 +17,11 @@ import { clipSources } from "./clip/Names.ts"
 import { fromFloat32 } from "./Dtype.ts"
 import { decodeLlavaConfig, type LlavaConfig, llavaConfigJson } from "./llava/Config.ts"
 import { llavaFileName, llavaSources } from "./llava/Names.ts"
+import type { CheckpointMismatch } from "./Match.ts"
 import { decodePhiConfig, type PhiConfig, phiConfigJson } from "./phi/Config.ts"
 import { hasHeadBias, phiSources } from "./phi/Names.ts"
-import { openCheckpoint, type SafetensorsError, writeCheckpoint } from "./Safetensors.ts"
-import type { CheckpointMismatch, WeightSource } from "./Weights.ts"
+import { type SafetensorsError, writeCheckpoint } from "./Safetensors.ts"
+import type { WeightSource } from "./Weights.ts"
 
 /** A folder whose config.json cannot be read or written. */
 export class ModelFolderError extends Schema.TaggedError<ModelFolderError>()("ModelFolderError", {
@@ -29,12 +31,12 @@ export class ModelFolderError extends Schema.TaggedError<ModelFolderError>()("Mo
   cause: Schema.optional(Schema.Unknown)
 }) {}
 
-export type FolderError = ModelFolderError | ConfigError | CheckpointMismatch | SafetensorsError
+export type FolderError = ModelFolderError | ConfigError | CheckpointMismatch | CheckpointError
 
 /** A model's shape and where its weights can be read while the scope is open. */
 export interface OpenModel<Config> {
   readonly config: Config
-  readonly sources: ReadonlyArray<WeightSource<SafetensorsError>>
+  readonly sources: ReadonlyArray<WeightSource<CheckpointError>>
 }
 
 const readConfig = (folder: string): Effect.Effect<unknown, ModelFolderError> => {
@@ -45,7 +47,7 @@ const readConfig = (folder: string): Effect.Effect<unknown, ModelFolderError> =>
       new ModelFolderError({
         path,
         message: "config.json cannot be read",
-        hint: "Give the folder that holds config.json and the safetensors files.",
+        hint: "Give the folder that holds config.json and the weights.",
         cause
       })
   })

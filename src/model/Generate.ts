@@ -1,15 +1,17 @@
 /**
- * Greedy decoding with a key-value cache, for a batch of prompts of different lengths.
+ * Generation with a key-value cache, for a batch of prompts of different lengths: a stream of tokens.
  *
- * Not sampling, and no tokenizer: token ids in, token ids out. Prompts are embeddings, so that images may be in them.
+ * No tokenizer: token ids in, token ids out (`text/TextStream.ts` makes text of them), and no way to choose of its own
+ * (`generate/Sampling.ts`). Prompts are embeddings, so that images may be in them.
  *
- * Shapes: B prompts, T the longest prompt (right padded), D hidden, K keys so far.
+ * Shapes: B prompts, T the longest prompt (right padded), D hidden, K keys so far, V vocabulary.
  */
-import { Effect } from "effect"
+import { Effect, Option, Stream } from "effect"
 import { expectShape, type TensorError } from "../tensor/Errors.ts"
 import type { Tensor, Weights } from "../tensor/Ops.ts"
 import { tf } from "../tensor/Ops.ts"
 import { type Compute, Tensors } from "../tensor/Tensors.ts"
+import { type BadSampling, checkSampling, isGreedy, type Sampling, sampleToken } from "./generate/Sampling.ts"
 import type { LlavaConfig } from "./llava/Config.ts"
 import { type LlavaBatch, llavaEmbed, pixelsOf, spliceIndex, towerFeatures } from "./llava/Model.ts"
 import type { PhiConfig } from "./phi/Config.ts"
@@ -17,17 +19,151 @@ import { type PhiCache, phiEmbed, phiExtend, phiLogits } from "./phi/Model.ts"
 import { positionsOf, segmentsOfLengths } from "./TokenBatch.ts"
 import { under } from "./Weights.ts"
 
-export interface GenerateOptions {
+export interface GenerateOptions extends Sampling {
+  readonly maxNewTokens: number
+  /** A row ends with the first of these, which is emitted too. Default none. */
+  readonly stopTokens?: ReadonlyArray<number>
+  /** Asked of each emitted token, in order; true ends its row. For what is not seen in ids, such as text. */
+  readonly stop?: (row: number, id: number) => boolean
+  /** What the rows' draws are named by; default their places in the batch. */
+  readonly rowNumbers?: ReadonlyArray<number>
+}
+
+/** One new token of one row. */
+export interface NewToken {
+  readonly row: number
+  /** 0 for the first new token of the row. */
+  readonly step: number
+  readonly id: number
+  /** On a row's last token: a stop token, `stop` said so, or as many as were asked for. */
+  readonly ended?: "token" | "stop" | "length"
+}
+
+/** What lives on the engine between two steps. `choice_B` are tokens (greedy), or `[B, V]` logits to draw from. */
+interface State extends PhiCache {
+  readonly choice: Tensor
+}
+
+/**
+ * Continuations of prompts as they are made: of each step the tokens of the rows that go on, lowest row first.
+ *
+ * `embed` makes the prompt's `x_BTD`; `lengths` are the real tokens of each row. Weights are Phi's own names. A step is
+ * computed when it is asked for, so who stops listening stops the work; the cache is freed then. Positions past the
+ * model's context go on, as in `transformers`. Fails with `BadSampling`, or with `ShapeMismatch` for an empty prompt.
+ *
+ * @example
+ * generate(weights, config, (c) => phiEmbed(c, weights, ids), [5, 3], { maxNewTokens: 32, stopTokens: [50256] })
+ */
+export const generate = (
+  weights: Weights,
+  config: PhiConfig,
+  embed: (compute: Compute) => Tensor,
+  lengths: ReadonlyArray<number>,
+  options: GenerateOptions
+): Stream.Stream<NewToken, TensorError | BadSampling, Tensors> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const bad = checkSampling(options)
+      if (bad !== undefined) return yield* bad
+      const tensors = yield* Tensors
+      const batch = lengths.length
+      if (batch === 0 || options.maxNewTokens <= 0) return Stream.empty
+      const time = Math.max(...lengths)
+      const greedily = isGreedy(options)
+      const choose = (logits_BV: Tensor) => (greedily ? tf.argMax(logits_BV, 1) : logits_BV)
+
+      const prompt = tensors.run((c) => {
+        expectShape(
+          Math.min(...lengths) > 0,
+          "generate",
+          () => `prompts of ${lengths.join(", ")} tokens`,
+          "A prompt has at least one token."
+        )
+        const x_BTD = embed(c)
+        expectShape(
+          x_BTD.shape[0] === batch && x_BTD.shape[1] === time,
+          "generate",
+          () => `embeddings [${x_BTD.shape.join(", ")}] for ${batch} prompts of at most ${time}`,
+          "Pad the prompts on the right to the longest of them."
+        )
+        const segments = segmentsOfLengths(lengths, time)
+        const shape: [number, number] = [batch, time]
+        const positions_BT = tf.tensor2d(positionsOf(segments, batch, time), shape, "int32")
+        const segments_BT = tf.tensor2d(segments, shape, "int32")
+        const { hidden_BTD, keys, values } = phiExtend(c, weights, config, x_BTD, positions_BT, segments_BT)
+        const last = Int32Array.from(lengths, (length, row) => row * time + length - 1)
+        const hidden_BD = c.rows(tf.reshape(hidden_BTD, [-1, config.hiddenSize]), tf.tensor1d(last, "int32"))
+        return { keys, values, choice: choose(phiLogits(c, weights, hidden_BD)) }
+      })
+
+      /** The state after `made` new tokens of each row, the last of them `ids`. */
+      const extend = (cache: State, ids: Int32Array, made: number) =>
+        tensors.run((c) => {
+          const keyCount = time + made
+          const seen = new Int32Array(batch * keyCount).fill(1)
+          for (let row = 0; row < batch; row++) seen.fill(0, row * keyCount + lengths[row]!, row * keyCount + time)
+          const x = phiEmbed(c, weights, tf.tensor2d(ids, [batch, 1], "int32"))
+          const at = Int32Array.from(lengths, (length) => length + made - 1)
+          const positions = tf.tensor2d(at, [batch, 1], "int32")
+          const segments_BK = tf.tensor2d(seen, [batch, keyCount], "int32")
+          const { hidden_BTD, keys, values } = phiExtend(c, weights, config, x, positions, segments_BK, cache)
+          const logits_BV = phiLogits(c, weights, tf.reshape(hidden_BTD, [batch, config.hiddenSize]))
+          return { keys, values, choice: choose(logits_BV) }
+        })
+
+      let state: State | undefined
+      const free = (old: State | undefined) =>
+        old === undefined ? Effect.void : tensors.free(...old.keys, ...old.values, old.choice)
+      yield* Effect.addFinalizer(() => Effect.suspend(() => free(state)))
+      const ended = lengths.map(() => false)
+      let ids = new Int32Array(batch)
+
+      return Stream.paginate(0, (step) =>
+        Effect.gen(function* () {
+          const before = state
+          yield* Effect.uninterruptible(
+            Effect.gen(function* () {
+              state = yield* before === undefined ? prompt : extend(before, ids, step)
+              yield* free(before)
+            })
+          )
+          const read = yield* tensors.read(state!.choice)
+          const width = read.length / batch
+          ids = greedily
+            ? Int32Array.from(read)
+            : Int32Array.from(lengths, (_, row) => {
+                if (ended[row]) return ids[row]!
+                const logits_V = (read as Float32Array).subarray(row * width, (row + 1) * width)
+                return sampleToken(logits_V, options, options.rowNumbers?.[row] ?? row, step)
+              })
+          const tokens: Array<NewToken> = []
+          for (const [row, id] of ids.entries()) {
+            if (ended[row]) continue
+            const why =
+              options.stopTokens?.includes(id) === true
+                ? "token"
+                : options.stop?.(row, id) === true
+                  ? "stop"
+                  : step + 1 >= options.maxNewTokens
+                    ? "length"
+                    : undefined
+            ended[row] = why !== undefined
+            tokens.push({ row, step, id, ...(why === undefined ? {} : { ended: why }) })
+          }
+          return [tokens, ended.every((e) => e) ? Option.none<number>() : Option.some(step + 1)]
+        })
+      )
+    })
+  )
+
+export interface GreedyOptions {
   readonly maxNewTokens: number
   /** Generation of a row ends with this token, which is returned too; undefined runs to `maxNewTokens`. */
   readonly endToken?: number | undefined
 }
 
 /**
- * The greedy continuation of each prompt: at each step the token of the largest logit (the lowest id of equals).
- *
- * `embed` makes the prompt's `x_BTD`; `lengths` are the real tokens of each row. Weights are Phi's own names. Fails with
- * `ShapeMismatch` for an empty prompt. Positions past the model's context go on, as in `transformers`.
+ * The greedy continuation of each prompt, whole: at each step the token of the largest logit (the lowest id of equals).
  *
  * @example yield* greedy(weights, config, (c) => phiEmbed(c, weights, ids), [5, 3], { maxNewTokens: 32, endToken: 50256 })
  */
@@ -36,75 +172,16 @@ export const greedy = (
   config: PhiConfig,
   embed: (compute: Compute) => Tensor,
   lengths: ReadonlyArray<number>,
-  options: GenerateOptions
+  { endToken, maxNewTokens }: GreedyOptions
 ): Effect.Effect<ReadonlyArray<ReadonlyArray<number>>, TensorError, Tensors> =>
-  Effect.gen(function* () {
-    const tensors = yield* Tensors
-    const batch = lengths.length
+  Effect.suspend(() => {
     const outputs: Array<Array<number>> = lengths.map(() => [])
-    if (batch === 0 || options.maxNewTokens <= 0) return outputs
-    const time = Math.max(...lengths)
-    const segments = segmentsOfLengths(lengths, time)
-    let next = yield* tensors.run((c) => {
-      expectShape(
-        Math.min(...lengths) > 0,
-        "greedy",
-        () => `prompts of ${lengths.join(", ")} tokens`,
-        "A prompt has at least one token."
-      )
-      const x_BTD = embed(c)
-      expectShape(
-        x_BTD.shape[0] === batch && x_BTD.shape[1] === time,
-        "greedy",
-        () => `embeddings [${x_BTD.shape.join(", ")}] for ${batch} prompts of at most ${time}`,
-        "Pad the prompts on the right to the longest of them."
-      )
-      const shape: [number, number] = [batch, time]
-      const positions_BT = tf.tensor2d(positionsOf(segments, batch, time), shape, "int32")
-      const { hidden_BTD, keys, values } = phiExtend(
-        c,
-        weights,
-        config,
-        x_BTD,
-        positions_BT,
-        tf.tensor2d(segments, shape, "int32")
-      )
-      const last = Int32Array.from(lengths, (length, row) => row * time + length - 1)
-      const hidden = c.rows(tf.reshape(hidden_BTD, [-1, config.hiddenSize]), tf.tensor1d(last, "int32"))
-      return { keys, values, token: tf.argMax(phiLogits(c, weights, hidden), 1) }
-    })
-    const ended = lengths.map(() => false)
-    const decode = Effect.gen(function* () {
-      for (let made = 1; ; made++) {
-        const ids = Int32Array.from(yield* tensors.read(next.token))
-        for (const [row, id] of ids.entries())
-          if (!ended[row]) {
-            outputs[row]!.push(id)
-            ended[row] = id === options.endToken
-          }
-        if (made >= options.maxNewTokens || ended.every((e) => e)) return outputs
-        const keyCount = time + made
-        const seen = new Int32Array(batch * keyCount).fill(1)
-        for (let row = 0; row < batch; row++) seen.fill(0, row * keyCount + lengths[row]!, row * keyCount + time)
-        const before = next
-        const cache: PhiCache = before
-        next = yield* tensors.run((c) => {
-          const x = phiEmbed(c, weights, tf.tensor2d(ids, [batch, 1], "int32"))
-          const positions = tf.tensor2d(
-            Int32Array.from(lengths, (length) => length + made - 1),
-            [batch, 1],
-            "int32"
-          )
-          const segments_BK = tf.tensor2d(seen, [batch, keyCount], "int32")
-          const { hidden_BTD, keys, values } = phiExtend(c, weights, config, x, positions, segments_BK, cache)
-          const logits = phiLogits(c, weights, tf.reshape(hidden_BTD, [batch, config.hiddenSize]))
-          return { keys, values, token: tf.argMax(logits, 1) }
-        })
-        yield* free(before)
-      }
-    })
-    const free = (state: typeof next) => tensors.free(...state.keys, ...state.values, state.token)
-    return yield* decode.pipe(Effect.ensuring(Effect.suspend(() => free(next))))
+    const stopTokens = endToken === undefined ? [] : [endToken]
+    return generate(weights, config, embed, lengths, { maxNewTokens, stopTokens }).pipe(
+      Stream.runForEach(({ id, row }) => Effect.sync(() => outputs[row]!.push(id))),
+      Effect.catchTag("BadSampling", Effect.die),
+      Effect.as(outputs)
+    )
   })
 
 /**
@@ -117,7 +194,7 @@ export const greedyText = (
   config: PhiConfig,
   ids_BT: Int32Array,
   lengths: ReadonlyArray<number>,
-  options: GenerateOptions
+  options: GreedyOptions
 ): Effect.Effect<ReadonlyArray<ReadonlyArray<number>>, TensorError, Tensors> =>
   greedy(
     weights,
@@ -127,8 +204,37 @@ export const greedyText = (
     options
   )
 
+/** Embeddings of prompts with images in their places. */
+const embedLlava = (weights: Weights, config: LlavaConfig, batch: LlavaBatch) => (c: Compute) => {
+  const shape: [number, number] = [batch.rows, batch.time]
+  const pixels = pixelsOf(c, config, batch)
+  const features = pixels === undefined ? undefined : towerFeatures(c, weights, config, pixels)
+  return llavaEmbed(
+    c,
+    weights,
+    config,
+    tf.tensor2d(batch.ids_BT, shape, "int32"),
+    tf.tensor2d(spliceIndex(config, batch, batch.images), shape, "int32"),
+    features
+  )
+}
+
 /**
- * Greedy continuations of prompts with images; weights are a LLaVA's.
+ * Continuations of prompts with images, as they are made; weights are a LLaVA's.
+ *
+ * @example generateLlava(weights, config, batch, lengths, { maxNewTokens: 64, stopTokens: [50256], temperature: 0.7 })
+ */
+export const generateLlava = (
+  weights: Weights,
+  config: LlavaConfig,
+  batch: LlavaBatch,
+  lengths: ReadonlyArray<number>,
+  options: GenerateOptions
+): Stream.Stream<NewToken, TensorError | BadSampling, Tensors> =>
+  generate(under(weights, "language."), config.text, embedLlava(weights, config, batch), lengths, options)
+
+/**
+ * Greedy continuations of prompts with images, whole; weights are a LLaVA's.
  *
  * @example const answers = yield* greedyLlava(weights, config, batch, lengths, { maxNewTokens: 32, endToken: 50256 })
  */
@@ -137,24 +243,6 @@ export const greedyLlava = (
   config: LlavaConfig,
   batch: LlavaBatch,
   lengths: ReadonlyArray<number>,
-  options: GenerateOptions
+  options: GreedyOptions
 ): Effect.Effect<ReadonlyArray<ReadonlyArray<number>>, TensorError, Tensors> =>
-  greedy(
-    under(weights, "language."),
-    config.text,
-    (c) => {
-      const shape: [number, number] = [batch.rows, batch.time]
-      const pixels = pixelsOf(c, config, batch)
-      const features = pixels === undefined ? undefined : towerFeatures(c, weights, config, pixels)
-      return llavaEmbed(
-        c,
-        weights,
-        config,
-        tf.tensor2d(batch.ids_BT, shape, "int32"),
-        tf.tensor2d(spliceIndex(config, batch, batch.images), shape, "int32"),
-        features
-      )
-    },
-    lengths,
-    options
-  )
+  greedy(under(weights, "language."), config.text, embedLlava(weights, config, batch), lengths, options)

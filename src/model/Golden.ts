@@ -15,6 +15,7 @@ import type { TensorError } from "../tensor/Errors.ts"
 import type { Tensor, Weights } from "../tensor/Ops.ts"
 import { tf } from "../tensor/Ops.ts"
 import { type Compute, Tensors } from "../tensor/Tensors.ts"
+import { type CheckpointError, openCheckpoint } from "./Checkpoint.ts"
 import type { ConfigError } from "./ConfigError.ts"
 import { decodeClipConfig, patchCount } from "./clip/Config.ts"
 import { clipFeatures } from "./clip/Model.ts"
@@ -23,14 +24,15 @@ import { greedyLlava } from "./Generate.ts"
 import { decodeLlavaConfig } from "./llava/Config.ts"
 import { llavaEmbed } from "./llava/Model.ts"
 import { llavaSources } from "./llava/Names.ts"
+import type { CheckpointMismatch } from "./Match.ts"
 import { decodePhiConfig, type PhiConfig } from "./phi/Config.ts"
 import { phiEmbed, phiHidden, phiLogits } from "./phi/Model.ts"
 import { hasHeadBias, phiName, phiSources } from "./phi/Names.ts"
 import { projectorName } from "./projector/Names.ts"
-import { openCheckpoint, openSafetensors, type Safetensors, type SafetensorsError } from "./Safetensors.ts"
+import { openSafetensors, type Safetensors, type SafetensorsError } from "./Safetensors.ts"
 import { lossTokens, type TokenBatch } from "./TokenBatch.ts"
 import { llavaTrainable, phiTrainable, type Trainable } from "./Trainable.ts"
-import { type CheckpointMismatch, under, uploadWeights, type WeightSource } from "./Weights.ts"
+import { under, uploadWeights, type WeightSource } from "./Weights.ts"
 
 /** A folder that holds no case. */
 export class GoldenError extends Schema.TaggedError<GoldenError>()("GoldenError", {
@@ -49,7 +51,7 @@ export interface GoldenCheck {
   readonly note?: string
 }
 
-export type GoldenFailure = GoldenError | SafetensorsError | ConfigError | CheckpointMismatch | TensorError
+export type GoldenFailure = GoldenError | CheckpointError | ConfigError | CheckpointMismatch | TensorError
 
 /** Allowed errors, as agreed for every engine in f32. */
 export const tolerances = { output: 1e-4, loss: 1e-5, gradient: 1e-3, parameter: 1e-4, greedy: 0 } as const
@@ -140,7 +142,7 @@ const tokenBatch = (golden: Safetensors): Effect.Effect<TokenBatch, SafetensorsE
   })
 
 const withWeights = <A, E>(
-  sources: ReadonlyArray<WeightSource<SafetensorsError>>,
+  sources: ReadonlyArray<WeightSource<CheckpointError>>,
   f: (weights: Weights) => Effect.Effect<A, E, Tensors>
 ): Effect.Effect<A, E | GoldenFailure, Tensors> =>
   Effect.acquireUseRelease(uploadWeights(sources), f, (weights) =>

@@ -1,15 +1,17 @@
 /**
  * Reads and writes safetensors: one file, or shards with an index, by range and with bounded memory.
  *
- * Not a model loader: names are as they stand in the file (`Names.ts` of each model translates them).
+ * Not a model loader: names are as they stand in the file (`Names.ts` of each model translates them). Folders of either
+ * format are opened by `Checkpoint.ts`.
  *
  * Layout: 8 bytes little-endian header length, JSON header padded with spaces to 8 bytes, then the data. The writer is
  * deterministic: equal tensors and metadata give equal bytes, whatever order they come in.
  */
-import { open, readFile, rename, rm } from "node:fs/promises"
+import { open, rename, rm } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { Effect, Schema, type Scope } from "effect"
 import { type Dtype, dtypeBytes, isDtype, toFloat32, toInt32 } from "./Dtype.ts"
+import { readShardIndex } from "./ShardIndex.ts"
 
 /** A file that is not what safetensors says, or cannot be read or written. */
 export class SafetensorsError extends Schema.TaggedError<SafetensorsError>()("SafetensorsError", {
@@ -185,7 +187,7 @@ const openFile = (
       return yield* fail(
         path,
         `claims a header of ${length} bytes in a file of ${part.size}`,
-        "This is no safetensors file, or it is truncated. An old pytorch_model.bin must be converted first."
+        "This is no safetensors file, or it is truncated."
       )
     const json = new TextDecoder().decode(yield* part.read(8, length))
     return { part, header: yield* parseHeader(path, json, 8 + length, part.size) }
@@ -243,28 +245,17 @@ const assemble = (
 export const openSafetensors = (path: string): Effect.Effect<Safetensors, SafetensorsError, Scope.Scope> =>
   Effect.map(openFile(path), (file) => assemble(path, [file]))
 
-const Index = Schema.Struct({ weight_map: Schema.Record(Schema.String, Schema.String) })
-
-/**
- * Opens the checkpoint in a Hugging Face folder: `model.safetensors.index.json` with its shards, or `model.safetensors`.
- *
- * Fails when a shard lacks a tensor that the index promises, or when the folder holds neither.
- */
-export const openCheckpoint = (folder: string): Effect.Effect<Safetensors, SafetensorsError, Scope.Scope> =>
+/** Opens a folder's `model.safetensors.index.json` with its shards, or its `model.safetensors`. */
+export const openSafetensorsFolder = (folder: string): Effect.Effect<Safetensors, SafetensorsError, Scope.Scope> =>
   Effect.gen(function* () {
     const indexPath = join(folder, "model.safetensors.index.json")
-    const text = yield* Effect.promise(() => readFile(indexPath, "utf8").catch(() => undefined))
-    if (text === undefined) return yield* openSafetensors(join(folder, "model.safetensors"))
-    const bad = (cause: unknown) => fail(indexPath, "is not a safetensors index", truncated, undefined, cause)
-    const json: unknown = yield* Effect.try({ try: () => JSON.parse(text), catch: bad })
-    const { weight_map } = yield* Schema.decodeUnknownEffect(Index)(json).pipe(Effect.mapError(bad))
-    const names = [...new Set(Object.values(weight_map))].sort()
-    for (const name of names)
-      if (name !== basename(name))
-        return yield* fail(indexPath, `names a shard outside its folder: ${name}`, "Do not load this checkpoint.")
-    const parts = yield* Effect.forEach(names, (name) => openFile(join(folder, name)))
-    const byName = new Map(names.map((name, i) => [name, parts[i]!]))
-    for (const [tensor, shard] of Object.entries(weight_map))
+    const index = yield* readShardIndex(indexPath, (message, hint, tensor, cause) =>
+      fail(indexPath, message, hint, tensor, cause)
+    )
+    if (index === undefined) return yield* openSafetensors(join(folder, "model.safetensors"))
+    const parts = yield* Effect.forEach(index.files, (name) => openFile(join(folder, name)))
+    const byName = new Map(index.files.map((name, i) => [name, parts[i]!]))
+    for (const [tensor, shard] of index.tensors)
       if (!byName.get(shard)!.header.entries.has(tensor))
         return yield* fail(indexPath, `promises a tensor that ${shard} does not hold`, truncated, tensor)
     return assemble(folder, parts)

@@ -1,23 +1,15 @@
 /**
  * Named weights on their way between files, seeds and an engine, one tensor in memory at a time.
  *
- * Not a file format (`Safetensors.ts`) and not a naming scheme (`Names.ts` of each model). Our names are those of the
- * stock Hugging Face classes; a model made of models prefixes them (`language.model.embed_tokens.weight`).
+ * Not a file format (`Checkpoint.ts`), not what a file must hold (`Match.ts`) and not a naming scheme (`Names.ts` of each
+ * model). Our names are those of the stock Hugging Face classes; a model made of models prefixes them
+ * (`language.model.embed_tokens.weight`).
  */
-import { Effect, Schema } from "effect"
+import { Effect } from "effect"
 import type { TensorError } from "../tensor/Errors.ts"
 import type { Tensor, Weights } from "../tensor/Ops.ts"
 import { fillNormal, stream } from "../tensor/Random.ts"
 import { Tensors } from "../tensor/Tensors.ts"
-import type { Safetensors, SafetensorsError } from "./Safetensors.ts"
-
-/** A checkpoint whose tensors are not those of the model that was asked for. */
-export class CheckpointMismatch extends Schema.TaggedError<CheckpointMismatch>()("CheckpointMismatch", {
-  path: Schema.String,
-  tensor: Schema.String,
-  message: Schema.String,
-  hint: Schema.String
-}) {}
 
 /** A weight that can be had: from a file, or from a seed. */
 export interface WeightSource<E = never> {
@@ -94,54 +86,3 @@ export const initialWeights = (shapes: Shapes, seed: number, std: number): Reado
 
 /** Whether a name is of a layer norm: `input_layernorm`, `layer_norm1`, `pre_layrnorm` (so spelled). */
 export const isNorm = (name: string): boolean => /lay(er|r)?_?norm/.test(name)
-
-/** One candidate in a file for one of our tensors. */
-export interface Found {
-  readonly file: string
-  readonly read: Effect.Effect<Float32Array, SafetensorsError>
-  readonly shape: ReadonlyArray<number>
-}
-
-/**
- * Sources for `shapes` out of a checkpoint. `canonical` gives our name of a tensor in the file, or undefined to ignore it.
- *
- * Fails on a tensor that is missing or of another shape. `optional` names are left out when the file lacks them.
- */
-export const sourcesFrom = (
-  checkpoint: Safetensors,
-  shapes: Shapes,
-  canonical: (name: string) => string | undefined,
-  split: (found: Record<string, Found>) => Record<string, Found> = (found) => found,
-  optional: ReadonlySet<string> = new Set()
-): Effect.Effect<ReadonlyArray<WeightSource<SafetensorsError>>, CheckpointMismatch> =>
-  Effect.gen(function* () {
-    const found: Record<string, Found> = {}
-    for (const entry of checkpoint.entries.values()) {
-      const name = canonical(entry.name)
-      if (name !== undefined)
-        found[name] = { file: entry.name, shape: entry.shape, read: checkpoint.floats(entry.name) }
-    }
-    const whole = split(found)
-    const sources: Array<WeightSource<SafetensorsError>> = []
-    for (const [name, shape] of Object.entries(shapes)) {
-      const source = whole[name]
-      if (source === undefined) {
-        if (optional.has(name)) continue
-        return yield* new CheckpointMismatch({
-          path: checkpoint.path,
-          tensor: name,
-          message: `missing; the file has ${checkpoint.entries.size} tensors, ${[...checkpoint.entries.keys()].slice(0, 3).join(", ")}, ...`,
-          hint: "Check that config.json belongs to these weights and that every shard is there."
-        })
-      }
-      if (source.shape.length !== shape.length || source.shape.some((n, i) => n !== shape[i]))
-        return yield* new CheckpointMismatch({
-          path: checkpoint.path,
-          tensor: source.file,
-          message: `is [${source.shape.join(", ")}], the config asks for [${shape.join(", ")}]`,
-          hint: "Check that config.json belongs to these weights."
-        })
-      sources.push({ name, shape, read: source.read })
-    }
-    return sources
-  })

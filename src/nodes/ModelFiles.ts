@@ -1,24 +1,26 @@
 /**
  * Models as artifacts: reading Hugging Face folders into weights, and writing weights into such folders.
  *
- * Not a node. Folders hold `config.json` and `model.safetensors` (or shards with an index); weights go through memory one
- * tensor at a time.
+ * Not a node. Folders hold `config.json` and weights, as safetensors or `pytorch_model.bin`, in shards or not; weights go
+ * through memory one tensor at a time.
  */
 import { readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Schema, type Scope } from "effect"
 import type { Tree } from "../dag/Artifact.ts"
+import { type CheckpointError, openCheckpoint } from "../model/Checkpoint.ts"
 import type { ConfigError } from "../model/ConfigError.ts"
 import { configText } from "../model/ConfigText.ts"
 import { type ClipConfig, clipConfigJson, decodeClipConfig } from "../model/clip/Config.ts"
 import { clipSources } from "../model/clip/Names.ts"
 import { fromFloat32 } from "../model/Dtype.ts"
+import type { CheckpointMismatch } from "../model/Match.ts"
 import { decodePhiConfig, type PhiConfig, phiConfigJson } from "../model/phi/Config.ts"
 import { phiSources } from "../model/phi/Names.ts"
 import { ProjectorConfig } from "../model/projector/Config.ts"
 import { projectorSources } from "../model/projector/Names.ts"
-import { openCheckpoint, type SafetensorsError, type TensorSource, writeCheckpoint } from "../model/Safetensors.ts"
-import { type CheckpointMismatch, uploadWeights, type WeightSource } from "../model/Weights.ts"
+import { type TensorSource, writeCheckpoint } from "../model/Safetensors.ts"
+import { uploadWeights, type WeightSource } from "../model/Weights.ts"
 import type { TensorError } from "../tensor/Errors.ts"
 import type { Weights } from "../tensor/Ops.ts"
 import { Tensors } from "../tensor/Tensors.ts"
@@ -31,7 +33,7 @@ export class ModelFileError extends Schema.TaggedError<ModelFileError>()("ModelF
   cause: Schema.optional(Schema.Unknown)
 }) {}
 
-export type LoadError = ModelFileError | ConfigError | SafetensorsError | CheckpointMismatch
+export type LoadError = ModelFileError | ConfigError | CheckpointError | CheckpointMismatch
 
 /** What Phi's head has: its bias, or none (`design: headBias`). Chosen per preset, the same for every node. */
 export const HeadBias = Schema.Literals(["keep", "drop"])
@@ -73,7 +75,7 @@ export const writeTextFile = (
 /** A model read from a folder: its config, and where each weight is. */
 export interface ModelFile<Config> {
   readonly config: Config
-  readonly sources: ReadonlyArray<WeightSource<SafetensorsError>>
+  readonly sources: ReadonlyArray<WeightSource<CheckpointError>>
 }
 
 /** Opens a Phi folder. With `drop` the head's bias is not read. */

@@ -9,12 +9,13 @@
 import { Effect, Schema } from "effect"
 import type { Rows } from "../dag/Artifact.ts"
 import { type FoldContext, fold } from "../dag/Fold.ts"
+import type { CheckpointError } from "../model/Checkpoint.ts"
 import type { ClipConfig } from "../model/clip/Config.ts"
 import { clipShapes } from "../model/clip/Names.ts"
 import { type LlavaConfig, projectorOf } from "../model/llava/Config.ts"
 import type { LlavaBatch } from "../model/llava/Model.ts"
 import type { Recompute } from "../model/Recompute.ts"
-import type { SafetensorsError, TensorSource } from "../model/Safetensors.ts"
+import type { TensorSource } from "../model/Safetensors.ts"
 import type { TokenBatch } from "../model/TokenBatch.ts"
 import { llavaTrainable, type Trainable } from "../model/Trainable.ts"
 import { prefixedSources, under, uploadWeights, type WeightSource } from "../model/Weights.ts"
@@ -74,7 +75,7 @@ type Common = FoldContext<Params, typeof common>["inputs"]
 
 /** What is left open between the two stages: which weights are trained, from where, in which order. */
 interface Kind {
-  readonly projector: (config: LlavaConfig) => ReadonlyArray<WeightSource<SafetensorsError>>
+  readonly projector: (config: LlavaConfig) => ReadonlyArray<WeightSource<CheckpointError>>
   readonly isTrained: (name: string, config: LlavaConfig) => boolean
   readonly plan: (words: Int32Array, settings: Params) => BatchPlan
 }
@@ -213,7 +214,7 @@ export const trainProjectorOnFeatures = fold(
 
 // ---- instruction tuning: projector and language model
 
-const tuning = (projector: ReadonlyArray<WeightSource<SafetensorsError>>): Kind => ({
+const tuning = (projector: ReadonlyArray<WeightSource<CheckpointError>>): Kind => ({
   projector: () => projector,
   isTrained: (name) => !name.startsWith("vision."),
   plan: (words, settings) => groupedPlan(words, settings)
@@ -273,7 +274,7 @@ const isUnused = (name: string, vision: ClipConfig): boolean => {
 }
 
 /** All weights but the unused ones, which weight decay alone would move. */
-const tuningAll = (projector: ReadonlyArray<WeightSource<SafetensorsError>>): Kind => ({
+const tuningAll = (projector: ReadonlyArray<WeightSource<CheckpointError>>): Kind => ({
   ...tuning(projector),
   isTrained: (name, { vision }) => !name.startsWith("vision.") || !isUnused(name.slice("vision.".length), vision)
 })
@@ -296,7 +297,7 @@ export const tuneInstructionsAndVision = fold(
       const tuned = under(trained.weights, "vision.")
       const unused = sources.filter((source) => !(source.name in tuned))
       const place = new Map(Object.keys(clipShapes(config)).map((name, i) => [name, i]))
-      const tensors: Array<TensorSource<TensorError | SafetensorsError, Tensors>> = [
+      const tensors: Array<TensorSource<TensorError | CheckpointError, Tensors>> = [
         ...fromEngine(tuned, "float32"),
         ...fromSources(unused, "float32")
       ]

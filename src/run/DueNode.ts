@@ -26,7 +26,7 @@ import {
 } from "../store/Store.ts"
 import { type Event, Events } from "./Events.ts"
 import { type Entry, entryOf, specOf } from "./Facts.ts"
-import { asNodeFailed, describeError } from "./Failure.ts"
+import { asNodeFailed, describeError, hintOf } from "./Failure.ts"
 import { MOST_THREADS } from "./HelperTask.ts"
 import { placesFor, shardCount, sourcesBehind, type Where } from "./Inputs.ts"
 import type { Leader } from "./Leader.ts"
@@ -140,11 +140,6 @@ const sayRefusal = (error: Schema.Json): string => {
   return said.replace(/\s+/g, " ").trim()
 }
 
-const hintOf = (error: Schema.Json): string | undefined => {
-  const hint = typeof error === "object" && error !== null && "hint" in error ? error.hint : undefined
-  return typeof hint === "string" ? hint : undefined
-}
-
 /**
  * Why a node's rows are too bad to go on with. Nothing is stored then, so the first row of the most frequent reason is
  * told here: no other command can show it.
@@ -210,7 +205,7 @@ const startServices = (session: Session, node: AnyNode) =>
       new NodeFailed({
         node: node.id,
         message: `services could not start: ${describeError(cause)}`,
-        hint: "Check --engine.",
+        hint: hintOf(cause) ?? "Check --engine.",
         cause
       })
   )

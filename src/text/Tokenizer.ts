@@ -44,6 +44,8 @@ export interface Tokenizer {
   readonly encodeWithOffsets: (text: string, options?: EncodeOptions) => Encoding
   /** Text of ids; broken UTF-8 becomes U+FFFD, ids without a token give nothing. */
   readonly decode: (ids: Iterable<number>, options?: { readonly skipSpecial?: boolean }) => string
+  /** UTF-8 bytes of one id, which may be part of a character; not to be written to. `decode` is these, joined. */
+  readonly bytesOf: (id: number, options?: { readonly skipSpecial?: boolean }) => Uint8Array
   /** Id of a token as tokenizer.json spells it (`Ġthe`, `<|endoftext|>`). */
   readonly tokenToId: (name: string) => number | undefined
   readonly idToToken: (id: number) => string | undefined

@@ -52,8 +52,8 @@ export type Shapes = ReadonlyArray<readonly [name: string, shape: ReadonlyArray<
 
 const sizeOf = (shape: ReadonlyArray<number>): number => shape.reduce((all, one) => all * one, 1)
 
-/** Floats of a bucket: a sixteenth of all, from 256 KiB to 32 MiB. A larger weight has a bucket to itself. */
-export const bucketFloats = (total: number): number => Math.min(2 ** 23, Math.max(2 ** 16, Math.ceil(total / 16)))
+/** Floats of a bucket: a sixteenth of all, from 1 to 32 MiB. A larger weight has a bucket to itself. */
+export const bucketFloats = (total: number): number => Math.min(2 ** 23, Math.max(2 ** 18, Math.ceil(total / 16)))
 
 /**
  * Buckets for weights, last weights first: a backward pass gives their gradients first.

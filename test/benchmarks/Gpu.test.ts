@@ -13,7 +13,7 @@ import { firstThatFits } from "../../benchmarks/gpu/Gpu.ts"
 import { gpuRows } from "../../benchmarks/gpu/index.ts"
 import { errorOf } from "../../benchmarks/gpu/Kernels.ts"
 import { paper } from "../../benchmarks/gpu/Sizes.ts"
-import { hashed } from "../../benchmarks/work/Formula.ts"
+import { hashed, PERIOD } from "../../benchmarks/work/Formula.ts"
 import { clipFlops, fullRows, phiFlops } from "../../src/model/Flops.ts"
 import { phiShapes } from "../../src/model/phi/Names.ts"
 import { OutOfMemory } from "../../src/tensor/Errors.ts"
@@ -71,6 +71,9 @@ it("weights by formula are these bits, which PyTorch computes as well, with the 
   expect([...some.subarray(0, 3)]).toEqual([0.002034170553088188, 0.03342995420098305, -0.006661133840680122])
   const deviation = Math.sqrt(some.reduce((sum, x) => sum + x * x, 0) / some.length)
   expect(deviation / 0.02).toBeCloseTo(1, 2)
+  const long = hashed(3 * PERIOD + 7, 5, 1)
+  expect(long.subarray(3 * PERIOD)).toEqual(long.subarray(0, 7))
+  expect(long.subarray(PERIOD - 3, PERIOD + 3)).toEqual(long.subarray(3 * PERIOD - 3, 3 * PERIOD + 3))
 })
 
 describe("memory that runs out", () => {

@@ -145,7 +145,8 @@ describe("npm run bench", () => {
       ["data", "--only", "zip"],
       ["--what"],
       ["generate"],
-      ["train", "--peer", "jax"]
+      ["train", "--peer", "jax"],
+      ["train", "--threads", "0"]
     ]) {
       const { code, stderr } = await bench(...args)
       expect(stderr).toContain("usage: npm run bench")
@@ -157,8 +158,8 @@ describe("npm run bench", () => {
 it("rows have different names, goals above zero, and a peer", () => {
   expect(new Set(dataRows.map((row) => row.name)).size).toBe(dataRows.length)
   expect(dataRows.length).toBe(11)
-  expect(trainRows("torch").map((row) => row.goal)).toEqual([0.98, 0.98, 0.98, 0.98, 1.3])
-  for (const row of [...dataRows, ...trainRows("torch")]) {
+  expect(trainRows("torch", 2).map((row) => row.goal)).toEqual([0.98, 0.98, 0.98, 0.98, 1.3])
+  for (const row of [...dataRows, ...trainRows("torch", 2)]) {
     expect(row.goal).toBeGreaterThan(0)
     expect(row.peerName).not.toBe("")
   }

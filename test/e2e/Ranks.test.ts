@@ -5,6 +5,7 @@
  * Where there is no libtorch, or no compiler, each test is skipped and says so.
  */
 import { execFileSync } from "node:child_process"
+import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
@@ -214,5 +215,15 @@ describe.skipIf(missing !== "")(`ranks${missing}`, () => {
     expect(lastOf(ended)).toMatchObject({ status: "interrupted" })
     await untilGone(others)
     await goesOn(bench, 2)
+    // As many ranks as before: to the bit, as if nobody had stopped them.
+    const other = await makeBench()
+    completed(await startWorld(other, 2, long).ended)
+    const modelsOf = (store: string) =>
+      filesBelow(join(store, "entries"), "ports/model/model.safetensors").map((path) =>
+        createHash("sha256").update(readFileSync(path)).digest("hex")
+      )
+    expect(modelsOf(bench.store).length).toBeGreaterThan(1)
+    expect(modelsOf(bench.store).toSorted()).toEqual(modelsOf(other.store).toSorted())
+    expect(lossesOf(bench.store)).toEqual(lossesOf(other.store))
   }, 240_000)
 })

@@ -102,20 +102,66 @@ describe("Names", () => {
     })
   )
 
-  it.effect("a missing tensor and a wrong shape are typed errors that name the tensor", () =>
+  it.effect("missing, unexpected and misshapen tensors are one error, with all names in it", () =>
     Effect.gen(function* () {
       const tensors = (yield* withValues).flatMap((t) =>
         t.name.startsWith("language.") ? [{ ...t, name: t.name.slice(9) }] : []
       )
       const config = { ...tinyPhi, headBias: false }
-      const missing = yield* file(tensors.filter((t) => t.name !== "lm_head.weight"))
-      expect(yield* Effect.flip(phiSources(missing, config))).toMatchObject({
+      const extra = (name: string) => ({ name, shape: [1], values: Float32Array.of(0) })
+      const wrong = yield* file([
+        ...tensors.filter((t) => !/lm_head|final_layernorm/.test(t.name)),
+        ...["model.layers.2.mlp.fc1.bias", "adapter.scale", "model.norm.weight"].map(extra)
+      ])
+      const error = yield* Effect.flip(phiSources(wrong, { ...config, vocabSize: 62 }))
+      expect(error).toMatchObject({
         _tag: "CheckpointMismatch",
-        tensor: "lm_head.weight"
+        missing: ["model.final_layernorm.weight", "model.final_layernorm.bias", "lm_head.weight"],
+        misshapen: [{ tensor: "model.embed_tokens.weight", shape: [61, 24], expected: [62, 24] }]
       })
-      const whole = yield* file(tensors)
-      const wrong = yield* Effect.flip(phiSources(whole, { ...config, vocabSize: 62 }))
-      expect(wrong).toMatchObject({ _tag: "CheckpointMismatch", tensor: "model.embed_tokens.weight" })
+      if (error._tag !== "CheckpointMismatch") throw error
+      expect([...error.unexpected].sort()).toEqual([
+        "adapter.scale",
+        "model.layers.2.mlp.fc1.bias",
+        "model.norm.weight"
+      ])
+      for (const name of [...error.missing, ...error.unexpected, "is [61, 24], not [62, 24]"])
+        expect(error.message).toContain(name)
+
+      const none = yield* Effect.flip(phiSources(yield* file([extra("a")]), config))
+      expect(none.message).toMatch(/^32 missing: .*, and 22 more; 1 unexpected: a \(of 1 tensors\)$/)
+      expect(none._tag === "CheckpointMismatch" ? none.missing.length : 0).toBe(32)
+    })
+  )
+
+  it.effect("what files are known to hold beside the weights is no error", () =>
+    Effect.gen(function* () {
+      const tensors = (yield* withValues).flatMap((t) =>
+        t.name.startsWith("language.") ? [{ ...t, name: t.name.slice(9) }] : []
+      )
+      const beside = [
+        "model.layers.0.self_attn.rotary_emb.inv_freq",
+        "model.layers.0.self_attn.masked_bias",
+        "model.layers.0.self_attn.bias",
+        "vision_tower.vision_model.embeddings.position_ids",
+        "vision_tower.vision_model.post_layernorm.weight",
+        "multi_modal_projector.linear_1.weight",
+        "lm_head.bias"
+      ].map((name) => ({ name, shape: [1], values: Float32Array.of(0) }))
+      const config = { ...tinyPhi, headBias: false }
+      const checkpoint = yield* file([...tensors, ...beside])
+      expect((yield* phiSources(checkpoint, config)).length).toBe(tensors.length)
+      // Without its prefix too, as the base model alone is saved.
+      const bare = yield* file(tensors.map((t) => ({ ...t, name: t.name.replace(/^model\./, "") })))
+      expect((yield* phiSources(bare, config)).length).toBe(tensors.length)
+      // Where all of a LLaVA is asked for, nothing of its parts is beside it.
+      const odd = { name: "vision_tower.vision_model.other.weight", shape: [1], values: Float32Array.of(0) }
+      const spelled = (yield* withValues).map((t) => ({ ...t, name: llavaFileName(t.name) }))
+      expect(yield* Effect.flip(llavaSources(yield* file([...spelled, odd]), tinyLlava))).toMatchObject({
+        missing: [],
+        unexpected: [odd.name],
+        misshapen: []
+      })
     })
   )
 

@@ -5,14 +5,9 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
+import { openCheckpoint } from "../../src/model/Checkpoint.ts"
 import { type Dtype, dtypeBytes } from "../../src/model/Dtype.ts"
-import {
-  encodeSafetensors,
-  openCheckpoint,
-  openSafetensors,
-  writeCheckpoint,
-  writeSafetensors
-} from "../../src/model/Safetensors.ts"
+import { encodeSafetensors, openSafetensors, writeCheckpoint, writeSafetensors } from "../../src/model/Safetensors.ts"
 
 const folder = Effect.acquireRelease(
   Effect.promise(() => mkdtemp(join(tmpdir(), "safetensors-"))),

@@ -5,8 +5,9 @@
  * or `model.vision_tower...` before them, and may hold a text tower, which is ignored.
  */
 import type { Effect } from "effect"
-import type { Safetensors, SafetensorsError } from "../Safetensors.ts"
-import { type CheckpointMismatch, type Shapes, sourcesFrom, type WeightSource } from "../Weights.ts"
+import type { Checkpoint, CheckpointError } from "../Checkpoint.ts"
+import { type CheckpointMismatch, type Part, sourcesFrom } from "../Match.ts"
+import type { Shapes, WeightSource } from "../Weights.ts"
 import { type ClipConfig, patchCount } from "./Config.ts"
 
 /** Every weight of the tower and its shape; the last layer and `post_layernorm` too, though features need neither. */
@@ -50,9 +51,24 @@ export const clipName = (file: string): string | undefined => {
     : undefined
 }
 
+/** The vision tower as a part of a checkpoint. */
+export const clipPart = (config: ClipConfig, prefix = ""): Part => ({
+  prefix,
+  shapes: clipShapes(config),
+  canonical: clipName
+})
+
+/** What CLIP's files hold beside the vision tower. */
+export const isClipText = (file: string): boolean =>
+  /^text_model\.|^(?:visual|text)_projection\.weight$|^logit_scale$/.test(file)
+
 /** The tower's weights out of a checkpoint of CLIP, of its vision tower, or of a LLaVA. */
 export const clipSources = (
-  checkpoint: Safetensors,
+  checkpoint: Checkpoint,
   config: ClipConfig
-): Effect.Effect<ReadonlyArray<WeightSource<SafetensorsError>>, CheckpointMismatch> =>
-  sourcesFrom(checkpoint, clipShapes(config), clipName)
+): Effect.Effect<ReadonlyArray<WeightSource<CheckpointError>>, CheckpointMismatch> =>
+  sourcesFrom(
+    checkpoint,
+    [clipPart(config)],
+    (file) => isClipText(file) || /^lm_head\.|^(?:model\.)?(?:language_model|multi_modal_projector)\./.test(file)
+  )

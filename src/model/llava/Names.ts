@@ -2,12 +2,13 @@
  * Names of a LLaVA's weights: the parts' own names under `vision.`, `projector.` and `language.`, and how they are spelled
  * in an exported folder.
  */
-import { Effect } from "effect"
-import { clipShapes, clipSources } from "../clip/Names.ts"
-import { phiShapes, phiSources } from "../phi/Names.ts"
-import { projectorShapes, projectorSources } from "../projector/Names.ts"
-import type { Safetensors, SafetensorsError } from "../Safetensors.ts"
-import { type CheckpointMismatch, prefixed, prefixedSources, type Shapes, type WeightSource } from "../Weights.ts"
+import type { Effect } from "effect"
+import type { Checkpoint, CheckpointError } from "../Checkpoint.ts"
+import { clipPart, clipShapes, isClipText } from "../clip/Names.ts"
+import { type CheckpointMismatch, sourcesFrom } from "../Match.ts"
+import { phiPart, phiShapes } from "../phi/Names.ts"
+import { projectorPart, projectorShapes } from "../projector/Names.ts"
+import { prefixed, type Shapes, type WeightSource } from "../Weights.ts"
 import { type LlavaConfig, projectorOf } from "./Config.ts"
 
 export const llavaShapes = (config: LlavaConfig): Shapes => ({
@@ -30,13 +31,15 @@ export const llavaFileName = (name: string): string =>
 
 /** All weights of a LLaVA out of its folder, in any of the spellings that `clip`, `projector` and `phi` know. */
 export const llavaSources = (
-  checkpoint: Safetensors,
+  checkpoint: Checkpoint,
   config: LlavaConfig
-): Effect.Effect<ReadonlyArray<WeightSource<SafetensorsError>>, CheckpointMismatch> =>
-  Effect.gen(function* () {
-    return [
-      ...prefixedSources(yield* clipSources(checkpoint, config.vision), "vision."),
-      ...prefixedSources(yield* projectorSources(checkpoint, projectorOf(config)), "projector."),
-      ...prefixedSources(yield* phiSources(checkpoint, config.text), "language.")
-    ]
-  })
+): Effect.Effect<ReadonlyArray<WeightSource<CheckpointError>>, CheckpointMismatch> =>
+  sourcesFrom(
+    checkpoint,
+    [
+      clipPart(config.vision, "vision."),
+      projectorPart(projectorOf(config), "projector."),
+      phiPart(config.text, "language.")
+    ],
+    isClipText
+  )

@@ -1,13 +1,14 @@
 /**
  * Names and shapes of Phi's weights, and the ways files spell them.
  *
- * Ours are those of `PhiForCausalLM`. Files may be a language model alone (`model.layers.0...`), part of a LLaVA written
+ * Ours are those of `PhiForCausalLM`. Files may be a language model alone (`model.layers.0...`, or without `model.`), part of a LLaVA written
  * by transformers 4.57 or 5.x (`language_model.model.layers.0...`), part of one named as in memory
  * (`model.language_model.layers.0...`), or old, with q, k and v fused as `query_key_value`.
  */
 import { Effect } from "effect"
-import type { Safetensors, SafetensorsError } from "../Safetensors.ts"
-import { type CheckpointMismatch, type Found, type Shapes, sourcesFrom, type WeightSource } from "../Weights.ts"
+import type { Checkpoint, CheckpointError } from "../Checkpoint.ts"
+import { type CheckpointMismatch, type Found, type Part, sourcesFrom } from "../Match.ts"
+import type { Shapes, WeightSource } from "../Weights.ts"
 import type { PhiConfig } from "./Config.ts"
 
 /** Every weight of the model and its shape, in the order of computation. */
@@ -39,8 +40,8 @@ export const phiName = (file: string): string | undefined => {
   const inner = /^(?:model\.)?language_model\.(.*)$/.exec(file)?.[1]
   const name = inner ?? file
   if (name.startsWith("lm_head.")) return name
-  const bare = name.startsWith("model.") ? name.slice(6) : inner === undefined ? undefined : name
-  return bare !== undefined && /^(embed_tokens|layers|final_layernorm)\./.test(bare) ? `model.${bare}` : undefined
+  const bare = name.startsWith("model.") ? name.slice(6) : name
+  return /^(embed_tokens|layers|final_layernorm)\./.test(bare) ? `model.${bare}` : undefined
 }
 
 /** Splits fused `query_key_value`, stored as [head, 3, head size] rows, into q, k and v. */
@@ -49,7 +50,7 @@ const splitFused = (found: Record<string, Found>, config: PhiConfig): Record<str
   const rowsPerHead = config.hiddenSize / config.heads
   for (const [name, source] of Object.entries(found)) {
     const fused = /^(.*\.self_attn\.)query_key_value\.(weight|bias)$/.exec(name)
-    if (fused === null) {
+    if (fused === null || source.shape[0] !== 3 * config.hiddenSize) {
       out[name] = source
       continue
     }
@@ -58,7 +59,7 @@ const splitFused = (found: Record<string, Found>, config: PhiConfig): Record<str
     for (const [part, letter] of ["q", "k", "v"].entries())
       out[`${fused[1]}${letter}_proj.${fused[2]}`] = {
         file: source.file,
-        shape: [source.shape[0]! / 3, ...source.shape.slice(1)],
+        shape: [config.hiddenSize, ...source.shape.slice(1)],
         read: Effect.map(source.read, (values) => {
           const own = new Float32Array(values.length / 3)
           for (let head = 0; head < config.heads; head++)
@@ -70,8 +71,17 @@ const splitFused = (found: Record<string, Found>, config: PhiConfig): Record<str
   return out
 }
 
+/** The language model as a part of a checkpoint. */
+export const phiPart = (config: PhiConfig, prefix = ""): Part => ({
+  prefix,
+  shapes: phiShapes(config),
+  canonical: phiName,
+  split: (found) => splitFused(found, config),
+  unused: new Set(["lm_head.bias"])
+})
+
 /** Whether the checkpoint's head has a bias. */
-export const hasHeadBias = (checkpoint: Safetensors): boolean =>
+export const hasHeadBias = (checkpoint: Checkpoint): boolean =>
   [...checkpoint.entries.keys()].some((name) => phiName(name) === "lm_head.bias")
 
 /**
@@ -80,7 +90,9 @@ export const hasHeadBias = (checkpoint: Safetensors): boolean =>
  * @example yield* uploadWeights(yield* phiSources(yield* openCheckpoint(folder), config))
  */
 export const phiSources = (
-  checkpoint: Safetensors,
+  checkpoint: Checkpoint,
   config: PhiConfig
-): Effect.Effect<ReadonlyArray<WeightSource<SafetensorsError>>, CheckpointMismatch> =>
-  sourcesFrom(checkpoint, phiShapes(config), phiName, (found) => splitFused(found, config))
+): Effect.Effect<ReadonlyArray<WeightSource<CheckpointError>>, CheckpointMismatch> =>
+  sourcesFrom(checkpoint, [phiPart(config)], (file) =>
+    /^(?:model\.)?(?:vision_tower|vision_model|multi_modal_projector)\./.test(file)
+  )

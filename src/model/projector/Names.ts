@@ -3,8 +3,9 @@
  * `model.multi_modal_projector.` before them.
  */
 import type { Effect } from "effect"
-import type { Safetensors, SafetensorsError } from "../Safetensors.ts"
-import { type CheckpointMismatch, type Shapes, sourcesFrom, type WeightSource } from "../Weights.ts"
+import type { Checkpoint, CheckpointError } from "../Checkpoint.ts"
+import { type CheckpointMismatch, type Part, sourcesFrom } from "../Match.ts"
+import type { Shapes, WeightSource } from "../Weights.ts"
 import type { ProjectorConfig } from "./Config.ts"
 
 export const projectorShapes = (config: ProjectorConfig): Shapes => ({
@@ -18,9 +19,18 @@ export const projectorShapes = (config: ProjectorConfig): Shapes => ({
 export const projectorName = (file: string): string | undefined =>
   /^(?:model\.)?(?:multi_modal_projector\.)?(linear_[12]\.(?:weight|bias))$/.exec(file)?.[1]
 
+/** The projector as a part of a checkpoint. */
+export const projectorPart = (config: ProjectorConfig, prefix = ""): Part => ({
+  prefix,
+  shapes: projectorShapes(config),
+  canonical: projectorName
+})
+
 /** The projector's weights out of a checkpoint of a projector or of a LLaVA. */
 export const projectorSources = (
-  checkpoint: Safetensors,
+  checkpoint: Checkpoint,
   config: ProjectorConfig
-): Effect.Effect<ReadonlyArray<WeightSource<SafetensorsError>>, CheckpointMismatch> =>
-  sourcesFrom(checkpoint, projectorShapes(config), projectorName)
+): Effect.Effect<ReadonlyArray<WeightSource<CheckpointError>>, CheckpointMismatch> =>
+  sourcesFrom(checkpoint, [projectorPart(config)], (file) =>
+    /^lm_head\.|^(?:model\.)?(?:language_model|vision_tower)\./.test(file)
+  )

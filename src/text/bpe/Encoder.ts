@@ -282,18 +282,22 @@ export const makeTokenizer = ({
     return { ids: out.slice(0, size), starts: starts.slice(0, size), ends: ends.slice(0, size) }
   }
 
+  const encoder = new TextEncoder()
+  const none = new Uint8Array(0)
+  const bytesOf: Tokenizer["bytesOf"] = (id, options) => {
+    const token = addedById.get(id)
+    if (token !== undefined)
+      return token.special && options?.skipSpecial === true ? none : encoder.encode(token.content)
+    const start = tokenStarts[id]
+    return start === undefined ? none : bytes.subarray(start, tokenStarts[id + 1] ?? start)
+  }
+
   const decode: Tokenizer["decode"] = (ids, options) => {
     const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
-    const encoder = new TextEncoder()
     const parts: Array<Uint8Array> = []
     let length = 0
     for (const id of ids) {
-      const token = addedById.get(id)
-      if (token?.special === true && options?.skipSpecial === true) continue
-      const part =
-        token !== undefined
-          ? encoder.encode(token.content)
-          : bytes.subarray(tokenStarts[id] ?? 0, tokenStarts[id] === undefined ? 0 : (tokenStarts[id + 1] ?? 0))
+      const part = bytesOf(id, options)
       parts.push(part)
       length += part.length
     }
@@ -320,6 +324,7 @@ export const makeTokenizer = ({
     },
     encodeWithOffsets,
     decode,
+    bytesOf,
     tokenToId: (name) => tokenIds().get(name),
     idToToken: (id) => addedById.get(id)?.content ?? (names[id] || undefined),
     specialTokens,

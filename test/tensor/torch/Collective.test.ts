@@ -78,6 +78,8 @@ describe.skipIf(missing !== "")(`collectives over c10d${missing}`, () => {
           gathered: all.flatMap((one) => [100 * one + 2 * one, 100 * one + 2 * one + 1]),
           broadcast: Array.from({ length: 2 * world }, (_, i) => i),
           values: [150 * (rank + 1), 150 * (rank + 1), 150 * (rank + 1)],
+          // The sum of what all ranks have, seen by rank 0's part while the last pass had not ended.
+          ...(rank === 0 ? { duringPass: gradients[0] } : {}),
           doubled: [2, 4, 6, 8],
           none: [0, 0, 0, 0],
           leaked: 0

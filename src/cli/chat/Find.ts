@@ -1,0 +1,119 @@
+/**
+ * Which checkpoint `--model` means: a folder, or the newest one that a run left in a store.
+ *
+ * Nothing is opened but a store, read-only. What is looked for is a port of the artifact `checkpoint`, so that a run that
+ * failed after its export can be talked to as well.
+ */
+import { existsSync, statSync } from "node:fs"
+import { basename, dirname, join, resolve } from "node:path"
+import { Effect, Schema } from "effect"
+import { portFolder } from "../../store/Layout.ts"
+import * as RunLog from "../../store/RunLog.ts"
+import { Store } from "../../store/Store.ts"
+import { storeLayer } from "../Wire.ts"
+
+/** There is no model where one was looked for. */
+export class NoModel extends Schema.TaggedError<NoModel>()("NoModel", {
+  reason: Schema.Literals(["missing", "not-a-model", "no-run", "no-checkpoint", "several"]),
+  path: Schema.String,
+  message: Schema.String,
+  hint: Schema.String
+}) {}
+
+/** A checkpoint's folder, and the run that left it where one was asked for. */
+export interface Found {
+  readonly folder: string
+  readonly run?: string
+}
+
+/** Tag of the artifact that an export node makes. */
+const CHECKPOINT = "checkpoint"
+
+const train = "`npx tsx pipelines/llava-phi.ts` trains one; --model names another folder."
+
+const keyOf = (node: Schema.Json): { readonly key: string; readonly code: string } | undefined => {
+  const { code, key } = node as { readonly key?: unknown; readonly code?: unknown }
+  return typeof key === "string" ? { key, code: typeof code === "string" ? code : "" } : undefined
+}
+
+/** Folders of the checkpoints that a run made or took from the store, by node. */
+const checkpointsOf = Effect.fnUntraced(function* (run: RunLog.RunRecord) {
+  const store = yield* Store
+  const folders = new Map<string, string>()
+  for (const [id, node] of Object.entries(run.nodes)) {
+    const known = keyOf(node)
+    if (known === undefined) continue
+    const entries = yield* store.find(known.key, known.code)
+    const entry = entries.find((one) => one.manifest.code.digest === known.code) ?? entries.find((one) => one.aliased)
+    for (const [port, output] of Object.entries(entry?.manifest.outputs ?? {}))
+      if (output.kind === "tree" && output.tag === CHECKPOINT) folders.set(id, portFolder(entry!.folder, port))
+  }
+  return folders
+})
+
+const inStore = (root: string, wanted: string | undefined) =>
+  Effect.gen(function* () {
+    const store = yield* Store
+    const all = yield* RunLog.list(store.root)
+    const runs = wanted === undefined ? all : all.filter((run) => run.id.startsWith(wanted))
+    if (runs.length === 0)
+      return yield* new NoModel({
+        reason: "no-run",
+        path: store.root,
+        message: wanted === undefined ? "this store has seen no run" : `there is no run ${wanted} in this store`,
+        hint: all.length === 0 ? train : `The latest run is ${all[0]!.id}; --store names another store.`
+      })
+    for (const run of runs) {
+      const folders = yield* checkpointsOf(run)
+      if (folders.size > 1)
+        return yield* new NoModel({
+          reason: "several",
+          path: store.root,
+          message: `run ${run.id} has ${folders.size} checkpoints:\n${[...folders].map(([id, at]) => `${id}  ${at}`).join("\n")}`,
+          hint: "Give the folder of one of them with --model."
+        })
+      const [folder] = folders.values()
+      if (folder !== undefined) return { folder, run: run.id } satisfies Found
+    }
+    const newest = runs[0]!
+    return yield* new NoModel({
+      reason: "no-checkpoint",
+      path: store.root,
+      message:
+        runs.length === 1
+          ? `run ${newest.id} (${newest.pipeline}, ${newest.status}) has left no checkpoint`
+          : `none of ${runs.length} runs has left a checkpoint; the latest is ${newest.id} (${newest.pipeline}, ${newest.status})`,
+      hint: `A run has one when its export node is done. ${train}`
+    })
+  }).pipe(Effect.provide(storeLayer(root, { readOnly: true })))
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+
+/**
+ * The checkpoint that is meant: a folder with a config.json, a store's newest, a run's folder, or a run's id in `store`.
+ *
+ * Fails with `NoModel`.
+ *
+ * @example
+ * yield* findModel(undefined, ".millrace") // the newest of the main job's store
+ */
+export const findModel = (model: string | undefined, store: string) => {
+  const path = resolve(model ?? store)
+  const no = (reason: NoModel["reason"], message: string, hint: string) =>
+    Effect.fail(new NoModel({ reason, path, message, hint }))
+  const found = (folder: string): Effect.Effect<Found> => Effect.succeed({ folder })
+  if (isFolder(path)) {
+    if (existsSync(join(path, "config.json"))) return found(path)
+    if (existsSync(join(path, "format.json"))) return inStore(path, undefined)
+    if (existsSync(join(path, "run.json")) && basename(dirname(path)) === "runs")
+      return inStore(dirname(dirname(path)), basename(path))
+    return no(
+      "not-a-model",
+      "the folder has no config.json, and is no store and no run",
+      "Give a folder that exportCheckpoint wrote, a store such as .millrace, or the id of a run."
+    )
+  }
+  if (model !== undefined && /^\d{8}-/.test(model) && existsSync(join(store, "format.json")))
+    return inStore(resolve(store), model)
+  return no("missing", model === undefined ? "there is no store here" : "there is no such folder or run", train)
+}
