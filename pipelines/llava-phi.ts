@@ -11,8 +11,10 @@
 import { cc595k, cc595kSample } from "../datasets/cc595k.ts"
 import { type Located, locate } from "../datasets/Dataset.ts"
 import { llavaInstruct, llavaInstructSample, mix665k } from "../datasets/llavaInstruct.ts"
+import { published, reported } from "../datasets/Sizes.ts"
 import { shareGptSample } from "../datasets/shareGpt.ts"
 import { run } from "../src/cli/Main.ts"
+import { estimate } from "../src/cost/Estimate.ts"
 import { scope } from "../src/dag/Naming.ts"
 import type { Ref } from "../src/dag/Node.ts"
 import { pipeline } from "../src/dag/Pipeline.ts"
@@ -528,7 +530,8 @@ const llavaPhiRecipe = recipe({
   services: Engine.layer,
   numerics,
   summary: summarise,
-  report: evaluationPage
+  report: evaluationPage,
+  cost: ({ data }, asked) => estimate(asked, data === "sample" ? {} : { published: published[data], reported })
 })
 export default llavaPhiRecipe
 

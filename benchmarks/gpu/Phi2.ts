@@ -7,6 +7,7 @@
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect } from "effect"
+import { fullRows, phiFlops } from "../../src/model/Flops.ts"
 import { type PhiConfig, phiConfigJson } from "../../src/model/phi/Config.ts"
 import { phiShapes } from "../../src/model/phi/Names.ts"
 import type { TokenBatch } from "../../src/model/TokenBatch.ts"
@@ -15,7 +16,6 @@ import { OutOfMemory } from "../../src/tensor/Errors.ts"
 import { type Benchmark, type Context, type Measured, median, type Unmatched } from "../Row.ts"
 import { formulaWeights, hashed } from "../work/Formula.ts"
 import { peerBatch, startTraining } from "../work/TrainSteps.ts"
-import { fullRows, phiFlops } from "./Flops.ts"
 import { type Card, firstThatFits, type Gpu, once, onDevice, threads, withPeer } from "./Gpu.ts"
 
 const LR = 1e-5

@@ -62,6 +62,18 @@ const shared = <S, R>(recipe: Recipe<S, R>) => ({
 
 const local = {
   plan: onOff("plan", "Say what would run and why, then stop"),
+  card: Flag.String("card").pipe(
+    Flag.withDescription("Card whose hours and memory a plan tells (default: an A100 of 40 and of 80 GB, an H100)"),
+    Flag.optional
+  ),
+  mfu: Flag.Finite("mfu").pipe(
+    Flag.withDescription("Share of a card's peak, 0 to 1, that a plan's hours are counted with (default: 0.45)"),
+    Flag.filter(
+      (n) => n > 0 && n <= 1,
+      () => "a share above 0, at most 1"
+    ),
+    Flag.optional
+  ),
   only: ids("only", "Run these nodes alone, everything before them from the store"),
   from: ids("from", "Run these nodes and what follows them, everything before from the store"),
   until: ids("until", "Run these nodes and what they need, nothing after"),
@@ -202,6 +214,8 @@ export const makeCommand = <S, R>(recipe: Recipe<S, R>, moduleUrl: string, sessi
           ...wanted(flags),
           store: flags.store,
           plan: flags.plan,
+          card: undef(flags.card),
+          mfu: undef(flags.mfu),
           only: flags.only,
           from: flags.from,
           until: flags.until,

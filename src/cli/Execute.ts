@@ -8,7 +8,7 @@
 import { availableParallelism } from "node:os"
 import { resolve } from "node:path"
 import { Cause, Clock, Effect, Exit, Layer, Result, Schema } from "effect"
-import type { Plan } from "../dag/Plan.ts"
+import type { Plan, PlanStep } from "../dag/Plan.ts"
 import type { RankLost } from "../dag/World.ts"
 import { type Event, Events } from "../run/Events.ts"
 import type { Entry } from "../run/Facts.ts"
@@ -19,8 +19,10 @@ import { reduce } from "../run/Progress.ts"
 import type { Recipe, Summary } from "../run/Recipe.ts"
 import { Interrupted, NodeFailed, type RunOptions, Stop } from "../run/Run.ts"
 import { planRecipe, type RunResult, runRecipe } from "../run/Scheduler.ts"
+import { select } from "../run/Selection.ts"
 import { Store } from "../store/Store.ts"
-import { type Chosen, checkSelection, choose } from "./Choose.ts"
+import { type Chosen, checkSelection, choose, UsageError } from "./Choose.ts"
+import { costOf } from "./Cost.ts"
 import { checkTogether, endLate, makeOthers, placeOf, shareMachine, startsOthers } from "./Ranks.ts"
 import { engineLine, nodeTable, outputLines, planCounts, planTable, runLine } from "./Report.ts"
 import { writePage } from "./report/Write.ts"
@@ -43,6 +45,9 @@ export interface RunFlags {
   /** Absolute or relative folder of the store. */
   readonly store: string
   readonly plan: boolean
+  /** With `plan`: the card whose hours are told, and the share of its peak that is counted with. */
+  readonly card: string | undefined
+  readonly mfu: number | undefined
   readonly only: ReadonlyArray<string>
   readonly from: ReadonlyArray<string>
   readonly until: ReadonlyArray<string>
@@ -119,7 +124,17 @@ const showPlan = Effect.fnUntraced(function* <S, R>(
   flags: RunFlags,
   session: Session
 ) {
-  const found = yield* planRecipe(recipe, chosen.choice, options)
+  const cost = Effect.fnUntraced(function* (steps: ReadonlyArray<PlanStep<Entry>>) {
+    const nodes = steps.length > 0 ? steps.map(({ node }) => node) : (yield* select(chosen.pipeline, options)).nodes
+    const told = yield* costOf(recipe, chosen, nodes, steps, flags)
+    if (told === undefined) return
+    if (!flags.quiet) session.output.people(["", ...told.lines].join("\n") + "\n")
+    session.emit({ event: "cost", figures: told.figures })
+  })
+  const found = yield* planRecipe(recipe, chosen.choice, options).pipe(
+    // What training costs is worth knowing before the data is fetched; the plan fails all the same.
+    Effect.tapError((error) => (error._tag === "SourceError" ? cost([]) : Effect.void))
+  )
   const damage = flags.verify ? yield* verifyStored(found) : new Map<string, string>()
   const plan = {
     steps: found.steps.map((step) => {
@@ -141,6 +156,7 @@ const showPlan = Effect.fnUntraced(function* <S, R>(
       ...(step.bytes === undefined ? {} : { bytes: step.bytes })
     })
   session.output.people((flags.quiet ? planCounts(plan.steps) : planTable(plan.steps)) + "\n")
+  yield* cost(plan.steps)
   session.emit({
     event: "run",
     status: "completed",
@@ -225,11 +241,16 @@ export const execute = Effect.fnUntraced(function* <S, R>(
 ) {
   const chosen = yield* choose(recipe, flags)
   const { choice, pipeline } = chosen
+  for (const name of ["card", "mfu"] as const)
+    if (flags[name] !== undefined && !flags.plan)
+      return yield* new UsageError({ message: `--${name} says nothing to a run`, hint: "Use it with --plan." })
   yield* checkSelection(pipeline, flags)
   const options = optionsOf(flags)
   const { output } = session
   const place = yield* placeOf(flags.world, process.env)
-  if (place !== undefined) yield* checkTogether(place, choice.engine, recipe.together)
+  // A plan with `auto` is for a machine where that may be another engine.
+  if (place !== undefined && !(flags.plan && chosen.engineWhy !== undefined))
+    yield* checkTogether(place, choice.engine, recipe.together)
   /** What all ranks must agree on. */
   const same = JSON.stringify({ recipe: recipe.name, ...choice })
   if (place !== undefined && place.rank > 0) {
@@ -241,7 +262,9 @@ export const execute = Effect.fnUntraced(function* <S, R>(
     return yield* Effect.scoped(Effect.tapError(follow(place, same, setup), () => endLate))
   }
   if (flags.plan)
-    return yield* showPlan(recipe, chosen, options, flags, session).pipe(Effect.provide(storeLayer(flags.store)))
+    return yield* showPlan(recipe, chosen, options, { ...flags, world: place?.world }, session).pipe(
+      Effect.provide(storeLayer(flags.store))
+    )
 
   const started = yield* Clock.currentTimeMillis
   const terminal = make({ ...output, write: output.people }, { quiet: flags.quiet })

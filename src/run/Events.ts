@@ -32,6 +32,8 @@ export const Event = Schema.Union([
     rows: Schema.optional(count),
     bytes: Schema.optional(count)
   }),
+  /** What the plan's training will cost, as the recipe counts it. */
+  Schema.Struct({ event: Schema.Literal("cost"), figures: Schema.Json }),
   Schema.Struct({
     event: Schema.Literal("node-start"),
     at: count,

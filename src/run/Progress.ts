@@ -109,6 +109,9 @@ export const reduce = (view: View, event: Event): View => {
       return { ...view, notices: [...view.notices, event] }
     case "run":
       return { ...view, run: event }
+    // A plan's alone: nothing of a run changes by it.
+    case "cost":
+      return view
     case "node-start":
       return put({
         id: event.node,

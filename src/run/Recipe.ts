@@ -5,6 +5,7 @@
  * overrides; closures never cross a thread.
  */
 import type { Effect, Layer, Schema, Scope } from "effect"
+import type { Costing, Estimate } from "../dag/Costing.ts"
 import { withOverrides } from "../dag/Naming.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import type { Finished, Part } from "../dag/Sections.ts"
@@ -46,6 +47,8 @@ export interface Recipe<Settings, R> {
   readonly summary?: (values: Readonly<Record<string, unknown>>) => Summary
   /** The recipe's part of the run's page, from what the run left in the store; also of one that failed. */
   readonly report?: (run: Finished) => Effect.Effect<Part, any, Scope.Scope>
+  /** What the plan's training will cost; told under a plan. */
+  readonly cost?: (settings: Settings, asked: Costing) => Effect.Effect<Estimate, any, Scope.Scope>
 }
 
 /** Types a recipe value; see `pipelines/llava-phi.ts`. */

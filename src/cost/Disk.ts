@@ -1,0 +1,77 @@
+/**
+ * What a run writes to the store: pictures, tokens, models, checkpoints, the export.
+ *
+ * Tensors are counted exactly. Headers, ids and manifests are left out, and so are the rows of text before tokens, whose size
+ * depends on the text: a plan's table has the bytes of those that are stored.
+ */
+import type { AnyNode } from "../dag/Node.ts"
+import { patchCount } from "../model/clip/Config.ts"
+import { clipShapes } from "../model/clip/Names.ts"
+import { projectorOf } from "../model/llava/Config.ts"
+import { phiShapes } from "../model/phi/Names.ts"
+import { projectorShapes } from "../model/projector/Names.ts"
+import { countOf } from "./Parameters.ts"
+import type { StageCost } from "./Stages.ts"
+
+/** Checkpoints that stay, and the one being written. */
+const CHECKPOINTS = 3
+
+export interface Written {
+  /** Instance id. */
+  readonly node: string
+  readonly what: "pixels" | "features" | "tokens" | "model" | "checkpoints" | "export"
+  readonly bytes: number
+  /** Gone when the stage ends. */
+  readonly passing: boolean
+}
+
+/** Bytes of a checkpoint: weights and two moments, f32. */
+export const checkpointBytes = ({ weights }: Pick<StageCost, "weights">): number => 12 * weights.trained
+
+/** Pictures of a stage, held-out ones as well. */
+const picturesOf = ({ amount, node, settings }: StageCost): number => {
+  const { share } = (node.inputs["data"]?.node.params ?? {}) as { readonly share?: number }
+  return settings.epochs === 0 ? 0 : amount.images / settings.epochs / (1 - (share ?? 0))
+}
+
+const ofStage = (stage: StageCost): ReadonlyArray<Written> => {
+  const { amount, llava, node, settings, trains, weights } = stage
+  const { vision } = llava
+  const pictures = picturesOf(stage)
+  const images = node.inputs["images"]?.node
+  const features = images?.spec.id === "computeFeatures"
+  const pixels = features ? images?.inputs["pixels"]?.node : images
+  const one = (from: AnyNode | undefined, what: Written["what"], bytes: number, passing = false): Array<Written> =>
+    from === undefined || bytes === 0 ? [] : [{ node: from.id, what, bytes: Math.round(bytes), passing }]
+  const examples = settings.epochs === 0 ? 0 : amount.tokens / settings.epochs
+  const projector = countOf(projectorShapes(projectorOf(llava)))
+  const model =
+    trains === "projector" ? projector : trains === "all" ? weights.trained + weights.frozen : weights.trained
+  return [
+    ...one(pixels, "pixels", pictures * vision.imageSize ** 2 * 3),
+    ...one(features ? images : undefined, "features", pictures * patchCount(vision) * vision.hiddenSize * 4),
+    // Ids and labels, as made and again as split.
+    ...one(node.inputs["data"]?.node, "tokens", 2 * 8 * examples),
+    ...one(node, "model", 4 * model),
+    ...one(node, "checkpoints", CHECKPOINTS * checkpointBytes(stage), true)
+  ]
+}
+
+const dtypeBytes: Readonly<Record<string, number>> = { float32: 4, float16: 2, bfloat16: 2 }
+
+/** Everything that stages and the export write. */
+export const written = (nodes: ReadonlyArray<AnyNode>, stages: ReadonlyArray<StageCost>): ReadonlyArray<Written> => {
+  const last = stages.at(-1)
+  const exports = nodes.filter((node) => node.spec.id === "exportCheckpoint")
+  if (last === undefined) return []
+  const { llava } = last
+  const all =
+    countOf(phiShapes(llava.text)) + countOf(projectorShapes(projectorOf(llava))) + countOf(clipShapes(llava.vision))
+  return [
+    ...stages.flatMap(ofStage),
+    ...exports.map((node): Written => {
+      const { dtype } = node.params as { readonly dtype: string }
+      return { node: node.id, what: "export", bytes: all * dtypeBytes[dtype]!, passing: false }
+    })
+  ]
+}

@@ -1,0 +1,98 @@
+/**
+ * The shapes of the models that a training node is wired to, before any of them is loaded.
+ *
+ * From the parameters of a node that makes one, from the `config.json` of a folder that is here, or as published.
+ */
+import { join } from "node:path"
+import { Effect } from "effect"
+import type { Costing } from "../dag/Costing.ts"
+import type { AnyNode } from "../dag/Node.ts"
+import type { ClipConfig } from "../model/clip/Config.ts"
+import type { LlavaConfig } from "../model/llava/Config.ts"
+import { decodePhiConfig, type PhiConfig } from "../model/phi/Config.ts"
+import { LanguageModel, TokenizerFile, VisionTower } from "../nodes/Artifacts.ts"
+import type { initLanguageModel, initVisionTower } from "../nodes/InitModels.ts"
+import { loadTokenizer } from "../nodes/LoadTokenizer.ts"
+import { readClipConfig, readJsonFile } from "../nodes/ModelFiles.ts"
+import { clipL336, phi2 } from "./Published.ts"
+
+/** Which hidden state of the tower training takes. */
+const FEATURE_LAYER = -2
+
+export interface Found<Config> {
+  readonly config: Config
+  /** Where it comes from, in words. */
+  readonly from: string
+}
+
+type LanguageParams = Parameters<typeof initLanguageModel>[1]
+type TowerParams = Parameters<typeof initVisionTower>[1]
+
+/** The node that a model comes from, through those that train it. */
+const originOf = (node: AnyNode | undefined, port: string): AnyNode | undefined => {
+  let at = node?.inputs[port]?.node
+  while (at?.inputs[port] !== undefined) at = at.inputs[port].node
+  return at
+}
+
+const languageOf = Effect.fnUntraced(function* (asked: Costing, stage: AnyNode, headBias: boolean) {
+  const origin = originOf(stage, "model")
+  if (origin?.spec.id === "initLanguageModel") {
+    const params = origin.params as LanguageParams
+    const tokenizer = yield* asked.open(origin.inputs["tokenizer"], TokenizerFile)
+    const vocabSize = tokenizer === undefined ? phi2.vocabSize : (yield* loadTokenizer(tokenizer)).vocabSize
+    const config: PhiConfig = {
+      ...phi2,
+      vocabSize,
+      hiddenSize: params.hidden,
+      intermediateSize: params.ffn,
+      layers: params.layers,
+      heads: params.heads,
+      maxPositions: params.maxPositions,
+      partialRotaryFactor: params.rotary,
+      residualDropout: params.dropout,
+      headBias
+    }
+    return { config, from: `${origin.id}'s parameters` }
+  }
+  const tree = yield* asked.open(origin?.out["files"] ?? origin?.out["model"], LanguageModel)
+  if (tree === undefined) return { config: { ...phi2, headBias }, from: "Phi-2 as published" }
+  const path = join(tree.path, "config.json")
+  return { config: yield* decodePhiConfig(yield* readJsonFile(path), { headBias }), from: path }
+})
+
+const towerOf = Effect.fnUntraced(function* (asked: Costing, stage: AnyNode) {
+  const origin = originOf(stage, "vision")
+  if (origin?.spec.id === "initVisionTower") {
+    const params = origin.params as TowerParams
+    const config: ClipConfig = {
+      ...clipL336,
+      hiddenSize: params.hidden,
+      intermediateSize: params.ffn,
+      layers: params.layers,
+      heads: params.heads,
+      imageSize: params.imageSize,
+      patchSize: params.patchSize
+    }
+    return { config, from: `${origin.id}'s parameters` }
+  }
+  const tree = yield* asked.open(origin?.out["files"] ?? origin?.out["model"], VisionTower)
+  if (tree === undefined) return { config: clipL336, from: "CLIP ViT-L/14-336 as published" }
+  return { config: yield* readClipConfig(tree), from: join(tree.path, "config.json") }
+})
+
+/** Shapes of the models behind a training node. A stage of text alone has the published tower, which nothing asks for. */
+export const modelsOf = Effect.fnUntraced(function* (asked: Costing, stage: AnyNode) {
+  const { headBias } = stage.params as { readonly headBias: "keep" | "drop" }
+  const language = yield* languageOf(asked, stage, headBias === "keep")
+  const tower =
+    stage.inputs["vision"] === undefined ? { config: clipL336, from: undefined } : yield* towerOf(asked, stage)
+  const config: LlavaConfig = {
+    vision: tower.config,
+    text: language.config,
+    projectorActivation: "erf",
+    imageToken: -1,
+    featureLayer: FEATURE_LAYER
+  }
+  return { config, from: [language.from, ...(tower.from === undefined ? [] : [tower.from])].join(", ") }
+})

@@ -1,0 +1,60 @@
+/**
+ * How many weights a stage trains and how many it only reads, from the models' shapes.
+ *
+ * Not the weights. What is trained is what the training nodes say: the language model alone, the projector alone, both, or
+ * both and the part of the tower that features depend on.
+ */
+import { clipShapes } from "../model/clip/Names.ts"
+import { layersUsed } from "../model/Flops.ts"
+import { type LlavaConfig, projectorOf } from "../model/llava/Config.ts"
+import { phiShapes } from "../model/phi/Names.ts"
+import { projectorShapes } from "../model/projector/Names.ts"
+import type { Shapes } from "../model/Weights.ts"
+
+/** What a stage trains. */
+export type Trains = "language" | "projector" | "both" | "all"
+
+/** Numbers of floats; `largest` is the largest trained tensor. */
+export interface Weights {
+  readonly trained: number
+  readonly frozen: number
+  readonly largest: number
+}
+
+type Shape = ReadonlyArray<number>
+const sizeOf = (shape: Shape): number => shape.reduce((all, one) => all * one, 1)
+
+/** Floats of all weights. */
+export const countOf = (shapes: Shapes): number => Object.values(shapes).reduce((sum, shape) => sum + sizeOf(shape), 0)
+
+/** Weights of the tower that features depend on: not the layers above, not the last norm. */
+const isUsed = (name: string, config: LlavaConfig): boolean => {
+  const layer = /^encoder\.layers\.(\d+)\./.exec(name)?.[1]
+  return !name.startsWith("post_layernorm.") && Number(layer ?? -1) < layersUsed(config.vision, config.featureLayer)
+}
+
+/**
+ * Counts what a stage trains and what it loads beside it. `tower`: whether the tower is loaded at all.
+ *
+ * @example weightsOf(llava, "language", false).trained // 2779683840
+ */
+export const weightsOf = (llava: LlavaConfig, trains: Trains, tower: boolean): Weights => {
+  const language = Object.values(phiShapes(llava.text))
+  const projector = trains === "language" ? [] : Object.values(projectorShapes(projectorOf(llava)))
+  const vision = tower ? Object.entries(clipShapes(llava.vision)) : []
+  const used = vision.filter(([name]) => isUsed(name, llava)).map(([, shape]) => shape)
+  const rest = vision.filter(([name]) => !isUsed(name, llava)).map(([, shape]) => shape)
+  type Both = readonly [trained: ReadonlyArray<Shape>, frozen: ReadonlyArray<Shape>]
+  const cuts: Readonly<Record<Trains, Both>> = {
+    language: [language, []],
+    projector: [projector, [...language, ...used, ...rest]],
+    both: [
+      [...projector, ...language],
+      [...used, ...rest]
+    ],
+    all: [[...projector, ...language, ...used], rest]
+  }
+  const [trained, frozen] = cuts[trains]
+  const sum = (shapes: ReadonlyArray<Shape>) => shapes.reduce((all, shape) => all + sizeOf(shape), 0)
+  return { trained: sum(trained), frozen: sum(frozen), largest: Math.max(0, ...trained.map(sizeOf)) }
+}
