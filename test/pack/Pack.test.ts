@@ -70,7 +70,9 @@ describe("the tarball", () => {
         .sort()
     )
     expect(
-      packed.files.filter((path) => /(^|\/)(test|datasets\/generate|golden|assembly|build|\.millrace)(\/|\.)/.test(path))
+      packed.files.filter((path) =>
+        /(^|\/)(test|datasets\/generate|golden|assembly|build|\.millrace)(\/|\.)/.test(path)
+      )
     ).toEqual([])
     expect(manifest.bin).toEqual({ "millrace-build-torch": "dist/scripts/build-torch.js" })
     expect(packed.files).toContain(manifest.bin["millrace-build-torch"])
