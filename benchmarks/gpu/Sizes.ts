@@ -3,8 +3,8 @@
  *
  * Rows a stage's epoch has are stated here, since the projected hours are nothing but their number over a measured rate.
  */
-import type { ClipConfig } from "../../src/model/clip/Config.ts"
 import type { LlavaConfig } from "../../src/model/llava/Config.ts"
+import { clipL336, phi2 } from "../../src/model/Published.ts"
 import { phiOf } from "../work/TrainSteps.ts"
 
 /** How a stage is tried: rows at once, and whether blocks are computed again. The first that fits the memory counts. */
@@ -45,20 +45,6 @@ export interface Sizes {
   readonly instruct: StageSizes
 }
 
-const vitL: ClipConfig = {
-  hiddenSize: 1024,
-  intermediateSize: 4096,
-  layers: 24,
-  heads: 16,
-  imageSize: 336,
-  patchSize: 14,
-  channels: 3,
-  layerNormEps: 1e-5,
-  initializerRange: 0.02,
-  projectionDim: 768,
-  activation: "quick"
-}
-
 const tower = { projectorActivation: "erf", featureLayer: -2 } as const
 
 /** Rows at once, most first; blocks are computed again only where nothing else fits. */
@@ -71,11 +57,8 @@ const attempts = (...microBatches: ReadonlyArray<number>): ReadonlyArray<Attempt
 export const paper: Sizes = {
   llava: {
     ...tower,
-    vision: vitL,
-    text: {
-      ...phiOf({ hiddenSize: 2560, layers: 32, heads: 32, vocabSize: 51_200, rotary: 0.4 }),
-      residualDropout: 0.1
-    },
+    vision: clipL336,
+    text: phi2,
     imageToken: 50_295
   },
   time: 2048,
@@ -116,7 +99,15 @@ export const paper: Sizes = {
 export const tiny: Sizes = {
   llava: {
     ...tower,
-    vision: { ...vitL, hiddenSize: 32, intermediateSize: 64, layers: 3, heads: 2, imageSize: 42, projectionDim: 32 },
+    vision: {
+      ...clipL336,
+      hiddenSize: 32,
+      intermediateSize: 64,
+      layers: 3,
+      heads: 2,
+      imageSize: 42,
+      projectionDim: 32
+    },
     text: { ...phiOf({ hiddenSize: 160, layers: 2, heads: 2, vocabSize: 512, rotary: 0.4 }), residualDropout: 0.1 },
     imageToken: 500
   },

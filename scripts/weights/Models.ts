@@ -43,41 +43,6 @@ const random = (shapes: Shapes, dtype: FileDtype, seed: number): ReadonlyArray<T
     }
   })
 
-/** microsoft/phi-2: 2,779,683,840 weights. */
-export const phi2: PhiConfig = {
-  vocabSize: 51200,
-  hiddenSize: 2560,
-  intermediateSize: 10240,
-  layers: 32,
-  heads: 32,
-  maxPositions: 2048,
-  partialRotaryFactor: 0.4,
-  ropeTheta: 10_000,
-  layerNormEps: 1e-5,
-  residualDropout: 0.1,
-  initializerRange: 0.02,
-  activation: "tanh",
-  headBias: true,
-  bosToken: 50256,
-  eosToken: 50256,
-  padToken: null
-}
-
-/** The vision tower of openai/clip-vit-large-patch14-336: 303,507,456 weights. */
-export const clipL336: ClipConfig = {
-  hiddenSize: 1024,
-  intermediateSize: 4096,
-  layers: 24,
-  heads: 16,
-  imageSize: 336,
-  patchSize: 14,
-  channels: 3,
-  layerNormEps: 1e-5,
-  initializerRange: 0.02,
-  projectionDim: 768,
-  activation: "quick"
-}
-
 export const phiFiles = (config: PhiConfig, dtype: FileDtype, seed: number): Made => ({
   config: phiConfigJson(config, torchNames[dtype]),
   tensors: random(phiShapes(config), dtype, seed)

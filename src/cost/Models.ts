@@ -9,12 +9,12 @@ import type { Costing } from "../dag/Costing.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import type { ClipConfig } from "../model/clip/Config.ts"
 import type { LlavaConfig } from "../model/llava/Config.ts"
+import { clipL336, phi2 } from "../model/Published.ts"
 import { decodePhiConfig, type PhiConfig } from "../model/phi/Config.ts"
 import { LanguageModel, TokenizerFile, VisionTower } from "../nodes/Artifacts.ts"
 import type { initLanguageModel, initVisionTower } from "../nodes/InitModels.ts"
 import { loadTokenizer } from "../nodes/LoadTokenizer.ts"
 import { readClipConfig, readJsonFile } from "../nodes/ModelFiles.ts"
-import { clipL336, phi2 } from "./Published.ts"
 
 /** Which hidden state of the tower training takes. */
 const FEATURE_LAYER = -2

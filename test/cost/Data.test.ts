@@ -2,8 +2,8 @@
 import { expect, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { assumedAmount, type Batching, exactAmount } from "../../src/cost/Data.ts"
-import { phi2 } from "../../src/cost/Published.ts"
 import { phiAgain, phiFlops } from "../../src/model/Flops.ts"
+import { phi2 } from "../../src/model/Published.ts"
 import { packedPlan } from "../../src/training/BatchPlan.ts"
 
 const Count = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 1, maximum }))

@@ -6,9 +6,9 @@ import { remedies, unfit } from "../../src/cost/Fit.ts"
 import { hoursOf } from "../../src/cost/Hours.ts"
 import { type Held, memoryOf } from "../../src/cost/Memory.ts"
 import { countOf, weightsOf } from "../../src/cost/Parameters.ts"
-import { clipL336, phi2 } from "../../src/cost/Published.ts"
 import type { StageCost } from "../../src/cost/Stages.ts"
 import { clipShapes } from "../../src/model/clip/Names.ts"
+import { clipL336, phi2 } from "../../src/model/Published.ts"
 import { phiShapes } from "../../src/model/phi/Names.ts"
 
 const llava = {

@@ -6,9 +6,10 @@ import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { type Format, writeModel } from "../../../scripts/random-weights.ts"
-import { clipFiles, clipL336, type Made, phi2, phiFiles } from "../../../scripts/weights/Models.ts"
+import { clipFiles, type Made, phiFiles } from "../../../scripts/weights/Models.ts"
 import { openCheckpoint } from "../../../src/model/Checkpoint.ts"
 import { openClip, openPhi } from "../../../src/model/Folder.ts"
+import { clipL336, phi2 } from "../../../src/model/Published.ts"
 import { folder } from "../../model/pickle/support.ts"
 
 const count = ({ tensors }: Made): number =>

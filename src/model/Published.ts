@@ -1,10 +1,10 @@
 /**
- * Shapes of the models that the full presets train, as published: what a plan counts with where no `config.json` is here.
+ * Shapes of the models that the full presets train, as published: for plans, benchmarks and random weights of true size.
  *
- * Not read where one is. Sources: the config.json of microsoft/phi-2 and of openai/clip-vit-large-patch14-336.
+ * Not read where a `config.json` is. Sources: the config.json of microsoft/phi-2 and of openai/clip-vit-large-patch14-336.
  */
-import type { ClipConfig } from "../model/clip/Config.ts"
-import type { PhiConfig } from "../model/phi/Config.ts"
+import type { ClipConfig } from "./clip/Config.ts"
+import type { PhiConfig } from "./phi/Config.ts"
 
 /** 2,779,683,840 parameters with the head's bias. */
 export const phi2: PhiConfig = {
