@@ -128,7 +128,7 @@ static Register aten{
      }},
 };
 
-static std::string text_of(napi_env env, napi_value value) {
+std::string text_of(napi_env env, napi_value value) {
   size_t length = 0;
   napi_get_value_string_utf8(env, value, nullptr, 0, &length);
   std::string text(length, '\0');

@@ -140,6 +140,9 @@ struct Register {
   Register(std::initializer_list<Operation> some) { operations().insert(operations().end(), some.begin(), some.end()); }
 };
 
+/** A JavaScript string. */
+std::string text_of(napi_env env, napi_value value);
+
 /** Inside of a catch: the exception as a JavaScript error with a code. */
 void throw_to_javascript(napi_env env);
 

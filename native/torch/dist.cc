@@ -252,14 +252,6 @@ static double number_of(napi_env env, napi_value value) {
   return number;
 }
 
-static std::string text_of(napi_env env, napi_value value) {
-  size_t length = 0;
-  napi_get_value_string_utf8(env, value, nullptr, 0, &length);
-  std::string text(length, '\0');
-  napi_get_value_string_utf8(env, value, text.data(), length + 1, &length);
-  return text;
-}
-
 /** What a collective ended with, as the error that JavaScript gets. */
 static napi_value distributed_error(napi_env env, const std::string& message) {
   napi_value code, text, error;
