@@ -36,6 +36,8 @@ const openFolder = (layout: Layout, readOnly: boolean): Effect.Effect<void, Stor
         message,
         hint: `Give another --store folder, or move this one away: this version reads stores of version ${storeVersion}.`
       })
+    // names first: another run may make the store now, and its format file is there before anything else in it is
+    const names = yield* namesIn(layout.root)
     const format = yield* Effect.catchIf(
       readJson(layout.format, FormatFile),
       (error) => error.reason === "damaged",
@@ -45,7 +47,6 @@ const openFolder = (layout: Layout, readOnly: boolean): Effect.Effect<void, Stor
       if (format.store !== storeVersion) return yield* wrong(`${layout.root} is a store of version ${format.store}`)
       return
     }
-    const names = yield* namesIn(layout.root)
     if (names.some((name) => ["entries", "work", "instances"].includes(name)))
       return yield* wrong(`${layout.root} has entries but no format.json`)
     if (names.some((name) => !name.startsWith(".") && !["runs", "locks", "lost+found"].includes(name)))

@@ -2,14 +2,16 @@
 import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import { expect, test } from "vitest"
-import { digestsOf, makeBench } from "./Harness.ts"
+import { digestsOf, makeBench, type Started } from "./Harness.ts"
+
+const why = ({ told, stderr }: Awaited<Started["ended"]>) => `${told?.error?.message ?? ""} ${stderr}`
 
 test("two processes at once complete alike and compute each shard and step once", async () => {
   const bench = makeBench()
   const both = [1, 2].map(() => bench.start({ options: { workers: 1 } }, { RUN_TEST_SLOW_MS: "3" }))
   const [a, b] = await Promise.all(both.map((one) => one.ended))
-  expect(a!.told, a!.stderr).toMatchObject({ status: "completed" })
-  expect(b!.told, b!.stderr).toMatchObject({ status: "completed" })
+  expect(a!.told, why(a!)).toMatchObject({ status: "completed" })
+  expect(b!.told, why(b!)).toMatchObject({ status: "completed" })
   expect(digestsOf(b!.told)).toEqual(digestsOf(a!.told))
   expect(a!.told!.nodesRun! + b!.told!.nodesRun!).toBe(7)
   const lines = bench.logged().filter((line) => !line.startsWith("raise"))

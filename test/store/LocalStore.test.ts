@@ -1,8 +1,9 @@
 /** The store as its users see it: opened, shared, read, damaged, repaired, blessed, refused when it is not ours. */
 import { existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Stream } from "effect"
+import { Effect, Exit, FileSystem, Layer, Stream } from "effect"
 import { InputUnavailable } from "../../src/dag/Artifact.ts"
 import { keyOf } from "../../src/dag/Key.ts"
 import { Store, StoreError } from "../../src/store/Store.ts"
@@ -49,6 +50,38 @@ describe("LocalStore", () => {
       const result = yield* opened(root)
       assert.strictEqual(result._tag === "Failure" ? result.failure.reason : "", "version")
       assert.isFalse(existsSync(join(root, "format.json")))
+    })
+  )
+
+  it.live("a store that another run makes while this one looks is taken as it is", () =>
+    Effect.gen(function* () {
+      for (let after = 0; after < 4; after++) {
+        const root = temporaryFolder()
+        let looks = 0
+        // the other run makes the whole store between two looks of this one
+        const meanwhile = Layer.effect(
+          FileSystem.FileSystem,
+          Effect.map(FileSystem.FileSystem, (real) => {
+            const others = <A, E>(look: Effect.Effect<A, E>) =>
+              Effect.suspend(() => {
+                if (looks++ === after) {
+                  writeFileSync(join(root, "format.json"), '{ "store": 1 }')
+                  for (const name of ["entries", "work", "instances"]) mkdirSync(join(root, name))
+                }
+                return look
+              })
+            return FileSystem.FileSystem.of({
+              ...real,
+              readDirectory: (path, options) => others(real.readDirectory(path, options)),
+              readFileString: (path, encoding) => others(real.readFileString(path, encoding))
+            })
+          })
+        ).pipe(Layer.provide(NodeFileSystem.layer))
+        const result = yield* Effect.provide(Store, storeAt(root, meanwhile)).pipe(Effect.result)
+        assert.strictEqual(result._tag, "Success", `made before look ${after}`)
+        if (looks <= after) return
+      }
+      assert.fail("more looks than this test knows of")
     })
   )
 
