@@ -65,9 +65,17 @@ const compile = (args: ReadonlyArray<string>): Effect.Effect<void, EngineUnavail
     return Effect.sync(() => child.kill())
   })
 
-/** NCCL's and CUDA's headers, where the libtorch has NCCL and they are found: beside it in wheels, or of the system. */
-const ncclFor = (libtorch: Libtorch): ReadonlyArray<string> => {
-  if (!libtorch.cuda) return []
+/** Headers that c10d's over NCCL takes, of NCCL and of CUDA's libraries. */
+const ncclHeaders = ["nccl.h", "cuda_runtime_api.h", "cublas_v2.h", "cusparse.h", "cusolverDn.h"]
+
+/**
+ * Flags for NCCL, where the libtorch has it and the headers are found: beside it in wheels, or of the system. What wheels
+ * lack of CUDA's compiler (`crt/`, `nv/target`) a plain C++ compiler needs little of: it stands in `native/torch/cuda`.
+ */
+const ncclFor = (
+  libtorch: Libtorch
+): { readonly flags: ReadonlyArray<string>; readonly missing: string | undefined } => {
+  if (!libtorch.cuda) return { flags: [], missing: undefined }
   const wheels = join(libtorch.root, "../nvidia")
   const places = [
     ...(existsSync(wheels) ? readdirSync(wheels).map((name) => join(wheels, name, "include")) : []),
@@ -76,10 +84,14 @@ const ncclFor = (libtorch: Libtorch): ReadonlyArray<string> => {
     ),
     "/usr/include"
   ]
-  const found = ["nccl.h", "cuda_runtime_api.h"].map((name) => places.find((place) => existsSync(join(place, name))))
-  if (found.includes(undefined)) return []
+  const found = ncclHeaders.map((name) => places.find((place) => existsSync(join(place, name))))
+  const missing = ncclHeaders.filter((_, i) => found[i] === undefined)
+  if (missing.length > 0) return { flags: [], missing: missing.join(", ") }
   const folders = [...new Set(found)].filter((place) => place !== "/usr/include")
-  return ["-DMILLRACE_NCCL", ...folders.flatMap((place) => ["-isystem", place!])]
+  return {
+    flags: ["-DMILLRACE_NCCL", ...[...folders, join(sources, "cuda")].flatMap((place) => ["-isystem", place!])],
+    missing: undefined
+  }
 }
 
 const flagsFor = (libtorch: Libtorch): ReadonlyArray<string> => [
@@ -99,7 +111,13 @@ const build = Effect.gen(function* () {
   mkdirSync(values.out, { recursive: true })
   const flags = flagsFor(libtorch)
   const nccl = ncclFor(libtorch)
-  const headers = readdirSync(sources).filter((name) => name.endsWith(".h"))
+  if (nccl.missing !== undefined)
+    yield* Console.log(
+      `Without NCCL: several GPUs cannot train together. Its headers are not all here: ${nccl.missing}`
+    )
+  const headers = readdirSync(sources, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".h") || name.endsWith("/target"))
+    .filter((name) => !name.startsWith("build"))
   const common = createHash("sha256").update(JSON.stringify([compiler, flags, nccl, libtorch]))
   for (const name of headers) common.update(readFileSync(join(sources, name)))
   const files = readdirSync(sources).filter((name) => name.endsWith(".cc"))
@@ -114,9 +132,9 @@ const build = Effect.gen(function* () {
       const known = `${object}.sha256`
       if (existsSync(object) && existsSync(known) && readFileSync(known, "utf8") === digest) return 0
       const plain = compile([...flags, "-c", join(sources, name), "-o", object])
-      const withNccl = compile([...flags, ...nccl, "-c", join(sources, name), "-o", object])
+      const withNccl = compile([...flags, ...nccl.flags, "-c", join(sources, name), "-o", object])
       // NCCL's headers may be of another version than libtorch's: one GPU needs none of them.
-      yield* name !== "dist.cc" || nccl.length === 0
+      yield* name !== "dist.cc" || nccl.flags.length === 0
         ? plain
         : Effect.catch(withNccl, (error) =>
             Effect.andThen(

@@ -44,7 +44,7 @@ const beside = [
   "benchmarks/peer_pytorch.py",
   "benchmarks/peers/serve.py",
   ...readdirSync(join(root, "native/torch"), { recursive: true, encoding: "utf8" })
-    .filter((name) => /\.(cc|h|hpp)$/.test(name))
+    .filter((name) => /(\.(cc|h|hpp)|\/target)$/.test(name))
     .map((name) => `native/torch/${name}`)
 ]
 

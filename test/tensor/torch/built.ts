@@ -31,7 +31,7 @@ const build = (torch: string, version: string): string => {
     .update(JSON.stringify([torch, version, compiler]))
     .update(readFileSync(script))
   for (const name of readdirSync(sources, { recursive: true, encoding: "utf8" }).toSorted())
-    if (/\.(cc|h|hpp)$/.test(name)) digest.update(name).update(readFileSync(join(sources, name)))
+    if (/(\.(cc|h|hpp)|\/target)$/.test(name)) digest.update(name).update(readFileSync(join(sources, name)))
   const cache = join(root, "node_modules/.cache/millrace-torch")
   const folder = join(cache, digest.digest("hex").slice(0, 16))
   const addon = join(folder, "millrace-torch.node")
