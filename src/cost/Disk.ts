@@ -62,7 +62,7 @@ const dtypeBytes: Readonly<Record<string, number>> = { float32: 4, float16: 2, b
 /** Everything that stages and the export write. */
 export const written = (nodes: ReadonlyArray<AnyNode>, stages: ReadonlyArray<StageCost>): ReadonlyArray<Written> => {
   const last = stages.at(-1)
-  const exports = nodes.filter((node) => node.spec.id === "exportCheckpoint")
+  const exports = nodes.filter(({ spec }) => spec.id === "exportCheckpoint" || spec.id === "exportTrained")
   if (last === undefined) return []
   const { llava } = last
   const all =
