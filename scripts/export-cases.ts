@@ -4,7 +4,7 @@
  *     npx tsx scripts/export-cases.ts DIR
  *
  * Not trained: seeded weights. Beside DIR/transformers/CASE, which `scripts/verify_export.py` opens, lie DIR/llava/CASE and
- * DIR/projector in LLaVA's own layout, which `scripts/verify_original.py` opens.
+ * DIR/projector/CASE in LLaVA's own layout, which `scripts/verify_original.py` opens.
  */
 import { mkdirSync } from "node:fs"
 import { join, resolve } from "node:path"
@@ -16,6 +16,8 @@ import { decodePhiConfig } from "../src/model/phi/Config.ts"
 import { phiShapes } from "../src/model/phi/Names.ts"
 import { initialWeights } from "../src/model/Weights.ts"
 import { exportCheckpoint } from "../src/nodes/ExportCheckpoint.ts"
+import { exportOriginal } from "../src/nodes/ExportOriginal.ts"
+import { exportProjector } from "../src/nodes/ExportProjector.ts"
 import { initLanguageModel, initVisionTower } from "../src/nodes/InitModels.ts"
 import { fromSources, readJsonFile, writePhi, writeProjector } from "../src/nodes/ModelFiles.ts"
 import { freshProjector } from "../src/nodes/ProjectorWeights.ts"
@@ -77,9 +79,13 @@ const write = Effect.fnUntraced(function* (into: string) {
   for (const [name, { dtype, extraRows, headBias, maxShardBytes }] of Object.entries(cases)) {
     const inputs = { model: yield* phi(join(parts, name), headBias, extraRows), projector, vision, tokenizer }
     const params = { dtype, headBias, maxShardBytes, name: `Case ${name}` }
-    const folder = join(into, "transformers", name)
-    const { out } = yield* Node.run(exportCheckpoint, inputs, params, { into: folder })
-    console.log(out.model)
+    const visionTower = join(into, "llava", name, "files", "vision_tower")
+    const exported = yield* Node.run(exportCheckpoint, inputs, params, { into: join(into, "transformers", name) })
+    console.log(exported.out.model)
+    const original = { ...params, visionTower }
+    console.log((yield* Node.run(exportOriginal, inputs, original, { into: join(into, "llava", name) })).out.files)
+    const alone = { dtype, name: `Projector ${name}`, visionTower, languageModel: "seeded weights" }
+    yield* Node.run(exportProjector, { projector }, alone, { into: join(into, "projector", name) })
   }
 })
 

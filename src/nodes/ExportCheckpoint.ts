@@ -10,10 +10,9 @@
  */
 import { join } from "node:path"
 import { Effect, Schema } from "effect"
-import type { Tree } from "../dag/Artifact.ts"
 import { whole } from "../dag/Node.ts"
 import { imageKernels } from "../data/Images.ts"
-import { type LlavaConfig, llavaConfigJson } from "../model/llava/Config.ts"
+import { llavaConfigJson } from "../model/llava/Config.ts"
 import { llavaFileName } from "../model/llava/Names.ts"
 import { writeCheckpoint } from "../model/Safetensors.ts"
 import { prefixedSources } from "../model/Weights.ts"
@@ -27,8 +26,8 @@ import {
   processorJson,
   tokenizerJson
 } from "./ExportFiles.ts"
-import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
-import { fromSources, HeadBias, ModelDtype, openClip, openPhi, openProjector, writeTextFile } from "./ModelFiles.ts"
+import { openParts, type Parts, parts } from "./ExportParts.ts"
+import { fromSources, HeadBias, ModelDtype, writeTextFile } from "./ModelFiles.ts"
 import { writeParity } from "./Parity.ts"
 import { trainLanguageModel } from "./TrainLanguageModel.ts"
 import {
@@ -56,31 +55,9 @@ const params = {
 }
 const Params = Schema.Struct(params)
 
-const models = {
-  model: A.LanguageModel,
-  projector: A.Projector,
-  vision: A.VisionTower,
-  tokenizer: A.TokenizerFile
-}
-
 /** Opens the parts and gives the function that fills the checkpoint's folder. */
-const writer = Effect.fnUntraced(function* (
-  inputs: { readonly [part in keyof typeof models]: Tree },
-  params: typeof Params.Type,
-  record?: CardRecord
-) {
-  const tokenizer = yield* loadTokenizer(inputs.tokenizer)
-  const control = yield* controlIds(tokenizer, inputs.tokenizer.path)
-  const language = yield* openPhi(inputs.model, params.headBias)
-  const projector = yield* openProjector(inputs.projector)
-  const vision = yield* openClip(inputs.vision)
-  const config: LlavaConfig = {
-    vision: vision.config,
-    text: language.config,
-    projectorActivation: projector.config.activation,
-    imageToken: control.imageId,
-    featureLayer: -2
-  }
+const writer = Effect.fnUntraced(function* (inputs: Parts, params: typeof Params.Type, record?: CardRecord) {
+  const { config, control, language, projector, tokenizer, vision } = yield* openParts(inputs, params.headBias)
   const tensors = fromSources(
     [
       ...prefixedSources(vision.sources, "vision."),
@@ -115,7 +92,7 @@ export const exportCheckpoint = whole(
     about:
       "The model in LlavaForConditionalGeneration's layout, with tokenizer, processor, card and answers to compare.",
     params: Params,
-    inputs: models,
+    inputs: parts,
     outputs: { model: A.Checkpoint },
     assets: imageKernels,
     engine: true
@@ -172,7 +149,7 @@ export const exportTrained = whole(
       /** Origin and licence by input, as they stand in the card. */
       credits: Schema.Record(Schema.String, Schema.String)
     }),
-    inputs: { ...models, ...material, ...reports },
+    inputs: { ...parts, ...material, ...reports },
     outputs: { model: A.Checkpoint },
     assets: imageKernels,
     engine: true
