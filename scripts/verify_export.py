@@ -21,7 +21,7 @@ import torch
 import transformers
 from PIL import Image
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoModelForMultimodalLM, AutoProcessor, GenerationConfig
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 LOGITS = 1e-4
@@ -126,6 +126,9 @@ def verify(folder, report):
         stored = str(file.get_tensor(next(iter(file.keys()))).dtype)
     print(f"{folder}\n  {len(shards)} file(s) of weights, {stored}; parity: " + ", ".join(f"{k} {list(v.shape)}" for k, v in sorted(parity.items())))
     model, custom = load_model(folder, report)
+    for opener in (AutoModelForImageTextToText, AutoModelForMultimodalLM):
+        kind = type(opener.from_pretrained(folder, **({"trust_remote_code": True} if custom else {}))).__name__
+        report.check(opener.__name__, kind == type(model).__name__, kind)
     compare_logits(model, parity, report)
     compare_greedy(model, parity, report)
     report.check("pixels, first of the batch", torch.equal(parity["pixels"][0], parity["pixel_values"][0]), "the stored picture's")

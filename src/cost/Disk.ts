@@ -57,6 +57,10 @@ const ofStage = (stage: StageCost): ReadonlyArray<Written> => {
   ]
 }
 
+/** The logits of an export's two prompts, of some 40 tokens of text each beside the picture's. */
+const parityBytes = ({ text, vision }: StageCost["llava"]): number =>
+  2 * (patchCount(vision) + 40) * text.vocabSize * 4 + 9 * vision.imageSize ** 2 * 4
+
 const dtypeBytes: Readonly<Record<string, number>> = { float32: 4, float16: 2, bfloat16: 2 }
 
 /** Everything that stages and the export write. */
@@ -71,7 +75,7 @@ export const written = (nodes: ReadonlyArray<AnyNode>, stages: ReadonlyArray<Sta
     ...stages.flatMap(ofStage),
     ...exports.map((node): Written => {
       const { dtype } = node.params as { readonly dtype: string }
-      return { node: node.id, what: "export", bytes: all * dtypeBytes[dtype]!, passing: false }
+      return { node: node.id, what: "export", bytes: all * dtypeBytes[dtype]! + parityBytes(llava), passing: false }
     })
   ]
 }

@@ -131,7 +131,8 @@ describe("exportCheckpoint", () => {
     Effect.gen(function* () {
       const { folder } = yield* open({ headBias: "keep", maxShardBytes: 40_000 })
       expect(json(folder, "config.json")["auto_map"]).toEqual({
-        AutoModelForImageTextToText: "modeling_llava_phi.LlavaPhiForConditionalGeneration"
+        AutoModelForImageTextToText: "modeling_llava_phi.LlavaPhiForConditionalGeneration",
+        AutoModelForMultimodalLM: "modeling_llava_phi.LlavaPhiForConditionalGeneration"
       })
       expect(text(folder, "modeling_llava_phi.py")).toContain("class LlavaPhiForConditionalGeneration")
       expect(text(folder, "README.md")).toContain("trust_remote_code")
