@@ -8,6 +8,7 @@
  * Numbers are those of Zhu et al., "LLaVA-Phi" (2024); where the authors' scripts differ, they are the preset `authors`.
  */
 
+import { credits } from "../datasets/Credits.ts"
 import { cc595k, cc595kSample } from "../datasets/cc595k.ts"
 import { type Located, locate } from "../datasets/Dataset.ts"
 import { llavaInstruct, llavaInstructSample, mix665k } from "../datasets/llavaInstruct.ts"
@@ -26,7 +27,7 @@ import { dropDuplicates } from "../src/nodes/DropDuplicates.ts"
 import { evaluate } from "../src/nodes/Evaluate.ts"
 import { evaluationPage } from "../src/nodes/EvaluationPage.ts"
 import { summarise } from "../src/nodes/EvaluationText.ts"
-import { exportCheckpoint } from "../src/nodes/ExportCheckpoint.ts"
+import { type exportCheckpoint, exportTrained } from "../src/nodes/ExportCheckpoint.ts"
 import { extendTokenizer } from "../src/nodes/ExtendTokenizer.ts"
 import { filterCaptions } from "../src/nodes/FilterCaptions.ts"
 import { holdOut } from "../src/nodes/HoldOut.ts"
@@ -452,9 +453,38 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
   })
 
   // What others open, and what it can do.
-  const exported = exportCheckpoint(
-    { model: instruct.out.model, projector: instruct.out.projector, vision: tower, tokenizer },
-    { ...exporting, headBias }
+  const { captionImages, instructionImages, shareGpt } = sources
+  const material = {
+    shareGpt,
+    captions: sources.captions,
+    captionImages,
+    instructions: sources.instructions,
+    instructionImages,
+    tokenizer,
+    languageModel,
+    startTower: vision
+  }
+  const exported = exportTrained.named("exportCheckpoint")(
+    {
+      model: instruct.out.model,
+      projector: instruct.out.projector,
+      vision: tower,
+      ...material,
+      sft: sft.out.report,
+      pretrain: pretrain.out.report,
+      instruct: instruct.out.report
+    },
+    {
+      ...exporting,
+      headBias,
+      stages: { sft: settings.sft, pretrain: settings.pretrain, instruct: settings.instruct },
+      credits: Object.fromEntries(
+        Object.entries(material).flatMap(([part, { node }]) => {
+          const credit = credits[settings.data][node.id]
+          return credit === undefined ? [] : [[part, credit]]
+        })
+      )
+    }
   )
   const questions = readQuestions({ file: sources.questions }, { shardRows: balance.shardRows })
   const asked = scope("evaluate", () =>

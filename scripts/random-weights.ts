@@ -14,8 +14,8 @@ import { Effect } from "effect"
 import { configText } from "../src/model/ConfigText.ts"
 import { clipL336, phi2 } from "../src/model/Published.ts"
 import { writeCheckpoint } from "../src/model/Safetensors.ts"
+import { writeTorchFolder } from "../src/nodes/TorchFiles.ts"
 import { clipFiles, type FileDtype, type Made, phiFiles } from "./weights/Models.ts"
-import { writeTorchFolder } from "./weights/TorchWriter.ts"
 
 export type Format = "safetensors" | "bin"
 

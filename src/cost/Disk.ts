@@ -57,12 +57,16 @@ const ofStage = (stage: StageCost): ReadonlyArray<Written> => {
   ]
 }
 
+/** The logits of an export's two prompts, of some 40 tokens of text each beside the picture's. */
+const parityBytes = ({ text, vision }: StageCost["llava"]): number =>
+  2 * (patchCount(vision) + 40) * text.vocabSize * 4 + 9 * vision.imageSize ** 2 * 4
+
 const dtypeBytes: Readonly<Record<string, number>> = { float32: 4, float16: 2, bfloat16: 2 }
 
 /** Everything that stages and the export write. */
 export const written = (nodes: ReadonlyArray<AnyNode>, stages: ReadonlyArray<StageCost>): ReadonlyArray<Written> => {
   const last = stages.at(-1)
-  const exports = nodes.filter((node) => node.spec.id === "exportCheckpoint")
+  const exports = nodes.filter(({ spec }) => spec.id === "exportCheckpoint" || spec.id === "exportTrained")
   if (last === undefined) return []
   const { llava } = last
   const all =
@@ -71,7 +75,7 @@ export const written = (nodes: ReadonlyArray<AnyNode>, stages: ReadonlyArray<Sta
     ...stages.flatMap(ofStage),
     ...exports.map((node): Written => {
       const { dtype } = node.params as { readonly dtype: string }
-      return { node: node.id, what: "export", bytes: all * dtypeBytes[dtype]!, passing: false }
+      return { node: node.id, what: "export", bytes: all * dtypeBytes[dtype]! + parityBytes(llava), passing: false }
     })
   ]
 }

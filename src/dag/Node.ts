@@ -161,8 +161,18 @@ export interface ShardContext<P, I extends Ports, Refused> extends Refusing<Refu
   readonly count: number
 }
 
+/** What a result is made from, by content; equal keys and equal code have equal ones, so results may state them. */
+export interface Origin {
+  /** Digest of each input, by port. */
+  readonly inputs: Readonly<Record<string, string>>
+  /** Digest of the code behind the node. */
+  readonly code: string
+}
+
 export interface WholeContext<P, I extends Ports, Refused> extends Refusing<Refused> {
   readonly params: P
+  /** Known where a store is: absent where the node runs alone. */
+  readonly origin?: Origin
   readonly inputs: { readonly [K in keyof I]: Handle<ArtifactOf<I[K]>> }
   /** Figures to show while the node runs; never part of a result. */
   readonly report: (metrics: Readonly<Record<string, number>>) => void

@@ -238,7 +238,7 @@ export const greedyText = (
   )
 
 /** Embeddings of prompts with images in their places. */
-const embedLlava = (weights: Weights, config: LlavaConfig, batch: LlavaBatch) => (c: Compute) => {
+export const embedLlava = (weights: Weights, config: LlavaConfig, batch: LlavaBatch) => (c: Compute) => {
   const shape: [number, number] = [batch.rows, batch.time]
   const pixels = pixelsOf(c, config, batch)
   const features = pixels === undefined ? undefined : towerFeatures(c, weights, config, pixels)

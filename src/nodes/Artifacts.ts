@@ -35,6 +35,10 @@ export const VisionTower = tree("vision-tower")
 export const Projector = tree("projector")
 /** `LlavaForConditionalGeneration`'s layout with tokenizer and processor files: what others open. */
 export const Checkpoint = tree("checkpoint")
+/** LLaVA's own layout: a language model's folder with `mm_*` fields, the projector inside or in `mm_projector.bin`. */
+export const OriginalLlava = tree("original-llava")
+/** A projector to pass on: `mm_projector.bin` with a small `config.json`, or the file alone. */
+export const ProjectorFile = tree("projector-file")
 
 // ---- rows
 

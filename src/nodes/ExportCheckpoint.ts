@@ -1,28 +1,42 @@
 /**
  * Writes the finished model as a folder that others open: `LlavaForConditionalGeneration`'s layout.
  *
- * Weights go through memory one tensor at a time. With a head bias the stock class would lose it, so a small custom class
- * lies beside the weights and `auto_map` names it; the card says so.
+ * Weights go through memory one tensor at a time, then the model is read back from the folder for `parity.safetensors`.
+ * With a head bias the stock class would lose it, so a small custom class lies beside the weights and `auto_map` names it;
+ * the card says so.
+ *
+ * Two definitions write the same files: `exportCheckpoint` of a model that came from anywhere, `exportTrained` of one
+ * that the recipe trained, whose card says how and on what.
  */
 import { join } from "node:path"
 import { Effect, Schema } from "effect"
 import { whole } from "../dag/Node.ts"
+import { imageKernels } from "../data/Images.ts"
 import { llavaConfigJson } from "../model/llava/Config.ts"
 import { llavaFileName } from "../model/llava/Names.ts"
 import { writeCheckpoint } from "../model/Safetensors.ts"
 import { prefixedSources } from "../model/Weights.ts"
-import { Checkpoint, LanguageModel, Projector, TokenizerFile, VisionTower } from "./Artifacts.ts"
+import * as A from "./Artifacts.ts"
+import { type CardRecord, exportCard } from "./ExportCard.ts"
 import {
   chatTemplate,
-  exportCard,
   generationJson,
   HEAD_CLASS,
   imageProcessorJson,
   processorJson,
   tokenizerJson
 } from "./ExportFiles.ts"
-import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
-import { fromSources, HeadBias, ModelDtype, openClip, openPhi, openProjector, writeTextFile } from "./ModelFiles.ts"
+import { openParts, type Parts, parts } from "./ExportParts.ts"
+import { fromSources, HeadBias, ModelDtype, writeTextFile } from "./ModelFiles.ts"
+import { writeParity } from "./Parity.ts"
+import { trainLanguageModel } from "./TrainLanguageModel.ts"
+import {
+  trainProjector,
+  trainProjectorOnFeatures,
+  tuneInstructions,
+  tuneInstructionsAndVision,
+  tuneInstructionsOnFeatures
+} from "./TrainVision.ts"
 
 /**
  * Names for the custom class. transformers 5 renames old layouts for its own classes only, so the head, which is the custom
@@ -31,63 +45,132 @@ import { fromSources, HeadBias, ModelDtype, openClip, openPhi, openProjector, wr
 const customFileName = (name: string): string =>
   name.startsWith("language.lm_head.") ? name.slice("language.".length) : llavaFileName(name)
 
+const params = {
+  dtype: ModelDtype,
+  headBias: HeadBias,
+  /** A larger checkpoint is cut into shards with an index. */
+  maxShardBytes: Schema.Int,
+  /** Name in the card. */
+  name: Schema.String
+}
+const Params = Schema.Struct(params)
+
+/** Opens the parts and gives the function that fills the checkpoint's folder. */
+const writer = Effect.fnUntraced(function* (inputs: Parts, params: typeof Params.Type, record?: CardRecord) {
+  const { config, control, language, projector, tokenizer, vision } = yield* openParts(inputs, params.headBias)
+  const tensors = fromSources(
+    [
+      ...prefixedSources(vision.sources, "vision."),
+      ...prefixedSources(projector.sources, "projector."),
+      ...prefixedSources(language.sources, "language.")
+    ],
+    params.dtype,
+    config.text.headBias ? customFileName : llavaFileName
+  )
+  const files: ReadonlyArray<readonly [string, string | Readonly<Record<string, unknown>>]> = [
+    ["config.json", llavaConfigJson(config, params.dtype)],
+    ["generation_config.json", generationJson(config, control.padId)],
+    ["tokenizer.json", tokenizer.json()],
+    ["chat_template.jinja", chatTemplate],
+    ["tokenizer_config.json", tokenizerJson(config)],
+    ["preprocessor_config.json", imageProcessorJson(config)],
+    ["processor_config.json", processorJson(config)],
+    ["README.md", exportCard(params.name, config, params.dtype, record)],
+    ...(config.text.headBias ? [["modeling_llava_phi.py", HEAD_CLASS] as const] : [])
+  ]
+  return Effect.fnUntraced(function* (folder: string) {
+    yield* writeCheckpoint(folder, tensors, { maxShardBytes: params.maxShardBytes })
+    yield* Effect.forEach(files, ([name, content]) => writeTextFile(join(folder, name), content), { discard: true })
+    yield* writeParity(folder, tokenizer, control)
+  })
+})
+
 export const exportCheckpoint = whole(
   {
     id: "exportCheckpoint",
-    version: "2",
-    about: "The model in LlavaForConditionalGeneration's layout, with tokenizer, processor and card.",
-    params: Schema.Struct({
-      dtype: ModelDtype,
-      headBias: HeadBias,
-      /** A larger checkpoint is cut into shards with an index. */
-      maxShardBytes: Schema.Int,
-      /** Name in the card. */
-      name: Schema.String
-    }),
-    inputs: { model: LanguageModel, projector: Projector, vision: VisionTower, tokenizer: TokenizerFile },
-    outputs: { model: Checkpoint }
+    version: "3",
+    about:
+      "The model in LlavaForConditionalGeneration's layout, with tokenizer, processor, card and answers to compare.",
+    params: Params,
+    inputs: parts,
+    outputs: { model: A.Checkpoint },
+    assets: imageKernels,
+    engine: true
   },
-  ({ inputs, params }) =>
+  ({ inputs, params }) => Effect.map(writer(inputs, params), (model) => ({ model }))
+)
+
+/** Named in the card; their code is part of the digest that it states. */
+const trainers = [
+  trainLanguageModel,
+  trainProjector,
+  trainProjectorOnFeatures,
+  tuneInstructions,
+  tuneInstructionsOnFeatures,
+  tuneInstructionsAndVision
+].map(({ spec }) => `${spec.id} ${spec.version}`)
+
+/** What the recipe is made from beside the model's parts: only their digests are used. */
+const material = {
+  shareGpt: A.ShareGptFile,
+  captions: A.ChatFile,
+  captionImages: A.ImageFiles,
+  instructions: A.InstructFile,
+  instructionImages: A.ImageFiles,
+  languageModel: A.LanguageModel,
+  startTower: A.VisionTower
+}
+const reports = { sft: A.TrainingReport, pretrain: A.TrainingReport, instruct: A.TrainingReport }
+
+const names: Readonly<Record<keyof typeof material | "tokenizer", string>> = {
+  shareGpt: "conversations",
+  captions: "captions",
+  captionImages: "pictures of captions",
+  instructions: "instructions",
+  instructionImages: "pictures of instructions",
+  tokenizer: "tokenizer",
+  languageModel: "language model before training",
+  startTower: "vision tower before training"
+}
+
+export const exportTrained = whole(
+  {
+    id: "exportTrained",
+    version: "1",
+    about: "The trained model as exportCheckpoint writes it, with a card that says how it was made and of what.",
+    params: Schema.Struct({
+      ...params,
+      /** Settings of each stage, as they stand in the card. */
+      stages: Schema.Struct({
+        sft: Schema.Record(Schema.String, Schema.Json),
+        pretrain: Schema.Record(Schema.String, Schema.Json),
+        instruct: Schema.Record(Schema.String, Schema.Json)
+      }),
+      /** Origin and licence by input, as they stand in the card. */
+      credits: Schema.Record(Schema.String, Schema.String)
+    }),
+    inputs: { ...parts, ...material, ...reports },
+    outputs: { model: A.Checkpoint },
+    assets: imageKernels,
+    engine: true
+  },
+  ({ inputs, origin, params }) =>
     Effect.gen(function* () {
-      const tokenizer = yield* loadTokenizer(inputs.tokenizer)
-      const { imageId, padId } = yield* controlIds(tokenizer, inputs.tokenizer.path)
-      const language = yield* openPhi(inputs.model, params.headBias)
-      const projector = yield* openProjector(inputs.projector)
-      const vision = yield* openClip(inputs.vision)
-      const config = {
-        vision: vision.config,
-        text: language.config,
-        projectorActivation: projector.config.activation,
-        imageToken: imageId,
-        featureLayer: -2
+      const ports = Object.keys(names) as ReadonlyArray<keyof typeof names>
+      const record: CardRecord = {
+        stages: (["sft", "pretrain", "instruct"] as const).map((name) => ({
+          name,
+          settings: params.stages[name],
+          log: inputs[name]
+        })),
+        data: ports.map((port) => ({
+          name: names[port],
+          digest: origin?.inputs[port],
+          credit: params.credits[port]
+        })),
+        nodes: trainers,
+        code: origin?.code
       }
-      const tensors = fromSources(
-        [
-          ...prefixedSources(vision.sources, "vision."),
-          ...prefixedSources(projector.sources, "projector."),
-          ...prefixedSources(language.sources, "language.")
-        ],
-        params.dtype,
-        config.text.headBias ? customFileName : llavaFileName
-      )
-      const files: ReadonlyArray<readonly [string, string | Readonly<Record<string, unknown>>]> = [
-        ["config.json", llavaConfigJson(config, params.dtype)],
-        ["generation_config.json", generationJson(config, padId)],
-        ["tokenizer.json", tokenizer.json()],
-        ["chat_template.jinja", chatTemplate],
-        ["tokenizer_config.json", tokenizerJson(config)],
-        ["preprocessor_config.json", imageProcessorJson(config)],
-        ["processor_config.json", processorJson(config)],
-        ["README.md", exportCard(params.name, config)],
-        ...(config.text.headBias ? [["modeling_llava_phi.py", HEAD_CLASS] as const] : [])
-      ]
-      return {
-        model: Effect.fnUntraced(function* (folder: string) {
-          yield* writeCheckpoint(folder, tensors, { maxShardBytes: params.maxShardBytes })
-          yield* Effect.forEach(files, ([name, content]) => writeTextFile(join(folder, name), content), {
-            discard: true
-          })
-        })
-      }
+      return { model: yield* writer(inputs, params, record) }
     })
 )

@@ -83,30 +83,3 @@ class LlavaPhiForConditionalGeneration(LlavaForConditionalGeneration):
         self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=True)
         self.post_init()
 `
-
-export const exportCard = (name: string, config: LlavaConfig): string => {
-  const { text, vision } = config
-  const patches = (vision.imageSize / vision.patchSize) ** 2
-  const head = text.headBias
-    ? "The language head has a bias, as Phi-2's has. The stock class has none, so load with `trust_remote_code=True`: " +
-      "`modeling_llava_phi.py` beside the weights adds it."
-    : "The language head has no bias: it was zero when training began and stayed so, so the stock class loses nothing."
-  return `---
-library_name: transformers
-pipeline_tag: image-text-to-text
----
-# ${name}
-
-A LLaVA with a Phi language model, trained by millrace's LLaVA-Phi recipe.
-
-| part | size |
-|---|---|
-| language model | Phi, ${text.layers} layers, hidden ${text.hiddenSize}, ${text.heads} heads, vocabulary ${text.vocabSize} |
-| vision tower | CLIP, ${vision.layers} layers, hidden ${vision.hiddenSize}, ${vision.imageSize} px, ${patches} patches; hidden state ${config.featureLayer} |
-| projector | two linear layers, GELU between |
-
-${head}
-
-Prompts are Vicuna v1.1 with the image first; pictures are padded to a square.
-`
-}

@@ -42,7 +42,7 @@ export type HeadBias = typeof HeadBias.Type
 /** Element types a model's folder can be written with. */
 export const ModelDtype = Schema.Literals(["float32", "float16", "bfloat16"])
 export type ModelDtype = typeof ModelDtype.Type
-const stored = { float32: "F32", float16: "F16", bfloat16: "BF16" } as const
+export const stored = { float32: "F32", float16: "F16", bfloat16: "BF16" } as const
 
 export const readJsonFile = (path: string): Effect.Effect<unknown, ModelFileError> =>
   Effect.tryPromise({

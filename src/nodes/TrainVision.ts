@@ -14,6 +14,7 @@ import type { ClipConfig } from "../model/clip/Config.ts"
 import { clipShapes } from "../model/clip/Names.ts"
 import { type LlavaConfig, projectorOf } from "../model/llava/Config.ts"
 import type { LlavaBatch } from "../model/llava/Model.ts"
+import { projectorShapes } from "../model/projector/Names.ts"
 import type { Recompute } from "../model/Recompute.ts"
 import type { TensorSource } from "../model/Safetensors.ts"
 import type { TokenBatch } from "../model/TokenBatch.ts"
@@ -39,6 +40,7 @@ import {
   fromSources,
   HeadBias,
   loadWeights,
+  ModelFileError,
   openClip,
   openPhi,
   openProjector,
@@ -125,8 +127,17 @@ const openStage = Effect.fnUntraced(function* <Row, Values extends Float32Array 
     imageToken: imageId,
     featureLayer: FEATURE_LAYER
   }
+  const projector = kind.projector(config)
+  const fitting = projectorShapes(projectorOf(config))
+  const odd = projector.find(({ name, shape }) => String(shape) !== String(fitting[name]))
+  if (odd !== undefined)
+    return yield* new ModelFileError({
+      path: inputs.vision.path,
+      message: `the projector's ${odd.name} is [${odd.shape.join(", ")}], between this tower and this language model it is [${fitting[odd.name]?.join(", ") ?? ""}]`,
+      hint: "Give a projector that was trained between models of these widths."
+    })
   const sources = [
-    ...prefixedSources(kind.projector(config), "projector."),
+    ...prefixedSources(projector, "projector."),
     ...prefixedSources(language.sources, "language."),
     ...(view.needsTower ? prefixedSources(vision.sources, "vision.") : [])
   ]

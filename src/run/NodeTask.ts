@@ -110,8 +110,14 @@ export const runNode = (
       )
     const fork = Effect.runForkWith(yield* Effect.context<never>())
     yield* watch.started()
-    return yield* runWhole(node, task.places, work, {
-      rows: (rows) => void fork(watch.rows(rows)),
-      metrics: (figures) => void fork(watch.metrics(figures))
-    })
+    return yield* runWhole(
+      node,
+      task.places,
+      work,
+      { inputs: task.inputs, code: task.code },
+      {
+        rows: (rows) => void fork(watch.rows(rows)),
+        metrics: (figures) => void fork(watch.metrics(figures))
+      }
+    )
   })

@@ -1,6 +1,6 @@
 /** A whole node, from opened inputs to durable outputs. Not resumable inside: a killed one starts over. */
 import { Effect, type FileSystem } from "effect"
-import type { AnyNode } from "../dag/Node.ts"
+import type { AnyNode, Origin } from "../dag/Node.ts"
 import { makeRefusals } from "../dag/Refusals.ts"
 import type { Store, WorkFolder } from "../store/Store.ts"
 import { asNodeFailed } from "./Failure.ts"
@@ -24,6 +24,7 @@ export const runWhole = (
   node: AnyNode,
   places: Places,
   work: WorkFolder,
+  origin: Origin,
   progress: {
     readonly rows: (rows: number) => void
     readonly metrics: (figures: Readonly<Record<string, number>>) => void
@@ -35,7 +36,7 @@ export const runWhole = (
       const refusals = makeRefusals(node.spec.refuses ?? [])
       const run = node.spec.run as (context: unknown) => Effect.Effect<Readonly<Record<string, unknown>>, unknown>
       const parts = yield* Effect.suspend(() =>
-        run({ params: node.params, inputs, report: progress.metrics, ...refusals })
+        run({ params: node.params, inputs, origin, report: progress.metrics, ...refusals })
       )
       return yield* drainOutputs({ node, work, parts, refusals, rowsIn, onRows: progress.rows })
     })

@@ -63,6 +63,17 @@ describe("the whole recipe", () => {
     expect(config).toMatchObject({ model_type: "llava", architectures: ["LlavaForConditionalGeneration"] })
   })
 
+  test("gives it a card that states its code and the contents it was made from, as the store knows them", () => {
+    const card = readFileSync(join(completed(first).outputs["checkpoint"]!.path, "README.md"), "utf8")
+    const { path } = completed(first).outputs["checkpoint"]!
+    const manifest = manifestsOf(bench.store).find(({ key }) => path.includes(key))!
+    expect(card).toContain(`Code digest: \`${manifest.code.digest}\``)
+    const { inputs } = manifest.parts
+    for (const port of ["shareGpt", "captions", "captionImages", "instructions", "instructionImages", "languageModel"])
+      expect(card, port).toContain(`\`${inputs[port]}\``)
+    expect(card).not.toContain("not recorded")
+  })
+
   test("learns: the loss of every stage falls", () => {
     const { stages } = JSON.parse(readFileSync(completed(first).outputs["report"]!.path, "utf8")) as {
       readonly stages: Readonly<Record<string, { readonly losses: ReadonlyArray<number> }>>

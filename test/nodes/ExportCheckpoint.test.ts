@@ -2,11 +2,15 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Stream } from "effect"
 import * as Node from "../../src/dag/Alone.ts"
 import { openCheckpoint } from "../../src/model/Checkpoint.ts"
+import { normalisedPixels } from "../../src/model/clip/Pixels.ts"
 import { openLlava } from "../../src/model/Folder.ts"
-import { exportCheckpoint } from "../../src/nodes/ExportCheckpoint.ts"
+import { openSafetensors } from "../../src/model/Safetensors.ts"
+import { openChatModel } from "../../src/nodes/ChatModel.ts"
+import { exportCheckpoint, exportTrained } from "../../src/nodes/ExportCheckpoint.ts"
+import { loadTokenizer } from "../../src/nodes/LoadTokenizer.ts"
 import { openClip, openPhi, openProjector } from "../../src/nodes/ModelFiles.ts"
 import { trainProjector } from "../../src/nodes/TrainVision.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
@@ -127,7 +131,8 @@ describe("exportCheckpoint", () => {
     Effect.gen(function* () {
       const { folder } = yield* open({ headBias: "keep", maxShardBytes: 40_000 })
       expect(json(folder, "config.json")["auto_map"]).toEqual({
-        AutoModelForImageTextToText: "modeling_llava_phi.LlavaPhiForConditionalGeneration"
+        AutoModelForImageTextToText: "modeling_llava_phi.LlavaPhiForConditionalGeneration",
+        AutoModelForMultimodalLM: "modeling_llava_phi.LlavaPhiForConditionalGeneration"
       })
       expect(text(folder, "modeling_llava_phi.py")).toContain("class LlavaPhiForConditionalGeneration")
       expect(text(folder, "README.md")).toContain("trust_remote_code")
@@ -137,10 +142,59 @@ describe("exportCheckpoint", () => {
           .filter((name) => name.includes("lm_head"))
           .toSorted()
       ).toEqual(["lm_head.bias", "lm_head.weight"])
-      const shards = readdirSync(folder).filter((name) => name.endsWith(".safetensors"))
+      const shards = readdirSync(folder).filter((name) => /^model.*\.safetensors$/.test(name))
       expect(new Set(Object.values(map))).toEqual(new Set(shards))
       expect(shards.length).toBeGreaterThan(2)
     }).pipe(Effect.provide(Engine.wasm))
+  )
+
+  it.effect("says what it answers: the logits and the continuation that the folder's own model gives here", () =>
+    Effect.gen(function* () {
+      const { folder } = yield* open({ headBias: "drop" })
+      const file = yield* openSafetensors(join(folder, "parity.safetensors"))
+      const shapes = Object.fromEntries(
+        [...file.entries.values()].map(({ dtype, name, shape }) => [name, [dtype, ...shape]])
+      )
+      const time = shapes["input_ids"]![2] as number
+      expect(shapes).toEqual({
+        input_ids: ["I64", 2, time],
+        attention_mask: ["I64", 2, time],
+        pixel_values: ["F32", 2, 3, 28, 28],
+        logits: ["F32", 2, time, 1537],
+        greedy: ["I64", expect.any(Number)],
+        pixels: ["F32", 1, 3, 28, 28]
+      })
+      expect(file.metadata).toEqual({ format: "pt", image: "parity.png", question: "What is in this picture?" })
+      const ids = yield* file.integers("input_ids")
+      expect((yield* file.integers("attention_mask")).every((one) => one === 1)).toBe(true)
+      for (const row of [0, 1])
+        expect(ids.subarray(row * time, (row + 1) * time).filter((id) => id === 1).length, "image tokens").toBe(4)
+      const logits = yield* file.floats("logits")
+      const greedy = yield* file.integers("greedy")
+      const last = logits.subarray((time - 1) * 1537, time * 1537)
+      expect(last.indexOf(Math.max(...last))).toBe(greedy[0])
+      const chat = yield* openChatModel(folder)
+      const picture = yield* chat.picture(join(folder, "parity.png"))
+      expect(normalisedPixels(picture.pixels_HWC, 28)).toEqual(yield* file.floats("pixels"))
+      expect((yield* file.floats("pixel_values")).subarray(0, 3 * 28 * 28)).toEqual(yield* file.floats("pixels"))
+      const asked = chat.ask([{ from: "human", value: "What is in this picture?" }], picture, { maxNewTokens: 16 })
+      const said = (yield* Stream.runCollect(asked)).map((piece) => piece.text).join("")
+      const tokenizer = yield* loadTokenizer({ path: folder })
+      expect(tokenizer.decode(greedy, { skipSpecial: true }).trimStart()).toBe(said)
+    }).pipe(Effect.scoped, Effect.provide(Engine.wasm))
+  )
+
+  it.effect("computes what it answers from the weights as they are stored, rounded", () =>
+    Effect.gen(function* () {
+      const logits = Effect.fnUntraced(function* (dtype: "float32" | "bfloat16") {
+        const { folder } = yield* open({ headBias: "drop", dtype })
+        return yield* (yield* openSafetensors(join(folder, "parity.safetensors"))).floats("logits")
+      })
+      const [exact, rounded] = [yield* logits("float32"), yield* logits("bfloat16")]
+      const apart = exact.reduce((most, one, i) => Math.max(most, Math.abs(one - rounded[i]!)), 0)
+      expect(apart).toBeGreaterThan(1e-4)
+      expect(apart).toBeLessThan(0.5)
+    }).pipe(Effect.scoped, Effect.provide(Engine.wasm))
   )
 
   it.effect("gives equal bytes for equal weights: nothing of time or place is in it", () =>
@@ -150,5 +204,64 @@ describe("exportCheckpoint", () => {
       for (const name of readdirSync(one.folder))
         expect(readFileSync(join(one.folder, name)).equals(readFileSync(join(other.folder, name))), name).toBe(true)
     }).pipe(Effect.provide(Engine.wasm))
+  )
+})
+
+describe("exportTrained", () => {
+  it.effect("writes the weights of exportCheckpoint, and a card of stages, data and losses", () =>
+    Effect.gen(function* () {
+      const { folder, inputs } = yield* open({ headBias: "drop" })
+      const log = { steps: 3, epochs: 1, rows: 4, lossTokens: 50, losses: [3, 2, 1], cutRows: 0, cutTokens: 0 }
+      const material = {
+        shareGpt: "a",
+        captions: "b",
+        captionImages: "c",
+        instructions: "d",
+        instructionImages: "e",
+        languageModel: inputs.model,
+        startTower: inputs.vision
+      }
+      const { out } = yield* Node.run(
+        exportTrained,
+        {
+          ...inputs,
+          ...material,
+          sft: { ...log, heldOutLoss: 1.5 },
+          pretrain: { ...log, heldOutLoss: null },
+          instruct: { ...log, heldOutLoss: 0.25 }
+        },
+        {
+          dtype: "float32",
+          headBias: "drop",
+          maxShardBytes: 5_000_000_000,
+          name: "Tiny",
+          stages: {
+            sft: { lr: 1e-3, batch: 2 },
+            pretrain: { lr: 2e-3, decay: "linear" },
+            instruct: { maxGradNorm: null }
+          },
+          credits: { captions: "Drawn | scenes; CC0-1.0" }
+        },
+        { into: join(folder, "..", "..", "trained") }
+      )
+      const files = readdirSync(out.model)
+      expect(files.toSorted()).toEqual(readdirSync(folder).toSorted())
+      for (const name of files.filter((one) => one !== "README.md"))
+        expect(readFileSync(join(out.model, name)).equals(readFileSync(join(folder, name))), name).toBe(true)
+      const card = text(out.model, "README.md")
+      for (const line of [
+        "| setting | sft | pretrain | instruct |",
+        "| lr | 0.001 | 0.002 | - |",
+        '| decay | - | "linear" | - |',
+        "| maxGradNorm | - | - | null |",
+        "| sft | 3 | 4 | 50 | 3.0000 | 1.0000 | 1.5000 |",
+        "| pretrain | 3 | 4 | 50 | 3.0000 | 1.0000 | - |",
+        "| captions | not recorded | Drawn \\| scenes; CC0-1.0 |",
+        "| instructions | not recorded | not stated |"
+      ])
+        expect(card.split("\n")).toContain(line)
+      expect(card).toContain("Code digest: `not recorded`")
+      expect(text(folder, "README.md")).not.toContain("## Recipe")
+    }).pipe(Effect.scoped, Effect.provide(Engine.wasm))
   )
 })

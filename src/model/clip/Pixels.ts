@@ -49,6 +49,22 @@ export const putPixels = (
 }
 
 /**
+ * The same numbers on this side of the engine: `bytes_MSSC` -> `pixels_MCSS`, flat.
+ *
+ * @example
+ * normalisedPixels(fitted.pixels_HWC, 336).length // 3 * 336 * 336
+ */
+export const normalisedPixels = (bytes_MSSC: Uint8Array, side: number): Float32Array => {
+  const plane = side * side
+  const out = new Float32Array(bytes_MSSC.length)
+  for (let at = 0; at < bytes_MSSC.length; at++) {
+    const [image, pixel, channel] = [Math.floor(at / (3 * plane)), Math.floor(at / 3) % plane, at % 3]
+    out[(image * 3 + channel) * plane + pixel] = levels[channel]![bytes_MSSC[at]!]!
+  }
+  return out
+}
+
+/**
  * The normalised pixels of M pictures on the engine: `bytes_MSSC` -> `pixels_MCSS`.
  *
  * @example

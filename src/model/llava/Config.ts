@@ -72,6 +72,9 @@ export const projectorOf = (config: LlavaConfig): ProjectorConfig => ({
   activation: config.projectorActivation
 })
 
+/** The custom class; an automatic class that `auto_map` leaves out would take the stock one, which drops the bias. */
+const HEAD_CLASS_PATH = "modeling_llava_phi.LlavaPhiForConditionalGeneration"
+
 /**
  * The config.json for export: the stock class opens it when the head has no bias; with one, `auto_map` names the custom
  * class that must lie beside it (`modeling_llava_phi.py`).
@@ -79,7 +82,7 @@ export const projectorOf = (config: LlavaConfig): ProjectorConfig => ({
 export const llavaConfigJson = (config: LlavaConfig, dtype = "float32"): Record<string, unknown> => ({
   architectures: [config.text.headBias ? "LlavaPhiForConditionalGeneration" : "LlavaForConditionalGeneration"],
   ...(config.text.headBias
-    ? { auto_map: { AutoModelForImageTextToText: "modeling_llava_phi.LlavaPhiForConditionalGeneration" } }
+    ? { auto_map: { AutoModelForImageTextToText: HEAD_CLASS_PATH, AutoModelForMultimodalLM: HEAD_CLASS_PATH } }
     : {}),
   dtype,
   image_seq_length: patchCount(config.vision),
