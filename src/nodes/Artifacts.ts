@@ -109,8 +109,12 @@ export const TrainingLog = Schema.Struct({
   /** Examples that were cut at the context's end, and the tokens they lost. */
   cutRows: Schema.Number,
   cutTokens: Schema.Number,
-  /** Mean loss of held-out tokens; null when nothing was held out. */
-  heldOutLoss: Schema.NullOr(Schema.Number)
+  /** Mean loss of held-out tokens, of the weights that the stage gives; null when nothing was held out. */
+  heldOutLoss: Schema.NullOr(Schema.Number),
+  /** The same on the way, where `evaluateEvery` asked for it; the last step is in it. */
+  evaluations: Schema.optionalKey(Schema.Array(Schema.Struct({ step: Schema.Number, loss: Schema.Number }))),
+  /** The step whose weights the stage gives, where `keepBest` chose among them. */
+  keptStep: Schema.optionalKey(Schema.Number)
 })
 export const TrainingReport = value("training-report", TrainingLog)
 

@@ -181,7 +181,9 @@ export const evaluationPage = (run: Finished): Effect.Effect<Part, InputUnavaila
     const losses: ReadonlyArray<Losses> = found.map(({ log, node }) => ({
       node,
       losses: log.losses,
-      heldOut: log.heldOutLoss
+      heldOut: log.heldOutLoss,
+      ...(log.evaluations === undefined ? {} : { evaluations: log.evaluations }),
+      ...(log.keptStep === undefined ? {} : { keptStep: log.keptStep })
     }))
     const evaluations: Array<readonly [string, Evaluation]> = []
     for (const target of targets) {
