@@ -9,7 +9,8 @@ import { Effect, type Scope, Stream } from "effect"
 import type { InputUnavailable } from "../dag/Artifact.ts"
 import type { Card, Cell, Finished, Losses, Part, Picture, Section } from "../dag/Sections.ts"
 import { PicturedConversations, Pixels, TrainingReport } from "./Artifacts.ts"
-import { type Evaluation, EvaluationReport, normaliseAnswer } from "./Evaluate.ts"
+import { type Evaluation, EvaluationReport } from "./Evaluate.ts"
+import { normaliseAnswer } from "./ExactMatch.ts"
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 const loss = (value: number | null | undefined): string =>

@@ -115,11 +115,17 @@ export const heldOutSaved = ({
         tensors: Object.fromEntries(Object.entries(best?.weights ?? {}).map(([name, one]) => [BEST + name, one]))
       }
 
+/** A loss, and over how many supervised tokens it is the mean; null over none. */
+export interface Measured {
+  readonly loss: number | null
+  readonly tokens: number
+}
+
 /** Several processes that measure together, each its share of the batches. */
 type Ranks = Pick<Collective["Service"], "rank" | "world" | "sum">
 
 /**
- * Mean loss over the supervised tokens of all batches; null when there is none. The same bits on any number of ranks.
+ * Mean loss over the supervised tokens of all batches. The same bits on any number of ranks.
  *
  * Fails with `NonFiniteLoss`, which names the rows of the first batch whose loss is none.
  */
@@ -129,7 +135,7 @@ export const measureHeldOut = <Batch extends TokenBatch, E, R>(
   batches: ReadonlyArray<Effect.Effect<Batch, E, R>>,
   step: number,
   ranks?: Ranks
-): Effect.Effect<number | null, E | TensorError | NonFiniteLoss | CollectiveFailed, R | Tensors> =>
+): Effect.Effect<Measured, E | TensorError | NonFiniteLoss | CollectiveFailed, R | Tensors> =>
   Effect.gen(function* () {
     let found: ReadonlyArray<number> = []
     const mine = new Float64Array(2 * batches.length)
@@ -156,7 +162,7 @@ export const measureHeldOut = <Batch extends TokenBatch, E, R>(
       sum += loss * count
       tokens += count
     }
-    return tokens === 0 ? null : sum / tokens
+    return { loss: tokens === 0 ? null : sum / tokens, tokens }
   })
 
 /** Takes note of a loss; where it is the lowest so far and the best is kept, copies the weights that had it. */

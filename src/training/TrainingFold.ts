@@ -312,7 +312,11 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
     trained: Weights,
     step: number,
     collective?: Collective["Service"]
-  ) => measureHeldOut(model, { ...frozen, ...trained }, heldOut as ReadonlyArray<Load<TokenBatch>>, step, collective)
+  ) =>
+    Effect.map(
+      measureHeldOut(model, { ...frozen, ...trained }, heldOut as ReadonlyArray<Load<TokenBatch>>, step, collective),
+      ({ loss }) => loss
+    )
   /** Measures the held-out rows where they are due. */
   const watched = (state: LoopState) =>
     Effect.gen(function* () {
