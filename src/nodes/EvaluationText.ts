@@ -52,7 +52,7 @@ export const yesNoLines = ({ all, byCategory }: YesNo): ReadonlyArray<string> =>
       ([name, { accuracy, f1, precision, questions, recall, yesRatio }]) =>
         `  ${name.padEnd(width)}  accuracy ${percent(accuracy)}  precision ${share(precision)}  recall ${share(recall)}  f1 ${share(f1)}  yes ${percent(yesRatio)}  of ${questions}`
     ),
-    ...(all.neither === 0 ? [] : [`  ${all.neither} answers say neither yes nor no, and count as yes`])
+    ...(all.neither === 0 ? [] : [`  answers that say neither, and count as yes: ${all.neither}`])
   ]
 }
 
