@@ -16,8 +16,8 @@ export interface DataFile<out Row = unknown> {
   /** Relative to the dataset's folder, with forward slashes. */
   readonly path: string
   readonly about: string
-  readonly format: "json-array" | "json" | "zip"
-  /** Schema of a raw row of a `json-array`; dirty rows fail it, that is what it is for. */
+  readonly format: "json-array" | "json-lines" | "json" | "zip"
+  /** Schema of a raw row of a `json-array` or of `json-lines`; dirty rows fail it, that is what it is for. */
   readonly row?: Schema.Codec<Row, any>
   /** Folder inside a zip before every name, for example `train2017/`; empty or absent when entries are bare. */
   readonly folder?: string

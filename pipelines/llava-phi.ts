@@ -34,6 +34,7 @@ import { holdOut } from "../src/nodes/HoldOut.ts"
 import { initLanguageModel, initVisionTower } from "../src/nodes/InitModels.ts"
 import { keepFormat } from "../src/nodes/KeepFormat.ts"
 import { keepLanguages } from "../src/nodes/KeepLanguages.ts"
+import { perplexity } from "../src/nodes/Perplexity.ts"
 import { readCaptions, readInstructions, readQuestions } from "../src/nodes/ReadLlava.ts"
 import { readShareGpt } from "../src/nodes/ReadShareGpt.ts"
 import { splitConversations } from "../src/nodes/SplitConversations.ts"
@@ -47,6 +48,7 @@ import {
   tuneInstructionsAndVision,
   tuneInstructionsOnFeatures
 } from "../src/nodes/TrainVision.ts"
+import { writeAnswers } from "../src/nodes/WriteAnswers.ts"
 import { recipe } from "../src/run/Recipe.ts"
 import * as Engine from "../src/tensor/Engine.ts"
 import { numerics } from "../src/tensor/Fingerprint.ts"
@@ -505,6 +507,15 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
     },
     { ...settings.evaluate, headBias }
   )
+  // For LLaVA's own scoring scripts; and what tuning on pictures has cost in conversations.
+  const answers = writeAnswers.named("evaluate/write")(
+    { questions: questions.out.questions, answers: evaluated.out.rows },
+    { model: exporting.name, ids: "text", unanswered: "leaveOut" }
+  )
+  const talked = perplexity.named("evaluate/perplexity")(
+    { model: instruct.out.model, data: talk.out.heldOut },
+    { batch: settings.sft.microBatch, headBias }
+  )
 
   return {
     raw,
@@ -528,7 +539,14 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
     questions,
     asked,
     evaluated,
-    pipeline: pipeline("llava-phi", { checkpoint: exported.out.model, report: evaluated.out.report })
+    answers,
+    talked,
+    pipeline: pipeline("llava-phi", {
+      checkpoint: exported.out.model,
+      report: evaluated.out.report,
+      answers: answers.out.files,
+      perplexity: talked.out.report
+    })
   }
 }
 

@@ -25,8 +25,9 @@ export interface Written {
   readonly passing: boolean
 }
 
-/** Bytes of a checkpoint: weights and two moments, f32. */
-export const checkpointBytes = ({ weights }: Pick<StageCost, "weights">): number => 12 * weights.trained
+/** Bytes of a checkpoint: weights and two moments, f32, and the best weights where they are kept. */
+export const checkpointBytes = ({ settings, weights }: Pick<StageCost, "settings" | "weights">): number =>
+  (settings.keepBest === true ? 16 : 12) * weights.trained
 
 /** Pictures of a stage, held-out ones as well. */
 const picturesOf = ({ amount, node, settings }: StageCost): number => {

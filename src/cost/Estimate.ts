@@ -80,7 +80,7 @@ export const estimate = (asked: Costing, known: Known = {}): Effect.Effect<Estim
         executed,
         trained: weights.trained,
         frozen: weights.frozen,
-        checkpointBytes: checkpointBytes({ weights }),
+        checkpointBytes: checkpointBytes({ settings: stage.settings, weights }),
         deviceBytes: memory.bytes,
         terms: memory.terms.map((term) => ({ ...term }))
       })),

@@ -54,6 +54,10 @@ export interface Losses {
   readonly losses: ReadonlyArray<number>
   /** Mean over held-out rows; null when nothing was held out. */
   readonly heldOut: number | null
+  /** The same on the way, after some of the steps. */
+  readonly evaluations?: ReadonlyArray<{ readonly step: number; readonly loss: number }>
+  /** The step whose weights were kept, where one was chosen. */
+  readonly keptStep?: number
 }
 
 /** A recipe's part of the report. */

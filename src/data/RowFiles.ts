@@ -8,7 +8,7 @@ import type { Dirent } from "node:fs"
 import { open, readdir } from "node:fs/promises"
 import { basename, join } from "node:path"
 import { Effect, Schema, Stream } from "effect"
-import { type BadJsonRow, type JsonError, readJson } from "./JsonArray.ts"
+import { type BadJsonRow, type JsonError, type JsonOptions, readJson } from "./JsonArray.ts"
 import type { ParquetOptions } from "./Parquet.ts"
 import type { ParquetError } from "./ParquetError.ts"
 
@@ -111,13 +111,14 @@ const partsOf = Effect.fnUntraced(function* (path: string) {
 /** Loaded here alone: who has no Parquet files needs no packages for them. Without them it is `PackageMissing`. */
 const parquetModule = Effect.promise(() => import("./Parquet.ts"))
 
-type Part = Pick<ParquetOptions, "columns" | "without">
+/** `layout` is of JSON files: `lines` where rows stand one a line though the name ends in `.json`. */
+type Part = Pick<ParquetOptions, "columns" | "without"> & Pick<JsonOptions, "layout">
 
 /** Rows of one file with numbers of its own. */
 const readPart = (path: string, wanted: Part): Stream.Stream<RowFileBatch, RowFileError> =>
-  Stream.unwrap(Effect.map(isParquet(path), (found) => (found ? parquetRows(path, wanted) : jsonRows(path))))
+  Stream.unwrap(Effect.map(isParquet(path), (found) => (found ? parquetRows(path, wanted) : jsonRows(path, wanted))))
 
-const parquetRows = (path: string, wanted: Part): Stream.Stream<RowFileBatch, RowFileError> =>
+const parquetRows = (path: string, { layout: _, ...wanted }: Part): Stream.Stream<RowFileBatch, RowFileError> =>
   Stream.unwrap(
     Effect.map(parquetModule, ({ readParquet }) =>
       Stream.map(readParquet(path, { ...wanted, absent: "skip" }), ({ first, rows }) => ({
@@ -127,8 +128,8 @@ const parquetRows = (path: string, wanted: Part): Stream.Stream<RowFileBatch, Ro
     )
   )
 
-const jsonRows = (path: string): Stream.Stream<RowFileBatch, RowFileError> =>
-  Stream.map(readJson(path), ({ refused, rows }) => ({
+const jsonRows = (path: string, { layout }: Part): Stream.Stream<RowFileBatch, RowFileError> =>
+  Stream.map(readJson(path, layout === undefined ? {} : { layout }), ({ refused, rows }) => ({
     rows,
     refused: refused.map((error) => ({ index: error.row, error }))
   }))

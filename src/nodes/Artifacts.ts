@@ -22,6 +22,8 @@ export const MetadataFile = tree("cc595k-metadata-file")
 export const InstructFile = tree("llava-instruct-file")
 /** Held-out questions with their types. */
 export const HeldOutFile = tree("held-out-file")
+/** Questions a line, as POPE and LLaVA's evaluation have them: `question_id`, `image`, `text`, and `label` where there is one. */
+export const QuestionFile = tree("question-file")
 /** Pictures: a zip archive, a tar, or a folder of pictures or tar files. */
 export const ImageFiles = tree("image-files")
 /** A byte-level BPE `tokenizer.json`. */
@@ -78,15 +80,28 @@ export const ImageConversations = rows("image-conversations", ImageConversation)
 /** Conversations whose pictures were all decoded: the k-th row with an image belongs to the k-th row of `pixels`. */
 export const PicturedConversations = rows("pictured-conversations", ImageConversation)
 
-/** A held-out question about a picture. */
+/** A held-out question about a picture; `answer` is null where the right one is not known here. */
 export const Question = Schema.Struct({
   id: Schema.String,
   image: Schema.String,
   type: Schema.String,
   question: Schema.String,
-  answer: Schema.String
+  answer: Schema.NullOr(Schema.String)
 })
 export const Questions = rows("questions", Question)
+
+/** A model's answer to a question: what scorers look at. `category` is the question's type. */
+export const Answer = Schema.Struct({
+  id: Schema.String,
+  image: Schema.String,
+  category: Schema.String,
+  question: Schema.String,
+  answer: Schema.String,
+  truth: Schema.NullOr(Schema.String),
+  /** The answer to the same question about another picture; null where that was not asked. */
+  blind: Schema.NullOr(Schema.String)
+})
+export const Answers = rows("answers", Answer)
 
 // ---- values
 
@@ -113,8 +128,12 @@ export const TrainingLog = Schema.Struct({
   /** Examples that were cut at the context's end, and the tokens they lost. */
   cutRows: Schema.Number,
   cutTokens: Schema.Number,
-  /** Mean loss of held-out tokens; null when nothing was held out. */
-  heldOutLoss: Schema.NullOr(Schema.Number)
+  /** Mean loss of held-out tokens, of the weights that the stage gives; null when nothing was held out. */
+  heldOutLoss: Schema.NullOr(Schema.Number),
+  /** The same on the way, where `evaluateEvery` asked for it; the last step is in it. */
+  evaluations: Schema.optionalKey(Schema.Array(Schema.Struct({ step: Schema.Number, loss: Schema.Number }))),
+  /** The step whose weights the stage gives, where `keepBest` chose among them. */
+  keptStep: Schema.optionalKey(Schema.Number)
 })
 export const TrainingReport = value("training-report", TrainingLog)
 

@@ -4,22 +4,21 @@
  * Not a benchmark suite: exact match of short answers, by question type. What an answer owes to the picture shows in the
  * gap to the swapped run (the blind baseline): a model that only guesses well scores the same in both.
  */
-
-import { join } from "node:path"
 import { Effect, Schema, Stream } from "effect"
-import { type Rows, value } from "../dag/Artifact.ts"
+import { value } from "../dag/Artifact.ts"
 import { whole } from "../dag/Node.ts"
-import { openCheckpoint } from "../model/Checkpoint.ts"
-import { patchCount } from "../model/clip/Config.ts"
-import { pixelBytes, putPixels } from "../model/clip/Pixels.ts"
-import { greedyLlava } from "../model/Generate.ts"
-import { decodeLlavaConfig } from "../model/llava/Config.ts"
-import { llavaSources } from "../model/llava/Names.ts"
-import { segmentsOfLengths } from "../model/TokenBatch.ts"
-import { promptFor } from "../text/Template.ts"
-import { Checkpoint, PicturedConversations, Pixels, Questions, TrainingLog, TrainingReport } from "./Artifacts.ts"
-import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
-import { HeadBias, loadWeights, readJsonFile } from "./ModelFiles.ts"
+import {
+  type Answer,
+  Answers,
+  Checkpoint,
+  PicturedConversations,
+  Pixels,
+  Questions,
+  TrainingLog,
+  TrainingReport
+} from "./Artifacts.ts"
+import { AskingParams, NothingToAsk, openAlbum, openAsker } from "./Asking.ts"
+import { countMatches, NoTruth } from "./ExactMatch.ts"
 
 const Share = Schema.Struct({ questions: Schema.Number, right: Schema.Number })
 
@@ -52,37 +51,13 @@ export const Evaluation = Schema.Struct({
 export type Evaluation = typeof Evaluation.Type
 export const EvaluationReport = value("evaluation-report", Evaluation)
 
-/** The exported model and the held-out data do not fit together. */
-export class NothingToAsk extends Schema.TaggedError<NothingToAsk>()("NothingToAsk", {
-  message: Schema.String,
-  hint: Schema.String
-}) {}
-
-/**
- * An answer as it is compared: lower case, blanks collapsed, one final full stop dropped.
- *
- * @example
- * normaliseAnswer(" Red. ") // "red"
- */
-export const normaliseAnswer = (answer: string): string =>
-  answer.trim().toLowerCase().replace(/\s+/g, " ").replace(/\.$/, "")
-
-type Question = typeof Questions.schema.Type
-
-const allRows = <Row>(rows: Rows<Row>) =>
-  Effect.map(Stream.runCollect(rows.batches), (batches) => batches.flat() as ReadonlyArray<Row>)
-
 export const evaluate = whole(
   {
     id: "evaluate",
     version: "1",
     about: "Exact match on held-out questions by type, against the same with swapped pictures.",
     params: Schema.Struct({
-      /** Tokens of an answer at most. */
-      maxNewTokens: Schema.Int,
-      /** Questions answered together. */
-      batch: Schema.Int,
-      headBias: HeadBias,
+      ...AskingParams,
       /** Questions shown in the report. */
       samples: Schema.Int,
       /** What is said beside the figures wherever they are shown: for instance that the tower is not pretrained. */
@@ -97,131 +72,73 @@ export const evaluate = whole(
       pretrain: TrainingReport,
       instruct: TrainingReport
     },
-    outputs: { report: EvaluationReport },
+    outputs: { rows: Answers, report: EvaluationReport },
+    refuses: [NoTruth],
     engine: true
   },
-  ({ inputs, params, report }) =>
+  ({ inputs, params, refuse, report }) =>
     Effect.gen(function* () {
-      const tokenizer = yield* loadTokenizer(inputs.model)
-      const { eosId, imageId, padId } = yield* controlIds(tokenizer, inputs.model.path)
-      const config = yield* decodeLlavaConfig(yield* readJsonFile(join(inputs.model.path, "config.json")), {
-        headBias: params.headBias === "keep"
-      })
-      const weights = yield* loadWeights(yield* llavaSources(yield* openCheckpoint(inputs.model.path), config))
-      const patches = patchCount(config.vision)
-      const side = config.vision.imageSize
-
-      const scenes = (yield* allRows(inputs.pictured)).filter((row) => row.image !== null)
-      const pictureOf = new Map(scenes.map((row, i) => [row.id, i]))
-      const written = yield* allRows(inputs.questions)
-      const questions = written.filter((question) => pictureOf.has(sceneOf(question)))
-      if (questions.length === 0 || scenes.length < 2)
+      const ask = yield* openAsker(inputs.model, params)
+      const album = yield* openAlbum(inputs.pictured, inputs.pixels)
+      const written = (yield* Stream.runCollect(inputs.questions.batches)).flat()
+      for (const [row, { answer, id }] of written.entries())
+        if (answer === null) refuse(row, new NoTruth({ id, hint: "Ask such questions with answerQuestions." }))
+      const known = written.flatMap((row) => (row.answer === null ? [] : [{ ...row, answer: row.answer }]))
+      const questions = known.filter(({ image }) => album.has(image))
+      if (questions.length === 0 || album.count < 2)
         return yield* new NothingToAsk({
-          message: `${questions.length} questions about ${scenes.length} pictures are left`,
+          message: `${questions.length} questions about ${album.count} pictures are left`,
           hint: "The quarantine of the held-out pictures says why they were refused."
         })
-      const others = scenes.map((_, i) => otherScene(scenes, i))
-      if (others.includes(-1))
-        return yield* new NothingToAsk({
-          message: `all ${scenes.length} scenes show the picture ${scenes[0]!.image}`,
-          hint: "The blind baseline needs at least two different pictures."
-        })
+      const own = questions.map(({ image }) => album.own(image))
+      const others = yield* Effect.forEach(questions, ({ image }) => album.other(image))
 
-      const answerAll = Effect.fnUntraced(function* (pictureFor: (scene: number) => number, done: number) {
+      const answerAll = Effect.fnUntraced(function* (pictures: ReadonlyArray<number>, done: number) {
         const answers: Array<string> = []
         for (let at = 0; at < questions.length; at += params.batch) {
-          const asked = questions.slice(at, at + params.batch)
-          const prompts = yield* Effect.forEach(asked, ({ question }) =>
-            Effect.fromResult(
-              promptFor(
-                tokenizer,
-                { turns: [{ from: "human", value: question }], image: true },
-                { template: "v1", imageTokens: patches, imageTokenId: imageId, eosId }
-              )
-            )
-          )
-          const lengths = prompts.map(({ ids }) => ids.length)
-          const time = Math.max(...lengths)
-          const ids_BT = new Int32Array(asked.length * time).fill(padId)
-          for (const [row, { ids }] of prompts.entries()) ids_BT.set(ids, row * time)
-          const pictures = yield* inputs.pixels.get(
-            asked.map((question) => pictureFor(pictureOf.get(sceneOf(question))!))
-          )
-          const bytes = pixelBytes(side)
-          const bytes_MSSC = new Uint8Array(pictures.length * bytes)
-          for (const [i, row] of pictures.entries()) putPixels(row, side, bytes_MSSC, i * bytes)
-          const made = yield* greedyLlava(
-            weights,
-            config,
-            {
-              rows: asked.length,
-              time,
-              ids_BT,
-              segments_BT: segmentsOfLengths(lengths, time),
-              labels_BT: new Int32Array(asked.length * time).fill(-100),
-              images: pictures.length,
-              pixels: bytes_MSSC
-            },
-            lengths,
-            { maxNewTokens: params.maxNewTokens, endToken: eosId }
-          )
-          for (const ids of made) answers.push(tokenizer.decode(ids, { skipSpecial: true }).trim())
+          const asked = questions.slice(at, at + params.batch).map(({ question }) => question)
+          answers.push(...(yield* ask(asked, yield* album.get(pictures.slice(at, at + params.batch)))))
           report({ questions: done + answers.length })
           yield* Effect.yieldNow
         }
         return answers
       })
-      const answers = yield* answerAll((scene) => scene, 0)
-      const blind = yield* answerAll((scene) => others[scene]!, questions.length)
-      const score = (given: ReadonlyArray<string>) => {
-        const byType: Record<string, { questions: number; right: number }> = {}
-        let right = 0
-        for (const [i, { answer, type }] of questions.entries()) {
-          byType[type] ??= { questions: 0, right: 0 }
-          const share = byType[type]
-          share.questions++
-          if (normaliseAnswer(given[i]!) !== normaliseAnswer(answer)) continue
-          share.right++
-          right++
-        }
-        return { byType, accuracy: right / questions.length }
-      }
-      const seen = score(answers)
-      const swapped = score(blind)
-      const shown = questions.map(({ answer, id, question, type }, i) => ({
+      const answers = yield* answerAll(own, 0)
+      const blind = yield* answerAll(others, questions.length)
+      const rows = questions.map(
+        ({ answer: truth, id, image, question, type }, i): typeof Answer.Type & { truth: string; blind: string } => ({
+          id,
+          image,
+          category: type,
+          question,
+          answer: answers[i]!,
+          truth,
+          blind: blind[i]!
+        })
+      )
+      const seen = countMatches(rows)
+      const swapped = countMatches(rows.map((row) => ({ ...row, answer: row.blind })))
+      const shown = rows.map(({ answer, blind, category, id, question, truth }) => ({
         id,
-        type,
+        type: category,
         question,
-        truth: answer,
-        answer: answers[i]!,
-        blind: blind[i]!
+        truth,
+        answer,
+        blind
       }))
       const types = [...new Set(shown.map((one) => one.type))]
       const firsts = types.map((type) => shown.find((one) => one.type === type)!)
       const evaluation: Evaluation = {
         questions: questions.length,
-        notAsked: written.length - questions.length,
+        notAsked: known.length - questions.length,
         accuracy: seen.accuracy,
         blindAccuracy: swapped.accuracy,
-        byType: seen.byType,
-        blindByType: swapped.byType,
+        byType: seen.byCategory,
+        blindByType: swapped.byCategory,
         samples: [...firsts, ...shown.filter((one) => !firsts.includes(one))].slice(0, params.samples),
         ...(params.note === undefined ? {} : { note: params.note }),
         stages: { sft: inputs.sft, pretrain: inputs.pretrain, instruct: inputs.instruct }
       }
-      return { report: Effect.succeed(evaluation) }
+      return { rows: Stream.make(rows), report: Effect.succeed(evaluation) }
     })
 )
-
-/** The scene half the list away, or the next one after it that shows another picture; -1 where there is none. */
-export const otherScene = (scenes: ReadonlyArray<{ readonly image: string | null }>, scene: number): number => {
-  const count = scenes.length
-  for (let step = 0; step < count; step++) {
-    const other = (scene + (count >> 1) + step) % count
-    if (scenes[other]!.image !== scenes[scene]!.image) return other
-  }
-  return -1
-}
-
-/** The scene that a question is about: question ids are `{scene}/{number}`. */
-const sceneOf = (question: Question): string => question.id.slice(0, question.id.lastIndexOf("/"))

@@ -9,7 +9,8 @@ import { Effect, type Scope, Stream } from "effect"
 import type { InputUnavailable } from "../dag/Artifact.ts"
 import type { Card, Cell, Finished, Losses, Part, Picture, Section } from "../dag/Sections.ts"
 import { PicturedConversations, Pixels, TrainingReport } from "./Artifacts.ts"
-import { type Evaluation, EvaluationReport, normaliseAnswer } from "./Evaluate.ts"
+import { type Evaluation, EvaluationReport } from "./Evaluate.ts"
+import { normaliseAnswer } from "./ExactMatch.ts"
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 const loss = (value: number | null | undefined): string =>
@@ -181,7 +182,9 @@ export const evaluationPage = (run: Finished): Effect.Effect<Part, InputUnavaila
     const losses: ReadonlyArray<Losses> = found.map(({ log, node }) => ({
       node,
       losses: log.losses,
-      heldOut: log.heldOutLoss
+      heldOut: log.heldOutLoss,
+      ...(log.evaluations === undefined ? {} : { evaluations: log.evaluations }),
+      ...(log.keptStep === undefined ? {} : { keptStep: log.keptStep })
     }))
     const evaluations: Array<readonly [string, Evaluation]> = []
     for (const target of targets) {

@@ -1,5 +1,7 @@
 /** What a person wants to know at the end of a LLaVA-Phi run, from the evaluation's value alone. Pure text. */
 import type { Evaluation } from "./Evaluate.ts"
+import type { Perplexity } from "./Perplexity.ts"
+import type { YesNo, YesNoScore } from "./YesNo.ts"
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 const loss = (value: number | null | undefined): string =>
@@ -25,6 +27,35 @@ const typeLines = (report: Evaluation): ReadonlyArray<string> =>
       return `  ${type.padEnd(9)} ${percent(right / questions)}  blind ${percent(blind === undefined ? 0 : blind.right / blind.questions)}`
     })
 
+/** What tuning on pictures has cost in conversations; nothing where none was held out. */
+const perplexityLines = ({ stages }: Evaluation, after: Perplexity | undefined): ReadonlyArray<string> => {
+  const before = stages.sft.heldOutLoss
+  if (after === undefined || after.perplexity === null || before === null) return []
+  return [
+    `Perplexity on held-out conversations: ${loss(Math.exp(before))} after sft, ${loss(after.perplexity)} after all stages`
+  ]
+}
+
+/**
+ * The lines of a yes-or-no score: all answers, then each category.
+ *
+ * @example
+ * yesNoLines(report)[1] // "  all      accuracy 85.0 %  precision 90.1 %  recall 78.9 %  f1 84.1 %  yes 43.8 %  of 3000"
+ */
+export const yesNoLines = ({ all, byCategory }: YesNo): ReadonlyArray<string> => {
+  const rows: ReadonlyArray<readonly [string, YesNoScore]> = [["all", all], ...Object.entries(byCategory).sort()]
+  const width = Math.max(...rows.map(([name]) => name.length))
+  const share = (value: number | null) => (value === null ? "-" : percent(value))
+  return [
+    "Yes-or-no questions",
+    ...rows.map(
+      ([name, { accuracy, f1, precision, questions, recall, yesRatio }]) =>
+        `  ${name.padEnd(width)}  accuracy ${percent(accuracy)}  precision ${share(precision)}  recall ${share(recall)}  f1 ${share(f1)}  yes ${percent(yesRatio)}  of ${questions}`
+    ),
+    ...(all.neither === 0 ? [] : [`  answers that say neither, and count as yes: ${all.neither}`])
+  ]
+}
+
 /**
  * The lines and figures that a run ends with.
  *
@@ -35,6 +66,7 @@ export const summarise = (values: Readonly<Record<string, unknown>>) => {
   const report = values["report"] as Evaluation | undefined
   if (report === undefined) return { metrics: {}, lines: [] }
   const { instruct, pretrain, sft } = report.stages
+  const after = values["perplexity"] as Perplexity | undefined
   // Where nothing was held out, the last step's loss stands in; the line for people shows a dash.
   const held = (log: { readonly heldOutLoss: number | null; readonly losses: ReadonlyArray<number> }) =>
     log.heldOutLoss ?? log.losses[log.losses.length - 1] ?? null
@@ -42,11 +74,13 @@ export const summarise = (values: Readonly<Record<string, unknown>>) => {
     metrics: {
       accuracy: report.accuracy,
       blindAccuracy: report.blindAccuracy,
-      loss: { sft: held(sft), pretrain: held(pretrain), instruct: held(instruct) }
+      loss: { sft: held(sft), pretrain: held(pretrain), instruct: held(instruct) },
+      ...(after === undefined ? {} : { perplexity: after.perplexity })
     },
     lines: [
       "Loss (first tenth of the steps -> last tenth)",
       ...stageLines(report),
+      ...perplexityLines(report, after),
       "",
       `Held-out questions right: ${percent(report.accuracy)} of ${report.questions}; with pictures swapped between scenes: ${percent(report.blindAccuracy)}`,
       ...(report.notAsked === 0 ? [] : [`  ${report.notAsked} questions were not asked: their pictures were refused`]),

@@ -44,8 +44,13 @@ const HeldOutRow = Schema.Struct({
 })
 
 /** What is read of a Parquet file. */
-const columns = ["id", "image", "conversations", "questions"]
+const columns = ["id", "image", "conversations", "questions", "question_id", "text", "label", "category"]
 const without = ["image.bytes"]
+
+const idOf = (value: unknown): unknown => {
+  if (typeof value !== "object" || value === null) return undefined
+  return "id" in value ? value.id : "question_id" in value ? value.question_id : undefined
+}
 
 const isNameless = (value: unknown): boolean =>
   typeof value === "object" &&
@@ -65,15 +70,16 @@ const withPath = (value: unknown): unknown => {
 }
 
 /** Streams a file's rows through a schema; what does not fit is refused. */
-const readRows = <A, B>(
+export const readRows = <A, B>(
   path: string,
   schema: Schema.Codec<A, any>,
   make: (row: A) => ReadonlyArray<B> | string,
-  { refuse, saw }: Pick<Refusing<BadRow | BadJsonRow>, "refuse" | "saw">
+  { refuse, saw }: Pick<Refusing<BadRow | BadJsonRow>, "refuse" | "saw">,
+  wanted: { readonly layout?: "lines" } = {}
 ): Stream.Stream<ReadonlyArray<B>, RowFileError> => {
   const decode = Schema.decodeUnknownResult(schema)
   const bad = (row: number, value: unknown, message: string) => {
-    const found = typeof value === "object" && value !== null && "id" in value ? value.id : undefined
+    const found = idOf(value)
     const id = typeof found === "string" || typeof found === "number" ? String(found) : undefined
     refuse(
       row,
@@ -88,7 +94,7 @@ const readRows = <A, B>(
     )
     return []
   }
-  return readRowFiles(path, { columns, without }).pipe(
+  return readRowFiles(path, { columns, without, ...wanted }).pipe(
     Stream.map((batch) => {
       for (const { error, index } of batch.refused) refuse(index, error)
       saw(rowsUpTo(batch))

@@ -8,6 +8,7 @@
  */
 import { Effect, Schema } from "effect"
 import { encodeSafetensors, parseHeader, type SafetensorsError } from "../model/Safetensors.ts"
+import { HeldOutPosition } from "./HeldOut.ts"
 import type { SavedState, SavedTensor } from "./Step.ts"
 
 /** Where the loop stands. */
@@ -15,7 +16,9 @@ export const LoopPosition = Schema.Struct({
   step: Schema.Number,
   update: Schema.Number,
   lossTokens: Schema.Number,
-  losses: Schema.Array(Schema.Number)
+  losses: Schema.Array(Schema.Number),
+  /** Where held-out rows are measured on the way. */
+  heldOut: Schema.optionalKey(HeldOutPosition)
 })
 export type LoopPosition = typeof LoopPosition.Type
 

@@ -23,11 +23,22 @@ import { type Ahead, loadAhead } from "./Ahead.ts"
 import type { BatchPlan } from "./BatchPlan.ts"
 import { type BadCheckpoint, decodeLoop, encodeLoop } from "./Checkpoint.ts"
 import { alone, type Crew, crewOf, helperOf } from "./Crew.ts"
+import {
+  type Concluded,
+  conclude,
+  HeldOutSettings,
+  type HeldOutWatch,
+  heldOutSaved,
+  isDue,
+  measureHeldOut,
+  type NothingHeldOut,
+  noteLoss,
+  watchHeldOut
+} from "./HeldOut.ts"
 import { schedule } from "./Schedule.ts"
 import { type Sharded, share } from "./Sharded.ts"
 import { cutStep } from "./Share.ts"
 import {
-  evaluateLoss,
   freeState,
   initialState,
   type NonFiniteLoss,
@@ -61,7 +72,8 @@ export const TrainingSettings = {
   /** Blocks of which only the input is kept, to be computed again for their gradients: all, every k-th, none. The same bits. */
   recompute: Schema.Union([Schema.Boolean, Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))]),
   /** Of data order and dropout. */
-  seed: Schema.Int
+  seed: Schema.Int,
+  ...HeldOutSettings
 } as const
 const Settings = Schema.Struct(TrainingSettings)
 export type TrainingSettings = typeof Settings.Type
@@ -85,7 +97,7 @@ export interface Stage<Batch extends TokenBatch> {
   readonly cut?: Cut
   /** Loads the rows of one micro-batch: lists of example numbers. */
   readonly load: (rows: ReadonlyArray<ReadonlyArray<number>>) => Effect.Effect<Batch, any, any>
-  /** Batches whose loss is measured at the end, and never trained on; each is loaded when its turn comes. */
+  /** Batches whose loss is measured, at the end or before, and never trained on; each is loaded when its turn comes. */
   readonly heldOut: ReadonlyArray<Effect.Effect<Batch, any, any>>
 }
 
@@ -102,9 +114,8 @@ export interface Trained {
     readonly losses: ReadonlyArray<number>
     readonly cutRows: number
     readonly cutTokens: number
-    /** Mean over held-out tokens; null when nothing was held out. */
-    readonly heldOutLoss: number | null
-  }
+    /** `heldOutLoss`: mean over held-out tokens, of these weights; null when nothing was held out. */
+  } & Concluded["log"]
 }
 
 interface LoopState {
@@ -118,12 +129,13 @@ interface LoopState {
   step: number
   lossTokens: number
   readonly losses: Array<number>
+  readonly watch: HeldOutWatch
 }
 
 /** A state that processes hold together, and how rank 0 says what comes. */
 interface Together {
   readonly sharded: Sharded
-  readonly world: number
+  readonly collective: Collective["Service"]
   /** Runs what all ranks do at rank 0's word. */
   readonly after: <A, E, R>(
     word: Word,
@@ -134,8 +146,8 @@ interface Together {
   readonly end: Effect.Effect<void, CollectiveFailed>
 }
 
-/** What rank 0 says: take a step, give your part of the state, go. */
-const words = { end: 0, step: 1, save: 2 } as const
+/** What rank 0 says: take a step, give your part of the state, measure your part of the held-out rows, go. */
+const words = { end: 0, step: 1, save: 2, measure: 3 } as const
 type Word = keyof typeof words
 
 /** How long the last word may take where something went wrong before. */
@@ -164,7 +176,7 @@ const chunk = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<Readonly
   return out
 }
 
-type LoopError = TensorError | NonFiniteLoss | NothingToLearn | HelperFailed | CollectiveFailed
+type LoopError = TensorError | NonFiniteLoss | NothingToLearn | NothingHeldOut | HelperFailed | CollectiveFailed
 
 /**
  * Fold functions of a stage. `open` loads what is frozen and plans the batches; `finish` turns trained weights into the
@@ -185,7 +197,7 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
   StageError<S> | LoopError,
   StageServices<S> | Tensors,
   E2 | StageError<S> | LoopError,
-  R2 | StageServices<S> | Tensors,
+  R2 | StageServices<S> | Tensors | Scope.Scope,
   TensorError | CollectiveFailed,
   Tensors,
   E | StageError<S> | LoopError | BadCheckpoint | SafetensorsError,
@@ -206,7 +218,7 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
       yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(say("end", 0), LAST_WORD)))
       const together: Together = {
         sharded,
-        world: collective.world,
+        collective,
         after: (word, step, work) =>
           Effect.andThen(say(word, step), work).pipe(
             // What failed here fails there, or is told by the runner.
@@ -294,6 +306,29 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
     state.together === undefined
       ? saveState(state.train)
       : state.together.after("save", state.step, state.together.sharded.save)
+  /** The held-out loss of these weights; by all ranks, or by this one alone. */
+  const measured = (
+    { frozen, heldOut, model }: Stage<any>,
+    trained: Weights,
+    step: number,
+    collective?: Collective["Service"]
+  ) =>
+    Effect.map(
+      measureHeldOut(model, { ...frozen, ...trained }, heldOut as ReadonlyArray<Load<TokenBatch>>, step, collective),
+      ({ loss }) => loss
+    )
+  /** Measures the held-out rows where they are due. */
+  const watched = (state: LoopState) =>
+    Effect.gen(function* () {
+      const { stage, step, together, train, watch } = state
+      if (!isDue(watch, step)) return state
+      const loss =
+        together === undefined
+          ? yield* measured(stage, train.weights, step)
+          : yield* together.after("measure", step, measured(stage, train.weights, step, together.collective))
+      yield* noteLoss(watch, step, loss, train.weights)
+      return state
+    })
   const advanced = (state: LoopState, train: TrainState, loss: number, tokens: number): LoopState => {
     state.train = train
     // JSON has no minus zero, so neither has the log: a restored one is equal to one that went on.
@@ -307,6 +342,7 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
       Effect.gen(function* () {
         const collective = yield* joined
         const stage = yield* open(context)
+        const watch = yield* watchHeldOut(stage.settings, stage.heldOut.length)
         if (stage.plan.steps === 0 && stage.settings.epochs > 0)
           return yield* new NothingToLearn({
             step: 0,
@@ -315,7 +351,7 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
             hint: "The quarantines of the nodes before say where they went. With epochs 0 the stage is skipped."
           })
         const train = yield* initialState(yield* stage.initial as Load<Weights>)
-        return yield* begin(stage, train, collective, { step: 0, lossTokens: 0, losses: [] })
+        return yield* begin(stage, train, collective, { step: 0, lossTokens: 0, losses: [], watch })
       }),
     step: (_, state) =>
       Effect.gen(function* () {
@@ -325,9 +361,16 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
           const { loss, tokens } = yield* together.after(
             "step",
             state.step,
-            stepTogether(state.stage, state.ahead, state.multiplier, together.sharded, together.world, state.step)
+            stepTogether(
+              state.stage,
+              state.ahead,
+              state.multiplier,
+              together.sharded,
+              together.collective.world,
+              state.step
+            )
           )
-          return advanced(state, together.sharded.train(), loss, tokens)
+          return yield* watched(advanced(state, together.sharded.train(), loss, tokens))
         }
         const rows = chunk(plan.rows(state.step), settings.microBatch)
         yield* state.ahead.begin(state.step, state.step + 1) as Load<void>
@@ -341,57 +384,59 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
           crew: state.crew,
           ...(settings.maxGradNorm === null ? {} : { maxGradNorm: settings.maxGradNorm })
         })
-        return advanced(state, result.state, result.loss, result.tokens)
+        return yield* watched(advanced(state, result.state, result.loss, result.tokens))
       }),
     progress: (state): FoldProgress => {
-      const { multiplier, stage, step } = state
+      const { multiplier, stage, step, watch } = state
       const loss = state.losses[state.losses.length - 1]
+      const last = watch.evaluations.at(-1)
+      const heldOut = last?.step === step ? { heldOutLoss: last.loss } : {}
       return {
         step,
         total: stage.plan.steps,
         // The rate that the last step was taken with.
-        metrics: loss === undefined ? {} : { loss, lr: stage.settings.lr * multiplier(step - 1) }
+        metrics: loss === undefined ? {} : { loss, lr: stage.settings.lr * multiplier(step - 1), ...heldOut }
       }
     },
     finish: (context, state) =>
       Effect.gen(function* () {
-        const { frozen, heldOut, model } = state.stage
         if (state.together !== undefined) yield* state.together.end
-        const weights = { ...frozen, ...state.train.weights }
-        let sum = 0
-        let tokens = 0
-        for (const load of heldOut) {
-          const measured = yield* evaluateLoss(model, weights, [yield* load as Load<TokenBatch>])
-          sum += measured.loss * measured.tokens
-          tokens += measured.tokens
-        }
+        const { stage, step, train, watch } = state
+        const { log, weights } = yield* conclude(watch, step, train.weights, measured(stage, train.weights, step))
         return yield* finish(context, {
-          weights: state.train.weights,
+          weights,
           log: {
             steps: state.step,
             lossTokens: state.lossTokens,
             losses: [...state.losses],
             cutRows: state.stage.cut?.rows ?? 0,
             cutTokens: state.stage.cut?.tokens ?? 0,
-            heldOutLoss: tokens === 0 ? null : sum / tokens
+            ...log
           }
         })
       }),
     state: {
       encode: (state) =>
-        Effect.map(savedOf(state), (saved) =>
-          encodeLoop({ step: state.step, lossTokens: state.lossTokens, losses: [...state.losses] }, saved)
-        ),
+        Effect.map(savedOf(state), (saved) => {
+          const { position, tensors } = heldOutSaved(state.watch)
+          return encodeLoop(
+            { step: state.step, lossTokens: state.lossTokens, losses: [...state.losses], ...position },
+            { ...saved, tensors: { ...saved.tensors, ...tensors } }
+          )
+        }),
       decode: (context, files) =>
         Effect.gen(function* () {
           const { position, saved } = yield* decodeLoop(files)
           const collective = yield* joined
           const stage = yield* open(context)
+          const from = { position: position.heldOut, tensors: saved.tensors }
+          const watch = yield* watchHeldOut(stage.settings, stage.heldOut.length, from)
           const train = yield* restoreState(saved)
           return yield* begin(stage, train, collective, {
             step: position.step,
             lossTokens: position.lossTokens,
-            losses: [...position.losses]
+            losses: [...position.losses],
+            watch
           })
         })
     },
@@ -408,6 +453,7 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
           const [word, step] = yield* collective.hear(2)
           if (word === words.end) return
           if (word === words.save) yield* sharded.save
+          else if (word === words.measure) yield* measured(stage, sharded.train().weights, step!, collective)
           else yield* stepTogether(stage, ahead, multiplier, sharded, collective.world, step!)
         }
       })

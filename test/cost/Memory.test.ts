@@ -2,6 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { cardCalled } from "../../src/cost/Cards.ts"
+import { checkpointBytes } from "../../src/cost/Disk.ts"
 import { remedies, unfit } from "../../src/cost/Fit.ts"
 import { hoursOf } from "../../src/cost/Hours.ts"
 import { type Held, memoryOf } from "../../src/cost/Memory.ts"
@@ -31,6 +32,14 @@ const held: Held = {
 }
 const bytes = (change: Partial<Held> = {}) => memoryOf({ ...held, ...change }).bytes
 const Count = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 1, maximum }))
+
+it("a checkpoint has weights and two moments, and the best weights where they are kept", () => {
+  const weights = weightsOf(llava, "projector", true)
+  const of = (settings: object) => checkpointBytes({ settings: settings as StageCost["settings"], weights })
+  expect(of({})).toBe(3 * 4 * 9_180_160)
+  expect(of({ evaluateEvery: 10 })).toBe(of({}))
+  expect(of({ evaluateEvery: 10, keepBest: true })).toBe(4 * 4 * 9_180_160)
+})
 
 describe("parameters", () => {
   it("are those that the models' pages state", () => {

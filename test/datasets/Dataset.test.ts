@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest"
 import { cc595k, cc595kSample } from "../../datasets/cc595k.ts"
 import { type DataFile, type Dataset, DatasetNotHere, locate, remote, sampleFolder } from "../../datasets/Dataset.ts"
 import { llavaInstruct, llavaInstructSample, mix665k } from "../../datasets/llavaInstruct.ts"
+import { llavaEvaluation, pope } from "../../datasets/pope.ts"
 import made from "../../datasets/sample/files.json" with { type: "json" }
 import ledger from "../../datasets/sample/ledger.json" with { type: "json" }
 import { RawShareGptRow, shareGpt, shareGptSample, shareGptVicuna } from "../../datasets/shareGpt.ts"
@@ -88,7 +89,8 @@ describe("locate", () => {
       () => locate(shareGpt, "part1"),
       () => locate(shareGptVicuna, "rows"),
       () => locate(llavaInstruct, "rows"),
-      () => locate(mix665k, "images")
+      () => locate(mix665k, "images"),
+      () => locate(llavaEvaluation, "pope")
     ]) {
       expect(ask).toThrow(DatasetNotHere)
     }
@@ -97,7 +99,7 @@ describe("locate", () => {
 
 describe("remote", () => {
   it("gives every original's address, which the store can read", () => {
-    for (const one of [shareGpt, shareGptVicuna, cc595k, llavaInstruct, mix665k])
+    for (const one of [shareGpt, shareGptVicuna, cc595k, llavaInstruct, mix665k, pope])
       for (const key of Object.keys(one.files)) {
         const found = remote(one as Dataset<Record<string, DataFile>>, key)
         expect(isRemote(found.location)).toBe(true)

@@ -98,10 +98,10 @@ describe("a run's page", () => {
     const { faults, page } = await open(file, 1280, "light")
     expect(await page.title()).toMatch(/^llava-phi 20/)
     expect(await page.locator("svg.graph .node").count()).toBe(36)
-    expect(await page.locator("svg.graph .node.ran").count()).toBe(28)
+    expect(await page.locator("svg.graph .node.ran").count()).toBe(30)
     expect(await page.locator("svg.graph .node.source").count()).toBe(8)
     expect(await page.locator("svg.graph .edge").count()).toBeGreaterThan(50)
-    expect(await page.locator("table.nodes tbody tr").count()).toBe(28)
+    expect(await page.locator("table.nodes tbody tr").count()).toBe(30)
     // Three stages: a loss from the stored report, and the rate from the run's events.
     expect(await page.locator("figure.curve:not(.small)").count()).toBe(3)
     expect(await page.locator("figure.curve.small").count()).toBe(3)

@@ -3,8 +3,11 @@ import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import * as Node from "../../src/dag/Alone.ts"
-import { evaluate, normaliseAnswer, otherScene } from "../../src/nodes/Evaluate.ts"
+import { answerQuestions } from "../../src/nodes/AnswerQuestions.ts"
+import { otherScene } from "../../src/nodes/Asking.ts"
+import { evaluate } from "../../src/nodes/Evaluate.ts"
 import { summarise, summariseVariants } from "../../src/nodes/EvaluationText.ts"
+import { exactMatch, normaliseAnswer } from "../../src/nodes/ExactMatch.ts"
 import { exportCheckpoint } from "../../src/nodes/ExportCheckpoint.ts"
 import { trainProjector, tuneInstructions } from "../../src/nodes/TrainVision.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
@@ -108,6 +111,37 @@ describe("evaluate", () => {
       expect((yield* Node.run(evaluate, fewer, params)).out.report.questions).toBe(6)
       const none = { ...inputs, pictured: [], pixels: [] }
       expect((yield* Effect.flip(Node.run(evaluate, none, params)))._tag).toBe("NothingToAsk")
+    }).pipe(Effect.provide(Engine.wasm))
+  )
+})
+
+describe("answerQuestions", () => {
+  it.effect("keeps the answers that evaluate scores, blind ones where asked, and refuses what has no picture", () =>
+    Effect.gen(function* () {
+      const { model, pictured, pixels, questions, ...logs } = yield* open
+      const asked = { model, pictured, pixels, questions }
+      const { samples: _, ...asking } = params
+      const evaluated = yield* Node.run(evaluate, { ...asked, ...logs }, params)
+      const both = yield* Node.run(answerQuestions, asked, { ...asking, blind: true })
+      expect(both.out.rows).toEqual(evaluated.out.rows)
+      expect(evaluated.out.rows.map(({ answer, id }) => [id, answer])).toEqual(
+        questions.map(({ id }) => [id, evaluated.out.report.samples.find((one) => one.id === id)?.answer])
+      )
+      const scored = (yield* Node.run(exactMatch, { rows: both.out.rows }, {})).out.report
+      expect(scored.accuracy).toBe(evaluated.out.report.accuracy)
+      expect(scored.blind?.accuracy).toBe(evaluated.out.report.blindAccuracy)
+      // Without its picture, and in batches of another size.
+      const fewer = { ...asked, pictured: pictured.slice(1), pixels: pixels.slice(1) }
+      const { out, refused } = yield* Node.run(answerQuestions, fewer, { ...asking, batch: 2, blind: false })
+      expect(out.rows).toEqual(both.out.rows.slice(2).map((row) => ({ ...row, blind: null })))
+      expect(refused.map(({ reason, row }) => [row, reason])).toEqual([
+        [0, "PictureNotHere"],
+        [1, "PictureNotHere"]
+      ])
+      // Truths that nobody knows are answered, and in no score.
+      const open0 = questions.map((row, i) => (i === 0 ? { ...row, answer: null } : row))
+      const part = yield* Node.run(evaluate, { ...asked, ...logs, questions: open0 }, params)
+      expect([part.out.report.questions, part.refused.map(({ reason }) => reason)]).toEqual([7, ["NoTruth"]])
     }).pipe(Effect.provide(Engine.wasm))
   )
 })

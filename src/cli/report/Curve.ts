@@ -1,5 +1,6 @@
 /**
- * One figure over steps as inline SVG: every point faint, a running mean on top, the held-out value as a dashed line.
+ * One figure over steps as inline SVG: every point faint, a running mean on top, the held-out value as a dashed line, held-out
+ * values on the way as dots.
  *
  * Not a chart library: one linear axis each way, nothing interactive. Many points are drawn as the lowest and highest of
  * each column of pixels, so a peak is never lost.
@@ -64,6 +65,10 @@ export interface CurveOptions {
   /** Behind the title: what is special about this curve. */
   readonly note?: string
   readonly heldOut?: number | null
+  /** Held-out values on the way: dots joined by a line. Steps are those of the points. */
+  readonly measured?: ReadonlyArray<Point>
+  /** The step of them whose weights were kept: its dot is larger. */
+  readonly kept?: number
   /** Draws a running mean on top, for figures that are noisy. */
   readonly smooth?: boolean
   readonly small?: boolean
@@ -71,7 +76,7 @@ export interface CurveOptions {
 
 /** A figure with its caption. Points that are not finite are left out; without any, the caption says so. */
 export const curveSvg = (all: ReadonlyArray<Point>, options: CurveOptions): string => {
-  const { heldOut, note, small = false, title } = options
+  const { heldOut, kept, note, small = false, title } = options
   const height = small ? heights.small : heights.large
   const plot = { left: 46, right: width - 12, top: 12, bottom: height - 26 }
   const points = all.filter(({ step, value }) => Number.isFinite(value) && Number.isFinite(step))
@@ -80,8 +85,10 @@ export const curveSvg = (all: ReadonlyArray<Point>, options: CurveOptions): stri
   if (first === undefined || last === undefined)
     return `<figure class="curve"><figcaption><b>${escape(title)}</b> no step was measured</figcaption></figure>`
   const held = heldOut ?? undefined
-  let low = Math.min(...thin(points).map((one) => one.value), held ?? first.value)
-  let high = Math.max(...thin(points).map((one) => one.value), held ?? first.value)
+  const measured = (options.measured ?? []).filter(({ step, value }) => Number.isFinite(value) && Number.isFinite(step))
+  const shown = [...thin(points), ...thin(measured)].map((one) => one.value)
+  let low = Math.min(...shown, held ?? first.value)
+  let high = Math.max(...shown, held ?? first.value)
   if (low === high) {
     low -= Math.abs(low) / 2 || 0.5
     high += Math.abs(high) / 2 || 0.5
@@ -103,10 +110,16 @@ export const curveSvg = (all: ReadonlyArray<Point>, options: CurveOptions): stri
     .filter((step) => Number.isInteger(step))
     .map((step) => `<text class="tick middle" x="${x(step).toFixed(1)}" y="${plot.bottom + 16}">${number(step)}</text>`)
   const dashed = held === undefined ? "" : `<path class="held" d="M${plot.left} ${y(held).toFixed(1)}H${plot.right}"/>`
+  const dots = thin(measured).map(
+    ({ step, value }) =>
+      `<circle class="measured" cx="${x(step).toFixed(1)}" cy="${y(value).toFixed(1)}" r="${step === kept ? 4 : 2}"/>`
+  )
   const said = [
     `${figure(ends[0]!.value)} to ${figure(ends[ends.length - 1]!.value)}`,
     `${number(last.step - first.step + 1)} steps`,
     ...(held === undefined ? [] : [`held out ${figure(held)} (dashed)`]),
+    ...(measured.length === 0 ? [] : [`measured ${number(measured.length)} times (dots)`]),
+    ...(kept === undefined ? [] : [`weights of step ${number(kept)} kept`]),
     ...(note === undefined ? [] : [note])
   ]
   return [
@@ -117,6 +130,8 @@ export const curveSvg = (all: ReadonlyArray<Point>, options: CurveOptions): stri
     `<path class="raw${mean === undefined ? " alone" : ""}" d="${path(thin(points))}"/>`,
     mean === undefined ? "" : `<path class="mean" d="${path(thin(mean))}"/>`,
     dashed,
+    measured.length < 2 ? "" : `<path class="measured" d="${path(thin(measured))}"/>`,
+    ...dots,
     "</svg></figure>"
   ].join("")
 }

@@ -124,6 +124,9 @@ const nodeRows = ({ pipeline, view }: Told): string => {
     .join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`
 }
 
+/** The figure that training gives after steps that measured held-out rows; drawn beside the loss. */
+const HELD_OUT = "heldOutLoss"
+
 /**
  * The curves of each training node: its loss, the other figures smaller below. Stored losses are taken where the recipe
  * gives them (they have every step, also of a cached node), else what events said.
@@ -142,14 +145,24 @@ export const curves = ({
         title: `${id}: loss`,
         smooth: true,
         heldOut: stored.heldOut,
+        ...(stored.evaluations === undefined
+          ? {}
+          : { measured: stored.evaluations.map(({ loss, step }) => ({ step, value: loss })) }),
+        ...(stored.keptStep === undefined ? {} : { kept: stored.keptStep }),
         ...(seen === undefined ? { note: "as stored" } : {})
       }
       const points = stored.losses.map((value, i) => ({ step: i + 1, value }))
       out.push(curveSvg(points, options))
     }
     for (const [name, points] of seen ?? [])
-      if (name !== "loss") out.push(curveSvg(points, { title: name, small: true }))
-      else if (stored === undefined) out.push(curveSvg(points, { title: `${id}: loss`, smooth: true }))
+      if (name === HELD_OUT) continue
+      else if (name !== "loss") out.push(curveSvg(points, { title: name, small: true }))
+      else if (stored === undefined) {
+        const measured = seen?.get(HELD_OUT)
+        out.push(
+          curveSvg(points, { title: `${id}: loss`, smooth: true, ...(measured === undefined ? {} : { measured }) })
+        )
+      }
     return out.length === 0 ? [] : [`<div class="of-node" data-id="${escape(id)}">${out.join("")}</div>`]
   })
 

@@ -104,6 +104,8 @@ figure.small figcaption b { font-size: 12.5px; display: inline }
 .raw { fill: none; stroke: var(--ran); stroke-width: 1; opacity: .45 } .raw.alone { opacity: 1; stroke-width: 1.6 }
 .mean { fill: none; stroke: var(--ran); stroke-width: 1.8 }
 .held { fill: none; stroke: var(--amber); stroke-width: 1.3; stroke-dasharray: 5 4 }
+path.measured { fill: none; stroke: var(--amber); stroke-width: 1.3 }
+circle.measured { fill: var(--amber) }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 520px), 1fr)); gap: 16px }
 .card { border: 1px solid var(--line); border-radius: 6px; padding: 14px; display: flex; gap: 16px; align-items: flex-start }
 .card img { width: 112px; height: auto; image-rendering: pixelated; border-radius: 3px; flex: none }

@@ -56,6 +56,19 @@ describe("a curve", () => {
     expect(svg).toContain('data-points="2"')
   })
 
+  it("shows what was measured on the way as dots, the kept one larger, and none beyond the plot", () => {
+    const points = [1, 2, 3, 4].map((step) => ({ step, value: 2 / step }))
+    const measured = [2, 4].map((step) => ({ step, value: 3 + step }))
+    const svg = curveSvg(points, { title: "t", heldOut: 5, measured, kept: 2 })
+    expect(svg).toContain("held out 5 (dashed), measured 2 times (dots), weights of step 2 kept")
+    const dots = [...svg.matchAll(/<circle class="measured" cx="([\d.]+)" cy="([\d.]+)" r="(\d)"/g)]
+    expect(dots.map((dot) => dot[3])).toEqual(["4", "2"])
+    // Seven is the highest value there is: at the plot's upper edge, in the last step's column.
+    expect(Number(dots[1]![2])).toBe(12)
+    expect(Number(dots[1]![1])).toBe(380 - 12)
+    expect(curveSvg(points, { title: "t" })).not.toContain("circle")
+  })
+
   it("holds for one point, a flat line, and what is no number", () => {
     const flat = [0, 1, 2].map((step) => ({ step, value: 0 }))
     for (const points of [flat, [{ step: 3, value: -2 }], [...flat, { step: 3, value: Number.NaN }]])

@@ -98,6 +98,11 @@ describe("a page", () => {
     const cached: ReadonlyArray<Event> = [{ ...end, node: "train", kind: "fold", status: "cached" }, last]
     const html = page(told(cached, { part: { figures: [], losses: [losses], sections: [] } }))
     expect(html).toContain("5 to 2, 4 steps, held out 2.5 (dashed), as stored")
+    const evaluations = [2, 4].map((step) => ({ step, loss: step }))
+    const watched = page(
+      told(cached, { part: { figures: [], losses: [{ ...losses, evaluations, keptStep: 2 }], sections: [] } })
+    )
+    expect(watched).toContain("measured 2 times (dots), weights of step 2 kept, as stored")
     const without = page(told(cached, { partError: "it broke" }))
     expect(without).toContain("it broke")
     expect(without).not.toContain('class="curve"')

@@ -1,0 +1,131 @@
+/**
+ * Puts questions about pictures to an exported model, a batch at a time.
+ *
+ * Not a node and not a score. Answers are greedy, so equal questions have equal answers; a question is asked alone, in the
+ * template that instruction tuning uses.
+ */
+import { join } from "node:path"
+import { Effect, Schema, Stream } from "effect"
+import type { Rows, Tree } from "../dag/Artifact.ts"
+import { openCheckpoint } from "../model/Checkpoint.ts"
+import { patchCount } from "../model/clip/Config.ts"
+import { pixelBytes, putPixels } from "../model/clip/Pixels.ts"
+import { greedyLlava } from "../model/Generate.ts"
+import { decodeLlavaConfig } from "../model/llava/Config.ts"
+import { llavaSources } from "../model/llava/Names.ts"
+import { segmentsOfLengths } from "../model/TokenBatch.ts"
+import { promptFor } from "../text/Template.ts"
+import type { PicturedConversations, Pixels } from "./Artifacts.ts"
+import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
+import { HeadBias, loadWeights, readJsonFile } from "./ModelFiles.ts"
+import { Positive } from "./Params.ts"
+
+/** The exported model and the held-out data do not fit together. */
+export class NothingToAsk extends Schema.TaggedError<NothingToAsk>()("NothingToAsk", {
+  message: Schema.String,
+  hint: Schema.String
+}) {}
+
+/** How questions are asked. */
+export const AskingParams = {
+  /** Tokens of an answer at most. */
+  maxNewTokens: Positive,
+  /** Questions answered together. */
+  batch: Positive,
+  headBias: HeadBias
+} as const
+
+/** The scene half the list away, or the next one after it that shows another picture; -1 where there is none. */
+export const otherScene = (scenes: ReadonlyArray<{ readonly image: string | null }>, scene: number): number => {
+  const count = scenes.length
+  for (let step = 0; step < count; step++) {
+    const other = (scene + (count >> 1) + step) % count
+    if (scenes[other]!.image !== scenes[scene]!.image) return other
+  }
+  return -1
+}
+
+/** Pictures by name: the k-th row with a picture belongs to the k-th row of pixels. */
+export const openAlbum = Effect.fnUntraced(function* (
+  pictured: Rows<typeof PicturedConversations.schema.Type>,
+  pixels: Rows<typeof Pixels.schema.Type>
+) {
+  const batches = yield* Stream.runCollect(pictured.batches)
+  const scenes = batches.flat().filter((row) => row.image !== null)
+  const places = new Map<string, number>()
+  for (const [i, { image }] of scenes.entries()) if (!places.has(image!)) places.set(image!, i)
+  return {
+    /** Scenes with a picture. */
+    count: scenes.length,
+    has: (image: string): boolean => places.has(image),
+    /** The picture of that name. */
+    own: (image: string): number => places.get(image)!,
+    /** Another picture: what a question is asked about blindly. */
+    other: (image: string): Effect.Effect<number, NothingToAsk> => {
+      const found = otherScene(scenes, places.get(image)!)
+      return found >= 0
+        ? Effect.succeed(found)
+        : new NothingToAsk({
+            message: `all ${scenes.length} scenes show the picture ${scenes[0]!.image}`,
+            hint: "The blind baseline needs at least two different pictures."
+          })
+    },
+    get: pixels.get
+  }
+})
+
+/**
+ * Opens an exported model for questions; it is freed with the scope. A batch is answered in the order it is asked.
+ *
+ * @example const answers = yield* (yield* openAsker(model, params))(["What is it?"], pixels)
+ */
+export const openAsker = Effect.fnUntraced(function* (
+  model: Tree,
+  params: { readonly maxNewTokens: number; readonly headBias: HeadBias }
+) {
+  const tokenizer = yield* loadTokenizer(model)
+  const { eosId, imageId, padId } = yield* controlIds(tokenizer, model.path)
+  const config = yield* decodeLlavaConfig(yield* readJsonFile(join(model.path, "config.json")), {
+    headBias: params.headBias === "keep"
+  })
+  const weights = yield* loadWeights(yield* llavaSources(yield* openCheckpoint(model.path), config))
+  const patches = patchCount(config.vision)
+  const side = config.vision.imageSize
+  const bytes = pixelBytes(side)
+  return Effect.fnUntraced(function* (
+    questions: ReadonlyArray<string>,
+    pictures: ReadonlyArray<typeof Pixels.schema.Type>
+  ) {
+    const prompts = yield* Effect.forEach(questions, (question) =>
+      Effect.fromResult(
+        promptFor(
+          tokenizer,
+          { turns: [{ from: "human", value: question }], image: true },
+          { template: "v1", imageTokens: patches, imageTokenId: imageId, eosId }
+        )
+      )
+    )
+    const lengths = prompts.map(({ ids }) => ids.length)
+    const time = Math.max(...lengths)
+    const ids_BT = new Int32Array(questions.length * time).fill(padId)
+    for (const [row, { ids }] of prompts.entries()) ids_BT.set(ids, row * time)
+    const bytes_MSSC = new Uint8Array(pictures.length * bytes)
+    for (const [i, row] of pictures.entries()) putPixels(row, side, bytes_MSSC, i * bytes)
+    const made = yield* greedyLlava(
+      weights,
+      config,
+      {
+        rows: questions.length,
+        time,
+        ids_BT,
+        segments_BT: segmentsOfLengths(lengths, time),
+        labels_BT: new Int32Array(questions.length * time).fill(-100),
+        images: pictures.length,
+        pixels: bytes_MSSC
+      },
+      lengths,
+      { maxNewTokens: params.maxNewTokens, endToken: eosId }
+    )
+    return made.map((ids) => tokenizer.decode(ids, { skipSpecial: true }).trim())
+  })
+})

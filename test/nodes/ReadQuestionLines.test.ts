@@ -1,0 +1,82 @@
+/** Questions keep their ids and their order, pictures come once, and what is no question is refused by its line. */
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Schema } from "effect"
+import { RawPopeRow, RawQuestionRow } from "../../datasets/pope.ts"
+import * as Node from "../../src/dag/Alone.ts"
+import { readPope, readQuestionLines } from "../../src/nodes/ReadQuestionLines.ts"
+import { scratch } from "./support.ts"
+
+const params = { shardRows: 10, category: "popular", instruction: null } as const
+const row = (question_id: unknown, image: string, label?: string, more: object = {}) => ({
+  ...{ question_id, image, text: `Is there a cup in ${image}?` },
+  ...(label === undefined ? {} : { label }),
+  ...more
+})
+const fileOf = Effect.fnUntraced(function* (lines: ReadonlyArray<unknown>) {
+  const path = join(yield* scratch, "coco_pope_popular.json")
+  writeFileSync(path, lines.map((line) => `${typeof line === "string" ? line : JSON.stringify(line)}\n`).join(""))
+  return path
+})
+
+describe("readPope", () => {
+  it.effect(
+    "gives questions with their ids and each picture once, and refuses lines that are no yes-or-no question",
+    () =>
+      Effect.gen(function* () {
+        const lines = [
+          row(0, "b.jpg", "yes", { image_id: 7 }),
+          row(1, "b.jpg", "no"),
+          row(2, "a.jpg", "perhaps"),
+          row(3, "a.jpg", "no", { category: "random" }),
+          row(1, "c.jpg", "no"),
+          row(5, "c.jpg"),
+          { question_id: 6, text: "Is there?", label: "no" },
+          row(7, "b.jpg", "yes")
+        ]
+        const { out, refused } = yield* Node.run(readPope, { file: yield* fileOf(lines) }, params)
+        expect(out.questions.map(({ id, image, type, answer }) => [id, image, type, answer])).toEqual([
+          ["0", "b.jpg", "popular", "yes"],
+          ["1", "b.jpg", "popular", "no"],
+          ["3", "a.jpg", "random", "no"],
+          ["7", "b.jpg", "popular", "yes"]
+        ])
+        expect(out.questions[0]!.question).toBe("Is there a cup in b.jpg?")
+        expect(out.scenes).toEqual(["b.jpg", "a.jpg"].map((image) => ({ id: image, image, conversations: [] })))
+        expect(refused.map(({ error, row }) => [row, (error as { message: string }).message])).toEqual([
+          [2, 'its label "perhaps" is neither yes nor no'],
+          [4, "an earlier question is called 1 too"],
+          [5, "it has no label"],
+          [6, "it names no picture"]
+        ])
+      }).pipe(Effect.scoped)
+  )
+
+  it("describes its rows as the originals have them", () => {
+    const original = {
+      question_id: 0,
+      image: "COCO_val2014_000000548882.jpg",
+      image_id: 548882,
+      text: "Is there a dining table in the image?",
+      label: "yes"
+    }
+    expect(Schema.decodeUnknownSync(RawPopeRow)(original).label).toBe("yes")
+    expect(Schema.decodeUnknownSync(RawQuestionRow)(original).question_id).toBe(0)
+  })
+})
+
+describe("readQuestionLines", () => {
+  it.effect("takes questions without a label, adds how to answer, and says which line is no question", () =>
+    Effect.gen(function* () {
+      const file = yield* fileOf([row("q1", "a.jpg"), "{oops", row(2, "a.jpg", "Two.")])
+      const asked = { ...params, instruction: "Answer the question using a single word or phrase." }
+      const { out, refused } = yield* Node.run(readQuestionLines, { file }, asked)
+      expect(out.questions.map(({ answer, id, question }) => [id, question, answer])).toEqual([
+        ["q1", "Is there a cup in a.jpg?\nAnswer the question using a single word or phrase.", null],
+        ["2", "Is there a cup in a.jpg?\nAnswer the question using a single word or phrase.", "Two."]
+      ])
+      expect(refused.map(({ reason, row }) => [row, reason])).toEqual([[1, "BadJsonRow: syntax"]])
+    }).pipe(Effect.scoped)
+  )
+})
