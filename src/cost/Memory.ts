@@ -139,8 +139,8 @@ const passTerms = ({ dropout, engine, llava, lora, micro, recompute, weights }: 
   const copies = again === text.layers ? largest : 2 * weights.trained
   return [
     model("always", "bf16 copies of frozen weights", isNarrow(engine) ? 2 * (weights.frozen - weights.quantised) : 0),
-    // Dequantised in f32, and rounded to the activations' type.
-    model("always", "one matrix out of NF4", weights.largestQuantised * (isNarrow(engine) ? 10 : 8)),
+    // Its values in f32, and as long as they are made the codes in 32 bits or the values in bf16.
+    model("always", "one matrix out of NF4", 6 * weights.largestQuantised),
     model("head", "bf16 copies of trained weights", isNarrow(engine) ? copies : 0),
     model("end", "bf16 copies of trained weights", isNarrow(engine) ? largest : 0),
     model(

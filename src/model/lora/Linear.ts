@@ -8,11 +8,21 @@ import type { Tensor, Weights } from "../../tensor/Ops.ts"
 import { tf } from "../../tensor/Ops.ts"
 import type { Compute } from "../../tensor/Tensors.ts"
 import { namesOf } from "./Lora.ts"
+import { partNames } from "./Quantised.ts"
 
 /** How adapters are applied: their scale, and the dropout of their inputs (the identity in evaluation). */
 export interface Adapting {
   readonly scale: number
   readonly drop: (x: Tensor, site: string) => Tensor
+}
+
+const base = (c: Compute, w: Weights, name: string, x: Tensor): Tensor => {
+  const bias = w[`${name}.bias`]
+  const { codes, magnitudes, scales } = partNames(`${name}.weight`)
+  const packed = w[codes]
+  return packed === undefined
+    ? c.linear(x, w[`${name}.weight`]!, bias)
+    : c.nf4Linear(x, { codes: packed, magnitudes: w[magnitudes]!, scales: w[scales]! }, bias)
 }
 
 /**
@@ -21,7 +31,7 @@ export interface Adapting {
  * @example adaptedLinear(c, w, "self_attn.q_proj", y_BTD, { scale: 2, drop: (x) => x })
  */
 export const adaptedLinear = (c: Compute, w: Weights, name: string, x: Tensor, adapting?: Adapting): Tensor => {
-  const y = c.linear(x, w[`${name}.weight`]!, w[`${name}.bias`])
+  const y = base(c, w, name, x)
   const names = namesOf(name)
   const [A, B] = [w[names.A], w[names.B]]
   if (A === undefined || B === undefined) return y

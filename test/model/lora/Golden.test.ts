@@ -3,6 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { blockLinear } from "../../../src/model/lora/Lora.ts"
 import { merged } from "../../../src/model/lora/Merge.ts"
+import { dequantised, uploadQuantised } from "../../../src/model/lora/Quantised.ts"
 import { uploadWeights } from "../../../src/model/Weights.ts"
 import * as Engine from "../../../src/tensor/Engine.ts"
 import { Tensors } from "../../../src/tensor/Tensors.ts"
@@ -37,6 +38,25 @@ for (const [name, engine, tolerance, why] of engines)
         const logits = yield* logitsOf(model, { ...model.frozen, ...model.weights }, batch)
         expect(relativeError(logits, floats["logits"]!)).toBeLessThan(tolerance)
         yield* tensors.free(model.frozen, model.weights)
+      }).pipe(Effect.provide(engine))
+    )
+
+    it.effect("over a base in four bits, everything is what it is over the dequantised values (QLoRA)", () =>
+      Effect.gen(function* () {
+        const tensors = yield* Tensors
+        const { batch } = yield* golden
+        const model = yield* opened
+        const packed = yield* uploadQuantised(model.sources, "")
+        const values = yield* uploadWeights(dequantised(model.sources))
+        expect(Object.keys(packed).length).toBe(Object.keys(values).length + 2 * 12)
+        for (const checkpoint of [false, true]) {
+          const ours = yield* trained({ ...model, frozen: packed }, batch, checkpoint)
+          const plain = yield* trained({ ...model, frozen: values }, batch, checkpoint)
+          expect(relativeError([ours.value], [plain.value])).toBeLessThan(tolerance / 10)
+          for (const [weight, gradient] of Object.entries(ours.arrays))
+            expect(relativeError(gradient, plain.arrays[weight]!), weight).toBeLessThan(tolerance / 10)
+        }
+        yield* tensors.free(model.frozen, model.weights, packed, values)
       }).pipe(Effect.provide(engine))
     )
 
