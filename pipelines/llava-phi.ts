@@ -17,9 +17,12 @@ import { shareGptSample } from "../datasets/shareGpt.ts"
 import { run } from "../src/cli/Main.ts"
 import { estimate } from "../src/cost/Estimate.ts"
 import { scope } from "../src/dag/Naming.ts"
-import type { Ref } from "../src/dag/Node.ts"
+import { type Ref, WiringError } from "../src/dag/Node.ts"
 import { pipeline } from "../src/dag/Pipeline.ts"
 import { source } from "../src/dag/Source.ts"
+import type { Lora } from "../src/model/lora/Lora.ts"
+import { adaptInstructions, adaptInstructionsOnFeatures } from "../src/nodes/AdaptInstructions.ts"
+import { adaptLanguageModel } from "../src/nodes/AdaptLanguageModel.ts"
 import * as A from "../src/nodes/Artifacts.ts"
 import { cleanShareGpt } from "../src/nodes/CleanShareGpt.ts"
 import { computeFeatures } from "../src/nodes/ComputeFeatures.ts"
@@ -108,7 +111,8 @@ const sample = {
     microBatch: 1,
     dropout: false,
     recompute: false,
-    seed: 0
+    seed: 0,
+    lora: null
   },
   pretrain: {
     ...adam,
@@ -134,7 +138,8 @@ const sample = {
     microBatch: 8,
     dropout: false,
     recompute: false,
-    seed: 0
+    seed: 0,
+    lora: null
   },
   evaluate: {
     maxNewTokens: 8,
@@ -182,7 +187,8 @@ const paper = {
     microBatch: 4,
     dropout: true,
     recompute: true,
-    seed: 0
+    seed: 0,
+    lora: null
   },
   pretrain: {
     ...adam,
@@ -206,7 +212,8 @@ const paper = {
     microBatch: 4,
     dropout: true,
     recompute: true,
-    seed: 0
+    seed: 0,
+    lora: null
   },
   evaluate: { maxNewTokens: 32, batch: 16, samples: 24 },
   export: { dtype: "bfloat16", maxShardBytes: 5_000_000_000, name: "LLaVA-Phi" }
@@ -226,6 +233,8 @@ const authors = {
 /** The parameters of a node, as it takes them. */
 type ParamsOf<Node extends (inputs: never, params: never) => unknown> = Parameters<Node>[1]
 type Stage = Omit<ParamsOf<typeof trainLanguageModel>, "maxTokens" | "headBias">
+/** A stage that trains the language model: all of its weights, or adapters beside them. */
+type LanguageStage = Stage & { readonly lora: Lora | null }
 
 /** Every number of the recipe that a preset chooses; a preset is one such table, and a table of your own fits as well. */
 export interface Settings {
@@ -247,11 +256,11 @@ export interface Settings {
   readonly folders: { readonly captions: string; readonly instructions: string; readonly questions: string }
   readonly heldOut: ParamsOf<typeof holdOut>
   readonly headBias: ParamsOf<typeof trainLanguageModel>["headBias"]
-  /** Whether instruction tuning unfreezes the vision tower; its features are computed in every step then. */
+  /** Whether instruction tuning unfreezes the vision tower; its features are computed in every step then. Not with adapters. */
   readonly trainsVision: boolean
-  readonly sft: Stage
+  readonly sft: LanguageStage
   readonly pretrain: Stage
-  readonly instruct: Stage
+  readonly instruct: LanguageStage
   readonly evaluate: Omit<ParamsOf<typeof evaluate>, "headBias">
   readonly export: Omit<ParamsOf<typeof exportCheckpoint>, "headBias">
 }
@@ -384,10 +393,13 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
       heldOut
     )
   )
-  const sft = trainLanguageModel.named("sft/train")(
-    { model: languageModel, tokenizer, data: talk.out.train, heldOut: talk.out.heldOut },
-    { ...settings.sft, maxTokens: text.maxTokens, headBias }
-  )
+  const { lora: sftLora, ...sftStage } = settings.sft
+  const sftInputs = { model: languageModel, tokenizer, data: talk.out.train, heldOut: talk.out.heldOut }
+  const sftParams = { ...sftStage, maxTokens: text.maxTokens, headBias }
+  const sft =
+    sftLora === null
+      ? trainLanguageModel.named("sft/train")(sftInputs, sftParams)
+      : adaptLanguageModel.named("sft/train")(sftInputs, { ...sftParams, lora: sftLora })
 
   // Stage 2: the projector learns what the vision tower says, from balanced captions.
   const captions = readCaptions({ file: sources.captions }, { shardRows: balance.shardRows })
@@ -440,17 +452,28 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
       heldOut: questionText.out.heldOut
     }
     const pixels = instructImages.out.pixels
+    const { lora, ...stage } = settings.instruct
+    const params = { ...stage, headBias }
+    const features = () => computeFeatures({ pixels, vision }, { featureLayer: -2 }).out.rows
+    if (settings.trainsVision && lora !== null)
+      throw new WiringError({
+        node: "instruct/train",
+        place: "instruct.lora",
+        message: "adapters are trained beside a frozen tower, and trainsVision is true",
+        hint: "Set trainsVision to false, or instruct.lora to null."
+      })
     const withTower = settings.trainsVision
-      ? tuneInstructionsAndVision.named("train")({ ...inputs, images: pixels }, { ...settings.instruct, headBias })
+      ? tuneInstructionsAndVision.named("train")({ ...inputs, images: pixels }, params)
       : undefined
     const instruct =
       withTower ??
-      (images.features
-        ? tuneInstructionsOnFeatures.named("train")(
-            { ...inputs, images: computeFeatures({ pixels, vision }, { featureLayer: -2 }).out.rows },
-            { ...settings.instruct, headBias }
-          )
-        : tuneInstructions.named("train")({ ...inputs, images: pixels }, { ...settings.instruct, headBias }))
+      (lora === null
+        ? images.features
+          ? tuneInstructionsOnFeatures.named("train")({ ...inputs, images: features() }, params)
+          : tuneInstructions.named("train")({ ...inputs, images: pixels }, params)
+        : images.features
+          ? adaptInstructionsOnFeatures.named("train")({ ...inputs, images: features() }, { ...params, lora })
+          : adaptInstructions.named("train")({ ...inputs, images: pixels }, { ...params, lora }))
     return { instructImages, questionText, instruct, tower: withTower?.out.vision ?? vision }
   })
 

@@ -36,7 +36,7 @@ const picturesOf = ({ amount, node, settings }: StageCost): number => {
 }
 
 const ofStage = (stage: StageCost): ReadonlyArray<Written> => {
-  const { amount, llava, node, settings, trains, weights } = stage
+  const { amount, held, llava, node, settings, trains, weights } = stage
   const { vision } = llava
   const pictures = picturesOf(stage)
   const images = node.inputs["images"]?.node
@@ -46,8 +46,10 @@ const ofStage = (stage: StageCost): ReadonlyArray<Written> => {
     from === undefined || bytes === 0 ? [] : [{ node: from.id, what, bytes: Math.round(bytes), passing }]
   const examples = settings.epochs === 0 ? 0 : amount.tokens / settings.epochs
   const projector = countOf(projectorShapes(projectorOf(llava)))
+  // With adapters the merged model is written beside them.
+  const whole = held.lora === undefined ? 0 : countOf(phiShapes(llava.text))
   const model =
-    trains === "projector" ? projector : trains === "all" ? weights.trained + weights.frozen : weights.trained
+    whole + (trains === "projector" ? projector : trains === "all" ? weights.trained + weights.frozen : weights.trained)
   return [
     ...one(pixels, "pixels", pictures * vision.imageSize ** 2 * 3),
     ...one(features ? images : undefined, "features", pictures * patchCount(vision) * vision.hiddenSize * 4),

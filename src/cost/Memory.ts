@@ -10,6 +10,7 @@
 import { type ClipConfig, patchCount } from "../model/clip/Config.ts"
 import { layersUsed } from "../model/Flops.ts"
 import type { LlavaConfig } from "../model/llava/Config.ts"
+import type { Lora } from "../model/lora/Lora.ts"
 import type { PhiConfig } from "../model/phi/Config.ts"
 import { type Recompute, recomputes } from "../model/Recompute.ts"
 import type { Weights } from "./Parameters.ts"
@@ -35,6 +36,9 @@ export interface Held {
   /** Where the tower is: not on the device, run without gradients, or trained. */
   readonly tower: "none" | "frozen" | "trained"
   readonly recompute: Recompute
+  /** Adapters that are trained in place of the language model. */
+  readonly lora?: Lora | undefined
+  /** The model's own. */
   readonly dropout: boolean
   readonly engine: string
   readonly world: number
@@ -44,6 +48,9 @@ export interface Held {
 }
 
 export const gib = (bytes: number): number => bytes / 2 ** 30
+
+/** Bytes of a weight in NF4 with double quantisation: four bits, a byte for each 64, a float for each 64 x 256. */
+const NF4_BYTES = 1 / 2 + 1 / 64 + 4 / (64 * 256)
 
 /** Heap of a wasm engine: 32-bit addresses. */
 export const WASM_BYTES = 2 ** 32
@@ -64,10 +71,22 @@ const blocks = (layers: number, policy: Recompute) => {
  * What a block of Phi keeps for its gradient, a token: its input, the norm, q, k, v, the heads (6 D), MLP before and after GELU
  * (2 F), two dropout masks of a byte an element. Engines without fused attention keep its scores.
  */
-const phiBlock = (config: PhiConfig, e: number, dropout: boolean, time: number, engine: string): number =>
+const phiBlock = (
+  config: PhiConfig,
+  e: number,
+  { dropout, engine, lora }: Pick<Held, "dropout" | "engine" | "lora">,
+  time: number
+): number =>
   (6 * config.hiddenSize + 2 * config.intermediateSize) * e +
   (dropout ? 2 * config.hiddenSize * (isTorch(engine) ? 1 : 4) : 0) +
-  (isTorch(engine) ? 0 : config.heads * time * 4)
+  (isTorch(engine) ? 0 : config.heads * time * 4) +
+  (lora === undefined ? 0 : loraBlock(config, e, lora, engine))
+
+/** What a block's adapters keep, a token: their inputs after dropout, with its masks, and the columns between A and B. */
+const loraBlock = (config: PhiConfig, e: number, { dropout, rank, targets }: Lora, engine: string): number => {
+  const inputs = targets.reduce((sum, one) => sum + (one === "fc2" ? config.intermediateSize : config.hiddenSize), 0)
+  return 2 * rank * targets.length * e + (dropout > 0 ? inputs * (e + (isTorch(engine) ? 1 : 4)) : 0)
+}
 
 /** The same of a tower's block, whose quick GELU keeps three tensors. */
 const clipBlock = (config: ClipConfig, e: number, engine: string): number =>
@@ -97,29 +116,32 @@ const model = (when: Timed["when"], name: string, bytes: number): Timed => ({ wh
 
 /** One process makes a micro-batch's gradient beside the sum of those before; several add each weight's as it comes. */
 const stateTerms = ({ engine, microBatches, weights, world }: Held): ReadonlyArray<Timed> => {
-  const { frozen, largest, trained } = weights
+  const { frozen, largest, quantised, trained } = weights
   return [
     exact("always", "trained weights, f32", 4 * trained),
     exact("always", world > 1 ? `moments, f32, 1/${world}` : "moments, f32", (8 * trained) / world),
     exact("always", "summed gradient, f32", world > 1 || microBatches > 1 ? 4 * trained : 0),
     exact("end", "gradient of a micro-batch, f32", 4 * (world > 1 ? largest : trained)),
     isNarrow(engine)
-      ? exact("always", "frozen weights, bf16", 2 * frozen)
-      : exact("always", "frozen weights, f32", 4 * frozen)
+      ? exact("always", "frozen weights, bf16", 2 * (frozen - quantised))
+      : exact("always", "frozen weights, f32", 4 * (frozen - quantised)),
+    exact("always", "frozen weights, NF4", NF4_BYTES * quantised)
   ]
 }
 
 /** Terms of the language model's pass. */
-const passTerms = ({ dropout, engine, llava, micro, recompute, weights }: Held): ReadonlyArray<Timed> => {
+const passTerms = ({ dropout, engine, llava, lora, micro, recompute, weights }: Held): ReadonlyArray<Timed> => {
   const { text } = llava
   const e = isNarrow(engine) ? 2 : 4
   const tokens = micro.rows * micro.time
-  const block = phiBlock(text, e, dropout, micro.time, engine)
+  const block = phiBlock(text, e, { dropout, engine, lora }, micro.time)
   const { again } = blocks(text.layers, recompute)
   const logits = Math.min(micro.labels * text.vocabSize, logitsAtOnce(engine))
   const largest = 2 * Math.min(weights.trained, weights.largest)
   const copies = again === text.layers ? largest : 2 * weights.trained
   return [
+    // Its values in f32, and as long as they are made the codes in 32 bits or the values in bf16.
+    model("always", "one matrix out of NF4", 6 * weights.largestQuantised),
     model("head", "bf16 copies of trained weights", isNarrow(engine) ? copies : 0),
     model("end", "bf16 copies of trained weights", isNarrow(engine) ? largest : 0),
     model(

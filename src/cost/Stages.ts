@@ -8,8 +8,9 @@ import { Effect, Stream } from "effect"
 import type { Costing } from "../dag/Costing.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import { patchCount } from "../model/clip/Config.ts"
-import { clipAgain, clipFlops, phiAgain, phiFlops, projectorFlops } from "../model/Flops.ts"
+import { clipAgain, clipFlops, loraFlops, phiAgain, phiFlops, projectorFlops, shareAgain } from "../model/Flops.ts"
 import type { LlavaConfig } from "../model/llava/Config.ts"
+import type { Lora } from "../model/lora/Lora.ts"
 import { Examples } from "../nodes/Artifacts.ts"
 import type { TrainingSettings } from "../training/TrainingFold.ts"
 import {
@@ -43,6 +44,18 @@ const kinds: Readonly<Record<string, Kind>> = {
   trainProjectorOnFeatures: { trains: "projector", tower: "none", layout: shuffled },
   tuneInstructions: { trains: "both", tower: "frozen", layout: grouped },
   tuneInstructionsOnFeatures: { trains: "both", tower: "none", layout: grouped },
+  adaptLanguageModel: {
+    trains: "language",
+    tower: "none",
+    layout: ({ maxTokens }) => ({ kind: "packed", tokens: maxTokens! })
+  },
+  continueAdapter: {
+    trains: "language",
+    tower: "none",
+    layout: ({ maxTokens }) => ({ kind: "packed", tokens: maxTokens! })
+  },
+  adaptInstructions: { trains: "both", tower: "frozen", layout: grouped },
+  adaptInstructionsOnFeatures: { trains: "both", tower: "none", layout: grouped },
   tuneInstructionsAndVision: { trains: "all", tower: "trained", layout: grouped }
 }
 
@@ -101,16 +114,20 @@ export const flopsOf = (
   trains: Trains,
   tower: Held["tower"],
   recompute: Held["recompute"],
-  amount: Pick<Amount, "tokens" | "labels" | "pairs" | "images">
+  amount: Pick<Amount, "tokens" | "labels" | "pairs" | "images">,
+  lora?: Lora
 ): { readonly needed: number; readonly executed: number } => {
   const { featureLayer, text, vision } = llava
   const { images } = amount
   const needed =
-    phiFlops(text, amount, trains !== "projector") +
+    phiFlops(text, amount, trains !== "projector" && lora === undefined) +
+    (lora === undefined ? 0 : 3 * loraFlops(text, lora, amount.tokens)) +
     (trains === "language" ? 0 : projectorFlops(llava, images, tower === "trained")) +
     (tower === "none" ? 0 : clipFlops(vision, featureLayer, images, tower === "trained"))
   const again =
-    phiAgain(text, amount, recompute) + (tower === "trained" ? clipAgain(vision, featureLayer, images, recompute) : 0)
+    phiAgain(text, amount, recompute) +
+    (lora === undefined ? 0 : loraFlops(text, lora, amount.tokens) * shareAgain(text, recompute)) +
+    (tower === "trained" ? clipAgain(vision, featureLayer, images, recompute) : 0)
   return { needed, executed: needed + again }
 }
 
@@ -136,7 +153,8 @@ export const stageCost = Effect.fnUntraced(function* (
   assumed: Assumed | undefined
 ) {
   const { layout, tower, trains } = kinds[node.spec.id]!
-  const settings = node.params as TrainingSettings & { readonly maxTokens?: number }
+  const settings = node.params as TrainingSettings & { readonly maxTokens?: number; readonly lora?: Lora }
+  const { lora } = settings
   const { config: llava, from } = yield* modelsOf(asked, node)
   const batching: Batching = { ...settings, layout: layout(settings) }
   const lengths = yield* lengthsOf(asked, node)
@@ -148,13 +166,14 @@ export const stageCost = Effect.fnUntraced(function* (
           patches: patchCount(llava.vision)
         })
       : exactAmount(lengths, batching, asked.world)
-  const weights = weightsOf(llava, trains, tower !== "none")
-  const { executed, needed } = flopsOf(llava, trains, tower, settings.recompute, amount)
+  const weights = weightsOf(llava, trains, tower !== "none", lora)
+  const { executed, needed } = flopsOf(llava, trains, tower, settings.recompute, amount, lora)
   const held: Held = {
     llava,
     weights,
     tower,
     recompute: settings.recompute,
+    lora,
     dropout: settings.dropout,
     engine,
     world: asked.world,

@@ -12,6 +12,7 @@ const floats = new Set([
   "initializer_factor",
   "initializer_range",
   "layer_norm_eps",
+  "lora_dropout",
   "logit_scale_init_value",
   "partial_rotary_factor",
   "resid_pdrop",

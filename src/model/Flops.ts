@@ -11,6 +11,7 @@
  */
 import { type ClipConfig, patchCount } from "./clip/Config.ts"
 import type { LlavaConfig } from "./llava/Config.ts"
+import { type Lora, loraShapes } from "./lora/Lora.ts"
 import type { PhiConfig } from "./phi/Config.ts"
 import { type Recompute, recomputes } from "./Recompute.ts"
 
@@ -47,6 +48,14 @@ export const phiFlops = (config: PhiConfig, { labels, pairs, tokens }: Tokens, t
 /** What recomputed blocks add: their products forward once more. The head keeps no logits and makes none twice. */
 export const phiAgain = (config: PhiConfig, { pairs, tokens }: Tokens, policy: Recompute): number =>
   again(config.layers, policy) * (block(config, tokens) + 4 * config.hiddenSize * pairs)
+
+/** Products of all adapters forward: as much again for their inputs' gradients, and for their own. */
+export const loraFlops = (config: PhiConfig, lora: Pick<Lora, "rank" | "targets">, tokens: number): number =>
+  2 * tokens * Object.values(loraShapes(config, lora)).reduce((sum, [rows, columns]) => sum + rows! * columns!, 0)
+
+/** Share of the blocks that are computed again. */
+export const shareAgain = (config: PhiConfig, policy: Recompute): number =>
+  config.layers === 0 ? 0 : again(config.layers, policy) / config.layers
 
 /** Layers of a tower up to the one whose features are taken. */
 export const layersUsed = (config: ClipConfig, featureLayer: number): number => config.layers + 1 + featureLayer

@@ -10,7 +10,15 @@ import type { Compute } from "../tensor/Tensors.ts"
 import type { LlavaConfig } from "./llava/Config.ts"
 import { type LlavaBatch, llavaEmbed, pixelsOf, spliceIndex, towerFeatures } from "./llava/Model.ts"
 import type { PhiConfig } from "./phi/Config.ts"
-import { type Dropout, type PreparedTokens, phiEmbed, phiHidden, phiLoss, prepareTokens } from "./phi/Model.ts"
+import {
+  type AppliedLora,
+  type Dropout,
+  type PreparedTokens,
+  phiEmbed,
+  phiHidden,
+  phiLoss,
+  prepareTokens
+} from "./phi/Model.ts"
 import type { Recompute } from "./Recompute.ts"
 import type { TokenBatch } from "./TokenBatch.ts"
 import { under } from "./Weights.ts"
@@ -37,7 +45,7 @@ export interface Trainable<in Batch extends TokenBatch, Prepared extends tf.Tens
  */
 export const phiTrainable = (
   config: PhiConfig,
-  options: { readonly checkpoint?: Recompute } = {}
+  options: { readonly checkpoint?: Recompute; readonly lora?: AppliedLora } = {}
 ): Trainable<TokenBatch, PreparedTokens & tf.TensorContainerObject> => ({
   id: "phi",
   prepare: (c, _, batch) => ({ ...prepareTokens(config, batch, c.logitsAtOnce) }),
@@ -45,6 +53,7 @@ export const phiTrainable = (
     const x_BTD = phiEmbed(c, w, prepared.ids_BT)
     const hidden = phiHidden(c, w, config, x_BTD, prepared.layout, {
       checkpoint: options.checkpoint ?? false,
+      ...(options.lora === undefined ? {} : { lora: options.lora }),
       ...(dropout === undefined ? {} : { dropout })
     })
     return phiLoss(c, w, hidden, prepared.targets, normaliser)
@@ -65,7 +74,7 @@ export interface PreparedLlava extends PreparedTokens {
  */
 export const llavaTrainable = (
   config: LlavaConfig,
-  options: { readonly checkpoint?: Recompute; readonly trainsVision?: boolean } = {}
+  options: { readonly checkpoint?: Recompute; readonly trainsVision?: boolean; readonly lora?: AppliedLora } = {}
 ): Trainable<LlavaBatch, PreparedLlava & tf.TensorContainerObject> => {
   const checkpoint = options.checkpoint ?? false
   return {
@@ -89,6 +98,7 @@ export const llavaTrainable = (
       const language = under(w, "language.")
       const hidden = phiHidden(c, language, config.text, x_BTD, prepared.layout, {
         checkpoint,
+        ...(options.lora === undefined ? {} : { lora: options.lora }),
         ...(dropout === undefined ? {} : { dropout })
       })
       return phiLoss(c, language, hidden, prepared.targets, normaliser)

@@ -35,6 +35,8 @@ export const LanguageModel = tree("language-model")
 export const VisionTower = tree("vision-tower")
 /** A projector between the two: `config.json` with its sizes, `model.safetensors` with linear_1 and linear_2. */
 export const Projector = tree("projector")
+/** A LoRA adapter in PEFT's layout, on the language model it was trained beside: `adapter_config.json`, `adapter_model.safetensors`. */
+export const Adapter = tree("adapter")
 /** `LlavaForConditionalGeneration`'s layout with tokenizer and processor files: what others open. */
 export const Checkpoint = tree("checkpoint")
 /** LLaVA's own layout: a language model's folder with `mm_*` fields, the projector inside or in `mm_projector.bin`. */

@@ -152,11 +152,11 @@ export const fromEngine = (
   )
 
 /** Weights out of files (or seeds) as tensors to write. */
-export const fromSources = <E>(
-  sources: ReadonlyArray<WeightSource<E>>,
+export const fromSources = <E, R = never>(
+  sources: ReadonlyArray<Omit<WeightSource, "read"> & { readonly read: Effect.Effect<Float32Array, E, R> }>,
   dtype: ModelDtype,
   name: (ours: string) => string = (ours) => ours
-): ReadonlyArray<TensorSource<E, never>> =>
+): ReadonlyArray<TensorSource<E, R>> =>
   sources.map((source) => tensorOf(name(source.name), source.shape, source.read, dtype))
 
 const writeModel = <E, R>(

@@ -15,12 +15,39 @@ import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
 import { fromEngine, HeadBias, openPhi, writePhi } from "./ModelFiles.ts"
 import { ExampleTooLong, everyRow, readLengths, textBatch } from "./TrainingData.ts"
 
-const inputs = { model: LanguageModel, tokenizer: TokenizerFile, data: Examples, heldOut: Examples }
-const params = Schema.Struct({
+export const textInputs = { model: LanguageModel, tokenizer: TokenizerFile, data: Examples, heldOut: Examples }
+export const textParams = {
   ...TrainingSettings,
   /** Tokens of a packed row. */
   maxTokens: Schema.Int,
   headBias: HeadBias
+} as const
+const params = Schema.Struct(textParams)
+type Params = typeof params.Type
+type Context = FoldContext<Params, typeof textInputs>
+
+/** Opens the data of a stage over text: everything but what is trained. */
+export const openText = Effect.fnUntraced(function* ({ inputs, params }: Pick<Context, "inputs" | "params">) {
+  const { maxTokens, ...settings } = params
+  const { data, heldOut } = inputs
+  const tokenizer = yield* loadTokenizer(inputs.tokenizer)
+  const { padId } = yield* controlIds(tokenizer, inputs.tokenizer.path)
+  const { cut, tokens } = yield* readLengths(data)
+  const plan = packedPlan(tokens, { tokens: maxTokens, ...settings })
+  if (plan.refused.length > 0)
+    return yield* new ExampleTooLong({
+      examples: (yield* data.get(plan.refused.slice(0, 5))).map((row) => row.id),
+      maxTokens,
+      hint: "Tokenise with the same maxTokens as rows are packed to."
+    })
+  const packed = { kind: "packed", tokens: maxTokens } as const
+  return {
+    settings,
+    plan,
+    cut,
+    load: (rows: ReadonlyArray<ReadonlyArray<number>>) => textBatch(data, rows, packed, padId),
+    heldOut: everyRow(heldOut, settings.microBatch).map((rows) => textBatch(heldOut, rows, { kind: "padded" }, padId))
+  }
 })
 
 export const trainLanguageModel = fold(
@@ -29,37 +56,18 @@ export const trainLanguageModel = fold(
     version: "1",
     about: "Supervised fine-tuning of all parameters on packed conversations.",
     params,
-    inputs,
+    inputs: textInputs,
     outputs: { model: LanguageModel, report: TrainingReport },
     engine: true
   },
   trainingFold(
-    Effect.fnUntraced(function* (context: FoldContext<typeof params.Type, typeof inputs>) {
-      const { maxTokens, ...settings } = context.params
-      const { data, heldOut } = context.inputs
-      const tokenizer = yield* loadTokenizer(context.inputs.tokenizer)
-      const { padId } = yield* controlIds(tokenizer, context.inputs.tokenizer.path)
-      const { config, sources } = yield* openPhi(context.inputs.model, settings.headBias)
-      const { cut, tokens } = yield* readLengths(data)
-      const plan = packedPlan(tokens, { tokens: maxTokens, ...settings })
-      if (plan.refused.length > 0)
-        return yield* new ExampleTooLong({
-          examples: (yield* data.get(plan.refused.slice(0, 5))).map((row) => row.id),
-          maxTokens,
-          hint: "Tokenise with the same maxTokens as rows are packed to."
-        })
-      const packed = { kind: "packed", tokens: maxTokens } as const
+    Effect.fnUntraced(function* (context: Context) {
+      const { config, sources } = yield* openPhi(context.inputs.model, context.params.headBias)
       return {
-        model: phiTrainable(config, { checkpoint: settings.recompute }),
+        ...(yield* openText(context)),
+        model: phiTrainable(config, { checkpoint: context.params.recompute }),
         initial: uploadWeights(sources),
-        frozen: {},
-        settings,
-        plan,
-        cut,
-        load: (rows: ReadonlyArray<ReadonlyArray<number>>) => textBatch(data, rows, packed, padId),
-        heldOut: everyRow(heldOut, settings.microBatch).map((rows) =>
-          textBatch(heldOut, rows, { kind: "padded" }, padId)
-        )
+        frozen: {}
       }
     }),
     Effect.fnUntraced(function* (context, { log, weights }) {

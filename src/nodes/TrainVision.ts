@@ -14,6 +14,8 @@ import type { ClipConfig } from "../model/clip/Config.ts"
 import { clipShapes } from "../model/clip/Names.ts"
 import { type LlavaConfig, projectorOf } from "../model/llava/Config.ts"
 import type { LlavaBatch } from "../model/llava/Model.ts"
+import { freshLora, type Lora } from "../model/lora/Lora.ts"
+import type { AppliedLora } from "../model/phi/Model.ts"
 import { projectorShapes } from "../model/projector/Names.ts"
 import type { Recompute } from "../model/Recompute.ts"
 import type { TensorSource } from "../model/Safetensors.ts"
@@ -24,6 +26,7 @@ import type { TensorError } from "../tensor/Errors.ts"
 import type { Tensors } from "../tensor/Tensors.ts"
 import { type BatchPlan, groupedPlan, shuffledPlan } from "../training/BatchPlan.ts"
 import { type Trained, TrainingSettings, trainingFold } from "../training/TrainingFold.ts"
+import { applied, loadBase } from "./AdapterFiles.ts"
 import {
   Examples,
   Features,
@@ -61,7 +64,8 @@ import {
   readLengths
 } from "./TrainingData.ts"
 
-const params = Schema.Struct({ ...TrainingSettings, headBias: HeadBias })
+export const stageParams = { ...TrainingSettings, headBias: HeadBias } as const
+const params = Schema.Struct(stageParams)
 type Params = typeof params.Type
 
 const common = {
@@ -73,24 +77,29 @@ const common = {
 }
 /** Which hidden state of the tower is seen: the last but one, as LLaVA takes it. */
 const FEATURE_LAYER = -2
-type Common = FoldContext<Params, typeof common>["inputs"]
+export type Common = FoldContext<Params, typeof common>["inputs"]
 
 /** What is left open between the two stages: which weights are trained, from where, in which order. */
-interface Kind {
+export interface Kind {
   readonly projector: (config: LlavaConfig) => ReadonlyArray<WeightSource<CheckpointError>>
   readonly isTrained: (name: string, config: LlavaConfig) => boolean
   readonly plan: (words: Int32Array, settings: Params) => BatchPlan
+  /** Adapters of the language model, which is frozen then. */
+  readonly lora?: Lora
 }
 
 /** How pictures reach the model: as pixels through the tower in every step, or as features. */
 interface View<Row, Values extends Float32Array | Uint8Array, Batch extends TokenBatch> {
   readonly pictures: (vision: ClipConfig) => Pictures<Row, Values>
   readonly batch: (batch: TokenBatch & { readonly images: number; readonly values: Values }) => Batch
-  readonly model: (config: LlavaConfig, options: { readonly checkpoint: Recompute }) => Trainable<Batch, any>
+  readonly model: (
+    config: LlavaConfig,
+    options: { readonly checkpoint: Recompute; readonly lora?: AppliedLora }
+  ) => Trainable<Batch, any>
   readonly needsTower: boolean
 }
 
-const overPixels = (
+export const overPixels = (
   images: Rows<typeof Pixels.schema.Type>,
   trainsVision = false
 ): View<typeof Pixels.schema.Type, Uint8Array, LlavaBatch> => ({
@@ -100,7 +109,7 @@ const overPixels = (
   needsTower: true
 })
 
-const overFeatures = (
+export const overFeatures = (
   images: Rows<typeof Features.schema.Type>
 ): View<typeof Features.schema.Type, Float32Array, FeatureBatch> => ({
   pictures: (vision) => featurePictures(images, vision),
@@ -110,19 +119,20 @@ const overFeatures = (
 })
 
 /** Opens models and data of a stage. */
-const openStage = Effect.fnUntraced(function* <Row, Values extends Float32Array | Uint8Array, Batch extends TokenBatch>(
-  settings: Params,
-  inputs: Common,
-  view: View<Row, Values, Batch>,
-  kind: Kind
-) {
+export const openStage = Effect.fnUntraced(function* <
+  Row,
+  Values extends Float32Array | Uint8Array,
+  Batch extends TokenBatch
+>(settings: Params, inputs: Common, view: View<Row, Values, Batch>, kind: Kind) {
   const tokenizer = yield* loadTokenizer(inputs.tokenizer)
   const { imageId, padId } = yield* controlIds(tokenizer, inputs.tokenizer.path)
   const language = yield* openPhi(inputs.model, settings.headBias)
   const vision = yield* openClip(inputs.vision)
+  const { lora } = kind
+  const adapting = lora === undefined ? undefined : applied(language.config, lora, settings)
   const config: LlavaConfig = {
     vision: vision.config,
-    text: language.config,
+    text: adapting?.config ?? language.config,
     projectorActivation: "erf",
     imageToken: imageId,
     featureLayer: FEATURE_LAYER
@@ -139,19 +149,24 @@ const openStage = Effect.fnUntraced(function* <Row, Values extends Float32Array 
   const sources = [
     ...prefixedSources(projector, "projector."),
     ...prefixedSources(language.sources, "language."),
+    ...prefixedSources(lora === undefined ? [] : freshLora(language.config, lora, settings.seed), "language."),
     ...(view.needsTower ? prefixedSources(vision.sources, "vision.") : [])
   ]
   const isTrained = ({ name }: { readonly name: string }) => kind.isTrained(name, config)
-  const frozen = yield* loadWeights(sources.filter((source) => !isTrained(source)))
+  const still = sources.filter((source) => !isTrained(source))
+  const frozen = yield* lora === undefined ? loadWeights(still) : loadBase(still, lora, "language.")
   const { cut, words } = yield* readLengths(inputs.data)
   const pictures = view.pictures(vision.config)
   const load = (examples: Rows<Example>) => (rows: ReadonlyArray<ReadonlyArray<number>>) =>
     Effect.map(picturedBatch(examples, pictures, rows, { kind: "padded" }, padId), view.batch)
   return {
-    model: view.model(config, { checkpoint: settings.recompute }),
+    model: view.model(config, {
+      checkpoint: settings.recompute,
+      ...(adapting === undefined ? {} : { lora: adapting.lora })
+    }),
     initial: uploadWeights(sources.filter(isTrained)),
     frozen,
-    settings,
+    settings: adapting?.settings ?? settings,
     plan: kind.plan(words, settings),
     cut,
     load: load(inputs.data),
@@ -159,10 +174,10 @@ const openStage = Effect.fnUntraced(function* <Row, Values extends Float32Array 
   }
 })
 
-const reportOf = (params: Params, rows: number, { log }: Trained) =>
+export const reportOf = (params: Params, rows: number, { log }: Trained) =>
   Effect.succeed({ ...log, epochs: params.epochs, rows })
 
-const projectorConfigOf = Effect.fnUntraced(function* (inputs: Common, params: Params) {
+export const projectorConfigOf = Effect.fnUntraced(function* (inputs: Common, params: Params) {
   const language = yield* openPhi(inputs.model, params.headBias)
   const vision = yield* openClip(inputs.vision)
   return {
@@ -225,7 +240,7 @@ export const trainProjectorOnFeatures = fold(
 
 // ---- instruction tuning: projector and language model
 
-const tuning = (projector: ReadonlyArray<WeightSource<CheckpointError>>): Kind => ({
+export const tuning = (projector: ReadonlyArray<WeightSource<CheckpointError>>): Kind => ({
   projector: () => projector,
   isTrained: (name) => !name.startsWith("vision."),
   plan: (words, settings) => groupedPlan(words, settings)
@@ -252,7 +267,7 @@ const finishTuning = Effect.fnUntraced(function* (
   }
 })
 
-const tuneOnPixels = { ...common, projector: Projector, images: Pixels }
+export const tuneOnPixels = { ...common, projector: Projector, images: Pixels }
 export const tuneInstructions = fold(
   { id: "tuneInstructions", inputs: tuneOnPixels, ...tuneDeclaration },
   trainingFold(
@@ -264,7 +279,7 @@ export const tuneInstructions = fold(
   )
 )
 
-const tuneOnFeatures = { ...common, projector: Projector, images: Features }
+export const tuneOnFeatures = { ...common, projector: Projector, images: Features }
 export const tuneInstructionsOnFeatures = fold(
   { id: "tuneInstructionsOnFeatures", inputs: tuneOnFeatures, ...tuneDeclaration },
   trainingFold(

@@ -10,7 +10,7 @@ import { patchCount } from "../model/clip/Config.ts"
 import { pixelBytes, putPixels } from "../model/clip/Pixels.ts"
 import type { LlavaConfig } from "../model/llava/Config.ts"
 import { spliceIndex } from "../model/llava/Model.ts"
-import { prepareTokens } from "../model/phi/Model.ts"
+import { type AppliedLora, prepareTokens } from "../model/phi/Model.ts"
 import type { Recompute } from "../model/Recompute.ts"
 import type { TokenBatch } from "../model/TokenBatch.ts"
 import { llavaTrainable, type PreparedLlava, type Trainable } from "../model/Trainable.ts"
@@ -168,7 +168,7 @@ export const picturedBatch = Effect.fnUntraced(function* <Row, Values extends Fl
 /** The LLaVA whose frozen tower has run already: takes `features_MPD` where `llavaTrainable` takes pixels. */
 export const llavaOnFeatures = (
   config: LlavaConfig,
-  options: { readonly checkpoint: Recompute }
+  options: { readonly checkpoint: Recompute; readonly lora?: AppliedLora }
 ): Trainable<FeatureBatch, PreparedLlava & tf.TensorContainerObject> => ({
   ...llavaTrainable(config, options),
   prepare: (c, _, batch) => ({

@@ -12,6 +12,7 @@ import { Context, Effect } from "effect"
 import { type AdamWOptions, type AdamWScalars, adamWScalars, type OptimiserTensors, plainAdamW } from "./AdamW.ts"
 import type { Join } from "./Collective.ts"
 import type { TensorError } from "./Errors.ts"
+import { nf4LinearBy, type PackedTensors } from "./Nf4.ts"
 import type { Tensor, Weights } from "./Ops.ts"
 import { tf } from "./Ops.ts"
 import { plain, type Regions } from "./Regions.ts"
@@ -56,6 +57,10 @@ export interface Compute extends Regions {
     shape: readonly [number, number, number, number],
     levels: ReadonlyArray<Float32Array>
   ) => Tensor
+  /** Bytes as they are, one each. Nothing but what takes them (`nf4Linear`) may read the tensor. */
+  readonly bytes: (values: Uint8Array, shape: ReadonlyArray<number>) => Tensor
+  /** y = x W^T + b of a frozen matrix in four bits (`Nf4.ts`). Differentiable in x alone. */
+  readonly nf4Linear: (x: Tensor, packed: PackedTensors, bias_O?: Tensor) => Tensor
   /** Logits that `linearCrossEntropy` is best given at once; a caller cuts more into checkpointed runs. */
   readonly logitsAtOnce: number
 }
@@ -142,6 +147,8 @@ export const makeTensors = (engine: TfEngine): TensorsShape => {
     linearCrossEntropy: (x, w, b, labels, normaliser) =>
       regions.crossEntropy(regions.linear(x, w, b), labels, normaliser),
     pixels: uploadPixels,
+    bytes: (values, shape) => tf.tensor(values, [...shape], "bool"),
+    nf4Linear: nf4LinearBy(regions.linear),
     logitsAtOnce: LOGITS_AT_ONCE
   }
   const active = running(engine.name, engine.backendName)

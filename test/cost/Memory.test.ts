@@ -7,8 +7,9 @@ import { remedies, unfit } from "../../src/cost/Fit.ts"
 import { hoursOf } from "../../src/cost/Hours.ts"
 import { type Held, memoryOf } from "../../src/cost/Memory.ts"
 import { countOf, weightsOf } from "../../src/cost/Parameters.ts"
-import type { StageCost } from "../../src/cost/Stages.ts"
+import { flopsOf, type StageCost } from "../../src/cost/Stages.ts"
 import { clipShapes } from "../../src/model/clip/Names.ts"
+import { defaultLora, type Lora } from "../../src/model/lora/Lora.ts"
 import { clipL336, phi2 } from "../../src/model/Published.ts"
 import { phiShapes } from "../../src/model/phi/Names.ts"
 
@@ -84,6 +85,49 @@ describe("memory of a device", () => {
       expect(bytes({ world, micro, recompute: false, engine })).toBeGreaterThanOrEqual(all)
     }
   )
+})
+
+describe("adapters", () => {
+  const lora = { ...defaultLora, rank: 64 }
+  const at = (quantise: Lora["quantise"]) => {
+    const own = { ...lora, quantise }
+    return memoryOf({ ...held, lora: own, weights: weightsOf(llava, "language", false, own) })
+  }
+  const term = (of: ReturnType<typeof at>, name: string) => of.terms.find((one) => one.name === name)?.bytes
+
+  it("of rank r on a matrix of O x I are r (O + I) weights; everything else of the model is frozen", () => {
+    const { frozen, largest, quantised, trained } = weightsOf(llava, "language", false, lora)
+    expect(trained).toBe(32 * 64 * (4 * (2560 + 2560) + 2 * (2560 + 10_240)))
+    expect(largest).toBe(64 * 10_240)
+    expect(frozen).toBe(2_779_683_840)
+    expect(quantised).toBe(0)
+    const both = weightsOf(llava, "both", true, lora)
+    expect(both.trained).toBe(trained + 9_180_160)
+    expect(both.frozen).toBe(2_779_683_840 + 303_507_456)
+  })
+
+  it("have moments and gradients for themselves alone; in NF4 the blocks' matrices take 0.516 bytes a weight", () => {
+    const [plain, packed] = [at("none"), at("nf4")]
+    const matrices = 32 * (4 * 2560 ** 2 + 2 * 2560 * 10_240)
+    const { trained } = weightsOf(llava, "language", false, lora)
+    expect(term(plain, "frozen weights, f32")).toBe(4 * 2_779_683_840)
+    expect(term(packed, "frozen weights, f32")).toBe(4 * (2_779_683_840 - matrices))
+    expect(term(packed, "frozen weights, NF4")! / matrices).toBeCloseTo(0.51587, 5)
+    for (const one of [plain, packed]) {
+      expect(term(one, "moments, f32")).toBe(8 * trained)
+      expect(one.bytes).toBeLessThan(bytes() / 2)
+    }
+    expect(packed.bytes).toBeLessThan(plain.bytes - 4 * matrices)
+  })
+
+  it("spare the products of the weights' own gradients, and cost their own", () => {
+    const amount = { tokens: 1e6, labels: 5e5, pairs: 1e9, images: 0 }
+    const whole = flopsOf(llava, "language", "none", true, amount)
+    const some = flopsOf(llava, "language", "none", true, amount, lora)
+    const { trained } = weightsOf(llava, "language", false, lora)
+    expect(some.needed).toBeLessThan(whole.needed)
+    expect(some.executed - some.needed - (whole.executed - whole.needed)).toBe(2 * trained * amount.tokens)
+  })
 })
 
 describe("a stage that does not fit", () => {

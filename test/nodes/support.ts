@@ -1,5 +1,5 @@
 /** Rows, archives and small model folders for the tests of nodes. */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -9,6 +9,7 @@ import { sampleFolder } from "../../datasets/Dataset.ts"
 import * as Node from "../../src/dag/Alone.ts"
 import type { Rows } from "../../src/dag/Artifact.ts"
 import { openCheckpoint } from "../../src/model/Checkpoint.ts"
+import { openSafetensors } from "../../src/model/Safetensors.ts"
 import { initLanguageModel, initVisionTower } from "../../src/nodes/InitModels.ts"
 import { fromSources, writeProjector } from "../../src/nodes/ModelFiles.ts"
 import { freshProjector } from "../../src/nodes/ProjectorWeights.ts"
@@ -146,11 +147,12 @@ export const settings = {
   headBias: "drop"
 } as const
 
-/** Every tensor of a model's folder as base64 of its bytes, by name. */
+/** Every tensor of a model's folder, or of an adapter's, as base64 of its bytes, by name. */
 export const tensorsOf = (folder: string) =>
   Effect.scoped(
     Effect.gen(function* () {
-      const checkpoint = yield* openCheckpoint(folder)
+      const adapter = join(folder, "adapter_model.safetensors")
+      const checkpoint = yield* existsSync(adapter) ? openSafetensors(adapter) : openCheckpoint(folder)
       const found: Record<string, string> = {}
       for (const name of checkpoint.entries.keys())
         found[name] = Buffer.from(new Float32Array(yield* checkpoint.floats(name)).buffer).toString("base64")

@@ -9,6 +9,7 @@ import type { Tensor, Weights } from "../../tensor/Ops.ts"
 import { tf } from "../../tensor/Ops.ts"
 import { extend, type RandomStream, stream } from "../../tensor/Random.ts"
 import type { Compute } from "../../tensor/Tensors.ts"
+import { type Adapting, adaptedLinear } from "../lora/Linear.ts"
 import { type Recompute, recomputes } from "../Recompute.ts"
 import { checkTokenBatch, positionsOf, supervised, type TokenBatch } from "../TokenBatch.ts"
 import { under } from "../Weights.ts"
@@ -33,6 +34,14 @@ export interface PhiOptions {
   readonly checkpoint?: Recompute
   /** Absent: no dropout (evaluation). */
   readonly dropout?: Dropout
+  /** How adapters among the weights are applied: their scale, and their dropout's rate while training. */
+  readonly lora?: AppliedLora
+}
+
+/** What a model must know of its adapters besides their weights. */
+export interface AppliedLora {
+  readonly scale: number
+  readonly dropout: number
 }
 
 /** Embeddings of tokens: `ids_BT` int32 -> `x_BTD`. */
@@ -56,9 +65,10 @@ const block = (
   positions_BT: Tensor,
   length: number,
   attend: Attend,
-  drop: Drop
+  drop: Drop,
+  adapting?: Adapting
 ): Tensor => {
-  const linear = (x: Tensor, name: string) => c.linear(x, w[`${name}.weight`]!, w[`${name}.bias`]!)
+  const linear = (x: Tensor, name: string) => adaptedLinear(c, w, name, x, adapting)
   const y_BTD = c.layerNorm(x_BTD, w["input_layernorm.weight"]!, w["input_layernorm.bias"]!, config.layerNormEps)
   const turn = (x: Tensor) =>
     c.rotary(x, positions_BT, {
@@ -90,26 +100,30 @@ export const phiHidden = (
   layout: Layout,
   options: PhiOptions = {}
 ): Tensor => {
-  const { dropout } = options
-  const rate = config.residualDropout
+  const { dropout, lora } = options
   const streams: ReadonlyArray<RandomStream> =
     dropout === undefined ? [] : dropout.rows.map((row) => stream(dropout.seed, "dropout", dropout.step, row))
   let hidden_BTD = x_BTD
   for (let layer = 0; layer < config.layers; layer++) {
     const own = under(w, `model.layers.${layer}.`)
-    const drop: Drop = (x, site) =>
-      dropout === undefined || rate === 0
-        ? x
-        : c.dropout(
-            x,
-            streams.map((s) => extend(s, layer, site)),
-            rate
-          )
+    const dropping =
+      (rate: number): Drop =>
+      (x, site) =>
+        dropout === undefined || rate === 0
+          ? x
+          : c.dropout(
+              x,
+              streams.map((s) => extend(s, layer, site)),
+              rate
+            )
+    const drop = dropping(config.residualDropout)
+    const adapting = lora === undefined ? undefined : { scale: lora.scale, drop: dropping(lora.dropout) }
     const attend: Attend = (q, k, v) =>
       c.attention(q, k, v, { heads: config.heads, mask: { kind: "causal", segments_BT: layout.segments_BT } })
     const length = x_BTD.shape[1]!
     // Scoped, so that what no gradient needs is freed after each block and not after the model.
-    const run = (x: Tensor) => tf.tidy(() => block(c, own, config, x, layout.positions_BT, length, attend, drop))
+    const run = (x: Tensor) =>
+      tf.tidy(() => block(c, own, config, x, layout.positions_BT, length, attend, drop, adapting))
     hidden_BTD = recomputes(options.checkpoint ?? false, layer) ? c.checkpointed(run, hidden_BTD, own) : run(hidden_BTD)
   }
   return finalNorm(c, w, config, hidden_BTD)

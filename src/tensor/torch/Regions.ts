@@ -11,6 +11,7 @@ import { inSteps, type Keep, makeAttention } from "./Attention.ts"
 import type { TorchBackend } from "./Backend.ts"
 import { makeHead } from "./Head.ts"
 import { expectKnownInRange } from "./Indices.ts"
+import { makeNf4 } from "./Nf4.ts"
 
 /** `cross_entropy_loss`: the sum over rows. */
 const SUM = 2
@@ -27,7 +28,7 @@ export interface TorchOptions {
 export const makeRegions = (
   backend: TorchBackend,
   { device, precision }: TorchOptions
-): Partial<Regions> & Pick<Compute, "linearCrossEntropy"> => {
+): Partial<Regions> & Pick<Compute, "bytes" | "linearCrossEntropy" | "nf4Linear"> => {
   const { addon } = backend
   const { aten } = addon
   const h = (x: Tensor): number => backend.handle(x)
@@ -94,6 +95,7 @@ export const makeRegions = (
         return aten("div.Scalar")(sum, normaliser).tensor()
       })
     },
+    ...makeNf4(backend, wide, weight),
     linearCrossEntropy: makeHead(backend, wide, weight, device, precision),
     dropout: (x, streams, rate) => {
       check.dropout(x, streams, rate)
