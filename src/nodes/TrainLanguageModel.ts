@@ -8,6 +8,7 @@ import { Effect, Schema } from "effect"
 import { type FoldContext, fold } from "../dag/Fold.ts"
 import { phiTrainable } from "../model/Trainable.ts"
 import { uploadWeights } from "../model/Weights.ts"
+import type { RowsOf } from "../training/Ahead.ts"
 import { packedPlan } from "../training/BatchPlan.ts"
 import { TrainingSettings, trainingFold } from "../training/TrainingFold.ts"
 import { Examples, LanguageModel, TokenizerFile, TrainingReport } from "./Artifacts.ts"
@@ -23,6 +24,19 @@ const params = Schema.Struct({
   headBias: HeadBias
 })
 
+type Context = FoldContext<typeof params.Type, typeof inputs>
+
+/** Opens what batches are made of: no weights, so that a thread without an engine can. */
+const openBatches = Effect.fnUntraced(function* ({ inputs, params }: Context) {
+  const tokenizer = yield* loadTokenizer(inputs.tokenizer)
+  const { padId } = yield* controlIds(tokenizer, inputs.tokenizer.path)
+  const packed = { kind: "packed", tokens: params.maxTokens } as const
+  return {
+    load: (rows: RowsOf) => textBatch(inputs.data, rows, packed, padId),
+    loadHeldOut: (rows: RowsOf) => textBatch(inputs.heldOut, rows, { kind: "padded" }, padId)
+  }
+})
+
 export const trainLanguageModel = fold(
   {
     id: "trainLanguageModel",
@@ -34,11 +48,10 @@ export const trainLanguageModel = fold(
     engine: true
   },
   trainingFold(
-    Effect.fnUntraced(function* (context: FoldContext<typeof params.Type, typeof inputs>) {
+    Effect.fnUntraced(function* (context: Context) {
       const { maxTokens, ...settings } = context.params
       const { data, heldOut } = context.inputs
-      const tokenizer = yield* loadTokenizer(context.inputs.tokenizer)
-      const { padId } = yield* controlIds(tokenizer, context.inputs.tokenizer.path)
+      const { load, loadHeldOut } = yield* openBatches(context)
       const { config, sources } = yield* openPhi(context.inputs.model, settings.headBias)
       const { cut, tokens } = yield* readLengths(data)
       const plan = packedPlan(tokens, { tokens: maxTokens, ...settings })
@@ -48,7 +61,6 @@ export const trainLanguageModel = fold(
           maxTokens,
           hint: "Tokenise with the same maxTokens as rows are packed to."
         })
-      const packed = { kind: "packed", tokens: maxTokens } as const
       return {
         model: phiTrainable(config, { checkpoint: settings.recompute }),
         initial: uploadWeights(sources),
@@ -56,10 +68,8 @@ export const trainLanguageModel = fold(
         settings,
         plan,
         cut,
-        load: (rows: ReadonlyArray<ReadonlyArray<number>>) => textBatch(data, rows, packed, padId),
-        heldOut: everyRow(heldOut, settings.microBatch).map((rows) =>
-          textBatch(heldOut, rows, { kind: "padded" }, padId)
-        )
+        load,
+        heldOut: everyRow(heldOut, settings.microBatch).map(loadHeldOut)
       }
     }),
     Effect.fnUntraced(function* (context, { log, weights }) {
@@ -68,6 +78,7 @@ export const trainLanguageModel = fold(
         model: (folder: string) => writePhi(folder, config, fromEngine(weights, "float32")),
         report: Effect.succeed({ ...log, epochs: context.params.epochs, rows: context.inputs.data.length })
       }
-    })
+    }),
+    (context) => Effect.map(openBatches(context), ({ load }) => load)
   )
 )

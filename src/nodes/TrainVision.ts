@@ -21,6 +21,7 @@ import { llavaTrainable, type Trainable } from "../model/Trainable.ts"
 import { prefixedSources, under, uploadWeights, type WeightSource } from "../model/Weights.ts"
 import type { TensorError } from "../tensor/Errors.ts"
 import type { Tensors } from "../tensor/Tensors.ts"
+import type { RowsOf } from "../training/Ahead.ts"
 import { type BatchPlan, groupedPlan, shuffledPlan } from "../training/BatchPlan.ts"
 import { type Trained, TrainingSettings, trainingFold } from "../training/TrainingFold.ts"
 import {
@@ -42,6 +43,7 @@ import {
   openClip,
   openPhi,
   openProjector,
+  readClipConfig,
   writeClip,
   writePhi,
   writeProjector
@@ -107,6 +109,26 @@ const overFeatures = (
   needsTower: false
 })
 
+/** Opens what batches are made of: no weights, so that a thread without an engine can. */
+const openBatches = Effect.fnUntraced(function* <
+  Row,
+  Values extends Float32Array | Uint8Array,
+  Batch extends TokenBatch
+>({ tokenizer: file, vision }: Common, view: View<Row, Values, Batch>) {
+  const tokenizer = yield* loadTokenizer(file)
+  const { imageId, padId } = yield* controlIds(tokenizer, file.path)
+  const pictures = view.pictures(yield* readClipConfig(vision))
+  const load = (examples: Rows<Example>) => (rows: RowsOf) =>
+    Effect.map(picturedBatch(examples, pictures, rows, { kind: "padded" }, padId), view.batch)
+  return { imageId, load }
+})
+
+/** The stage's own way to load, for a loader's thread. */
+const loadOf = <Row, Values extends Float32Array | Uint8Array, Batch extends TokenBatch>(
+  inputs: Common,
+  view: View<Row, Values, Batch>
+) => Effect.map(openBatches(inputs, view), ({ load }) => load(inputs.data))
+
 /** Opens models and data of a stage. */
 const openStage = Effect.fnUntraced(function* <Row, Values extends Float32Array | Uint8Array, Batch extends TokenBatch>(
   settings: Params,
@@ -114,8 +136,7 @@ const openStage = Effect.fnUntraced(function* <Row, Values extends Float32Array 
   view: View<Row, Values, Batch>,
   kind: Kind
 ) {
-  const tokenizer = yield* loadTokenizer(inputs.tokenizer)
-  const { imageId, padId } = yield* controlIds(tokenizer, inputs.tokenizer.path)
+  const { imageId, load } = yield* openBatches(inputs, view)
   const language = yield* openPhi(inputs.model, settings.headBias)
   const vision = yield* openClip(inputs.vision)
   const config: LlavaConfig = {
@@ -133,9 +154,6 @@ const openStage = Effect.fnUntraced(function* <Row, Values extends Float32Array 
   const isTrained = ({ name }: { readonly name: string }) => kind.isTrained(name, config)
   const frozen = yield* loadWeights(sources.filter((source) => !isTrained(source)))
   const { cut, words } = yield* readLengths(inputs.data)
-  const pictures = view.pictures(vision.config)
-  const load = (examples: Rows<Example>) => (rows: ReadonlyArray<ReadonlyArray<number>>) =>
-    Effect.map(picturedBatch(examples, pictures, rows, { kind: "padded" }, padId), view.batch)
   return {
     model: view.model(config, { checkpoint: settings.recompute }),
     initial: uploadWeights(sources.filter(isTrained)),
@@ -198,7 +216,8 @@ export const trainProjector = fold(
   trainingFold(
     ({ inputs, params }: FoldContext<Params, typeof pretrainOnPixels>) =>
       openStage(params, inputs, overPixels(inputs.images), pretraining(params.seed)),
-    finishPretraining
+    finishPretraining,
+    ({ inputs }) => loadOf(inputs, overPixels(inputs.images))
   )
 )
 
@@ -208,7 +227,8 @@ export const trainProjectorOnFeatures = fold(
   trainingFold(
     ({ inputs, params }: FoldContext<Params, typeof pretrainOnFeatures>) =>
       openStage(params, inputs, overFeatures(inputs.images), pretraining(params.seed)),
-    finishPretraining
+    finishPretraining,
+    ({ inputs }) => loadOf(inputs, overFeatures(inputs.images))
   )
 )
 
@@ -249,7 +269,8 @@ export const tuneInstructions = fold(
       const { sources } = yield* openProjector(inputs.projector)
       return yield* openStage(params, inputs, overPixels(inputs.images), tuning(sources))
     }),
-    finishTuning
+    finishTuning,
+    ({ inputs }) => loadOf(inputs, overPixels(inputs.images))
   )
 )
 
@@ -261,7 +282,8 @@ export const tuneInstructionsOnFeatures = fold(
       const { sources } = yield* openProjector(inputs.projector)
       return yield* openStage(params, inputs, overFeatures(inputs.images), tuning(sources))
     }),
-    finishTuning
+    finishTuning,
+    ({ inputs }) => loadOf(inputs, overFeatures(inputs.images))
   )
 )
 
@@ -306,6 +328,7 @@ export const tuneInstructionsAndVision = fold(
         ...(yield* finishTuning(context, trained)),
         vision: (folder: string) => writeClip(folder, config, tensors)
       }
-    })
+    }),
+    ({ inputs }) => loadOf(inputs, overPixels(inputs.images))
   )
 )
