@@ -3,6 +3,7 @@
  *
  *     npm run bench -- data [--python PY] [--json] [--size quick|full] [--only NAME,...] [--data DIR] [--keep]
  *     npm run bench -- train [--engine torch] [--peer pytorch] [--threads N] --python PY [--json] [--size quick|full]
+ *     npm run bench -- loading [--engine torch] [--json] [--size quick|full]
  *     npm run bench -- gpu [--device cuda|cpu] [--size tiny|quick|full] [--python PY] [--json] [--only NAME,...]
  *     npm run bench -- generate DIR [--size quick|full] [--seed N]
  *
@@ -26,6 +27,7 @@ const PINNED = "MILLRACE_BENCH_PINNED"
 const suites: Readonly<Record<string, (options: SuiteOptions) => Promise<ReadonlyArray<Benchmark>>>> = {
   data: async () => (await import("./rows/index.ts")).dataRows,
   train: async ({ engine, threads }) => (await import("./rows/Train.ts")).trainRows(engine, threads),
+  loading: async ({ engine }) => (await import("./rows/Loading.ts")).loadingRows(engine),
   gpu: async ({ device, size }) => (await import("./gpu/index.ts")).gpuRows(device, size)
 }
 
@@ -41,7 +43,7 @@ const usage = `usage: npm run bench -- ${[...Object.keys(suites), "generate DIR"
   --json             one JSON line a row in place of the table
   --only NAME,...    some rows alone
   --python PY        interpreter with pillow and pyarrow, or with torch and transformers, for peers in Python
-  --engine NAME      train: what computes (torch)
+  --engine NAME      train, loading: what computes (torch)
   --peer NAME        train: against whom (pytorch, the only one)
   --threads N        train: threads of either side (2)
   --device NAME      gpu: cuda, or cpu for a walk through (cuda)

@@ -7,8 +7,8 @@
  *
  * Lifecycle of a state: `init` or `state.decode` makes it inside the node's scope; `step` may change it in place and
  * returns the next one; `state.encode` copies it (later steps must not show in what it returned); `finish` reads it.
- * A fold with `help` may ask other threads for parts of its steps (`Helpers.ts`); one with `follow` may run in several
- * processes, in lockstep (`World.ts`).
+ * A fold with `help` may ask other threads for parts of its steps (`Helpers.ts`); one with `load` may have a thread that
+ * loads what they need (`Loader.ts`); one with `follow` may run in several processes, in lockstep (`World.ts`).
  */
 import type { Effect, Schema, Scope } from "effect"
 import type { ArtifactOf, Handle, Outputs, Ports } from "./Artifact.ts"
@@ -54,6 +54,10 @@ export interface FoldFunctions<C, S, Out, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5
   }
   /** Run in a helper's thread: opens the node once, and gives what answers the tasks that steps send. */
   readonly help?: (context: C) => Effect.Effect<(task: unknown) => Effect.Effect<unknown, E2, R2>, E1, R1>
+  /** Run in a loader's thread, without the recipe's services: opens the node's data, and gives what loads a request. */
+  readonly load?: (
+    context: C
+  ) => Effect.Effect<(request: unknown) => Effect.Effect<unknown, E2, Scope.Scope>, E1, Scope.Scope>
   /** Run in the processes that follow rank 0, from before its `init` or `decode` until its `finish` or its end. */
   readonly follow?: (context: C) => Effect.Effect<void, E5, R5>
 }

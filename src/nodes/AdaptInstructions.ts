@@ -15,6 +15,7 @@ import { fromEngine, openPhi, openProjector, writeProjector } from "./ModelFiles
 import {
   type Common,
   type Kind,
+  loadOf,
   openStage,
   overFeatures,
   overPixels,
@@ -64,7 +65,8 @@ export const adaptInstructions = fold(
       const { sources } = yield* openProjector(inputs.projector)
       return yield* openStage(params, inputs, overPixels(inputs.images), adapting(sources, params.lora))
     }),
-    finish
+    finish,
+    ({ inputs }) => loadOf(inputs, overPixels(inputs.images))
   )
 )
 
@@ -80,6 +82,7 @@ export const adaptInstructionsOnFeatures = fold(
       const { sources } = yield* openProjector(inputs.projector)
       return yield* openStage(params, inputs, overFeatures(inputs.images), adapting(sources, params.lora))
     }),
-    finish
+    finish,
+    ({ inputs }) => loadOf(inputs, overFeatures(inputs.images))
   )
 )

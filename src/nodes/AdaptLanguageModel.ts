@@ -16,7 +16,7 @@ import { type Trained, trainingFold } from "../training/TrainingFold.ts"
 import { applied, learned, loadBase } from "./AdapterFiles.ts"
 import { Adapter, LanguageModel, TrainingReport } from "./Artifacts.ts"
 import { HeadBias, type LoadError, loadWeights, type ModelFile, openPhi } from "./ModelFiles.ts"
-import { openText, textInputs, textParams } from "./TrainLanguageModel.ts"
+import { loadText, openText, textInputs, textParams } from "./TrainLanguageModel.ts"
 
 const params = Schema.Struct({ ...textParams, lora: Lora })
 type Context = Pick<FoldContext<typeof params.Type, typeof textInputs>, "inputs" | "params">
@@ -65,7 +65,8 @@ export const adaptLanguageModel = fold(
   trainingFold(
     (context: Context) =>
       openStage(context, ({ config }) => Effect.succeed(freshLora(config, context.params.lora, context.params.seed))),
-    finish
+    finish,
+    loadText
   )
 )
 
@@ -103,7 +104,8 @@ export const continueAdapter = fold(
           return sources
         })
       ),
-    finish
+    finish,
+    loadText
   )
 )
 

@@ -8,6 +8,7 @@ import { Effect, Schema } from "effect"
 import { type FoldContext, fold } from "../dag/Fold.ts"
 import { phiTrainable } from "../model/Trainable.ts"
 import { uploadWeights } from "../model/Weights.ts"
+import type { RowsOf } from "../training/Ahead.ts"
 import { packedPlan } from "../training/BatchPlan.ts"
 import { TrainingSettings, trainingFold } from "../training/TrainingFold.ts"
 import { Examples, LanguageModel, TokenizerFile, TrainingReport } from "./Artifacts.ts"
@@ -26,12 +27,26 @@ const params = Schema.Struct(textParams)
 type Params = typeof params.Type
 type Context = FoldContext<Params, typeof textInputs>
 
+/** Opens what batches are made of: no weights, so that a thread without an engine can. */
+const openBatches = Effect.fnUntraced(function* ({ inputs, params }: Pick<Context, "inputs" | "params">) {
+  const tokenizer = yield* loadTokenizer(inputs.tokenizer)
+  const { padId } = yield* controlIds(tokenizer, inputs.tokenizer.path)
+  const packed = { kind: "packed", tokens: params.maxTokens } as const
+  return {
+    load: (rows: RowsOf) => textBatch(inputs.data, rows, packed, padId),
+    loadHeldOut: (rows: RowsOf) => textBatch(inputs.heldOut, rows, { kind: "padded" }, padId)
+  }
+})
+
+/** The stage's own way to load, for a loader's thread. */
+export const loadText = (context: Pick<Context, "inputs" | "params">) =>
+  Effect.map(openBatches(context), ({ load }) => load)
+
 /** Opens the data of a stage over text: everything but what is trained. */
 export const openText = Effect.fnUntraced(function* ({ inputs, params }: Pick<Context, "inputs" | "params">) {
   const { maxTokens, ...settings } = params
   const { data, heldOut } = inputs
-  const tokenizer = yield* loadTokenizer(inputs.tokenizer)
-  const { padId } = yield* controlIds(tokenizer, inputs.tokenizer.path)
+  const { load, loadHeldOut } = yield* openBatches({ inputs, params })
   const { cut, tokens } = yield* readLengths(data)
   const plan = packedPlan(tokens, { tokens: maxTokens, ...settings })
   if (plan.refused.length > 0)
@@ -40,14 +55,7 @@ export const openText = Effect.fnUntraced(function* ({ inputs, params }: Pick<Co
       maxTokens,
       hint: "Tokenise with the same maxTokens as rows are packed to."
     })
-  const packed = { kind: "packed", tokens: maxTokens } as const
-  return {
-    settings,
-    plan,
-    cut,
-    load: (rows: ReadonlyArray<ReadonlyArray<number>>) => textBatch(data, rows, packed, padId),
-    heldOut: everyRow(heldOut, settings.microBatch).map((rows) => textBatch(heldOut, rows, { kind: "padded" }, padId))
-  }
+  return { settings, plan, cut, load, heldOut: everyRow(heldOut, settings.microBatch).map(loadHeldOut) }
 })
 
 export const trainLanguageModel = fold(
@@ -76,6 +84,7 @@ export const trainLanguageModel = fold(
         model: (folder: string) => writePhi(folder, config, fromEngine(weights, "float32")),
         report: Effect.succeed({ ...log, epochs: context.params.epochs, rows: context.inputs.data.length })
       }
-    })
+    }),
+    loadText
   )
 )

@@ -24,6 +24,7 @@ import { llavaTrainable, type Trainable } from "../model/Trainable.ts"
 import { prefixedSources, under, uploadWeights, type WeightSource } from "../model/Weights.ts"
 import type { TensorError } from "../tensor/Errors.ts"
 import type { Tensors } from "../tensor/Tensors.ts"
+import type { RowsOf } from "../training/Ahead.ts"
 import { type BatchPlan, groupedPlan, shuffledPlan } from "../training/BatchPlan.ts"
 import { type Trained, TrainingSettings, trainingFold } from "../training/TrainingFold.ts"
 import { applied, loadBase } from "./AdapterFiles.ts"
@@ -47,6 +48,7 @@ import {
   openClip,
   openPhi,
   openProjector,
+  readClipConfig,
   writeClip,
   writePhi,
   writeProjector
@@ -118,14 +120,33 @@ export const overFeatures = (
   needsTower: false
 })
 
+/** Opens what batches are made of: no weights, so that a thread without an engine can. */
+const openBatches = Effect.fnUntraced(function* <
+  Row,
+  Values extends Float32Array | Uint8Array,
+  Batch extends TokenBatch
+>({ tokenizer: file, vision }: Common, view: View<Row, Values, Batch>) {
+  const tokenizer = yield* loadTokenizer(file)
+  const { imageId, padId } = yield* controlIds(tokenizer, file.path)
+  const pictures = view.pictures(yield* readClipConfig(vision))
+  const load = (examples: Rows<Example>) => (rows: RowsOf) =>
+    Effect.map(picturedBatch(examples, pictures, rows, { kind: "padded" }, padId), view.batch)
+  return { imageId, load }
+})
+
+/** The stage's own way to load, for a loader's thread. */
+export const loadOf = <Row, Values extends Float32Array | Uint8Array, Batch extends TokenBatch>(
+  inputs: Common,
+  view: View<Row, Values, Batch>
+) => Effect.map(openBatches(inputs, view), ({ load }) => load(inputs.data))
+
 /** Opens models and data of a stage. */
 export const openStage = Effect.fnUntraced(function* <
   Row,
   Values extends Float32Array | Uint8Array,
   Batch extends TokenBatch
 >(settings: Params, inputs: Common, view: View<Row, Values, Batch>, kind: Kind) {
-  const tokenizer = yield* loadTokenizer(inputs.tokenizer)
-  const { imageId, padId } = yield* controlIds(tokenizer, inputs.tokenizer.path)
+  const { imageId, load } = yield* openBatches(inputs, view)
   const language = yield* openPhi(inputs.model, settings.headBias)
   const vision = yield* openClip(inputs.vision)
   const { lora } = kind
@@ -156,9 +177,6 @@ export const openStage = Effect.fnUntraced(function* <
   const still = sources.filter((source) => !isTrained(source))
   const frozen = yield* lora === undefined ? loadWeights(still) : loadBase(still, lora, "language.")
   const { cut, words } = yield* readLengths(inputs.data)
-  const pictures = view.pictures(vision.config)
-  const load = (examples: Rows<Example>) => (rows: ReadonlyArray<ReadonlyArray<number>>) =>
-    Effect.map(picturedBatch(examples, pictures, rows, { kind: "padded" }, padId), view.batch)
   return {
     model: view.model(config, {
       checkpoint: settings.recompute,
@@ -224,7 +242,8 @@ export const trainProjector = fold(
   trainingFold(
     ({ inputs, params }: FoldContext<Params, typeof pretrainOnPixels>) =>
       openStage(params, inputs, overPixels(inputs.images), pretraining(params.seed)),
-    finishPretraining
+    finishPretraining,
+    ({ inputs }) => loadOf(inputs, overPixels(inputs.images))
   )
 )
 
@@ -234,7 +253,8 @@ export const trainProjectorOnFeatures = fold(
   trainingFold(
     ({ inputs, params }: FoldContext<Params, typeof pretrainOnFeatures>) =>
       openStage(params, inputs, overFeatures(inputs.images), pretraining(params.seed)),
-    finishPretraining
+    finishPretraining,
+    ({ inputs }) => loadOf(inputs, overFeatures(inputs.images))
   )
 )
 
@@ -275,7 +295,8 @@ export const tuneInstructions = fold(
       const { sources } = yield* openProjector(inputs.projector)
       return yield* openStage(params, inputs, overPixels(inputs.images), tuning(sources))
     }),
-    finishTuning
+    finishTuning,
+    ({ inputs }) => loadOf(inputs, overPixels(inputs.images))
   )
 )
 
@@ -287,7 +308,8 @@ export const tuneInstructionsOnFeatures = fold(
       const { sources } = yield* openProjector(inputs.projector)
       return yield* openStage(params, inputs, overFeatures(inputs.images), tuning(sources))
     }),
-    finishTuning
+    finishTuning,
+    ({ inputs }) => loadOf(inputs, overFeatures(inputs.images))
   )
 )
 
@@ -332,6 +354,7 @@ export const tuneInstructionsAndVision = fold(
         ...(yield* finishTuning(context, trained)),
         vision: (folder: string) => writeClip(folder, config, tensors)
       }
-    })
+    }),
+    ({ inputs }) => loadOf(inputs, overPixels(inputs.images))
   )
 )

@@ -5,109 +5,53 @@
  * and answers tasks until the fold's scope closes, which ends its thread. A helper writes no files and knows no steps. Its
  * end, whatever the cause, is the failure of whatever was asked of it; retries start new ones.
  */
-import { Deferred, Effect, type FileSystem, Queue, type Scope } from "effect"
+import { Effect, type FileSystem, Queue, type Scope } from "effect"
 import type { AnyFold } from "../dag/Fold.ts"
 import { type Helper, HelperFailed } from "../dag/Helpers.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Store } from "../store/Store.ts"
+import { type AskedQueue, startAsked } from "./AskedThread.ts"
 import type { NodeTask } from "./NodeTask.ts"
-import { NodeFailed } from "./Run.ts"
-import { endThread, startThread } from "./Thread.ts"
+import { endThread } from "./Thread.ts"
 import { openInputs } from "./WholeTask.ts"
-import { threadModule, type WorkerMessage, type WorkerSetup, type WorkerTask } from "./Workers.ts"
+import type { WorkerSetup } from "./Workers.ts"
 
 /** A fold computes with at most so many threads, however many are asked for: each has a copy of its models. */
 export const MOST_THREADS = 8
 
-const start = (setup: WorkerSetup, task: NodeTask) => {
-  const worker = startThread(threadModule, setup)
-  const tell = (message: WorkerTask) => worker.postMessage(message)
-  const pending = new Map<number, Deferred.Deferred<unknown, HelperFailed>>()
-  let over: Effect.Effect<never, HelperFailed> | undefined
-  let asked = 0
-  const end = (why: Effect.Effect<never, HelperFailed>) => {
-    over ??= why
-    for (const waiting of pending.values()) Deferred.doneUnsafe(waiting, over)
-    pending.clear()
-  }
-  worker.on("message", (message: WorkerMessage) => {
-    if (message.type === "answer") {
-      const waiting = pending.get(message.id)
-      pending.delete(message.id)
-      if (waiting !== undefined) Deferred.doneUnsafe(waiting, Effect.succeed(message.answer))
-    } else if (message.type === "failed")
-      end(
-        message.bug
-          ? Effect.die(
-              new NodeFailed({ node: task.node, message: message.message, hint: message.hint, cause: message.cause })
-            )
-          : Effect.fail(new HelperFailed({ message: message.message, hint: message.hint, cause: message.cause }))
-      )
-  })
-  worker.on("error", (error: Error & { readonly code?: string }) =>
-    end(
-      Effect.fail(
-        new HelperFailed({
-          message: `a helper thread broke: ${error.message}`,
-          hint:
-            error.code === "ERR_WORKER_OUT_OF_MEMORY"
-              ? "It needs more memory than a thread has: run the same command again with --workers 1."
-              : "Something in the thread threw outside of the node's effect; MILLRACE_DEBUG=1 shows the stack.",
-          cause: error.stack
-        })
-      )
-    )
-  )
-  worker.on("exit", (code) =>
-    end(
-      Effect.fail(
-        new HelperFailed({
-          message: `a helper thread exited with code ${code}`,
-          hint: "Node code must not call process.exit. Checkpoints are kept: run the same command again; --workers 1 computes on one thread."
-        })
-      )
-    )
-  )
-  // The task may be a message itself, of another kind.
-  tell({ ...task, kind: "help" })
-  const helper: Helper = {
-    ask: (of) =>
-      Effect.suspend(() => {
-        if (over !== undefined) return Effect.succeed(over)
-        const answer = Deferred.makeUnsafe<unknown, HelperFailed>()
-        pending.set(asked, answer)
-        tell({ kind: "ask", id: asked++, task: of })
-        return Effect.succeed(Deferred.await(answer))
-      })
-  }
-  return { helper, worker }
+/** Threads that a fold may still start: as many as its task allows, less the one that it runs in. */
+export interface Room {
+  left: number
 }
 
-/** What `Helpers` is in the engine's thread: as many threads as the task allows, less the one that asks. */
+export const roomOf = (task: NodeTask): Room => ({ left: Math.max(0, task.threads - 1) })
+
+/** What `Helpers` is in the engine's thread: as many threads as there is room for. */
 export const helpersFor =
-  (setup: WorkerSetup, task: NodeTask) =>
+  (setup: WorkerSetup, task: NodeTask, room: Room) =>
   (wanted: number): Effect.Effect<ReadonlyArray<Helper>, never, Scope.Scope> =>
-    Effect.forEach(Array.from({ length: Math.max(0, Math.min(wanted, task.threads - 1)) }), () =>
-      Effect.map(
+    Effect.suspend(() => {
+      const count = Math.max(0, Math.min(wanted, room.left))
+      room.left -= count
+      return Effect.forEach(Array.from({ length: count }), () =>
         Effect.acquireRelease(
-          Effect.sync(() => start(setup, task)),
-          ({ worker }) => Effect.promise(() => endThread(worker))
-        ),
-        ({ helper }) => helper
+          Effect.sync((): Helper & Pick<ReturnType<typeof startAsked>, "worker"> =>
+            startAsked(setup, { ...task, kind: "help" }, "helper", (over) => new HelperFailed(over))
+          ),
+          ({ worker }) =>
+            Effect.promise(async () => {
+              await endThread(worker)
+              room.left++
+            })
+        )
       )
-    )
-
-/** A task as it reaches the helper's thread. */
-export interface Asked {
-  readonly id: number
-  readonly task: unknown
-}
+    })
 
 /** The helper's thread: opens the node, then answers in turn; ends by failing or with its thread. */
 export const runHelp = (
   node: AnyNode,
   task: NodeTask,
-  asked: Queue.Queue<Asked>,
+  asked: AskedQueue,
   answer: (id: number, answer: unknown) => void
 ): Effect.Effect<never, unknown, Store | FileSystem.FileSystem> =>
   Effect.scoped(

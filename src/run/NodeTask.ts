@@ -26,7 +26,7 @@ export interface NodeTask {
   /** The node's key, and the input digests it is made of: a thread that would run other parameters says so. */
   readonly key: string
   readonly inputs: Readonly<Record<string, string>>
-  /** Threads that the node may compute with, the one it runs in among them; no result depends on it. */
+  /** Threads that the node may compute and load with, the one it runs in among them; no result depends on it. */
   readonly threads: number
   /** Where this process meets others that do the fold with it; absent where it is alone. */
   readonly meeting?: Meeting

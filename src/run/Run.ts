@@ -10,7 +10,7 @@ export interface RunOptions {
   readonly until: ReadonlyArray<string>
   readonly force: ReadonlyArray<string>
   readonly acceptCode: boolean
-  /** Worker threads for CPU-bound sharded nodes, and threads of a training step; 0 runs all beside the caller. */
+  /** Worker threads for CPU-bound sharded nodes, and threads of a training step and its loader; 0 runs all beside the caller. */
   readonly workers: number
   /** Steps between checkpoints of folds; when absent, one every `checkpointEveryMs`. */
   readonly checkpointEverySteps?: number

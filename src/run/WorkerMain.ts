@@ -1,6 +1,6 @@
 /**
  * The thread's side of `Workers.ts`: builds the recipe's pipeline once, then runs shards and nodes as they are asked for,
- * or helps another thread's node.
+ * or helps another thread's node, or loads for it.
  *
  * Not a place for retries or timeouts (the pool's), nor for stdout: logs go to stderr, the command line's `--json` owns
  * stdout. A thread refuses to run code that is not what the run was planned with: whoever edits a file while a long run
@@ -11,12 +11,15 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Effect, Exit, Layer, Logger, ManagedRuntime, Queue, Result } from "effect"
 import { Helpers } from "../dag/Helpers.ts"
 import { keyOf, keyParts } from "../dag/Key.ts"
+import { Loading } from "../dag/Loader.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import { layer as localStore } from "../store/LocalStore.ts"
 import { Store } from "../store/Store.ts"
+import type { Asked } from "./AskedThread.ts"
 import { codeOf } from "./Facts.ts"
 import { describeError, hintOf } from "./Failure.ts"
-import { type Asked, helpersFor, runHelp } from "./HelperTask.ts"
+import { helpersFor, roomOf, runHelp } from "./HelperTask.ts"
+import { loaderFor, runLoad } from "./LoaderTask.ts"
 import { followNode, type NodeTask, type NodeWatch, runNode, sendingWatch } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
 import { build, type Recipe } from "./Recipe.ts"
@@ -26,7 +29,7 @@ import type { WorkerMessage, WorkerSetup, WorkerTask } from "./Workers.ts"
 
 const port = parentPort!
 const setup = workerData as WorkerSetup
-const send = (message: WorkerMessage) => port.postMessage(message)
+const send = (message: WorkerMessage, buffers: ReadonlyArray<ArrayBuffer> = []) => port.postMessage(message, buffers)
 
 /** Rows are reported at most this often. */
 const REPORT_EVERY_MS = 100
@@ -37,15 +40,17 @@ const prepare = async () => {
     throw new Error(`${setup.module} has no default export: a recipe file exports its recipe`)
   const recipe = loaded.default
   const nodes = new Map(build(recipe, setup.choice).nodes.map((node) => [node.id, node]))
-  const services = Layer.mergeAll(
-    recipe.services(setup.choice.engine),
+  const files = Layer.mergeAll(
     localStore({ root: setup.store, readOnly: true }),
     Logger.layer([Logger.withConsoleError(Logger.formatSimple)])
   )
+  const services = Layer.mergeAll(recipe.services(setup.choice.engine), files)
+  // Each is built when first used: a thread that only loads has no engine.
   return {
     nodes,
     numerics: recipe.numerics(setup.choice.engine),
-    runtime: ManagedRuntime.make(Layer.provideMerge(services, NodeServices.layer))
+    runtime: ManagedRuntime.make(Layer.provideMerge(services, NodeServices.layer)),
+    filesRuntime: ManagedRuntime.make(Layer.provideMerge(files, NodeServices.layer))
   }
 }
 
@@ -109,6 +114,17 @@ const withoutRetries = (node: AnyNode): AnyNode => {
   return { ...node, spec }
 }
 
+/** Other threads, as a fold in this one sees them. */
+const withThreads =
+  (node: AnyNode, task: NodeTask) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+    const room = roomOf(task)
+    return effect.pipe(
+      Effect.provideService(Helpers, helpersFor(setup, task, room)),
+      Effect.provideService(Loading, loaderFor(setup, task, node, room))
+    )
+  }
+
 const serveNode = async ({ numerics, runtime }: Prepared, node: AnyNode, task: NodeTask) => {
   const watch = sendingWatch((message) => send({ type: "heard", message }))
   const hearing: NodeWatch = {
@@ -118,10 +134,7 @@ const serveNode = async ({ numerics, runtime }: Prepared, node: AnyNode, task: N
   const exit = await runtime.runPromiseExit(
     Effect.andThen(
       sameCode(node, task, numerics),
-      runNode(withoutRetries(node), task, hearing).pipe(
-        Effect.provideService(Stop, stop),
-        Effect.provideService(Helpers, helpersFor(setup, task))
-      )
+      runNode(withoutRetries(node), task, hearing).pipe(Effect.provideService(Stop, stop), withThreads(node, task))
     ) as Effect.Effect<Drained, unknown, Store>
   )
   if (Exit.isSuccess(exit)) return send({ type: "drained", drained: exit.value })
@@ -131,7 +144,7 @@ const serveNode = async ({ numerics, runtime }: Prepared, node: AnyNode, task: N
   failCause(exit.cause)
 }
 
-/** What this thread's fold-to-help was asked. */
+/** What this thread was asked by the fold that it helps or loads for. */
 const asked = Effect.runSync(Queue.unbounded<Asked>())
 
 const serveHelp = async ({ numerics, runtime }: Prepared, node: AnyNode, task: NodeTask) => {
@@ -144,8 +157,26 @@ const serveHelp = async ({ numerics, runtime }: Prepared, node: AnyNode, task: N
   if (Exit.isFailure(exit)) failCause(exit.cause)
 }
 
+const serveLoad = async ({ filesRuntime, numerics }: Prepared, node: AnyNode, task: NodeTask) => {
+  const exit = await filesRuntime.runPromiseExit(
+    Effect.andThen(
+      sameCode(node, task, numerics),
+      runLoad(
+        node,
+        task,
+        asked,
+        () => send({ type: "opened" }),
+        (id, answer, buffers) => send({ type: "answer", id, answer }, buffers)
+      )
+    )
+  )
+  if (Exit.isFailure(exit)) failCause(exit.cause)
+}
+
 const serveFollow = async ({ numerics, runtime }: Prepared, node: AnyNode, task: NodeTask) => {
-  const exit = await runtime.runPromiseExit(Effect.andThen(sameCode(node, task, numerics), followNode(node, task)))
+  const exit = await runtime.runPromiseExit(
+    Effect.andThen(sameCode(node, task, numerics), followNode(node, task)).pipe(withThreads(node, task))
+  )
   if (Exit.isSuccess(exit)) return send({ type: "followed" })
   failCause(exit.cause)
 }
@@ -165,6 +196,7 @@ const serve = (prepared: Prepared) => {
     if (node === undefined) return fail(new Error(`the recipe has no node ${task.node}`), true, "")
     if (task.kind === "node") return await serveNode(prepared, node, task)
     if (task.kind === "help") return await serveHelp(prepared, node, task)
+    if (task.kind === "load") return await serveLoad(prepared, node, task)
     if (task.kind === "follow") return await serveFollow(prepared, node, task)
     let reported = 0
     const onRows = (rows: number) => {

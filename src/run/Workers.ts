@@ -10,8 +10,8 @@ import type { Worker } from "node:worker_threads"
 import { Effect, type Scope, Semaphore } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import type { ShardRecord } from "../store/Manifest.ts"
+import type { Asked } from "./AskedThread.ts"
 import { asNodeFailed } from "./Failure.ts"
-import type { Asked } from "./HelperTask.ts"
 import { hear, type NodeMessage, type NodeTask, type NodeWatch } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
 import type { Choice } from "./Recipe.ts"
@@ -39,6 +39,7 @@ export type WorkerMessage =
   | { readonly type: "heard"; readonly message: NodeMessage }
   | { readonly type: "drained"; readonly drained: Drained }
   | { readonly type: "followed" }
+  | { readonly type: "opened" }
   | { readonly type: "answer"; readonly id: number; readonly answer: unknown }
   | { readonly type: "stopped"; readonly message: string; readonly hint: string }
   | {
@@ -49,12 +50,13 @@ export type WorkerMessage =
       readonly bug: boolean
     }
 
-/** To a thread: a task, the wish that the running fold stops at its next step, or what a fold asks of its helper. */
+/** To a thread: a task, the wish that the running fold stops at its next step, or what a fold asks of its helper or loader. */
 export type WorkerTask =
   | ({ readonly kind: "shard" } & ShardTask)
   | ({ readonly kind: "node" } & NodeTask)
   | { readonly kind: "stop" }
   | ({ readonly kind: "help" } & NodeTask)
+  | ({ readonly kind: "load" } & NodeTask)
   | ({ readonly kind: "follow" } & NodeTask)
   | ({ readonly kind: "ask" } & Asked)
 

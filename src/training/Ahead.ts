@@ -1,62 +1,91 @@
 /**
- * Loads the micro-batches of the next step while this one is computed.
+ * Loads the micro-batches of the next steps while this one is computed.
  *
- * Not a buffer of many and not a thread: one step ahead, in fibers of this thread, which is free while files are read, other
- * threads compute, or a GPU is waited for. What is loaded is the same pure function of (step, rows) with it and without.
+ * Not a buffer of many. Where the fold has a loader (`dag/Loader.ts`), its thread loads two steps ahead, whatever this thread
+ * does. Elsewhere, and until the loader has opened, one step is loaded ahead in fibers of this thread, which is free while
+ * files are read or a GPU is waited for, not while it computes. What is loaded is the same pure function of rows with each.
  *
- * Memory: the micro-batches of one step more.
+ * Memory: the micro-batches of two steps more, of one without a loader.
  */
 import { Effect, Fiber, type Scope } from "effect"
+import type { Loader } from "../dag/Loader.ts"
 
-type RowsOf = ReadonlyArray<ReadonlyArray<number>>
+/** Rows of a micro-batch: lists of example numbers. */
+export type RowsOf = ReadonlyArray<ReadonlyArray<number>>
+
+/** Steps that are loaded ahead: by a loader, and by this thread. */
+const AHEAD = { loader: 2, here: 1 }
 
 export interface Ahead<B, E, R> {
-  /** Begins to load what steps will ask for, in their order, and forgets what no step among them asks for. */
-  readonly begin: (...steps: ReadonlyArray<number>) => Effect.Effect<void, never, R>
+  /** Begins to load what this step and those after it will ask for, in order, and forgets what none of them asks for. */
+  readonly begin: (step: number) => Effect.Effect<void, never, R>
   /** A micro-batch: the one under way, or loaded now. Fails as its load does. */
   readonly load: (rows: RowsOf) => Effect.Effect<B, E, R>
 }
 
+export interface AheadOptions {
+  /** Steps from this one on have no micro-batches. */
+  readonly steps: number
+  /** The micro-batches of a step that this process computes. */
+  readonly parts: (step: number) => ReadonlyArray<RowsOf>
+  /** Gives what `load` gives, from another thread. */
+  readonly loader?: Loader | undefined
+}
+
+/** Something that is loaded, and how it is let go when nobody wants it. */
+interface UnderWay<B, E> {
+  readonly wait: Effect.Effect<B, E>
+  readonly forget: Effect.Effect<unknown>
+}
+
 /**
- * A loader one step ahead; what is under way ends with the scope.
- *
- * `parts` gives the micro-batches of a step that this process computes; steps from `steps` on have none.
+ * Loads ahead; what is under way in this thread ends with the scope.
  *
  * @example
- * const ahead = yield* loadAhead(stage.load, stage.plan.steps, (step) => chunk(stage.plan.rows(step), 8))
- * yield* ahead.begin(step, step + 1)
+ * const ahead = yield* loadAhead(stage.load, { steps: stage.plan.steps, parts: (step) => chunk(stage.plan.rows(step), 8) })
+ * yield* ahead.begin(step)
  */
 export const loadAhead = <B, E, R>(
   load: (rows: RowsOf) => Effect.Effect<B, E, R>,
-  steps: number,
-  parts: (step: number) => ReadonlyArray<RowsOf>
+  { loader, parts, steps }: AheadOptions
 ): Effect.Effect<Ahead<B, E, R>, never, Scope.Scope> =>
   Effect.map(Effect.scope, (scope) => {
-    let underWay = new Map<string, Fiber.Fiber<B, E>>()
-    /** The last one begun: loads go one behind the other, since the first is needed first. */
+    let underWay = new Map<string, UnderWay<B, E>>()
+    /** The last one begun here: loads go one behind the other, since the first is needed first. */
     let last: Effect.Effect<unknown> = Effect.void
     const key = (rows: RowsOf): string => JSON.stringify(rows)
+    const here = (rows: RowsOf) =>
+      Effect.map(Effect.forkIn(Effect.andThen(last, load(rows)), scope), (fiber): UnderWay<B, E> => {
+        last = Fiber.await(fiber)
+        return { wait: Fiber.join(fiber), forget: Fiber.interrupt(fiber) }
+      })
+    const there = (from: Loader, rows: RowsOf) =>
+      Effect.map(
+        from.ask(rows),
+        (answer): UnderWay<B, E> => ({ wait: answer as Effect.Effect<B, E>, forget: Effect.void })
+      )
     return {
-      begin: (...asked) =>
+      begin: (step) =>
         Effect.gen(function* () {
+          const open = loader?.isOpen() === true ? loader : undefined
+          const end = Math.min(steps, step + 1 + (open === undefined ? AHEAD.here : AHEAD.loader))
           const before = underWay
           underWay = new Map()
-          for (const step of asked)
-            for (const rows of step < steps ? parts(step) : []) {
+          for (let one = step; one < end; one++)
+            for (const rows of parts(one)) {
               const name = key(rows)
               const known = before.get(name) ?? underWay.get(name)
               before.delete(name)
-              const fiber = known ?? (yield* Effect.forkIn(Effect.andThen(last, load(rows)), scope))
-              underWay.set(name, fiber)
-              last = Fiber.await(fiber)
+              underWay.set(name, known ?? (yield* open === undefined ? here(rows) : there(open, rows)))
             }
-          yield* Fiber.interruptAll(before.values())
+          // Last first: the end of one lets the next begin.
+          for (const { forget } of [...before.values()].reverse()) yield* forget
         }),
       load: (rows) =>
         Effect.suspend(() => {
-          const fiber = underWay.get(key(rows))
+          const known = underWay.get(key(rows))
           underWay.delete(key(rows))
-          return fiber === undefined ? load(rows) : Fiber.join(fiber)
+          return known === undefined ? load(rows) : known.wait
         })
     }
   })

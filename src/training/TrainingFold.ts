@@ -11,6 +11,7 @@
 import { Effect, Schema, type Scope } from "effect"
 import type { FoldFunctions, FoldProgress } from "../dag/Fold.ts"
 import { type HelperFailed, Helpers } from "../dag/Helpers.ts"
+import { type LoaderFailed, Loading } from "../dag/Loader.ts"
 import { World } from "../dag/World.ts"
 import type { SafetensorsError } from "../model/Safetensors.ts"
 import type { TokenBatch } from "../model/TokenBatch.ts"
@@ -19,7 +20,7 @@ import { Collective, CollectiveFailed } from "../tensor/Collective.ts"
 import type { TensorError } from "../tensor/Errors.ts"
 import type { Weights } from "../tensor/Ops.ts"
 import { Tensors } from "../tensor/Tensors.ts"
-import { type Ahead, loadAhead } from "./Ahead.ts"
+import { type Ahead, loadAhead, type RowsOf } from "./Ahead.ts"
 import type { BatchPlan } from "./BatchPlan.ts"
 import { type BadCheckpoint, decodeLoop, encodeLoop } from "./Checkpoint.ts"
 import { alone, type Crew, crewOf, helperOf } from "./Crew.ts"
@@ -96,14 +97,14 @@ export interface Stage<Batch extends TokenBatch> {
   /** What was cut off the examples at the context's end; nothing when left out. */
   readonly cut?: Cut
   /** Loads the rows of one micro-batch: lists of example numbers. */
-  readonly load: (rows: ReadonlyArray<ReadonlyArray<number>>) => Effect.Effect<Batch, any, any>
+  readonly load: (rows: RowsOf) => Effect.Effect<Batch, any, any>
   /** Batches whose loss is measured, at the end or before, and never trained on; each is loaded when its turn comes. */
   readonly heldOut: ReadonlyArray<Effect.Effect<Batch, any, any>>
 }
 
-type Loading<S extends Stage<any>> = S["initial"] | ReturnType<S["load"]> | S["heldOut"][number]
-type StageError<S extends Stage<any>> = Effect.Error<Loading<S>>
-type StageServices<S extends Stage<any>> = Effect.Services<Loading<S>>
+type Loads<S extends Stage<any>> = S["initial"] | ReturnType<S["load"]> | S["heldOut"][number]
+type StageError<S extends Stage<any>> = Effect.Error<Loads<S>>
+type StageServices<S extends Stage<any>> = Effect.Services<Loads<S>>
 
 /** A finished stage, before its weights are freed. */
 export interface Trained {
@@ -176,18 +177,33 @@ const chunk = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<Readonly
   return out
 }
 
-type LoopError = TensorError | NonFiniteLoss | NothingToLearn | NothingHeldOut | HelperFailed | CollectiveFailed
+type LoopError =
+  | TensorError
+  | NonFiniteLoss
+  | NothingToLearn
+  | NothingHeldOut
+  | HelperFailed
+  | LoaderFailed
+  | CollectiveFailed
 
 /**
  * Fold functions of a stage. `open` loads what is frozen and plans the batches; `finish` turns trained weights into the
- * node's outputs.
+ * node's outputs. `openLoad` gives the stage's own `load` in a thread that has no engine; without it, batches are loaded in
+ * the thread that trains.
  *
  * @example
- * fold({ id: "trainLanguageModel", ... }, trainingFold(openStage, (context, trained) => Effect.succeed({ ... })))
+ * fold({ id: "trainLanguageModel", ... }, trainingFold(openStage, (context, trained) => Effect.succeed({ ... }), openBatches))
  */
 export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
   open: (context: C) => Effect.Effect<S, E, R>,
-  finish: (context: C, trained: Trained) => Effect.Effect<Out, E2, R2>
+  finish: (context: C, trained: Trained) => Effect.Effect<Out, E2, R2>,
+  openLoad?: (
+    context: C
+  ) => Effect.Effect<
+    (rows: RowsOf) => Effect.Effect<Effect.Success<ReturnType<S["load"]>>, StageError<S>, Scope.Scope>,
+    E,
+    Scope.Scope
+  >
 ): FoldFunctions<
   C,
   LoopState,
@@ -232,18 +248,21 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
       }
       return together
     })
-  /** Micro-batches of a step, one step ahead: all, or those of one rank. */
-  const aheadOf = ({ load, plan, settings }: Stage<any>, place?: { readonly rank: number; readonly world: number }) =>
-    loadAhead(
-      load as (rows: ReadonlyArray<ReadonlyArray<number>>) => Load<TokenBatch>,
-      plan.steps,
-      (step): ReadonlyArray<ReadonlyArray<ReadonlyArray<number>>> =>
-        place === undefined
-          ? chunk(plan.rows(step), settings.microBatch)
-          : cutStep(plan.rows(step), settings.microBatch, place.world).flatMap(({ index, rows }) =>
-              index % place.world === place.rank ? [rows] : []
-            )
-    )
+  /** Micro-batches of steps, loaded ahead: all, or those of one rank. Asked for last: helpers take their threads before. */
+  const aheadOf = (stage: Stage<any>, place?: { readonly rank: number; readonly world: number }) =>
+    Effect.gen(function* () {
+      const { load, plan, settings } = stage
+      return yield* loadAhead(load as (rows: RowsOf) => Load<TokenBatch>, {
+        steps: plan.steps,
+        parts: (step): ReadonlyArray<RowsOf> =>
+          place === undefined
+            ? chunk(plan.rows(step), settings.microBatch)
+            : cutStep(plan.rows(step), settings.microBatch, place.world).flatMap(({ index, rows }) =>
+                index % place.world === place.rank ? [rows] : []
+              ),
+        loader: plan.steps === 0 ? undefined : yield* yield* Loading
+      })
+    })
   /** A step of all ranks, this one's part of it. */
   const stepTogether = (
     stage: Stage<any>,
@@ -270,7 +289,7 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
         ...(settings.maxGradNorm === null ? {} : { maxGradNorm: settings.maxGradNorm })
       }
     )
-    return Effect.andThen(ahead.begin(step, step + 1), taken)
+    return Effect.andThen(ahead.begin(step), taken)
   }
   const begin = (
     stage: Stage<any>,
@@ -290,10 +309,11 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
       // Each micro-batch of a step may have a thread; one that is alone stays where it is.
       const useful = tensors.oneThread ? Math.ceil(batch / microBatch) - 1 : 0
       const helpers = useful === 0 ? [] : yield* (yield* Helpers)(useful)
+      const crew = yield* Effect.onError(crewOf(helpers, train.weights), () => freeState(train))
       const state: LoopState = {
         stage,
         ahead: yield* aheadOf(stage),
-        crew: yield* Effect.onError(crewOf(helpers, train.weights), () => freeState(train)),
+        crew,
         multiplier,
         together: undefined,
         train,
@@ -373,7 +393,7 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
           return yield* watched(advanced(state, together.sharded.train(), loss, tokens))
         }
         const rows = chunk(plan.rows(state.step), settings.microBatch)
-        yield* state.ahead.begin(state.step, state.step + 1) as Load<void>
+        yield* state.ahead.begin(state.step) as Load<void>
         const batches = yield* Effect.forEach(rows, (some) => state.ahead.load(some) as Load<TokenBatch>)
         const result = yield* trainStep(model, state.train, frozen, batches, {
           lr: settings.lr * state.multiplier(state.step),
@@ -440,6 +460,9 @@ export const trainingFold = <C, S extends Stage<any>, E, R, Out, E2, R2>(
           })
         })
     },
+    ...(openLoad === undefined
+      ? {}
+      : { load: (context: C) => Effect.map(openLoad(context), (load) => (rows: unknown) => load(rows as RowsOf)) }),
     help: (context) => Effect.flatMap(open(context), ({ frozen, model }) => helperOf(model, frozen)),
     follow: (context) =>
       Effect.gen(function* () {

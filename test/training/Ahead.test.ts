@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Schema, Scope } from "effect"
-import { loadAhead } from "../../src/training/Ahead.ts"
+import type { Loader } from "../../src/dag/Loader.ts"
+import { loadAhead, type RowsOf } from "../../src/training/Ahead.ts"
 
 const Steps = Schema.Array(
   Schema.Array(Schema.Array(Schema.Array(Schema.Literals([0, 1, 2]))).check(Schema.isMaxLength(3))).check(
@@ -21,11 +22,10 @@ describe("loading ahead", () => {
               Effect.sync(() => loads++),
               rows
             ),
-          plan.length,
-          (step) => plan[step]!
+          { steps: plan.length, parts: (step) => plan[step]! }
         )
         for (const [step, parts] of plan.entries()) {
-          yield* ahead.begin(step, step + 1)
+          yield* ahead.begin(step)
           for (const rows of parts.toReversed()) expect(yield* ahead.load(rows)).toEqual(rows)
         }
         expect(loads).toBe(plan.flat().length)
@@ -42,10 +42,9 @@ describe("loading ahead", () => {
             Effect.sync(() => begun.push(rows[0]![0]!)),
             rows[0]![0] === 1 ? Deferred.await(gate) : Effect.void
           ),
-        3,
-        (step) => [[[2 * step]], [[2 * step + 1]]]
+        { steps: 3, parts: (step) => [[[2 * step]], [[2 * step + 1]]] }
       )
-      yield* ahead.begin(0, 1)
+      yield* ahead.begin(0)
       yield* ahead.load([[0]])
       for (let i = 0; i < 20; i++) yield* Effect.yieldNow
       expect(begun).toEqual([0, 1])
@@ -54,8 +53,8 @@ describe("loading ahead", () => {
       for (let i = 0; i < 20; i++) yield* Effect.yieldNow
       expect(begun).toEqual([0, 1, 2, 3])
       // The third step is the last one.
-      yield* ahead.begin(1, 2)
-      yield* ahead.begin(2, 3)
+      yield* ahead.begin(1)
+      yield* ahead.begin(2)
       yield* ahead.load([[5]])
       expect(begun).toEqual([0, 1, 2, 3, 4, 5])
     }).pipe(Effect.scoped)
@@ -63,12 +62,11 @@ describe("loading ahead", () => {
 
   it.effect("a load that fails does so where its rows are asked for, and the others go on", () =>
     Effect.gen(function* () {
-      const ahead = yield* loadAhead(
-        (rows) => (rows[0]![0] === 1 ? Effect.fail("damaged") : Effect.succeed(rows)),
-        2,
-        (step) => [[[step]]]
-      )
-      yield* ahead.begin(0, 1)
+      const ahead = yield* loadAhead((rows) => (rows[0]![0] === 1 ? Effect.fail("damaged") : Effect.succeed(rows)), {
+        steps: 2,
+        parts: (step) => [[[step]]]
+      })
+      yield* ahead.begin(0)
       expect(yield* ahead.load([[0]])).toEqual([[0]])
       expect(yield* Effect.flip(ahead.load([[1]]))).toBe("damaged")
       expect(yield* ahead.load([[7]])).toEqual([[7]])
@@ -79,11 +77,10 @@ describe("loading ahead", () => {
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       let interrupted = 0
-      const ahead = yield* loadAhead(
-        () => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++)),
-        10,
-        (step) => [[[step]]]
-      ).pipe(Effect.provideService(Scope.Scope, scope))
+      const ahead = yield* loadAhead(() => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++)), {
+        steps: 10,
+        parts: (step) => [[[step]]]
+      }).pipe(Effect.provideService(Scope.Scope, scope))
       yield* ahead.begin(0)
       yield* Effect.yieldNow
       yield* ahead.begin(5)
@@ -94,5 +91,102 @@ describe("loading ahead", () => {
       expect(interrupted).toBe(2)
       expect(Exit.isFailure(yield* Fiber.await(waits))).toBe(true)
     })
+  )
+
+  /** A loader of `rows -> rows` that opens and answers when told to. */
+  const told = () => {
+    const asked: Array<number> = []
+    const gates = new Map<number, Deferred.Deferred<unknown, Error>>()
+    let open = false
+    const loader: Loader = {
+      isOpen: () => open,
+      opened: Effect.void,
+      ask: (rows) =>
+        Effect.sync(() => {
+          const [[number]] = rows as [[number]]
+          asked.push(number)
+          gates.set(number, Deferred.makeUnsafe())
+          return Deferred.await(gates.get(number)!)
+        })
+    }
+    return {
+      asked,
+      loader,
+      open: () => {
+        open = true
+      },
+      answer: (number: number, exit: Effect.Effect<unknown, Error> = Effect.succeed([[number]])) =>
+        Deferred.done(gates.get(number)!, Effect.runSyncExit(exit))
+    }
+  }
+
+  it.effect("a loader is asked for two steps ahead at most, in order, and each of them once", () =>
+    Effect.gen(function* () {
+      const { answer, asked, loader, open } = told()
+      open()
+      const ahead = yield* loadAhead<RowsOf, never, never>(() => Effect.die("loaded here"), {
+        steps: 5,
+        parts: (step) => [[[2 * step]], [[2 * step + 1]]],
+        loader
+      })
+      for (let step = 0; step < 5; step++) {
+        yield* ahead.begin(step)
+        expect(asked).toEqual(Array.from({ length: Math.min(10, 2 * (step + 3)) }, (_, i) => i))
+        for (const number of [2 * step + 1, 2 * step]) {
+          yield* answer(number)
+          expect(yield* ahead.load([[number]])).toEqual([[number]])
+        }
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("until a loader has opened, this thread loads; what it has begun is not asked for again", () =>
+    Effect.gen(function* () {
+      const { answer, asked, loader, open } = told()
+      const here: Array<number> = []
+      const ahead = yield* loadAhead(
+        (rows) =>
+          Effect.as(
+            Effect.sync(() => here.push(rows[0]![0]!)),
+            rows
+          ),
+        {
+          steps: 9,
+          parts: (step) => [[[step]]],
+          loader
+        }
+      )
+      yield* ahead.begin(0)
+      yield* ahead.load([[0]])
+      open()
+      yield* ahead.begin(1)
+      expect(asked).toEqual([2, 3])
+      expect(yield* ahead.load([[1]])).toEqual([[1]])
+      yield* ahead.begin(2)
+      yield* answer(2)
+      expect(yield* ahead.load([[2]])).toEqual([[2]])
+      expect([here, asked]).toEqual([
+        [0, 1],
+        [2, 3, 4]
+      ])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("what a loader fails with is the failure of the step whose rows those are", () =>
+    Effect.gen(function* () {
+      const { answer, loader, open } = told()
+      open()
+      const ahead = yield* loadAhead<RowsOf, Error, never>(() => Effect.die("loaded here"), {
+        steps: 3,
+        parts: (step) => [[[step]]],
+        loader
+      })
+      yield* ahead.begin(0)
+      yield* answer(1, Effect.fail(new Error("row 1 is damaged")))
+      yield* answer(0)
+      expect(yield* ahead.load([[0]])).toEqual([[0]])
+      yield* ahead.begin(1)
+      expect((yield* Effect.flip(ahead.load([[1]]))).message).toBe("row 1 is damaged")
+    }).pipe(Effect.scoped)
   )
 })

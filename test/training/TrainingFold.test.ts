@@ -2,8 +2,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { AnyFold } from "../../src/dag/Fold.ts"
+import { type Loader, Loading } from "../../src/dag/Loader.ts"
 import { fromArray } from "../../src/dag/Rows.ts"
 import { tuneInstructions } from "../../src/nodes/TrainVision.ts"
+import { buffersOf } from "../../src/run/LoaderTask.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
 import { Tensors } from "../../src/tensor/Tensors.ts"
 import { initialProjector, settings, tinyModels, tinyPictured } from "../nodes/support.ts"
@@ -53,6 +55,33 @@ describe("the training loop", () => {
           })
         )
       }
+    }).pipe(Effect.scoped, Effect.provide(Engine.wasm))
+  )
+
+  it.effect("has the same bits with a loader, which is asked for every batch once it is open", () =>
+    Effect.gen(function* () {
+      const context = yield* open
+      const run = Effect.gen(function* () {
+        let state = yield* fold.init(context)
+        while (fold.progress(state).step < fold.progress(state).total) state = yield* fold.step(context, state)
+        return hex(yield* fold.state.encode(state))
+      }).pipe(Effect.scoped)
+      const alone = yield* run
+      const asked: Array<unknown> = []
+      const reply = yield* fold.load!(context)
+      // What crosses is handed over as between threads.
+      const loader: Loader = {
+        isOpen: () => true,
+        opened: Effect.void,
+        ask: (request) => {
+          asked.push(request)
+          return Effect.map(Effect.orDie(Effect.scoped(reply(structuredClone(request)))), (batch) =>
+            Effect.succeed(structuredClone(batch, { transfer: buffersOf(batch) }))
+          )
+        }
+      }
+      expect(yield* Effect.provideService(run, Loading, Effect.succeed(loader))).toEqual(alone)
+      expect(asked.length).toBe(8)
     }).pipe(Effect.scoped, Effect.provide(Engine.wasm))
   )
 
