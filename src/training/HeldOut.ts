@@ -137,16 +137,14 @@ export const measureHeldOut = <Batch extends TokenBatch, E, R>(
   ranks?: Ranks
 ): Effect.Effect<Measured, E | TensorError | NonFiniteLoss | CollectiveFailed, R | Tensors> =>
   Effect.gen(function* () {
-    let found: ReadonlyArray<number> = []
     const mine = new Float64Array(2 * batches.length)
     for (const [i, load] of batches.entries()) {
       if (ranks !== undefined && i % ranks.world !== ranks.rank) continue
       const { loss, tokens } = yield* evaluateLoss(model, weights, [yield* load])
       mine.set([loss, tokens], 2 * i)
     }
-    found = [...mine]
     // A batch is one rank's, and zeros are added to it.
-    if (ranks !== undefined) found = yield* ranks.sum(found)
+    const found = ranks === undefined ? mine : yield* ranks.sum([...mine])
     let sum = 0
     let tokens = 0
     for (const [i, load] of batches.entries()) {
@@ -187,6 +185,7 @@ export const noteLoss = (
 export interface Concluded {
   readonly weights: Weights
   readonly log: {
+    /** Mean over held-out tokens, of these weights; null when nothing was held out. */
     readonly heldOutLoss: number | null
     readonly evaluations?: ReadonlyArray<Evaluated>
     readonly keptStep?: number

@@ -115,7 +115,6 @@ export interface Trained {
     readonly losses: ReadonlyArray<number>
     readonly cutRows: number
     readonly cutTokens: number
-    /** `heldOutLoss`: mean over held-out tokens, of these weights; null when nothing was held out. */
   } & Concluded["log"]
 }
 

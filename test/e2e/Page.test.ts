@@ -97,7 +97,7 @@ describe("a run's page", () => {
     if (browser === undefined) skip(noBrowser)
     const { faults, page } = await open(file, 1280, "light")
     expect(await page.title()).toMatch(/^llava-phi 20/)
-    expect(await page.locator("svg.graph .node").count()).toBe(36)
+    expect(await page.locator("svg.graph .node").count()).toBe(38)
     expect(await page.locator("svg.graph .node.ran").count()).toBe(30)
     expect(await page.locator("svg.graph .node.source").count()).toBe(8)
     expect(await page.locator("svg.graph .edge").count()).toBeGreaterThan(50)

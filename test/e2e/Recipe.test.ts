@@ -44,8 +44,13 @@ describe("the whole recipe", () => {
       status: "completed",
       nodesRun: nodes,
       nodesCached: 0,
-      outputs: { checkpoint: output, report: output },
-      metrics: { accuracy: shareOf, blindAccuracy: shareOf, loss: { sft: lossOf, pretrain: lossOf, instruct: lossOf } }
+      outputs: { checkpoint: output, report: output, answers: output, perplexity: output },
+      metrics: {
+        accuracy: shareOf,
+        blindAccuracy: shareOf,
+        loss: { sft: lossOf, pretrain: lossOf, instruct: lossOf },
+        perplexity: lossOf
+      }
     })
     for (const { path } of Object.values(last.outputs)) expect(existsSync(path)).toBe(true)
     expectTidy(bench.store)
@@ -123,9 +128,12 @@ describe("the whole recipe", () => {
     expect(because).toMatchObject({ because: [expect.stringMatching(/^parameter lr 0\.\d+ to 0\.001$/)] })
     const changed = await bench.run(change)
     completed(changed)
-    expect(nodesThat("ran", changed)).toEqual(["evaluate/answers", "exportCheckpoint", "instruct/train"])
-    expect([...planned("run", plan), ...planned("maybe", plan)].sort()).toEqual(nodesThat("ran", changed))
-    expect(planned("cached", plan)).toEqual(nodesThat("cached", changed))
+    // Whether a tiny model's answers are others with this rate, nobody promises: their file may be cut off.
+    const follow = ["evaluate/answers", "evaluate/perplexity", "evaluate/write", "exportCheckpoint", "instruct/train"]
+    const sure = (ids: ReadonlyArray<string>) => ids.filter((id) => id !== "evaluate/write")
+    expect(sure(nodesThat("ran", changed))).toEqual(sure(follow))
+    expect([...planned("run", plan), ...planned("maybe", plan)].sort()).toEqual(follow)
+    expect(sure(planned("cached", plan))).toEqual(sure(nodesThat("cached", changed)))
     expect(digestsOf(lastOf(changed))).not.toEqual(digestsOf(lastOf(first)))
     expect(completed(await bench.run()).outputs).toEqual(lastOf(first).outputs)
   })

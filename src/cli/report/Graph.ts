@@ -20,7 +20,7 @@ export const stateOf = (node: AnyNode, view: View): State => {
   return seen === undefined ? "unreached" : (seen.end?.status ?? "unfinished")
 }
 
-const sizes: Sizes = { most: 4, box: { width: 150, height: 40 }, gap: { x: 12, y: 36 }, trunk: 10, width: 748 }
+const sizes: Sizes = { most: 4, box: { width: 150, height: 40 }, gap: { x: 12, y: 36 }, trunk: 8, width: 748 }
 const margin = 2
 /** Letters of a name that fit a box. */
 const letters = 23

@@ -73,7 +73,7 @@ describe("layout", () => {
   it("of LLaVA-Phi fits 760 pixels, and is the same each time", () => {
     const { nodes } = build(llavaPhi, { preset: "sample", settings: [], engine: "wasm" })
     const inputs = nodes.map((node) => [...new Set(Object.values(node.inputs).map((ref) => nodes.indexOf(ref.node)))])
-    expect(inputs).toHaveLength(36)
+    expect(inputs).toHaveLength(38)
     const drawn = check(inputs)
     expect(drawn.width).toBeLessThanOrEqual(760)
     expect(drawn.layers).toBeLessThanOrEqual(15)
