@@ -396,10 +396,9 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
   const { lora: sftLora, ...sftStage } = settings.sft
   const sftInputs = { model: languageModel, tokenizer, data: talk.out.train, heldOut: talk.out.heldOut }
   const sftParams = { ...sftStage, maxTokens: text.maxTokens, headBias }
-  const sft =
-    sftLora === null
-      ? trainLanguageModel.named("sft/train")(sftInputs, sftParams)
-      : adaptLanguageModel.named("sft/train")(sftInputs, { ...sftParams, lora: sftLora })
+  const adaptedSft =
+    sftLora === null ? undefined : adaptLanguageModel.named("sft/train")(sftInputs, { ...sftParams, lora: sftLora })
+  const sft = adaptedSft ?? trainLanguageModel.named("sft/train")(sftInputs, sftParams)
 
   // Stage 2: the projector learns what the vision tower says, from balanced captions.
   const captions = readCaptions({ file: sources.captions }, { shardRows: balance.shardRows })
@@ -433,7 +432,7 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
 
   // Stage 3: projector and language model learn to answer about pictures.
   const instructions = readInstructions({ file: sources.instructions }, { shardRows: balance.shardRows })
-  const { instructImages, questionText, instruct, tower } = scope("instruct", () => {
+  const { instructImages, questionText, instruct, adapter, tower } = scope("instruct", () => {
     const instructImages = tokenizeImages(
       { rows: instructions.out.rows, images: sources.instructionImages },
       { ...whole, folder: folders.instructions }
@@ -465,16 +464,25 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
     const withTower = settings.trainsVision
       ? tuneInstructionsAndVision.named("train")({ ...inputs, images: pixels }, params)
       : undefined
-    const instruct =
-      withTower ??
-      (lora === null
-        ? images.features
-          ? tuneInstructionsOnFeatures.named("train")({ ...inputs, images: features() }, params)
-          : tuneInstructions.named("train")({ ...inputs, images: pixels }, params)
+    const withAdapters =
+      lora === null
+        ? undefined
         : images.features
           ? adaptInstructionsOnFeatures.named("train")({ ...inputs, images: features() }, { ...params, lora })
-          : adaptInstructions.named("train")({ ...inputs, images: pixels }, { ...params, lora }))
-    return { instructImages, questionText, instruct, tower: withTower?.out.vision ?? vision }
+          : adaptInstructions.named("train")({ ...inputs, images: pixels }, { ...params, lora })
+    const instruct =
+      withTower ??
+      withAdapters ??
+      (images.features
+        ? tuneInstructionsOnFeatures.named("train")({ ...inputs, images: features() }, params)
+        : tuneInstructions.named("train")({ ...inputs, images: pixels }, params))
+    return {
+      instructImages,
+      questionText,
+      instruct,
+      adapter: withAdapters?.out.adapter,
+      tower: withTower?.out.vision ?? vision
+    }
   })
 
   // What others open, and what it can do.
@@ -540,6 +548,12 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
     { batch: settings.sft.microBatch, headBias }
   )
 
+  // Adapters are merged into the checkpoint; apart they are outputs of their own.
+  const adapters = {
+    ...(adaptedSft === undefined ? {} : { "sft-adapter": adaptedSft.out.adapter }),
+    ...(adapter === undefined ? {} : { "instruct-adapter": adapter })
+  }
+
   return {
     raw,
     clean,
@@ -568,7 +582,8 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
       checkpoint: exported.out.model,
       report: evaluated.out.report,
       answers: answers.out.files,
-      perplexity: talked.out.report
+      perplexity: talked.out.report,
+      ...adapters
     })
   }
 }

@@ -12,10 +12,11 @@ import { freshLora, Lora, loraTargets } from "../model/lora/Lora.ts"
 import type { PhiConfig } from "../model/phi/Config.ts"
 import { phiTrainable } from "../model/Trainable.ts"
 import { uploadWeights, type WeightSource } from "../model/Weights.ts"
+import { Tensors } from "../tensor/Tensors.ts"
 import { type Trained, trainingFold } from "../training/TrainingFold.ts"
 import { applied, learned, loadBase } from "./AdapterFiles.ts"
 import { Adapter, LanguageModel, TrainingReport } from "./Artifacts.ts"
-import { HeadBias, type LoadError, loadWeights, type ModelFile, openPhi } from "./ModelFiles.ts"
+import { HeadBias, type LoadError, type ModelFile, openPhi } from "./ModelFiles.ts"
 import { loadText, openText, textInputs, textParams } from "./TrainLanguageModel.ts"
 
 const params = Schema.Struct({ ...textParams, lora: Lora })
@@ -123,6 +124,8 @@ export const mergeAdapter = whole(
     Effect.gen(function* () {
       const language = yield* openPhi(inputs.model, params.headBias)
       const { lora, sources } = yield* openAdapter(inputs.adapter.path, language.config)
-      return { model: learned(language, lora, yield* loadWeights(sources)).model }
+      const tensors = yield* Tensors
+      const weights = yield* Effect.acquireRelease(uploadWeights(sources), (made) => tensors.free(made))
+      return { model: learned(language, lora, weights).model }
     })
 )

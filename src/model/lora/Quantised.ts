@@ -45,7 +45,7 @@ export const uploadPacked = (
   })
 
 /**
- * Uploads every source in turn, the blocks' matrices in four bits. Names of the language model come after `prefix`. The
+ * Uploads every source in turn, as `uploadWeights` does what is frozen, but the blocks' matrices in four bits. Names of the language model come after `prefix`. The
  * caller owns the tensors; a failure frees those already uploaded.
  */
 export const uploadQuantised = <E>(
@@ -61,10 +61,12 @@ export const uploadQuantised = <E>(
         const names = partNames(name)
         const packed = yield* uploadPacked(values, shape)
         for (const part of ["codes", "magnitudes", "scales"] as const) weights[names[part]] = packed[part]
-      } else weights[name] = yield* tensors.upload(values, shape)
+      } else weights[name] = yield* tensors.uploadFrozen(values, shape)
       if (isFresh === true) release(values)
     })
-    yield* Effect.forEach(sources, upload, { discard: true }).pipe(Effect.onError(() => tensors.free(weights)))
+    const size = ({ shape }: WeightSource<E>): number => shape.reduce((product, n) => product * n, 1)
+    const largestFirst = sources.toSorted((a, b) => size(b) - size(a))
+    yield* Effect.forEach(largestFirst, upload, { discard: true }).pipe(Effect.onError(() => tensors.free(weights)))
     return weights
   })
 
