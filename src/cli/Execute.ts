@@ -225,10 +225,7 @@ const together = <A, E, R>(running: Effect.Effect<A, E, R>, place: RankPlace, sa
             : Effect.fail(error)
         )
       )
-      return yield* Effect.raceFirst(
-        led,
-        Effect.tapError(leader.lost, () => endLate)
-      )
+      return yield* Effect.raceFirst(led, Effect.tapError(leader.lost, endLate))
     })
   )
 
@@ -259,7 +256,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
     // Rank 0 says when to stop.
     session.stop = () => undefined
     const setup = { module: moduleUrl, choice, store: resolve(flags.store) }
-    return yield* Effect.scoped(Effect.tapError(follow(place, same, setup), () => endLate))
+    return yield* Effect.scoped(Effect.tapError(follow(place, same, setup), endLate))
   }
   if (flags.plan)
     return yield* showPlan(recipe, chosen, options, { ...flags, world: place?.world }, session).pipe(

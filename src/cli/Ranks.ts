@@ -7,6 +7,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { randomUUID } from "node:crypto"
+import { writeSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { Effect, type Scope } from "effect"
 import type { Leader, RankPlace } from "../run/Leader.ts"
@@ -100,10 +101,16 @@ const threadsEach = (world: number): string => String(Math.max(1, Math.floor(ava
 /** A thread that hangs in native code cannot be ended, and its process does not end without it; so long is tried. */
 const HANGING_MS = 15_000
 
-/** Ends this process for sure: what hangs in its engine must not keep it when the run is lost. */
-export const endLate = Effect.sync(() => {
-  setTimeout(() => process.kill(process.pid, "SIGKILL"), HANGING_MS).unref()
-})
+/** Ends this process for sure, with the error's words: what hangs in its engine must not keep it when the run is lost. */
+export const endLate = (error: { readonly _tag: string; readonly message: string; readonly hint: string }) =>
+  Effect.sync(() => {
+    const end = () => {
+      const words = "and this process ends itself: its engine hangs in a call that cannot be ended"
+      writeSync(2, `error: ${error._tag}\n  ${error.message},\n  ${words}\n  hint: ${error.hint}\n`)
+      process.kill(process.pid, "SIGKILL")
+    }
+    setTimeout(end, HANGING_MS).unref()
+  })
 
 /** How long the others have to end by themselves. */
 const ENDING_MS = 10_000

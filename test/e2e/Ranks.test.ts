@@ -19,6 +19,7 @@ import {
   expectTidy,
   failed,
   filesBelow,
+  freshFolder,
   lastOf,
   makeBench,
   type Running
@@ -51,7 +52,8 @@ const freePort = (): Promise<number> =>
     })
   })
 
-const torch = ["--engine", "torch", "--workers", "1"]
+/** Two threads of a rank: the engine's and the loader's. */
+const torch = ["--engine", "torch", "--workers", "2"]
 /** Threads of one rank; ranks share the cores. */
 const env = { OMP_NUM_THREADS: "1", MILLRACE_RANK_SECONDS: "6" }
 
@@ -59,12 +61,20 @@ const env = { OMP_NUM_THREADS: "1", MILLRACE_RANK_SECONDS: "6" }
 const startRanks = async (
   bench: Bench,
   world: number,
-  args: ReadonlyArray<string>
+  args: ReadonlyArray<string>,
+  more: Readonly<Record<string, string>> = {}
 ): Promise<ReadonlyArray<Running>> => {
   const port = String(await freePort())
   return Array.from({ length: world }, (_, rank) =>
     bench.start([...torch, ...args], {
-      env: { ...env, RANK: String(rank), WORLD_SIZE: String(world), MASTER_ADDR: "127.0.0.1", MASTER_PORT: port }
+      env: {
+        ...env,
+        ...more,
+        RANK: String(rank),
+        WORLD_SIZE: String(world),
+        MASTER_ADDR: "127.0.0.1",
+        MASTER_PORT: port
+      }
     })
   )
 }
@@ -156,7 +166,7 @@ describe.skipIf(missing !== "")(`ranks${missing}`, () => {
     }
     expectAlike(losses[0]!, losses[1]!)
     expectAlike(losses[0]!, losses[2]!)
-  }, 300_000)
+  }, 600_000)
 
   test("one that follows and is killed ends all with an error that names it, and the run goes on alone", async () => {
     const bench = await makeBench()
@@ -166,7 +176,7 @@ describe.skipIf(missing !== "")(`ranks${missing}`, () => {
     await expectLost(ranks[0]!, 0, /rank 1 of 3 (is gone|was ended)/)
     await expectLost(ranks[2]!, 2, /rank 1 of 3 (is gone|was ended)/)
     await goesOn(bench, 1)
-  }, 240_000)
+  }, 600_000)
 
   test("that leads and is killed ends the others, also those it started itself, and the run goes on with three", async () => {
     const bench = await makeBench()
@@ -178,7 +188,7 @@ describe.skipIf(missing !== "")(`ranks${missing}`, () => {
     expect((await running.ended).stderr).toMatch(/rank 1 ends: rank 0 of 2 is gone/)
     await untilGone(others)
     await goesOn(bench, 3)
-  }, 240_000)
+  }, 600_000)
 
   test("one that hangs ends the others with an error that names it, and the run goes on with two", async () => {
     const bench = await makeBench()
@@ -191,7 +201,27 @@ describe.skipIf(missing !== "")(`ranks${missing}`, () => {
     ranks[2]!.child.kill("SIGCONT")
     await expectLost(ranks[2]!, 2, /rank 0 of 3/)
     await goesOn(bench, 2)
-  }, 240_000)
+  }, 600_000)
+
+  test.each([0, 1])(
+    "rank %i, whose engine hangs in a call that cannot be ended, ends itself after all others",
+    async (hung) => {
+      const bench = await makeBench()
+      const fifo = join(freshFolder(), "fifo")
+      const ranks = await startRanks(bench, 2, long, { E2E_HANG: `${hung}:${fifo}`, MILLRACE_COLLECTIVE_SECONDS: "5" })
+      await ranks[0]!.until(checkpoint)
+      execFileSync("mkfifo", [fifo])
+      const other = 1 - hung
+      const ended = await ranks[other]!.ended
+      expect([ended.code, ended.signal], ended.stderr).toEqual([1, null])
+      expect(ended.stderr).toMatch(/CollectiveFailed: .*hint: Another process of the run ended, hangs/s)
+      const gone = await ranks[hung]!.ended
+      expect(gone.signal, gone.stderr).toBe("SIGKILL")
+      expect(gone.stderr).toMatch(/error: RankLost.*its engine hangs in a call that cannot be ended/s)
+      await goesOn(bench, 1)
+    },
+    600_000
+  )
 
   test("that lead and hang are left by the others", async () => {
     const bench = await makeBench()
@@ -202,7 +232,7 @@ describe.skipIf(missing !== "")(`ranks${missing}`, () => {
     ranks[0]!.child.kill("SIGCONT")
     await expectLost(ranks[0]!, 0, /rank 1 of 2 is gone/)
     await goesOn(bench, 1)
-  }, 240_000)
+  }, 600_000)
 
   test("stop at Ctrl-C with a checkpoint, and leave no process", async () => {
     const bench = await makeBench()
@@ -225,5 +255,5 @@ describe.skipIf(missing !== "")(`ranks${missing}`, () => {
     expect(modelsOf(bench.store).length).toBeGreaterThan(1)
     expect(modelsOf(bench.store).toSorted()).toEqual(modelsOf(other.store).toSorted())
     expect(lossesOf(bench.store)).toEqual(lossesOf(other.store))
-  }, 240_000)
+  }, 600_000)
 })
