@@ -109,9 +109,9 @@ static napi_value Upload(napi_env env, napi_callback_info info) {
     // A scalar stays here: operators take it beside tensors of any device, and nobody waits for a copy. Anything else
     // goes by pinned memory, which the allocator keeps until the copy is through.
     const bool stays = state.device.is_cpu() || sizes.empty();
-    at::Tensor tensor = at::empty(sizes, at::TensorOptions().dtype(values.dtype()).pinned_memory(!stays));
-    if (values.length > 0) std::memcpy(tensor.data_ptr(), values.bytes, tensor.nbytes());
-    tensor = tensor.to(static_cast<at::ScalarType>(dtype));
+    at::Tensor tensor = at::empty(sizes, at::TensorOptions().dtype(static_cast<at::ScalarType>(dtype)).pinned_memory(!stays));
+    // Converted on the way: a copy between would leave holes in the heap that the next tensor does not fit into.
+    if (values.length > 0) tensor.copy_(at::from_blob(values.bytes, sizes, at::TensorOptions().dtype(values.dtype())));
     Writer writer{state};
     writer.tensor(stays ? tensor : tensor.to(at::TensorOptions().device(state.device), true));
   } catch (...) {

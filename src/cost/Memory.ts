@@ -96,14 +96,16 @@ const exact = (when: Timed["when"], name: string, bytes: number): Timed => ({ wh
 const model = (when: Timed["when"], name: string, bytes: number): Timed => ({ when, name, bytes, guess: true })
 
 /** One process makes a micro-batch's gradient beside the sum of those before; several add each weight's as it comes. */
-const stateTerms = ({ microBatches, weights, world }: Held): ReadonlyArray<Timed> => {
+const stateTerms = ({ engine, microBatches, weights, world }: Held): ReadonlyArray<Timed> => {
   const { frozen, largest, trained } = weights
   return [
     exact("always", "trained weights, f32", 4 * trained),
     exact("always", world > 1 ? `moments, f32, 1/${world}` : "moments, f32", (8 * trained) / world),
     exact("always", "summed gradient, f32", world > 1 || microBatches > 1 ? 4 * trained : 0),
     exact("end", "gradient of a micro-batch, f32", 4 * (world > 1 ? largest : trained)),
-    exact("always", "frozen weights, f32", 4 * frozen)
+    isNarrow(engine)
+      ? exact("always", "frozen weights, bf16", 2 * frozen)
+      : exact("always", "frozen weights, f32", 4 * frozen)
   ]
 }
 
@@ -118,7 +120,6 @@ const passTerms = ({ dropout, engine, llava, micro, recompute, weights }: Held):
   const largest = 2 * Math.min(weights.trained, weights.largest)
   const copies = again === text.layers ? largest : 2 * weights.trained
   return [
-    model("always", "bf16 copies of frozen weights", isNarrow(engine) ? 2 * weights.frozen : 0),
     model("head", "bf16 copies of trained weights", isNarrow(engine) ? copies : 0),
     model("end", "bf16 copies of trained weights", isNarrow(engine) ? largest : 0),
     model(

@@ -27,6 +27,15 @@ export interface GenerateOptions extends Sampling {
   readonly stop?: (row: number, id: number) => boolean
   /** What the rows' draws are named by; default their places in the batch. */
   readonly rowNumbers?: ReadonlyArray<number>
+  /** What a single row has read already: the prompt goes on from there. Consumed. */
+  readonly past?: Past
+  /** Is given the cache when the stream ends, and frees it. */
+  readonly keep?: (past: Past) => void
+}
+
+/** Keys and values of the first `tokens` tokens of a row. */
+export interface Past extends PhiCache {
+  readonly tokens: number
 }
 
 /** One new token of one row. */
@@ -63,12 +72,19 @@ export const generate = (
 ): Stream.Stream<NewToken, TensorError | BadSampling, Tensors> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const bad = checkSampling(options)
-      if (bad !== undefined) return yield* bad
       const tensors = yield* Tensors
+      const { keep, past } = options
+      const freeCache = (cache: PhiCache | undefined) =>
+        cache === undefined ? Effect.void : tensors.free(...cache.keys, ...cache.values)
       const batch = lengths.length
-      if (batch === 0 || options.maxNewTokens <= 0) return Stream.empty
-      const time = Math.max(...lengths)
+      const bad = checkSampling(options)
+      if (bad !== undefined || batch === 0 || options.maxNewTokens <= 0) {
+        yield* freeCache(past)
+        return bad === undefined ? Stream.empty : yield* bad
+      }
+      const cached = past?.tokens ?? 0
+      const longest = Math.max(...lengths)
+      const time = cached + longest
       const greedily = isGreedy(options)
       const choose = (logits_BV: Tensor) => (greedily ? tf.argMax(logits_BV, 1) : logits_BV)
 
@@ -79,19 +95,28 @@ export const generate = (
           () => `prompts of ${lengths.join(", ")} tokens`,
           "A prompt has at least one token."
         )
+        expectShape(
+          past === undefined || (batch === 1 && past.keys.every((keys) => keys.shape[1] === cached)),
+          "generate",
+          () => `a past of ${cached} tokens before ${batch} rows`,
+          "Only a single row goes on from a past, which has the keys of all its tokens."
+        )
         const x_BTD = embed(c)
         expectShape(
-          x_BTD.shape[0] === batch && x_BTD.shape[1] === time,
+          x_BTD.shape[0] === batch && x_BTD.shape[1] === longest,
           "generate",
-          () => `embeddings [${x_BTD.shape.join(", ")}] for ${batch} prompts of at most ${time}`,
+          () => `embeddings [${x_BTD.shape.join(", ")}] for ${batch} prompts of at most ${longest}`,
           "Pad the prompts on the right to the longest of them."
         )
-        const segments = segmentsOfLengths(lengths, time)
-        const shape: [number, number] = [batch, time]
-        const positions_BT = tf.tensor2d(positionsOf(segments, batch, time), shape, "int32")
-        const segments_BT = tf.tensor2d(segments, shape, "int32")
-        const { hidden_BTD, keys, values } = phiExtend(c, weights, config, x_BTD, positions_BT, segments_BT)
-        const last = Int32Array.from(lengths, (length, row) => row * time + length - 1)
+        const positions = positionsOf(segmentsOfLengths(lengths, longest), batch, longest).map((at) => cached + at)
+        const positions_BT = tf.tensor2d(positions, [batch, longest], "int32")
+        const segments = segmentsOfLengths(
+          lengths.map((length) => cached + length),
+          time
+        )
+        const segments_BK = tf.tensor2d(segments, [batch, time], "int32")
+        const { hidden_BTD, keys, values } = phiExtend(c, weights, config, x_BTD, positions_BT, segments_BK, past)
+        const last = Int32Array.from(lengths, (length, row) => row * longest + length - 1)
         const hidden_BD = c.rows(tf.reshape(hidden_BTD, [-1, config.hiddenSize]), tf.tensor1d(last, "int32"))
         return { keys, values, choice: choose(phiLogits(c, weights, hidden_BD)) }
       })
@@ -101,9 +126,10 @@ export const generate = (
         tensors.run((c) => {
           const keyCount = time + made
           const seen = new Int32Array(batch * keyCount).fill(1)
-          for (let row = 0; row < batch; row++) seen.fill(0, row * keyCount + lengths[row]!, row * keyCount + time)
+          for (let row = 0; row < batch; row++)
+            seen.fill(0, row * keyCount + cached + lengths[row]!, row * keyCount + time)
           const x = phiEmbed(c, weights, tf.tensor2d(ids, [batch, 1], "int32"))
-          const at = Int32Array.from(lengths, (length) => length + made - 1)
+          const at = Int32Array.from(lengths, (length) => cached + length + made - 1)
           const positions = tf.tensor2d(at, [batch, 1], "int32")
           const segments_BK = tf.tensor2d(seen, [batch, keyCount], "int32")
           const { hidden_BTD, keys, values } = phiExtend(c, weights, config, x, positions, segments_BK, cache)
@@ -113,8 +139,15 @@ export const generate = (
 
       let state: State | undefined
       const free = (old: State | undefined) =>
-        old === undefined ? Effect.void : tensors.free(...old.keys, ...old.values, old.choice)
-      yield* Effect.addFinalizer(() => Effect.suspend(() => free(state)))
+        old === undefined ? freeCache(past) : Effect.andThen(freeCache(old), tensors.free(old.choice))
+      yield* Effect.addFinalizer(() =>
+        Effect.suspend(() => {
+          if (state === undefined || keep === undefined) return free(state)
+          const { choice, keys, values } = state
+          keep({ keys, values, tokens: keys[0]?.shape[1] ?? 0 })
+          return tensors.free(choice)
+        })
+      )
       const ended = lengths.map(() => false)
       let ids = new Int32Array(batch)
 

@@ -23,28 +23,36 @@ export interface WeightSource<E = never> {
 
 export type Shapes = Readonly<Record<string, ReadonlyArray<number>>>
 
+const sizeOf = ({ shape }: WeightSource<unknown>): number => shape.reduce((product, n) => product * n, 1)
+
 /**
- * Uploads every source in turn. The caller owns the tensors; a failure frees those already uploaded.
+ * Uploads every source in turn, the largest first: what one takes on its way comes on top of what is there, so the peak stays
+ * within a few percent of what the engine keeps. The caller owns the tensors; a failure frees those already uploaded.
+ *
+ * `frozen`: nothing trains them, so they may be kept as narrow as the engine computes.
  *
  * @example const weights = yield* uploadWeights(yield* phiSources(checkpoint, config))
  */
 export const uploadWeights = <E>(
-  sources: ReadonlyArray<WeightSource<E>>
+  sources: ReadonlyArray<WeightSource<E>>,
+  { frozen = false }: { readonly frozen?: boolean } = {}
 ): Effect.Effect<Weights, E | TensorError, Tensors> =>
   Effect.gen(function* () {
     const tensors = yield* Tensors
-    const weights: Record<string, Tensor> = {}
+    const upload = frozen ? tensors.uploadFrozen : tensors.upload
+    const uploaded: Record<string, Tensor> = {}
     yield* Effect.forEach(
-      sources,
+      sources.toSorted((a, b) => sizeOf(b) - sizeOf(a)),
       (source) =>
         Effect.gen(function* () {
           const values = yield* source.read
-          weights[source.name] = yield* tensors.upload(values, source.shape)
+          uploaded[source.name] = yield* upload(values, source.shape)
           if (source.isFresh === true) release(values)
         }),
       { discard: true }
-    ).pipe(Effect.onError(() => tensors.free(weights)))
-    return weights
+    ).pipe(Effect.onError(() => tensors.free(uploaded)))
+    // Named in the order of the sources, which sums over weights follow.
+    return Object.fromEntries(sources.map(({ name }) => [name, uploaded[name]!]))
   })
 
 /** Reads every tensor back, by name. */

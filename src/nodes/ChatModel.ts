@@ -1,8 +1,10 @@
 /**
  * An exported checkpoint as something to talk to: questions and a picture in, text as it is made out.
  *
- * Not a node, no terminal and no history: who asks gives the whole conversation each time. Prompts are those of training
- * (Vicuna v1.1, the picture before the first question), pictures are cropped or padded as the folder's processor says.
+ * Not a node, no terminal and no history: who asks gives the whole conversation each time. Keys and values of the last
+ * conversation stay on the engine (`model/generate/Memory.ts`), so that of a next turn only what is new is read. Prompts are those of
+ * training (Vicuna v1.1, the picture before the first question), pictures are cropped or padded as the folder's processor
+ * says.
  */
 import { readFile } from "node:fs/promises"
 import { basename, join } from "node:path"
@@ -11,12 +13,12 @@ import { type BadImage, fitImage, withImage } from "../data/Images.ts"
 import { patchCount } from "../model/clip/Config.ts"
 import { CLIP_MEAN, CLIP_STD } from "../model/clip/Pixels.ts"
 import { type FolderError, openLlava } from "../model/Folder.ts"
-import { generateLlava, type NewToken } from "../model/Generate.ts"
+import type { NewToken } from "../model/Generate.ts"
+import { remembering } from "../model/generate/Memory.ts"
 import { type BadSampling, checkSampling, type Sampling } from "../model/generate/Sampling.ts"
 import type { LlavaConfig } from "../model/llava/Config.ts"
-import { segmentsOfLengths } from "../model/TokenBatch.ts"
 import type { TensorError } from "../tensor/Errors.ts"
-import { Tensors } from "../tensor/Tensors.ts"
+import type { Tensors } from "../tensor/Tensors.ts"
 import { type BadExample, promptFor, type Turn } from "../text/Template.ts"
 import { textStream } from "../text/TextStream.ts"
 import { type BadTokenizer, controlIds, loadTokenizer } from "./LoadTokenizer.ts"
@@ -152,8 +154,7 @@ export const openChatModel = Effect.fnUntraced(function* (
   const tokenizer = yield* loadTokenizer({ path: folder })
   const { eosId, imageId } = yield* controlIds(tokenizer, folder)
   const { config, sources } = yield* openLlava(folder)
-  const tensors = yield* Tensors
-  const weights = yield* loadWeights(sources)
+  const continued = yield* remembering(yield* loadWeights(sources), config)
   const contextLength = config.text.maxPositions
 
   const picture = (path: string) =>
@@ -198,19 +199,8 @@ export const openChatModel = Effect.fnUntraced(function* (
           })
         const text = textStream(tokenizer, options.stopText ?? [])
         let more = ""
-        const tokens = generateLlava(
-          weights,
-          config,
-          {
-            rows: 1,
-            time,
-            ids_BT: prompt.ids,
-            segments_BT: segmentsOfLengths([time], time),
-            labels_BT: new Int32Array(time).fill(-100),
-            images: picture === undefined ? 0 : 1,
-            pixels: picture?.pixels_HWC ?? new Uint8Array(0)
-          },
-          [time],
+        const tokens = continued(
+          { ids_T: prompt.ids, pixels_HWC: picture?.pixels_HWC },
           {
             ...options,
             maxNewTokens: Math.min(options.maxNewTokens, room),
@@ -233,7 +223,7 @@ export const openChatModel = Effect.fnUntraced(function* (
           return ended === undefined ? { text: shown } : { text: shown, stopped: why(ended) }
         })
       })
-    ).pipe(Stream.provideService(Tensors, tensors))
+    )
 
   return { config, contextLength, picture, ask }
 })

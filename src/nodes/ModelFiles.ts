@@ -115,13 +115,13 @@ export const openProjector = Effect.fnUntraced(function* (
   return { config, sources: yield* projectorSources(yield* openCheckpoint(tree.path), config) }
 })
 
-/** Uploads a model's weights; they are freed with the scope. */
+/** Uploads weights that nothing trains; they are freed with the scope. */
 export const loadWeights = <E>(
   sources: ReadonlyArray<WeightSource<E>>
 ): Effect.Effect<Weights, E | TensorError, Tensors | Scope.Scope> =>
   Effect.gen(function* () {
     const tensors = yield* Tensors
-    return yield* Effect.acquireRelease(uploadWeights(sources), (weights) => tensors.free(weights))
+    return yield* Effect.acquireRelease(uploadWeights(sources, { frozen: true }), (weights) => tensors.free(weights))
   })
 
 const tensorOf = <E, R>(

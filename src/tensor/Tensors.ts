@@ -90,6 +90,8 @@ export interface TensorsShape {
     values: Float32Array | Int32Array,
     shape: ReadonlyArray<number>
   ) => Effect.Effect<Tensor, TensorError>
+  /** Weights that nothing trains, kept as wide as the engine computes with them: half an `upload` where that is bfloat16. */
+  readonly uploadFrozen: (values: Float32Array, shape: ReadonlyArray<number>) => Effect.Effect<Tensor, TensorError>
   /** Values back from the engine, in row-major order. */
   readonly read: (tensor: Tensor) => Effect.Effect<Float32Array | Int32Array, TensorError>
   /** Frees tensors; freeing twice is harmless. */
@@ -195,6 +197,7 @@ export const makeTensors = (engine: TfEngine): TensorsShape => {
       }),
     upload: (values, shape) =>
       active(() => tf.tensor(values, [...shape], values instanceof Int32Array ? "int32" : "float32")),
+    uploadFrozen: (values, shape) => active(() => tf.tensor(values, [...shape], "float32")),
     read: (tensor) => active(() => tensor.dataSync() as Float32Array | Int32Array),
     free: (...tensors) => Effect.sync(() => freeAll(tensors)),
     memory: Effect.sync(() => {

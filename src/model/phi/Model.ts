@@ -190,7 +190,8 @@ export interface PhiCache {
 /**
  * Hidden states of new tokens over a cache, and the cache with them. For decoding: no gradient, no dropout.
  *
- * `segments_BK` covers cached and new keys (0 = not to be seen). Without a cache (the prompt) attention is causal.
+ * `segments_BK` covers cached and new keys (0 = not to be seen). One token of each row sees all of them; several, with or
+ * without a cache before them, see each other causally.
  */
 export const phiExtend = (
   c: Compute,
@@ -210,11 +211,16 @@ export const phiExtend = (
         const allKeys = cache === undefined ? k : tf.concat([cache.keys[layer]!, k], 1)
         const allValues = cache === undefined ? v : tf.concat([cache.values[layer]!, v], 1)
         seen = [allKeys, allValues]
-        const mask =
-          cache === undefined
-            ? ({ kind: "causal", segments_BT: segments_BK } as const)
-            : ({ kind: "keys", segments_BK } as const)
-        return c.attention(q, allKeys, allValues, { heads: config.heads, mask })
+        const { heads } = config
+        if (cache === undefined)
+          return c.attention(q, allKeys, allValues, { heads, mask: { kind: "causal", segments_BT: segments_BK } })
+        const [rows, queries, width] = q.shape as [number, number, number]
+        if (queries === 1) return c.attention(q, allKeys, allValues, { heads, mask: { kind: "keys", segments_BK } })
+        // Queries of zeros stand where the cached ones were: little beside the products that the cache saves.
+        const cached = segments_BK.shape[1]! - queries
+        const all = tf.concat([tf.zeros([rows, cached, width]), q], 1)
+        const out = c.attention(all, allKeys, allValues, { heads, mask: { kind: "causal", segments_BT: segments_BK } })
+        return tf.slice(out, [0, cached, 0], [rows, queries, width])
       }
       const own = under(w, `model.layers.${layer}.`)
       const hidden = block(c, own, config, hidden_BTD, positions_BT, segments_BK.shape[1]!, attend, (x) => x)

@@ -13,7 +13,7 @@ import { plain } from "../Regions.ts"
 import { checkAdamW, checkLoss, freeAll, running } from "../Running.ts"
 import { withoutTape } from "../Tape.ts"
 import { type Compute, type TensorsShape, uploadPixels } from "../Tensors.ts"
-import type { Made } from "./Addon.ts"
+import { dtypes, type Made } from "./Addon.ts"
 import type { TorchBackend } from "./Backend.ts"
 import { joinOf } from "./Collective.ts"
 import { fusedAdamW } from "./FusedAdamW.ts"
@@ -216,6 +216,10 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
     join: joinOf(backend, active),
     upload: (values, shape) =>
       active(() => tf.tensor(values, [...shape], values instanceof Int32Array ? "int32" : "float32")),
+    uploadFrozen: (values, shape) =>
+      active(() =>
+        backend.tensor(addon.upload(values, shape, options.precision === "bf16" ? dtypes.bfloat16 : dtypes.float32))
+      ),
     read: (tensor) => active(() => tensor.dataSync() as Float32Array | Int32Array),
     norm: (tensors) =>
       Effect.flatMap(

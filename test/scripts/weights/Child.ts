@@ -1,7 +1,8 @@
 /**
- * Loads one model folder in a process of its own and says how far that raised its peak: `Child.ts phi|clip read|upload DIR`.
+ * Loads one model folder in a process of its own and says how far that raised its peak: `Child.ts phi|clip read|upload|frozen DIR`.
  *
- * `read` makes float32 of every tensor and keeps none, `upload` keeps all of them on the wasm engine.
+ * `read` makes float32 of every tensor and keeps none, `upload` keeps all of them on the wasm engine, `frozen` on torch in bfloat16 as
+ * weights that nothing trains.
  */
 import { Effect } from "effect"
 import { openClip, openPhi } from "../../../src/model/Folder.ts"
@@ -17,10 +18,12 @@ const load = Effect.gen(function* () {
   const before = peak()
   const { sources } = yield* model === "phi" ? openPhi(folder) : openClip(folder)
   let floats = 0
-  if (what === "upload") yield* uploadWeights(sources)
+  if (what !== "read") yield* uploadWeights(sources, { frozen: what === "frozen" })
   else for (const source of sources) floats += (yield* source.read).length
   return { tensors: sources.length, floats, grown: peak() - before }
 })
 
-const told = await Effect.runPromise(Effect.scoped(Effect.provide(load, Engine.wasm)))
+const told = await Effect.runPromise(
+  Effect.scoped(Effect.provide(load, what === "frozen" ? Engine.torchBf16 : Engine.wasm))
+)
 console.log(JSON.stringify(told))

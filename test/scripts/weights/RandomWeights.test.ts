@@ -1,34 +1,20 @@
 /** Folders with random weights are those of the real models, and loading one takes its size in memory and a tenth. */
-import { execFileSync } from "node:child_process"
-import { readdirSync, readFileSync, statSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Effect } from "effect"
 import { type Format, writeModel } from "../../../scripts/random-weights.ts"
 import { clipFiles, type Made, phiFiles } from "../../../scripts/weights/Models.ts"
 import { openCheckpoint } from "../../../src/model/Checkpoint.ts"
 import { openClip, openPhi } from "../../../src/model/Folder.ts"
 import { clipL336, phi2 } from "../../../src/model/Published.ts"
 import { folder } from "../../model/pickle/support.ts"
+import { loading, medium, weightBytes } from "./Loading.ts"
 
 const count = ({ tensors }: Made): number =>
   tensors
     .filter(({ dtype }) => dtype !== "I64")
     .reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0)
-
-const Told = Schema.fromJsonString(
-  Schema.Struct({ tensors: Schema.Number, floats: Schema.Number, grown: Schema.Number })
-)
-
-const child = fileURLToPath(new URL("./Child.ts", import.meta.url))
-const loading = (model: string, what: string, path: string) =>
-  Schema.decodeUnknownEffect(Told)(execFileSync(process.execPath, [child, model, what, path], { encoding: "utf8" }))
-
-const weightBytes = (path: string): number =>
-  readdirSync(path)
-    .filter((name) => /\.(safetensors|bin)$/.test(name))
-    .reduce((sum, name) => sum + statSync(join(path, name)).size, 0)
 
 describe("random weights", () => {
   it("have the published sizes: Phi-2's 2,779,683,840, and CLIP's 427,944,193 with its text tower", () => {
@@ -62,15 +48,6 @@ describe("random weights", () => {
     })
   )
 
-  const medium = {
-    ...phi2,
-    vocabSize: 6000,
-    hiddenSize: 1024,
-    intermediateSize: 4096,
-    layers: 8,
-    heads: 16,
-    partialRotaryFactor: 0.5
-  }
   for (const [format, dtype, what] of [
     ["safetensors", "F16", "read"],
     ["bin", "F16", "read"],

@@ -8,6 +8,7 @@ import { arrowKind, imageKind, safetensorsKind, tarKind, zipKind } from "./FileK
 import { demand, type Fuzzer, type Kind } from "./Kind.ts"
 import { randomOf } from "./Random.ts"
 import { htmlKind, jsonKind, tokenizerKind } from "./TextKinds.ts"
+import { torchKind } from "./TorchKind.ts"
 
 export const kinds: ReadonlyArray<Kind> = [
   jsonKind,
@@ -17,7 +18,8 @@ export const kinds: ReadonlyArray<Kind> = [
   tarKind,
   imageKind,
   arrowKind,
-  safetensorsKind
+  safetensorsKind,
+  torchKind
 ]
 
 export interface Failure {
