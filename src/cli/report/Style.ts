@@ -51,6 +51,7 @@ th:last-child, td:last-child { padding-right: 0 }
 th.figures, td.figures { text-align: right; white-space: nowrap }
 table.nodes th, table.nodes td { padding-right: 16px } table.nodes td:first-child { white-space: nowrap }
 td.reasons { padding-left: 8px } .reasons b { color: var(--text); font-weight: 500; font-size: 14px; margin-right: 4px } .reasons span { white-space: nowrap }
+table.parameters td:nth-child(3) { overflow-wrap: anywhere }
 tr:target td { background: var(--ran-tint) }
 .sign { font-weight: 600 }
 .right .sign { color: var(--good) }
@@ -74,7 +75,7 @@ td.wrong, .wrong .sign { color: var(--bad) }
 .legend .interrupted i, .legend .unfinished i { background: var(--amber); border-color: var(--amber) }
 .legend .unreached i { border-style: dashed }
 svg { display: block; font: 12px system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif }
-svg.graph { margin: 0 auto; max-width: none }
+svg.graph { margin: 0 auto; max-width: 100%; min-width: 700px }
 .graph a:hover { text-decoration: none }
 .edge path { fill: none; stroke: var(--edge); stroke-width: 1.2 }
 .edge path.tip { fill: var(--edge); stroke: none }
