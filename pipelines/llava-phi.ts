@@ -511,6 +511,11 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
       ...exporting,
       headBias,
       stages: { sft: settings.sft, pretrain: settings.pretrain, instruct: settings.instruct },
+      trainedBy: {
+        sft: sft.out.report.node.spec.id,
+        pretrain: pretrain.out.report.node.spec.id,
+        instruct: instruct.out.report.node.spec.id
+      },
       credits: Object.fromEntries(
         Object.entries(material).flatMap(([part, { node }]) => {
           const credit = credits[settings.data][node.id]

@@ -12,6 +12,8 @@ import { PARITY_FILE, PARITY_IMAGE } from "./Parity.ts"
 /** A stage of the recipe: what it was tuned by, and what came out. */
 export interface CardStage {
   readonly name: string
+  /** The node that trained it, with its version. */
+  readonly node: string
   readonly settings: Readonly<Record<string, unknown>>
   readonly log: typeof TrainingLog.Type
 }
@@ -29,8 +31,6 @@ export interface CardData {
 export interface CardRecord {
   readonly stages: ReadonlyArray<CardStage>
   readonly data: ReadonlyArray<CardData>
-  /** Names and versions of the nodes that trained. */
-  readonly nodes: ReadonlyArray<string>
   /** Digest of the code that trained and exported; absent where no store knew it. */
   readonly code: string | undefined
 }
@@ -69,7 +69,7 @@ const metricsTable = (stages: ReadonlyArray<CardStage>): string =>
     })
   ].join("\n")
 
-const recordText = ({ code, data, nodes, stages }: CardRecord): string => `
+const recordText = ({ code, data, stages }: CardRecord): string => `
 ## Recipe
 
 Stages in order. Losses are means over tokens that carry loss, in nats.
@@ -78,7 +78,7 @@ ${settingsTable(stages)}
 
 ${metricsTable(stages)}
 
-Trained by ${nodes.join(", ")}. Code digest: \`${code ?? "not recorded"}\`.
+Trained by ${stages.map(({ name, node }) => `${node} (${name})`).join(", ")}. Code digest: \`${code ?? "not recorded"}\`.
 
 ## Data
 

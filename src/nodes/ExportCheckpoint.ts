@@ -16,6 +16,8 @@ import { llavaConfigJson } from "../model/llava/Config.ts"
 import { llavaFileName } from "../model/llava/Names.ts"
 import { writeCheckpoint } from "../model/Safetensors.ts"
 import { prefixedSources } from "../model/Weights.ts"
+import { adaptInstructions, adaptInstructionsOnFeatures } from "./AdaptInstructions.ts"
+import { adaptLanguageModel } from "./AdaptLanguageModel.ts"
 import * as A from "./Artifacts.ts"
 import { type CardRecord, exportCard } from "./ExportCard.ts"
 import {
@@ -100,15 +102,20 @@ export const exportCheckpoint = whole(
   ({ inputs, params }) => Effect.map(writer(inputs, params), (model) => ({ model }))
 )
 
-/** Named in the card; their code is part of the digest that it states. */
-const trainers = [
-  trainLanguageModel,
-  trainProjector,
-  trainProjectorOnFeatures,
-  tuneInstructions,
-  tuneInstructionsOnFeatures,
-  tuneInstructionsAndVision
-].map(({ spec }) => `${spec.id} ${spec.version}`)
+/** Whatever a stage may be trained by: their code is part of the digest that the card states. */
+const trainers = new Map(
+  [
+    trainLanguageModel,
+    adaptLanguageModel,
+    trainProjector,
+    trainProjectorOnFeatures,
+    tuneInstructions,
+    tuneInstructionsOnFeatures,
+    tuneInstructionsAndVision,
+    adaptInstructions,
+    adaptInstructionsOnFeatures
+  ].map(({ spec }) => [spec.id, spec.version])
+)
 
 /** What the recipe is made from beside the model's parts: only their digests are used. */
 const material = {
@@ -146,6 +153,8 @@ export const exportTrained = whole(
         pretrain: Schema.Record(Schema.String, Schema.Json),
         instruct: Schema.Record(Schema.String, Schema.Json)
       }),
+      /** The node that trained each stage. */
+      trainedBy: Schema.Struct({ sft: Schema.String, pretrain: Schema.String, instruct: Schema.String }),
       /** Origin and licence by input, as they stand in the card. */
       credits: Schema.Record(Schema.String, Schema.String)
     }),
@@ -160,6 +169,7 @@ export const exportTrained = whole(
       const record: CardRecord = {
         stages: (["sft", "pretrain", "instruct"] as const).map((name) => ({
           name,
+          node: [params.trainedBy[name], trainers.get(params.trainedBy[name]) ?? []].flat().join(" "),
           settings: params.stages[name],
           log: inputs[name]
         })),
@@ -168,7 +178,6 @@ export const exportTrained = whole(
           digest: origin?.inputs[port],
           credit: params.credits[port]
         })),
-        nodes: trainers,
         code: origin?.code
       }
       return { model: yield* writer(inputs, params, record) }

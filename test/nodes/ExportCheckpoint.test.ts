@@ -240,6 +240,7 @@ describe("exportTrained", () => {
             pretrain: { lr: 2e-3, decay: "linear" },
             instruct: { maxGradNorm: null }
           },
+          trainedBy: { sft: "adaptLanguageModel", pretrain: "trainProjector", instruct: "myOwn" },
           credits: { captions: "Drawn | scenes; CC0-1.0" }
         },
         { into: join(folder, "..", "..", "trained") }
@@ -260,7 +261,9 @@ describe("exportTrained", () => {
         "| instructions | not recorded | not stated |"
       ])
         expect(card.split("\n")).toContain(line)
-      expect(card).toContain("Code digest: `not recorded`")
+      expect(card).toContain(
+        "Trained by adaptLanguageModel 1 (sft), trainProjector 2 (pretrain), myOwn (instruct). Code digest: `not recorded`"
+      )
       expect(text(folder, "README.md")).not.toContain("## Recipe")
     }).pipe(Effect.scoped, Effect.provide(Engine.wasm))
   )
