@@ -486,23 +486,23 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
   })
 
   // What others open, and what it can do.
-  const { captionImages, instructionImages, shareGpt } = sources
-  const material = {
-    shareGpt,
+  const { captionImages, instructionImages } = sources
+  const others = { captionImages, instructionImages, tokenizer, languageModel, startTower: vision }
+  const origins = {
+    ...others,
+    shareGpt: sources.shareGpt,
     captions: sources.captions,
-    captionImages,
-    instructions: sources.instructions,
-    instructionImages,
-    tokenizer,
-    languageModel,
-    startTower: vision
+    instructions: sources.instructions
   }
   const exported = exportTrained.named("exportCheckpoint")(
     {
       model: instruct.out.model,
       projector: instruct.out.projector,
       vision: tower,
-      ...material,
+      ...others,
+      shareGpt: raw.out.rows,
+      captions: captions.out.rows,
+      instructions: instructions.out.rows,
       sft: sft.out.report,
       pretrain: pretrain.out.report,
       instruct: instruct.out.report
@@ -517,7 +517,7 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
         instruct: instruct.out.report.node.spec.id
       },
       credits: Object.fromEntries(
-        Object.entries(material).flatMap(([part, { node }]) => {
+        Object.entries(origins).flatMap(([part, { node }]) => {
           const credit = credits[settings.data][node.id]
           return credit === undefined ? [] : [[part, credit]]
         })

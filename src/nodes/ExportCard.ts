@@ -82,7 +82,7 @@ Trained by ${stages.map(({ name, node }) => `${node} (${name})`).join(", ")}. Co
 
 ## Data
 
-sha256 of contents, as the store counts them. Licences are those of the originals that the recipe names.
+sha256 of contents, as the store counts them: conversations, captions and instructions as rows that were read. Licences are those of the originals that the recipe names.
 
 | what | digest | from |
 |---|---|---|

@@ -117,12 +117,15 @@ const trainers = new Map(
   ].map(({ spec }) => [spec.id, spec.version])
 )
 
-/** What the recipe is made from beside the model's parts: only their digests are used. */
+/**
+ * What the recipe is made from beside the model's parts: only their digests are used. Rows as they were read, not files, so
+ * that a row which is refused in any case does not change the model's folder.
+ */
 const material = {
-  shareGpt: A.ShareGptFile,
-  captions: A.ChatFile,
+  shareGpt: A.RawConversations,
+  captions: A.Captions,
   captionImages: A.ImageFiles,
-  instructions: A.InstructFile,
+  instructions: A.ImageConversations,
   instructionImages: A.ImageFiles,
   languageModel: A.LanguageModel,
   startTower: A.VisionTower

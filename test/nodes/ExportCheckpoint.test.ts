@@ -213,10 +213,10 @@ describe("exportTrained", () => {
       const { folder, inputs } = yield* open({ headBias: "drop" })
       const log = { steps: 3, epochs: 1, rows: 4, lossTokens: 50, losses: [3, 2, 1], cutRows: 0, cutTokens: 0 }
       const material = {
-        shareGpt: "a",
-        captions: "b",
+        shareGpt: [],
+        captions: [],
         captionImages: "c",
-        instructions: "d",
+        instructions: [],
         instructionImages: "e",
         languageModel: inputs.model,
         startTower: inputs.vision

@@ -45,8 +45,8 @@ export const uploadPacked = (
   })
 
 /**
- * Uploads every source in turn, as `uploadWeights` does what is frozen, but the blocks' matrices in four bits. Names of the language model come after `prefix`. The
- * caller owns the tensors; a failure frees those already uploaded.
+ * Uploads every source in turn, as `uploadWeights` does what is frozen, but the blocks' matrices in four bits. Names of the
+ * language model come after `prefix`. The caller owns the tensors; a failure frees those already uploaded.
  */
 export const uploadQuantised = <E>(
   sources: ReadonlyArray<WeightSource<E>>,
