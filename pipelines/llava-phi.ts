@@ -4,7 +4,8 @@
  *     npx tsx pipelines/llava-phi.ts                       the sample: small models, the data that ships
  *     npx tsx pipelines/llava-phi.ts --preset paper --plan  the paper's recipe, on data and models you have
  *
- * The recipe is one value: `llavaPhi(settings, sources)` wires it, a preset is a literal table, nothing runs on import.
+ * The recipe is one value: `llavaPhi(settings, sources)` wires it, a preset is a literal table, nothing runs on import. It is
+ * longer than other files because presets, sources and wiring are read side by side.
  * Numbers are those of Zhu et al., "LLaVA-Phi" (2024); where the authors' scripts differ, they are the preset `authors`.
  */
 
