@@ -379,6 +379,8 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
       values: text.values,
       humanTurns: text.humanTurns,
       bannedWords: ["openai", "chatgpt"],
+      notices: ["Too many requests in 1 hour. Try again later.", "!Too many requests in 1 hour. Try again later."],
+      minCharacters: 16,
       specialTokens: ["<|endoftext|>", "<image>", "<pad>"]
     }
   )

@@ -13,7 +13,7 @@ import { cleanShareGpt } from "../../src/nodes/CleanShareGpt.ts"
 import { dropDuplicates } from "../../src/nodes/DropDuplicates.ts"
 import { readShareGpt } from "../../src/nodes/ReadShareGpt.ts"
 import { recipe } from "../../src/run/Recipe.ts"
-import { cleanConversation, Dropped } from "../../src/text/Clean.ts"
+import { CleanOptions, cleanConversation, Dropped } from "../../src/text/Clean.ts"
 
 /** The environment variable that names the ShareGPT file. */
 export const FILE = "MILLRACE_BENCH_SHAREGPT"
@@ -34,10 +34,11 @@ const cleanWithTurndown = sharded(
   },
   ({ flatMap, shard }) => {
     const service = turndown()
+    const rules = CleanOptions.make({ values: "markdown", humanTurns: "reference" })
     return {
       rows: flatMap(shard.rows, (row) => {
         const conversations = row.conversations.map(({ from, value }) => ({ from, value: service.turndown(value) }))
-        return Result.map(cleanConversation({ ...row, conversations }, { values: "markdown" }), (clean) => [clean])
+        return Result.map(cleanConversation({ ...row, conversations }, rules), (clean) => [clean])
       })
     }
   }

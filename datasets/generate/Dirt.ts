@@ -103,7 +103,8 @@ export const rules: ReadonlyArray<Rule> = [
     fate: "dropped",
     rows: 4,
     make: edited(2, (turns) => {
-      turns[3]!.value = "Too many requests in 1 hour. Try again later."
+      // As the site shows it: like every reply, in a paragraph.
+      turns[3]!.value = toHtml([{ kind: "paragraph", line: ["Too many requests in 1 hour. Try again later."] }])
     })
   },
   {

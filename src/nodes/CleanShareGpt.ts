@@ -1,21 +1,17 @@
 /** Cleans conversations as FastChat does: HTML to markdown, turns at the ends, banned words; each drop with its reason. */
 import { Result, Schema } from "effect"
 import { sharded } from "../dag/Node.ts"
-import { cleanConversation, Dropped } from "../text/Clean.ts"
+import { CleanOptions, cleanConversation, Dropped } from "../text/Clean.ts"
 import { makeSpecialTokenBreaker } from "../text/FormatFilter.ts"
 import { Conversations, RawConversations } from "./Artifacts.ts"
 
 export const cleanShareGpt = sharded(
   {
     id: "cleanShareGpt",
-    version: "1",
+    version: "2",
     about: "HTML to markdown and FastChat's cleaning rules; literal control tokens in the text are broken up.",
     params: Schema.Struct({
-      /** What values are: the site's HTML, or markdown already. */
-      values: Schema.Literals(["html", "markdown"]),
-      /** `reference` converts human turns as FastChat does; `verbatim` keeps them as typed. */
-      humanTurns: Schema.Literals(["reference", "verbatim"]),
-      bannedWords: Schema.Array(Schema.String),
+      ...CleanOptions.fields,
       /** Texts that a tokenizer would take for control tokens. */
       specialTokens: Schema.Array(Schema.String).check(
         Schema.makeFilter((tokens) => {

@@ -7,38 +7,46 @@
  * Order, as in the reference: plugins; turns at either end; then turn by turn its role, its raw text, its conversion. A
  * turn that converts to nothing, or to text whose first character is not printable, ends the conversation there, and
  * what follows is not looked at. Two points of the reference worth knowing: only one leading turn that is not human is
- * taken off (a second one breaks the roles), and the least length counts a question whose answer was cut off. The site's
- * notice is looked for in the raw value, so one in a tag, or written `(!)Too many requests`, stays in as it does there.
+ * taken off (a second one breaks the roles), and the least length counts a question whose answer was cut off.
+ *
+ * What each rule looks at: roles, and banned words, the raw value; notices, the first character and the least length the
+ * converted one. `test/golden/sharegpt-rules` holds that to the reference.
+ *
+ * Source: FastChat's `fastchat/data/clean_sharegpt.py`, commit 0e6d3e4 (the release 0.2.36 on PyPI has no notices yet).
  */
 import { createHash } from "node:crypto"
-import { Result, Schema } from "effect"
+import { Effect, Result, Schema } from "effect"
 import type { Conversation, ConversationTurn, RawConversation } from "./Conversation.ts"
 import { convertHtml } from "./html/HtmlToMarkdown.ts"
 import { codePointLength, startsPrintable, strip } from "./html/PythonText.ts"
 
 /**
- * `bannedWords`: found anywhere in a raw value, whatever the case. `notices`: what a reply of the site, not the model,
- * begins with. `minCharacters`: in code points, over all turns. `values`: what the file's values are; markdown is only
- * stripped. `humanTurns`: `reference` converts them as HTML too, as FastChat does, which loses text such as
- * `i<n;i++)`; `verbatim` keeps them as typed.
+ * `bannedWords`: found anywhere in a raw value, whatever the case. `notices`: what a converted reply of the site, not the
+ * model, begins with. `minCharacters`: in code points, over all converted turns. `values`: what the file's values are;
+ * markdown is only stripped. `humanTurns`: `reference` converts them as HTML too, as FastChat does, which loses text such
+ * as `i<n;i++)`; `verbatim` keeps them as typed.
+ *
+ * These are parameters of `cleanShareGpt`; what may be left out is as FastChat has it.
  */
 export const CleanOptions = Schema.Struct({
-  bannedWords: Schema.Array(Schema.String),
-  notices: Schema.Array(Schema.String),
-  minCharacters: Schema.Number,
   values: Schema.Literals(["html", "markdown"]),
-  humanTurns: Schema.Literals(["reference", "verbatim"])
+  humanTurns: Schema.Literals(["reference", "verbatim"]),
+  bannedWords: Schema.Array(Schema.String).pipe(
+    Schema.withConstructorDefault(Effect.succeed<ReadonlyArray<string>>(["openai", "chatgpt"]))
+  ),
+  notices: Schema.Array(Schema.NonEmptyString).pipe(
+    Schema.withConstructorDefault(
+      Effect.succeed<ReadonlyArray<string>>([
+        "Too many requests in 1 hour. Try again later.",
+        "!Too many requests in 1 hour. Try again later."
+      ])
+    )
+  ),
+  minCharacters: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)).pipe(
+    Schema.withConstructorDefault(Effect.succeed(16))
+  )
 })
 export type CleanOptions = typeof CleanOptions.Type
-
-/** FastChat's rules. */
-export const defaultCleanOptions: CleanOptions = {
-  bannedWords: ["openai", "chatgpt"],
-  notices: ["Too many requests in 1 hour", "!Too many requests in 1 hour"],
-  minCharacters: 16,
-  values: "html",
-  humanTurns: "reference"
-}
 
 /** One literal for each rule. */
 export const DropReason = Schema.Literals([
@@ -64,7 +72,7 @@ export class Dropped extends Schema.TaggedError<Dropped>()("Dropped", {
 
 const hints: Readonly<Record<DropReason, string>> = {
   HasPlugins:
-    "The reply came from a tool as much as from the model; set `plugins` to null in the source to keep the row.",
+    "The reply came from a tool as much as from the model; set the row's field plugins to null in the source to keep it.",
   TooFewTurns: "A conversation needs a question and a reply; nothing to do if the export was cut short.",
   RolesOutOfOrder: "Turns must alternate from human to gpt; merge or remove turns in the source to keep the row.",
   BannedWord: "Change `bannedWords` to keep such rows.",
@@ -87,14 +95,10 @@ const hints: Readonly<Record<DropReason, string>> = {
  *     { from: "human", value: "What colour is the kettle?" },
  *     { from: "gpt", value: "<p>It is <b>red</b>.</p>" }
  *   ]
- * }) // success: "What colour is the kettle?", "It is **red**."
+ * }, CleanOptions.make({ values: "html", humanTurns: "reference" })) // success: "What colour is the kettle?", "It is **red**."
  * ```
  */
-export const cleanConversation = (
-  raw: RawConversation,
-  options: Partial<CleanOptions> = {}
-): Result.Result<Conversation, Dropped> => {
-  const rules = { ...defaultCleanOptions, ...options }
+export const cleanConversation = (raw: RawConversation, rules: CleanOptions): Result.Result<Conversation, Dropped> => {
   const drop = (reason: DropReason, detail: string, turn?: number): Result.Result<never, Dropped> =>
     Result.fail(new Dropped({ reason, id: raw.id, turn, detail, hint: hints[reason] }))
 
@@ -115,10 +119,10 @@ export const cleanConversation = (
     if (from !== role) return drop("RolesOutOfOrder", `expected ${role}, found ${JSON.stringify(from)}`, i)
     const word = bannedIn(value)
     if (word !== undefined) return drop("BannedWord", `contains ${JSON.stringify(word)}`, i)
-    const notice = role === "gpt" ? rules.notices.find((known) => value.startsWith(known)) : undefined
-    if (notice !== undefined) return drop("SiteNotice", `begins with ${JSON.stringify(notice)}`, i)
     const text = cleanValue(value, role, rules)
     if (Result.isFailure(text)) return drop("MarkupRejected", text.failure.message, i)
+    const notice = role === "gpt" ? rules.notices.find((known) => text.success.startsWith(known)) : undefined
+    if (notice !== undefined) return drop("SiteNotice", `begins with ${JSON.stringify(notice)}`, i)
     if (!startsPrintable(strip(text.success))) break
     // Past the least length the count decides nothing, and counting long texts takes longer than reading them.
     if (characters < rules.minCharacters) characters += codePointLength(text.success)

@@ -3,7 +3,7 @@ import { Result } from "effect"
 import { describe, expect, it } from "vitest"
 import { sampleFolder } from "../../datasets/Dataset.ts"
 import ledger from "../../datasets/sample/ledger.json" with { type: "json" }
-import { cleanConversation } from "../../src/text/Clean.ts"
+import { CleanOptions, cleanConversation } from "../../src/text/Clean.ts"
 import { decodeRow } from "../../src/text/Conversation.ts"
 
 const rows: ReadonlyArray<{ id: string }> = JSON.parse(
@@ -30,7 +30,9 @@ describe("the sample's ShareGPT rows", () => {
   it("are dropped by the cleaner for the reason that the ledger implies, and for no other", () => {
     rows.forEach((row, i) => {
       const decoded = decodeRow(row, i)
-      const cleaned = Result.isSuccess(decoded) ? cleanConversation(decoded.success) : undefined
+      const cleaned = Result.isSuccess(decoded)
+        ? cleanConversation(decoded.success, CleanOptions.make({ values: "html", humanTurns: "reference" }))
+        : undefined
       const outcome = cleaned === undefined ? "BadRow" : Result.isSuccess(cleaned) ? "kept" : cleaned.failure.reason
       expect([row.id, outcome]).toEqual([row.id, reasons[ruleOf.get(row.id) ?? "clean"] ?? "kept"])
     })

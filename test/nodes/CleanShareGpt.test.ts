@@ -32,6 +32,7 @@ const Piece = Schema.Literals([
   "Copy12 chars / 3 words",
   "\n\n\n",
   "*",
+  "Too many requests in 1 hour. Try again later.",
   "Too many requests in 1 hour"
 ])
 const Turn = Schema.Struct({
@@ -74,9 +75,9 @@ describe("cleanShareGpt", () => {
     { arbitrary: { runs: 200 } }
   )
 
-  // The rules look at raw text, as the reference does: a notice or a banned word that only cleaning lays bare, and a row
-  // whose length was that of a question that went, are found by a second pass alone.
-  const secondPass = /^Dropped: (SiteNotice|BannedWord|TooShort)$/
+  // Banned words are looked for in raw text, as the reference does: one that only cleaning lays bare, and a row whose length
+  // was that of a question that went, are found by a second pass alone.
+  const secondPass = /^Dropped: (BannedWord|TooShort)$/
   it.effect.prop(
     "gives back its own output when that is read as markdown, but for what only then begins a reply",
     [rows],
@@ -92,6 +93,49 @@ describe("cleanShareGpt", () => {
         expect(thrice).toEqual({ out: again.out, refused: [] })
       }),
     { arbitrary: { runs: 200 } }
+  )
+
+  it.effect("drops the site's notices as they come, and keeps an answer that only begins alike", () =>
+    Effect.gen(function* () {
+      const notice = "Too many requests in 1 hour. Try again later."
+      const replies = [notice, `<p>${notice}</p>`, `<p>!${notice}</p>`, ` ${notice}`, `<div><p>${notice}</p></div>`]
+      const answer =
+        "<p>Too many requests in 1 hour. Try again later, it says, when the limit of the hour is reached.</p>"
+      const given = [...replies, answer].map((value, i) => ({
+        id: `n${i}`,
+        conversations: [
+          { from: "human", value: "What does the site say?" },
+          { from: "gpt", value }
+        ]
+      }))
+      const { out, refused } = yield* Node.run(cleanShareGpt, { rows: given }, params)
+      expect(refused.map(({ reason, row }) => [row, reason])).toEqual(replies.map((_, i) => [i, "Dropped: SiteNotice"]))
+      expect(out.rows.map(({ id }) => id)).toEqual(["n5"])
+    })
+  )
+
+  it.effect("takes FastChat's notices and least length unless told otherwise", () =>
+    Effect.gen(function* () {
+      const rows = [
+        {
+          id: "short",
+          conversations: [
+            { from: "human", value: "hi" },
+            { from: "gpt", value: "yo" }
+          ]
+        },
+        {
+          id: "sorry",
+          conversations: [
+            { from: "human", value: "Are you there?" },
+            { from: "gpt", value: "<p>Sorry, busy.</p>" }
+          ]
+        }
+      ]
+      expect((yield* Node.run(cleanShareGpt, { rows }, params)).out.rows.map(({ id }) => id)).toEqual(["sorry"])
+      const own = { ...params, minCharacters: 4, notices: ["Sorry"] }
+      expect((yield* Node.run(cleanShareGpt, { rows }, own)).out.rows.map(({ id }) => id)).toEqual(["short"])
+    })
   )
 
   it("refuses control tokens that cannot be broken up while the recipe is put together", () => {

@@ -1,11 +1,14 @@
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Result, Schema } from "effect"
-import { type CleanOptions, cleanConversation, Dropped, duplicateKeys } from "../../src/text/Clean.ts"
+import { CleanOptions, cleanConversation as clean, Dropped, duplicateKeys } from "../../src/text/Clean.ts"
 import { type Conversation, decodeRow, type RawConversation } from "../../src/text/Conversation.ts"
 
 const load = (name: string): ReadonlyArray<unknown> =>
   JSON.parse(readFileSync(new URL(`../golden/sharegpt/${name}.json`, import.meta.url), "utf8"))
+
+const cleanConversation = (raw: RawConversation, rules: Partial<CleanOptions> = {}) =>
+  clean(raw, CleanOptions.make({ values: "html", humanTurns: "reference", ...rules }))
 
 const talk = (...values: ReadonlyArray<string>): RawConversation => ({
   id: "a",
@@ -55,7 +58,15 @@ describe("cleanConversation", () => {
     ["BannedWord", talk(question, '<p class="chatGPT">It is red.</p>')],
     ["SiteNotice", talk(question, "Too many requests in 1 hour. Try again later.")],
     ["SiteNotice", talk(question, "!Too many requests in 1 hour. Try again later.")],
-    ["kept", talk("Too many requests in 1 hour. Why?", "Wait.")],
+    ["kept", talk("Too many requests in 1 hour. Try again later.", "I shall wait.")],
+    ["SiteNotice", talk(question, "<p>Too many requests in 1 hour. Try again later.</p>")],
+    ["SiteNotice", talk(question, "<div><p>!Too many requests in 1 hour. Try again later.</p></div>")],
+    ["SiteNotice", talk(question, " \n\u00a0Too many requests in 1 hour. Try again later.")],
+    ["SiteNotice", talk(question, "1 / 2Too many requests in 1 hour. Try again later. And more.")],
+    ["SiteNotice", talk(question, "<p>Too many requests in 1&#32;hour. Try again later.</p>")],
+    ["kept", talk(question, "Too many requests in 1 hour is what the site says when it is busy.")],
+    ["kept", talk(question, "<b>Too many requests in 1 hour. Try again later.</b>")],
+    ["kept", talk(question, "It said: Too many requests in 1 hour. Try again later.")],
     ["MarkupRejected", talk(question, "<![foo]>")],
     ["NothingLeft", talk("<p> </p>", "It is red and stands there.")],
     ["NothingLeft", talk("\u0007What colour is it?", "It is red.")],

@@ -4,7 +4,7 @@
  * Everything is exact: a row is equal or it is counted.
  */
 import { Result } from "effect"
-import { cleanConversation, duplicateKeys } from "../../text/Clean.ts"
+import { CleanOptions, cleanConversation, duplicateKeys } from "../../text/Clean.ts"
 import { type Conversation, decodeRow } from "../../text/Conversation.ts"
 import { convertHtml } from "../../text/html/HtmlToMarkdown.ts"
 import { phi2 } from "../../text/Tokenizer.ts"
@@ -46,13 +46,14 @@ export const checkTokens = (
 
 /** The clean step over a whole file: every row cleaned or dropped, then duplicates, in the file's order. */
 export const cleanAll = (input: ReadonlyArray<unknown>): ReadonlyArray<Conversation> => {
+  const rules = CleanOptions.make({ values: "html", humanTurns: "reference" })
   const ids = new Set<string>()
   const openings = new Set<string>()
   const out: Array<Conversation> = []
   input.forEach((value, row) => {
     const raw = decodeRow(value, row)
     if (Result.isFailure(raw)) return
-    const cleaned = cleanConversation(raw.success)
+    const cleaned = cleanConversation(raw.success, rules)
     if (Result.isFailure(cleaned)) return
     const keys = duplicateKeys(cleaned.success)
     if (ids.has(keys.id) || openings.has(keys.opening)) return

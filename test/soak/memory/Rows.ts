@@ -26,7 +26,7 @@ import { openTar } from "../../../src/data/Tar.ts"
 import { openZip } from "../../../src/data/Zip.ts"
 import { writeZip } from "../../../src/data/ZipWriter.ts"
 import { openFile, writeRows } from "../../../src/store/ShardFiles.ts"
-import { cleanConversation } from "../../../src/text/Clean.ts"
+import { CleanOptions, cleanConversation } from "../../../src/text/Clean.ts"
 import { Conversation, decodeRow } from "../../../src/text/Conversation.ts"
 import { tarEnd, tarEntry } from "../../data/TarWriter.ts"
 import { type Random, randomOf } from "../fuzz/Random.ts"
@@ -202,6 +202,7 @@ export const memoryRows: ReadonlyArray<MemoryRow> = [
     limit: 450,
     make: (folder, bytes) => makePacked(folder, bytes),
     read: async (folder) => {
+      const rules = CleanOptions.make({ values: "html", humanTurns: "reference" })
       let refused = 0
       let bytes = 0
       const batches = Stream.map(readJson(join(folder, "in.jsonl.gz")), (batch) =>
@@ -209,7 +210,7 @@ export const memoryRows: ReadonlyArray<MemoryRow> = [
           bytes = offset
           const row = Result.flatMap(
             Result.mapError(decodeRow(value, index), () => undefined),
-            (one) => Result.mapError(cleanConversation(one), () => undefined)
+            (one) => Result.mapError(cleanConversation(one, rules), () => undefined)
           )
           if (Result.isSuccess(row)) return [row.success]
           refused++
