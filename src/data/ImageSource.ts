@@ -5,13 +5,13 @@
  * Not a decoder: bytes only. A missing or damaged file is an error of its row; a source that fails as a whole (a disk
  * that went away) is an `ImageSourceError`, which no node should refuse rows for.
  */
-import { constants } from "node:fs"
+import { constants, lstatSync } from "node:fs"
 import { open, realpath, stat } from "node:fs/promises"
 import { basename, sep } from "node:path"
 import { Effect, Schema } from "effect"
 import type { Tar, TarError } from "./Tar.ts"
 import type { Zip, ZipError } from "./Zip.ts"
-import { isSafeName } from "./ZipFormat.ts"
+import { isSafeName, normalName } from "./ZipFormat.ts"
 
 /** The source has no file of this name. */
 export class ImageMissing extends Schema.TaggedError<ImageMissing>()("ImageMissing", {
@@ -25,7 +25,15 @@ export class ImageMissing extends Schema.TaggedError<ImageMissing>()("ImageMissi
 export class ImageUnreadable extends Schema.TaggedError<ImageUnreadable>()("ImageUnreadable", {
   source: Schema.String,
   name: Schema.String,
-  reason: Schema.Literals(["unsafe-name", "too-large", "damaged", "not-a-file"]),
+  reason: Schema.Literals([
+    "unsafe-name",
+    "too-large",
+    "damaged",
+    "not-a-file",
+    "link",
+    "encrypted",
+    "unsupported-method"
+  ]),
   message: Schema.String,
   hint: Schema.String,
   cause: Schema.optional(Schema.Unknown)
@@ -59,27 +67,33 @@ const missing = (source: string, name: string): ImageMissing =>
     source: basename(source),
     name,
     message: `${basename(source)}: has no ${name}`,
-    hint: "Check that the download is whole, and whether the source expects a folder before the name."
+    hint: "Check that the download is whole, how the name is spelled (upper and lower case count), and whether the source expects a folder before the name."
   })
+
+const unreadableHints: Record<ImageUnreadable["reason"], string> = {
+  "unsafe-name": "Names must stay inside of the source: relative, without `..`, no links that lead out.",
+  "too-large": "Raise `maxFileBytes` if the file is to be trusted.",
+  damaged: "Download the file again.",
+  "not-a-file": "Give a regular file of that name.",
+  link: "Put the file itself in the link's place.",
+  encrypted: "Decrypt the archive first (`unzip` asks for the password).",
+  "unsupported-method": "Repack the archive with stored or deflate (for example `zip -0`)."
+}
 
 const unreadable = (
   source: string,
   name: string,
   reason: ImageUnreadable["reason"],
   detail: string,
-  cause?: unknown
+  cause?: unknown,
+  hint: string = unreadableHints[reason]
 ): ImageUnreadable =>
   new ImageUnreadable({
     source: basename(source),
     name,
     reason,
     message: `${basename(source)}: ${name}: ${detail.replaceAll(source, basename(source))}`,
-    hint:
-      reason === "unsafe-name"
-        ? "Names must stay inside of the source: relative, without `..`, no links that lead out."
-        : reason === "too-large"
-          ? "Raise the limit if the file is to be trusted."
-          : "Download the file again.",
+    hint,
     cause
   })
 
@@ -103,6 +117,10 @@ const fromArchiveError = (
     case "unsafe-name":
     case "too-large":
       return unreadable(source, name, error.reason, error.message)
+    case "link":
+    case "encrypted":
+    case "unsupported-method":
+      return unreadable(source, name, error.reason, error.message, undefined, error.hint)
     case "unreadable":
       return failed(source, name, error)
     default:
@@ -140,6 +158,15 @@ const codeOf = (cause: unknown): unknown =>
   typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined
 
 const ABSENT: ReadonlySet<unknown> = new Set(["ENOENT", "ENOTDIR", "ENAMETOOLONG"])
+
+/** Whether a name is a link, which without its target reads as a file that is not there. */
+const isDangling = (root: string, name: string): boolean => {
+  try {
+    return lstatSync(`${root}${sep}${name}`).isSymbolicLink()
+  } catch {
+    return false // not there at all, or not below a folder
+  }
+}
 
 const readInside = async (root: string, name: string, maxFileBytes: number): Promise<Uint8Array> => {
   const path = await realpath(`${root}${sep}${name}`)
@@ -182,7 +209,9 @@ export const openFolder = (path: string, options: FolderOptions = {}): Effect.Ef
                 cause instanceof ImageUnreadable
                   ? cause
                   : ABSENT.has(codeOf(cause))
-                    ? missing(root, name)
+                    ? isDangling(root, name)
+                      ? unreadable(root, name, "link", "is a link whose target is not there", cause)
+                      : missing(root, name)
                     : codeOf(cause) === "ELOOP"
                       ? unreadable(root, name, "unsafe-name", "links lead in a circle", cause)
                       : failed(root, name, cause)
@@ -204,12 +233,13 @@ export const openFolder = (path: string, options: FolderOptions = {}): Effect.Ef
  */
 export const mounted = (sources: Readonly<Record<string, ImageSource>>): ImageSource => {
   const prefixes = Object.entries(sources)
-    .map(([prefix, source]) => [`${prefix.replace(/\/+$/, "")}/`, source] as const)
+    .map(([prefix, source]) => [`${normalName(prefix).replace(/\/+$/, "")}/`, source] as const)
     .sort(([a], [b]) => b.length - a.length)
   const source = `{ ${prefixes.map(([prefix, { source }]) => `${prefix}: ${source}`).join(", ")} }`
   return {
     source,
-    read: (name) => {
+    read: (asked) => {
+      const name = normalName(asked)
       const found = prefixes.find(([prefix]) => name.startsWith(prefix))
       return found === undefined ? Effect.fail(missing(source, name)) : found[1].read(name.slice(found[0].length))
     }

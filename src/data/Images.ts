@@ -13,6 +13,7 @@
  */
 import { Effect, Schema } from "effect"
 import { missing } from "../dag/Missing.ts"
+import { wrongFile } from "../dag/WrongFile.ts"
 import { type ImageHeader, type ImageType, imageHeader, sniff } from "./ImageHeader.ts"
 import { borrowJpeg } from "./JpegWasm.ts"
 import type { Raster, Window } from "./Resample.ts"
@@ -70,10 +71,11 @@ const extensionTypes: Readonly<Record<string, ImageType>> = {
 
 const hints: Record<BadImage["reason"], string> = {
   empty: "The file has no bytes; download it again.",
-  "not-an-image": "The bytes are of no picture type (an error page saved as a picture?); download it again.",
+  "not-an-image":
+    "The bytes are of no picture type that is known here; look at them with `file`, or download it again.",
   unsupported: "Convert it to JPEG, PNG, GIF or WebP.",
-  misnamed: 'Rename it, or pass misnamed: "accept" to go by content.',
-  "too-large": "Scale it down, or raise maxPixels if the memory is there (3 bytes a pixel).",
+  misnamed: 'Rename it, or set `misnamed` to "accept" to go by content.',
+  "too-large": "Scale it down, or raise `maxPixels` if the memory is there (3 bytes a pixel).",
   corrupt: "The picture is cut or damaged; download it again."
 }
 
@@ -163,11 +165,15 @@ export const withImage = <A>(
   Effect.suspend(() => {
     const name = options.name ?? "image"
     const maxPixels = options.maxPixels ?? 67_108_864
-    const bad = (reason: BadImage["reason"], detail: string, cause?: unknown): Effect.Effect<never, BadImage> =>
-      Effect.fail(new BadImage({ name, reason, message: `${name}: ${detail}`, hint: hints[reason], cause }))
+    const bad = (reason: BadImage["reason"], detail: string, hint = hints[reason]): Effect.Effect<never, BadImage> =>
+      Effect.fail(new BadImage({ name, reason, message: `${name}: ${detail}`, hint }))
     if (bytes.length === 0) return bad("empty", "the file is empty")
     const type = sniff(bytes)
-    if (type === undefined) return bad("not-an-image", "the first bytes are of no picture type")
+    if (type === undefined) {
+      const wrong = wrongFile(bytes, bytes.length, "image")
+      if (wrong !== undefined) return bad("not-an-image", wrong.message, wrong.hint)
+      return bad("not-an-image", "the first bytes are of no picture type")
+    }
     if (type !== "jpeg" && type !== "png" && type !== "gif" && type !== "webp") {
       return bad("unsupported", `${type} pictures are not decoded`)
     }

@@ -11,13 +11,14 @@ import { isUtf8 } from "node:buffer"
 import { open } from "node:fs/promises"
 import { basename } from "node:path"
 import { Schema, Stream } from "effect"
+import { sniffFile, type WrongFile, wrongFile } from "../dag/WrongFile.ts"
 import { readCompressed } from "./Compressed.ts"
 import { type JsonSpan, JsonSplitter, LineSplitter, type SplitterFault } from "./JsonSplitter.ts"
 
 /** The file as a whole cannot be read further: not an array, cut short, unreadable. */
 export class JsonError extends Schema.TaggedError<JsonError>()("JsonError", {
   path: Schema.String,
-  reason: Schema.Literals(["empty", "not-an-array", "truncated", "trailing", "encoding", "unreadable"]),
+  reason: Schema.Literals(["empty", "wrong-file", "not-an-array", "truncated", "trailing", "encoding", "unreadable"]),
   /** Bytes from the start of the (decompressed) file. */
   offset: Schema.Number,
   row: Schema.Number,
@@ -71,6 +72,7 @@ const MIB = 1024 * 1024
 
 const hints: Record<JsonError["reason"], string> = {
   empty: "The file holds no JSON; download it again and compare its size and digest.",
+  "wrong-file": "Give a JSON file; download it again.",
   "not-an-array": "Expected one top-level `[...]`; a file of one object a line must be called .jsonl or .ndjson.",
   truncated:
     "The file ends inside the array; download it again. If it is complete, the named row has an unescaped quote or an unclosed bracket.",
@@ -102,15 +104,34 @@ async function* readPlain(path: string, chunkBytes: number): AsyncGenerator<Buff
   }
 }
 
-/** Bytes of a file, decompressed by extension (`.gz`, `.zst`). A chunk may be reused after the next pull. */
-const readChunks = (path: string, chunkBytes: number): AsyncGenerator<Buffer> =>
-  path.endsWith(".gz")
-    ? readCompressed(path, "gz", chunkBytes)
-    : path.endsWith(".zst")
-      ? readCompressed(path, "zst", chunkBytes)
-      : readPlain(path, chunkBytes)
+const wrongError = (path: string, { hint, message }: WrongFile): JsonError =>
+  new JsonError({ path, reason: "wrong-file", offset: 0, row: 0, message: `${path}: ${message}`, hint })
 
-const layoutOf = (path: string): "array" | "lines" => (/\.(jsonl|ndjson)(\.(gz|zst))?$/.test(path) ? "lines" : "array")
+/**
+ * Bytes of a file, decompressed by extension (`.gz`, `.zst`), after a look at what it is. A chunk may be reused after
+ * the next pull.
+ */
+async function* readChunks(path: string, chunkBytes: number): AsyncGenerator<Buffer> {
+  const packed = /\.(gz|zst)$/i.exec(path)?.[1]?.toLowerCase() as "gz" | "zst" | undefined
+  if (packed !== undefined) {
+    const wrong = await sniffFile(path, packed === "gz" ? "gzip" : "zstd")
+    // Of nothing at all the decompressor says that it is cut.
+    if (wrong !== undefined && wrong.kind !== "empty") throw wrongError(path, wrong)
+  }
+  let looked = false
+  for await (const chunk of packed === undefined
+    ? readPlain(path, chunkBytes)
+    : readCompressed(path, packed, chunkBytes)) {
+    if (!looked) {
+      looked = true
+      const wrong = wrongFile(chunk, chunk.length, "json")
+      if (wrong !== undefined) throw wrongError(path, wrong)
+    }
+    yield chunk
+  }
+}
+
+const layoutOf = (path: string): "array" | "lines" => (/\.(jsonl|ndjson)(\.(gz|zst))?$/i.test(path) ? "lines" : "array")
 
 const faultError = (path: string, fault: SplitterFault): JsonError =>
   new JsonError({

@@ -7,6 +7,7 @@
 import { type FileHandle, open } from "node:fs/promises"
 import type { FileMetaData } from "hyparquet"
 import { missing } from "../dag/Missing.ts"
+import { HEAD_BYTES, wrongFile } from "../dag/WrongFile.ts"
 import { damaged, errorOf, ParquetFault } from "./ParquetError.ts"
 
 const { parquetMetadata } = await import("hyparquet").catch(missing("hyparquet"))
@@ -37,24 +38,17 @@ const pread = async (file: FileHandle, size: number, at: number, length: number)
 }
 
 /** What a file that is not Parquet seems to be. */
-const foreign = (head: Buffer): ParquetFault => {
-  const text = head.toString("latin1")
-  const [message, hint] = text.startsWith("version https://git-lfs")
-    ? ["is a Git LFS pointer, not the file itself", "Fetch the real file (`git lfs pull`, or download it)."]
-    : text.startsWith("ARROW1")
-      ? ["is an Arrow file, not Parquet", undefined]
-      : text.startsWith("PARE")
-        ? ["is encrypted, which is not read", "Write it again without encryption."]
-        : /^\s*[[{]/.test(text)
-          ? ["looks like JSON, not Parquet", "Give it a name that ends in .json or .jsonl."]
-          : ["does not begin with PAR1", undefined]
-  return new ParquetFault("not-parquet", message, hint === undefined ? {} : { hint })
+const foreign = (head: Buffer, size: number): ParquetFault => {
+  const encrypted = head.toString("latin1", 0, 4) === "PARE"
+  const wrong = encrypted
+    ? { message: "is encrypted, which is not read", hint: "Write it again without encryption." }
+    : wrongFile(head, size, "parquet")
+  return new ParquetFault("not-parquet", wrong?.message ?? "does not begin with PAR1", wrong ?? {})
 }
 
 const footerOf = async (read: OpenFile["read"], size: number): Promise<FileMetaData> => {
-  const head = await read(0, Math.min(size, 24))
-  if (size === 0) throw new ParquetFault("not-parquet", "the file is empty")
-  if (head.toString("latin1", 0, 4) !== "PAR1") throw foreign(head)
+  const head = await read(0, Math.min(size, HEAD_BYTES))
+  if (head.toString("latin1", 0, 4) !== "PAR1") throw foreign(head, size)
   if (size < 12) throw new ParquetFault("truncated", `${size} bytes are too few for a Parquet file`)
   const tail = await read(size - 8, 8)
   if (tail.toString("latin1", 4) !== "PAR1") throw new ParquetFault("truncated", "the file does not end with PAR1")

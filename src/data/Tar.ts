@@ -2,8 +2,10 @@
  * Opens tar files for random reads: one file, or a folder of them as webdatasets come (`00000.tar` holding `1.jpg`, `1.json`).
  *
  * Not an extractor: nothing is ever written. Headers are read once, in one pass; a name then costs one read of its bytes.
- * Plain files count, and hard links to earlier ones; folders, other links and devices are passed over, as are entries
- * whose names leave the archive. Sparse files and archives in several volumes are refused.
+ * Plain files count, and links: hard links to earlier entries and symbolic links, also those of folders, are followed as
+ * long as their target is in the archive (or in another of the folder), as Python's tarfile does; reading one that leads
+ * elsewhere says so. Folders and devices are passed over, as are entries whose names leave the archive. Sparse files and
+ * archives in several volumes are refused.
  *
  * Trusts nothing: header checksums, sizes and the end of the archive are checked against the file. Tar has no checksum
  * of contents: that a picture's bytes are whole is known only from the source's digest, or from decoding it.
@@ -13,12 +15,13 @@
  */
 import { readSync } from "node:fs"
 import { type FileHandle, open, readdir, stat } from "node:fs/promises"
-import { join } from "node:path"
+import { join, posix } from "node:path"
 import { setImmediate } from "node:timers/promises"
 import { Effect, type Scope } from "effect"
+import { HEAD_BYTES, wrongFile } from "../dag/WrongFile.ts"
 import { BLOCK, isZero, padded, parseHeader, parsePax, TarError, tarError } from "./TarFormat.ts"
 import { TarIndex, type TarPlace } from "./TarIndex.ts"
-import { isSafeName } from "./ZipFormat.ts"
+import { isSafeName, normalBytes, normalName } from "./ZipFormat.ts"
 
 export { TarError } from "./TarFormat.ts"
 
@@ -54,13 +57,10 @@ const MAX_OPEN = 64
 /** Indexes kept. */
 const MAX_KNOWN = 4
 
-/** Magic bytes of compressed files. */
-const compressions: ReadonlyArray<readonly [string, string]> = [
-  ["gzip", "1f8b"],
-  ["zstd", "28b52ffd"],
-  ["bzip2", "425a68"],
-  ["xz", "fd377a585a00"]
-]
+/** Kinds of `wrongFile` for which there is a hint of tar's own. */
+const COMPRESSED: ReadonlySet<string> = new Set(["gzip", "zstd", "bzip2", "xz", "lz4"])
+/** Zeros that tar itself writes as an archive without entries, at most. */
+const EMPTY_TAR = 10_240
 
 /** Reads pieces of a file in rising order through one window. */
 class Window {
@@ -96,14 +96,10 @@ class Window {
   }
 }
 
-/** A name without `./` at its front. */
-const normal = (name: Buffer): Buffer => {
-  let from = 0
-  while (name[from] === 0x2e && name[from + 1] === 0x2f) {
-    from += 2
-    while (name[from] === 0x2f) from++
-  }
-  return from === 0 ? name : name.subarray(from)
+/** What a link names: a hard link an entry's name, a symbolic one a path from the folder of the link. */
+const linkTarget = (name: Buffer, link: Buffer, type: string): string => {
+  const target = link.toString()
+  return type === "1" || target.startsWith("/") ? target : posix.join(posix.dirname(name.toString()), target)
 }
 
 /** Reads the headers of one file into the index. */
@@ -112,9 +108,12 @@ const scan = async (path: string, file: FileHandle, number: number, index: TarIn
   const window = new Window(file)
   const fail = (reason: TarError["reason"], detail: string, entry: Buffer | string = ""): TarError =>
     tarError(path, entry.toString(), reason, detail)
-  const magic = window.read(0, 6).toString("hex")
-  for (const [name, bytes] of compressions) {
-    if (magic.startsWith(bytes)) throw fail("compressed", `the file is compressed (${name})`)
+  const wrong = wrongFile(window.read(0, HEAD_BYTES), fileBytes, "tar")
+  const isEmptyTar = wrong?.kind === "zeros" && fileBytes >= 2 * BLOCK && fileBytes <= EMPTY_TAR
+  // A header whose checksum is right is a tar's, whatever its first entry's name looks like.
+  if (wrong !== undefined && !isEmptyTar && typeof parseHeader(window.read(0, BLOCK)) === "string") {
+    if (COMPRESSED.has(wrong.kind)) throw fail("compressed", `the file is compressed (${wrong.kind})`)
+    throw tarError(path, "", "not-a-tar", wrong.message, { hint: wrong.hint })
   }
   let at = 0
   let longName: Buffer | undefined
@@ -161,7 +160,7 @@ const scan = async (path: string, file: FileHandle, number: number, index: TarIn
       at = body + padded(header.size)
       continue
     }
-    const name = normal(longName ?? header.name)
+    const name = Buffer.from(normalBytes(longName ?? header.name))
     const link = longLink ?? header.link
     // Links, devices and folders have no bytes, whatever their size says.
     const size = "123456".includes(type) ? 0 : (longSize ?? header.size)
@@ -170,9 +169,10 @@ const scan = async (path: string, file: FileHandle, number: number, index: TarIn
     if (body + size > fileBytes) {
       throw fail("truncated", `the file ends at byte ${fileBytes}, the entry at ${body + size}`, name)
     }
-    const linked = type === "1" ? index.get(normal(link)) : undefined
-    const place = linked ?? { file: number, offset: body, size }
-    const isFile = type === "0" || type === "7" || linked !== undefined
+    const isLink = type === "1" || type === "2"
+    const linked = type === "1" ? index.get(normalBytes(link)) : undefined
+    const place = linked ?? { file: number, offset: isLink ? index.link(linkTarget(name, link, type)) : body, size }
+    const isFile = type === "0" || type === "7" || isLink
     if (isFile && name[name.length - 1] !== 0x2f && isSafeName(name.toString()) && !index.add(name, place)) {
       throw fail("duplicate", "another entry has that name", name)
     }
@@ -247,7 +247,7 @@ class OpenTar implements Tar {
     this.#maxEntryBytes = maxEntryBytes
   }
 
-  has = (name: string): boolean => this.#index.get(Buffer.from(name)) !== undefined
+  has = (name: string): boolean => typeof this.#index.find(normalName(name)) === "object"
 
   names = (): Iterable<string> => this.#index.names()
 
@@ -255,7 +255,7 @@ class OpenTar implements Tar {
     Effect.tryPromise({
       try: () => this.#read(name),
       catch: (cause) =>
-        cause instanceof TarError ? cause : tarError(this.path, name, "unreadable", String(cause), cause)
+        cause instanceof TarError ? cause : tarError(this.path, name, "unreadable", String(cause), { cause })
     })
 
   async close(): Promise<void> {
@@ -264,10 +264,12 @@ class OpenTar implements Tar {
     for (const one of files) if (one.status === "fulfilled") await one.value.close()
   }
 
-  async #read(name: string): Promise<Uint8Array> {
-    if (!isSafeName(name)) throw tarError(this.path, name, "unsafe-name", "the name leaves the archive")
-    const place = this.#index.get(Buffer.from(name))
+  async #read(asked: string): Promise<Uint8Array> {
+    if (!isSafeName(asked)) throw tarError(this.path, asked, "unsafe-name", "the name leaves the archive")
+    const name = normalName(asked)
+    const place = this.#index.find(name)
     if (place === undefined) throw tarError(this.path, name, "not-found", "no such entry")
+    if (typeof place === "string") throw tarError(this.path, name, "link", `is a link to ${place}, which is not in it`)
     if (place.size > this.#maxEntryBytes) {
       throw tarError(this.path, name, "too-large", `${place.size} bytes > ${this.#maxEntryBytes}`)
     }
@@ -331,7 +333,7 @@ export const openTar = (path: string, options: TarOptions = {}): Effect.Effect<T
         const paths = await filesOf(path)
         return new OpenTar(path, paths, await indexOf(paths), maxEntryBytes)
       },
-      catch: (cause) => (cause instanceof TarError ? cause : tarError(path, "", "unreadable", String(cause), cause))
+      catch: (cause) => (cause instanceof TarError ? cause : tarError(path, "", "unreadable", String(cause), { cause }))
     }),
     (tar) => Effect.promise(() => tar.close())
   )

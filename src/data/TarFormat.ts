@@ -23,6 +23,7 @@ export class TarError extends Schema.TaggedError<TarError>()("TarError", {
     "unsupported",
     "duplicate",
     "not-found",
+    "link",
     "unsafe-name",
     "too-large"
   ]),
@@ -33,14 +34,16 @@ export class TarError extends Schema.TaggedError<TarError>()("TarError", {
 
 const hints: Record<TarError["reason"], string> = {
   unreadable: "Check that the file exists and may be read.",
-  "not-a-tar": "Its first block is no tar header; is it a tar file, and was it downloaded whole?",
+  "not-a-tar": "Its first block is no tar header; is it a tar file, and was it downloaded to its end?",
   "no-tars": "Give a tar file, or a folder that holds tar files itself (not one that holds such folders).",
   compressed: "A compressed tar has no random access: unpack it once (`gunzip`, `zstd -d`, `bunzip2`, `unxz`).",
   truncated: "The file is cut; download it again.",
   damaged: "A header is damaged; download the file again and compare its digest.",
   unsupported: "Pack it again with plain files: `tar --format=pax`, without --sparse, --multi-volume and --listed.",
   duplicate: "Give each entry its own name, over all tar files of the folder.",
-  "not-found": "Check the name against names(); names are case-sensitive and use forward slashes.",
+  "not-found":
+    "Check the name against the archive's list (`tar tf`); names are case-sensitive and use forward slashes.",
+  link: "Pack the archive again with the files themselves (`tar --dereference --hard-dereference`).",
   "unsafe-name": "Names must be relative, without `..`, backslashes or control characters.",
   "too-large": "Raise maxEntryBytes if the entry is to be trusted."
 }
@@ -51,15 +54,15 @@ export const tarError = (
   entry: string,
   reason: TarError["reason"],
   detail: string,
-  cause?: unknown
+  more: { readonly hint?: string; readonly cause?: unknown } = {}
 ): TarError =>
   new TarError({
     path,
     entry,
     reason,
     message: `${path}${entry === "" ? "" : `!${entry}`}: ${detail}`,
-    hint: hints[reason],
-    cause
+    hint: more.hint ?? hints[reason],
+    cause: more.cause
   })
 
 export const BLOCK = 512

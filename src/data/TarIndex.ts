@@ -1,18 +1,23 @@
 /**
  * The entries of one or several tar files by name: no object and no string per entry.
  *
- * Not a file reader: `Tar.ts` reads headers and adds what they say. Memory: each entry's name and 30 to 60 bytes.
+ * Not a file reader: `Tar.ts` reads headers and adds what they say. Memory: each entry's name and 30 to 60 bytes; of a
+ * link its target as well. Links are followed when a name is asked for, since their targets may come later.
  */
+import { isSafeName, normalName } from "./ZipFormat.ts"
 import { hash } from "./ZipIndex.ts"
 
 /** Where an entry's bytes lie. */
 export interface TarPlace {
   /** Number of the file, in the order they were given. */
   readonly file: number
-  /** Bytes from the start of that file. */
+  /** Bytes from the start of that file; below zero it is what `link` gave. */
   readonly offset: number
   readonly size: number
 }
+
+/** Links behind links at most, as Linux has it. */
+const MAX_LINKS = 40
 
 /** Bytes of all names at most: places in them are 32 bits. */
 const MAX_NAME_BYTES = 2 ** 31
@@ -31,6 +36,7 @@ export class TarIndex {
   #files = new Uint32Array(room(1 << 9))
   #offsets = new Float64Array(room(1 << 9))
   #sizes = new Float64Array(room(1 << 9))
+  readonly #links: Array<string> = []
   /** Open addressing: entry + 1, or 0. Two thirds full at most. */
   #table = new Uint32Array(1 << 9)
 
@@ -52,6 +58,39 @@ export class TarIndex {
     this.#starts[++this.size] = this.#nameBytes
     this.#table[slot] = this.size
     return true
+  }
+
+  /** Keeps a link's target; gives the offset that its place should have. */
+  link(target: string): number {
+    return -this.#links.push(target)
+  }
+
+  /** Where the bytes of a name are, links followed; the target of a link that leads nowhere; or `undefined`. */
+  find(name: string): TarPlace | string | undefined {
+    let at = name
+    for (let links = 0; links <= MAX_LINKS; links++) {
+      const place = this.get(Buffer.from(at))
+      const next = place === undefined ? this.#behindFolder(at) : this.#targetOf(place)
+      if (next === undefined) return place ?? (links === 0 ? undefined : at)
+      if (!isSafeName(next)) return next
+      at = normalName(next)
+    }
+    return at
+  }
+
+  #targetOf({ offset }: TarPlace): string | undefined {
+    return offset < 0 ? this.#links[-offset - 1] : undefined
+  }
+
+  /** `real/1.jpg` for `link/1.jpg`, where `link` is a link to `real`. */
+  #behindFolder(name: string): string | undefined {
+    if (this.#links.length === 0) return undefined
+    for (let slash = name.indexOf("/"); slash >= 0; slash = name.indexOf("/", slash + 1)) {
+      const place = this.get(Buffer.from(name.slice(0, slash)))
+      const target = place === undefined ? undefined : this.#targetOf(place)
+      if (target !== undefined) return `${target}${name.slice(slash)}`
+    }
+    return undefined
   }
 
   get(name: Uint8Array): TarPlace | undefined {

@@ -12,6 +12,7 @@ import { type FileHandle, open } from "node:fs/promises"
 import { promisify } from "node:util"
 import { crc32, inflateRaw, inflateRawSync } from "node:zlib"
 import { Effect, type Scope } from "effect"
+import { HEAD_BYTES, wrongFile } from "../dag/WrongFile.ts"
 import {
   DEFLATED,
   END_BYTES,
@@ -21,6 +22,7 @@ import {
   LOCAL_BYTES,
   LOCAL_HEADER,
   MAX16,
+  normalName,
   STORED,
   ZIP64_END_BYTES,
   ZIP64_END_RECORD,
@@ -51,7 +53,7 @@ export interface ZipOptions {
   readonly maxEntryBytes?: number
 }
 
-/** Comment and end record. */
+/** Comment and end record, and as much that may lie behind a zip. */
 const TAIL_BYTES = END_BYTES + MAX16 + ZIP64_LOCATOR_BYTES
 /** Beyond this the directory would not fit into one buffer with 32-bit places. */
 const MAX_DIRECTORY_BYTES = 2 ** 31 - 1
@@ -91,18 +93,31 @@ interface Directory {
   readonly base: number
 }
 
+/**
+ * Where the end record is: the one whose comment ends with the file, or else the last one, as Python's zipfile takes it.
+ * The latter has zeros behind it (a download that had room reserved), a comment that is cut, or other bytes.
+ */
+const findEnd = (tail: Buffer): number => {
+  let last = -1
+  for (let at = tail.length - END_BYTES; at >= 0; at--) {
+    if (tail.readUInt32LE(at) !== END_RECORD) continue
+    if (at + END_BYTES + tail.readUInt16LE(at + 20) === tail.length) return at
+    if (last < 0) last = at
+  }
+  return last
+}
+
 /** Finds the directory from the end record, classic or zip64. */
 const findDirectory = async (file: FileHandle, path: string, size: number): Promise<Directory> => {
   const tailBytes = Math.min(size, TAIL_BYTES)
   const tail = await readExactly(file, path, "", size - tailBytes, tailBytes)
-  let end = -1
-  for (let at = tail.length - END_BYTES; at >= 0; at--) {
-    if (tail.readUInt32LE(at) === END_RECORD && at + END_BYTES + tail.readUInt16LE(at + 20) === tail.length) {
-      end = at
-      break
-    }
+  const end = findEnd(tail)
+  if (end < 0) {
+    const began = (await readExactly(file, path, "", 0, 4)).readUInt32LE(0) === LOCAL_HEADER
+    throw began
+      ? zipError(path, "", "truncated", "it begins as a zip, and its last 64 KiB hold no end record")
+      : zipError(path, "", "not-a-zip", "no end record at the end of the file")
   }
-  if (end < 0) throw zipError(path, "", "not-a-zip", "no end record at the end of the file")
   const endAt = size - tailBytes + end
   const disk = tail.readUInt16LE(end + 4)
   let count = tail.readUInt16LE(end + 10)
@@ -166,7 +181,7 @@ class OpenZip implements Zip {
     this.#maxEntryBytes = maxEntryBytes
   }
 
-  has = (name: string): boolean => this.#index.has(name)
+  has = (name: string): boolean => this.#index.has(normalName(name))
 
   names = (): Iterable<string> => this.#index.names()
 
@@ -183,8 +198,9 @@ class OpenZip implements Zip {
 
   #fault: Fault = (entry, reason, detail) => zipError(this.path, entry, reason, detail)
 
-  async #read(name: string): Promise<Uint8Array> {
-    if (!isSafeName(name)) throw this.#fault(name, "unsafe-name", "the name leaves the archive")
+  async #read(asked: string): Promise<Uint8Array> {
+    if (!isSafeName(asked)) throw this.#fault(asked, "unsafe-name", "the name leaves the archive")
+    const name = normalName(asked)
     const info = this.#index.get(name, this.#fault)
     if (info === undefined) throw this.#fault(name, "not-found", "no such entry")
     if ((info.flags & FLAG_ENCRYPTED) !== 0) throw this.#fault(name, "encrypted", "the entry is encrypted")
@@ -237,12 +253,20 @@ class OpenZip implements Zip {
 
 const fromFile = async (path: string, file: FileHandle, maxEntryBytes: number): Promise<Zip> => {
   const { size } = await file.stat()
+  const wrong = wrongFile(await readExactly(file, path, "", 0, Math.min(size, HEAD_BYTES)), size, "zip")
+  // What follows other bytes (a program that unpacks itself) is a zip all the same; what begins as nothing known, perhaps.
+  const isOther = wrong !== undefined && wrong.kind !== "encrypted-zip"
+  const notZip = (): ZipError => zipError(path, "", "not-a-zip", wrong!.message, undefined, wrong!.hint)
+  if (isOther && size < END_BYTES) throw notZip()
   if (size < END_BYTES) throw zipError(path, "", "not-a-zip", `${size} bytes are too few for a zip`)
-  const directory = await findDirectory(file, path, size)
+  const directory = await findDirectory(file, path, size).catch((cause) => {
+    throw isOther && cause instanceof ZipError && cause.reason === "not-a-zip" ? notZip() : cause
+  })
   const records = await readExactly(file, path, "", directory.at, directory.bytes)
   const fault: Fault = (entry, reason, detail) => zipError(path, entry, reason, detail)
   const dataEnd = directory.at - directory.base
   const index = new ZipIndex(records, directory.count, dataEnd, fault)
+  if (index.encrypted) throw zipError(path, "", "encrypted", "all of its entries are encrypted")
   return new OpenZip(path, file, index, directory, maxEntryBytes)
 }
 

@@ -36,9 +36,10 @@ const hints: Record<ZipError["reason"], string> = {
   truncated: "The file is cut; download it again.",
   damaged: "The zip's directory is damaged; download it again and compare its digest.",
   overlap: "Entries share bytes, as in a decompression bomb; do not trust this file.",
-  "not-found": "Check the name against names(); names are case-sensitive and use forward slashes.",
+  "not-found":
+    "Check the name against the archive's list (`unzip -l`); names are case-sensitive and use forward slashes.",
   "unsafe-name": "Names must be relative, without `..`, backslashes or control characters.",
-  encrypted: "Decrypt the archive first.",
+  encrypted: "Decrypt the archive first (`unzip` asks for the password).",
   "unsupported-method": "Repack with stored or deflate (for example `zip -0`).",
   "too-large": "Raise maxEntryBytes if the entry is to be trusted.",
   "size-mismatch": "The entry is damaged; download the archive again.",
@@ -52,14 +53,15 @@ export const zipError = (
   entry: string,
   reason: ZipError["reason"],
   detail: string,
-  cause?: unknown
+  cause?: unknown,
+  hint: string = hints[reason]
 ): ZipError =>
   new ZipError({
     path,
     entry,
     reason,
     message: `${path}${entry === "" ? "" : `!${entry}`}: ${detail}`,
-    hint: hints[reason],
+    hint,
     cause
   })
 
@@ -83,6 +85,48 @@ export const STORED = 0
 export const DEFLATED = 8
 export const FLAG_ENCRYPTED = 0x0001
 export const FLAG_UTF8 = 0x0800
+
+/**
+ * A name as a file system takes it: `./a//b` and `a/./b` are `a/b`. Both the names of an archive and those asked of it
+ * go through this, so that zip, tar and folder agree.
+ */
+export const normalName = (name: string): string =>
+  isIrregular(Buffer.from(name, "latin1"))
+    ? name
+        .split("/")
+        .filter((part) => part !== "" && part !== ".")
+        .join("/")
+    : name
+
+const SLASH = 0x2f
+const DOT = 0x2e
+
+/** Whether a name has an empty part or a part `.` in front of its last slash. */
+export const isIrregular = (name: Uint8Array, start = 0, end = name.length): boolean => {
+  for (let at = start; at < end; at++) {
+    if (name[at] !== SLASH) continue
+    const before = at === start ? SLASH : name[at - 1]
+    if (at > start && before === SLASH) return true
+    if (before === DOT && (at - 1 === start || name[at - 2] === SLASH)) return true
+  }
+  return false
+}
+
+/** The bytes of an archive's name without its empty parts and parts `.`; a slash at its front and its end stays. */
+export const normalBytes = (name: Uint8Array): Uint8Array => {
+  if (!isIrregular(name)) return name
+  const kept: Array<number> = []
+  for (let at = 0; at < name.length; at++) {
+    const begins = kept.length === 0 || kept[kept.length - 1] === SLASH
+    if (begins && at > 0 && name[at] === SLASH) continue
+    if (begins && name[at] === DOT && name[at + 1] === SLASH) {
+      at++
+      continue
+    }
+    kept.push(name[at]!)
+  }
+  return Uint8Array.from(kept)
+}
 
 /** Whether a name stays inside of the place where it is looked up. */
 export const isSafeName = (name: string): boolean =>

@@ -4,16 +4,20 @@
  * Not a file reader: `Zip.ts` finds and reads the directory. Memory: the directory's own bytes (for CC-595K's 595,375
  * entries some 60 MB) and about 30 bytes an entry. Every record is checked when the index is made.
  *
- * Folders (names that end in `/`) are no entries. Of equal names the last counts, as with other readers.
+ * Folders (names that end in `/`) are no entries. Of equal names the last counts, as with other readers. Names are
+ * `normalName`s: `./a.jpg` in the archive is `a.jpg` here.
  */
 import { isUtf8 } from "node:buffer"
 import {
   CENTRAL_BYTES,
   CENTRAL_HEADER,
+  FLAG_ENCRYPTED,
   FLAG_UTF8,
+  isIrregular,
   LOCAL_BYTES,
   MAX16,
   MAX32,
+  normalBytes,
   ZIP64_EXTRA,
   type ZipError
 } from "./ZipFormat.ts"
@@ -59,6 +63,8 @@ export const hash = (bytes: Uint8Array, start: number, end: number): number => {
 export class ZipIndex {
   /** Distinct files. */
   readonly size: number
+  /** Whether every file is encrypted; false where there is none. */
+  readonly encrypted: boolean
   readonly #directory: Buffer
   /** Where each record begins, in directory order, later duplicates removed. */
   readonly #records: Uint32Array
@@ -82,6 +88,7 @@ export class ZipIndex {
     const starts = new Float64Array(count)
     const ends = new Float64Array(count)
     let files = 0
+    let readable = 0
     let all = 0
     let rising = true
     let at = 0
@@ -101,7 +108,8 @@ export class ZipIndex {
       starts[all] = info.offset
       ends[all++] = end
       const isFolder = nameBytes > 0 && directory[at + CENTRAL_BYTES + nameBytes - 1] === 0x2f
-      if (!isFolder && this.#insert(at, nameBytes, files)) files++
+      if (!isFolder && (info.flags & FLAG_ENCRYPTED) === 0) readable++
+      if (!isFolder && this.#insert(at, this.#normalise(at, nameBytes), files)) files++
       at = next
     }
     if (at + 4 <= directory.length && directory.readUInt32LE(at) === CENTRAL_HEADER) {
@@ -109,6 +117,7 @@ export class ZipIndex {
     }
     if (!rising) this.#checkOverlap(starts, ends, fault)
     this.size = files
+    this.encrypted = files > 0 && readable === 0
   }
 
   has(name: string): boolean {
@@ -126,12 +135,28 @@ export class ZipIndex {
     const at = this.#find(name)
     if (at === undefined) return false
     const nameBytes = this.#directory.readUInt16LE(at + 28)
-    return this.#directory.compare(bytes, 0, bytes.length, at + CENTRAL_BYTES, at + CENTRAL_BYTES + nameBytes) === 0
+    const normal = normalBytes(bytes)
+    return this.#directory.compare(normal, 0, normal.length, at + CENTRAL_BYTES, at + CENTRAL_BYTES + nameBytes) === 0
   }
 
   /** Names in directory order, made as they are asked for. */
   *names(): Generator<string> {
     for (let i = 0; i < this.size; i++) yield this.#name(this.#records[i]!)
+  }
+
+  /** Makes the name of the record at `at` normal, in place: what it gets shorter is comment. Gives its length. */
+  #normalise(at: number, nameBytes: number): number {
+    const directory = this.#directory
+    const start = at + CENTRAL_BYTES
+    if (!isIrregular(directory, start, start + nameBytes)) return nameBytes
+    const name = normalBytes(directory.subarray(start, start + nameBytes))
+    const comment = directory.readUInt16LE(at + 32) + nameBytes - name.length
+    if (comment > MAX16) return nameBytes
+    directory.copyWithin(start + name.length, start + nameBytes, start + nameBytes + directory.readUInt16LE(at + 30))
+    directory.set(name, start)
+    directory.writeUInt16LE(name.length, at + 28)
+    directory.writeUInt16LE(comment, at + 32)
+    return name.length
   }
 
   /** Adds the record at `at` as number `files`; false when it replaced one of the same name. */

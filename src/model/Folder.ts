@@ -3,9 +3,10 @@
  *
  * Not a cache and not a download. Opening reads headers only; weights are read one at a time when they are uploaded.
  */
-import { mkdir, open, readFile, rename } from "node:fs/promises"
+import { mkdir, open, rename } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Schema, type Scope } from "effect"
+import { readJsonDocument, WrongFileFault } from "../dag/WrongFile.ts"
 import type { TensorError } from "../tensor/Errors.ts"
 import type { Tensor, Weights } from "../tensor/Ops.ts"
 import { Tensors } from "../tensor/Tensors.ts"
@@ -42,12 +43,12 @@ export interface OpenModel<Config> {
 const readConfig = (folder: string): Effect.Effect<unknown, ModelFolderError> => {
   const path = join(folder, "config.json")
   return Effect.tryPromise({
-    try: async () => JSON.parse(await readFile(path, "utf8")) as unknown,
+    try: () => readJsonDocument(path),
     catch: (cause) =>
       new ModelFolderError({
         path,
-        message: "config.json cannot be read",
-        hint: "Give the folder that holds config.json and the weights.",
+        message: cause instanceof WrongFileFault ? `config.json ${cause.message}` : "config.json cannot be read",
+        hint: cause instanceof WrongFileFault ? cause.hint : "Give the folder that holds config.json and the weights.",
         cause
       })
   })

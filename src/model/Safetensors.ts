@@ -10,6 +10,7 @@
 import { open, rename, rm } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { Effect, Schema, type Scope } from "effect"
+import { HEAD_BYTES, wrongFile } from "../dag/WrongFile.ts"
 import { type Dtype, dtypeBytes, intoFloat32, isDtype, toInt32 } from "./Dtype.ts"
 import { readShardIndex } from "./ShardIndex.ts"
 
@@ -52,6 +53,7 @@ export interface Safetensors {
 /** Longest header that is read, as the reference implementation. */
 const maxHeaderBytes = 100_000_000
 const truncated = "The file is damaged or still being written: download or export it again."
+const integersHint = "Weights must be F32, F16 or BF16: take the checkpoint before it was quantised."
 
 const fail = (path: string, message: string, hint: string, tensor?: string, cause?: unknown): SafetensorsError =>
   new SafetensorsError({
@@ -180,14 +182,17 @@ const openFile = (
 ): Effect.Effect<{ readonly part: Part; readonly header: Header }, SafetensorsError, Scope.Scope> =>
   Effect.gen(function* () {
     const part = yield* openPart(path)
+    const head = yield* part.read(0, Math.min(part.size, HEAD_BYTES))
+    const length = part.size < 8 ? 0 : Number(new DataView(head.buffer).getBigUint64(0, true))
+    const fits = length >= 2 && length <= maxHeaderBytes && 8 + length <= part.size
+    const wrong = fits ? undefined : wrongFile(head, part.size, "safetensors")
+    if (wrong !== undefined) return yield* fail(path, wrong.message, wrong.hint)
     if (part.size < 8) return yield* fail(path, `has ${part.size} bytes, too few for a header`, truncated)
-    const head = yield* part.read(0, 8)
-    const length = Number(new DataView(head.buffer).getBigUint64(0, true))
-    if (length < 2 || length > maxHeaderBytes || 8 + length > part.size)
+    if (!fits)
       return yield* fail(
         path,
         `claims a header of ${length} bytes in a file of ${part.size}`,
-        "This is no safetensors file, or it is truncated."
+        head[8] === 0x7b ? truncated : "This is no safetensors file, or it is truncated."
       )
     const json = new TextDecoder().decode(yield* part.read(8, length))
     return { part, header: yield* parseHeader(path, json, 8 + length, part.size) }
@@ -226,7 +231,7 @@ const assemble = (
       Effect.gen(function* () {
         const { entry } = yield* find(name)
         const values = intoFloat32(yield* bytes(name, rows), entry.dtype)
-        return values ?? (yield* fail(path, `is ${entry.dtype}, not a float`, "Read it with `integers`.", name))
+        return values ?? (yield* fail(path, `is ${entry.dtype}, not a float`, integersHint, name))
       }),
     integers: (name) =>
       Effect.gen(function* () {

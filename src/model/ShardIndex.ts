@@ -6,6 +6,7 @@
 import { readFile } from "node:fs/promises"
 import { basename } from "node:path"
 import { Effect, Schema } from "effect"
+import { parseJsonDocument, WrongFileFault } from "../dag/WrongFile.ts"
 
 const Index = Schema.Struct({ weight_map: Schema.Record(Schema.String, Schema.String) })
 
@@ -25,17 +26,20 @@ const damaged = "The file is damaged or still being written: download or export 
 export const readShardIndex = <E>(path: string, fault: IndexFault<E>): Effect.Effect<ShardIndex | undefined, E> =>
   Effect.gen(function* () {
     const isAbsent = (cause: unknown) => cause instanceof Error && "code" in cause && cause.code === "ENOENT"
-    const text = yield* Effect.tryPromise({
+    const bytes = yield* Effect.tryPromise({
       try: () =>
-        readFile(path, "utf8").catch((cause: unknown) => {
+        readFile(path).catch((cause: unknown) => {
           if (isAbsent(cause)) return undefined
           throw cause
         }),
       catch: (cause) => fault("cannot be read", "Check that you may read it.", undefined, cause)
     })
-    if (text === undefined) return undefined
-    const bad = (cause: unknown) => fault("is not an index of shards", damaged, undefined, cause)
-    const json: unknown = yield* Effect.try({ try: () => JSON.parse(text), catch: bad })
+    if (bytes === undefined) return undefined
+    const bad = (cause: unknown) =>
+      cause instanceof WrongFileFault
+        ? fault(cause.message, cause.hint, undefined, cause)
+        : fault("is not an index of shards", damaged, undefined, cause)
+    const json = yield* Effect.try({ try: () => parseJsonDocument(bytes), catch: bad })
     const { weight_map } = yield* Schema.decodeUnknownEffect(Index)(json).pipe(Effect.mapError(bad))
     const tensors = Object.entries(weight_map)
     const files = [...new Set(Object.values(weight_map))].sort()

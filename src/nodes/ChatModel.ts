@@ -9,7 +9,7 @@
 import { readFile } from "node:fs/promises"
 import { basename, join } from "node:path"
 import { Effect, Schema, type Scope, Stream } from "effect"
-import { type BadImage, fitImage, withImage } from "../data/Images.ts"
+import { BadImage, fitImage, withImage } from "../data/Images.ts"
 import { patchCount } from "../model/clip/Config.ts"
 import { CLIP_MEAN, CLIP_STD } from "../model/clip/Pixels.ts"
 import { type FolderError, openLlava } from "../model/Folder.ts"
@@ -173,6 +173,11 @@ export const openChatModel = Effect.fnUntraced(function* (
           const { pixels_HWC } = fitImage(image, { size: config.vision.imageSize, fit })
           return { pixels_HWC: pixels_HWC.slice() }
         })
+      ),
+      Effect.mapError((error) =>
+        error._tag === "BadImage" && error.reason === "too-large"
+          ? new BadImage({ ...error, hint: "Scale it down." })
+          : error
       )
     )
 

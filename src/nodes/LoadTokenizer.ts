@@ -3,6 +3,7 @@ import { readFile, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Schema } from "effect"
 import type { Tree } from "../dag/Artifact.ts"
+import { WrongFileFault, wrongFile } from "../dag/WrongFile.ts"
 import { fromTokenizerJson, type Tokenizer } from "../text/Tokenizer.ts"
 
 /** A tokenizer file that cannot be used. */
@@ -25,13 +26,19 @@ export const loadTokenizer = (tree: Tree): Effect.Effect<Tokenizer, BadTokenizer
   Effect.tryPromise({
     try: async () => {
       const path = (await stat(tree.path)).isDirectory() ? join(tree.path, "tokenizer.json") : tree.path
-      return fromTokenizerJson(await readFile(path, "utf8"))
+      const bytes = await readFile(path)
+      const wrong = wrongFile(bytes, bytes.length, "json")
+      if (wrong !== undefined) throw new WrongFileFault(wrong)
+      return fromTokenizerJson(bytes.toString("utf8"))
     },
     catch: (cause) =>
       new BadTokenizer({
         path: tree.path,
         message: `${tree.path}: ${cause instanceof Error ? cause.message : String(cause)}`,
-        hint: "It must be a byte-level BPE tokenizer.json as Hugging Face's tokenizers writes it.",
+        hint:
+          cause instanceof WrongFileFault
+            ? cause.hint
+            : "It must be a byte-level BPE tokenizer.json as Hugging Face's tokenizers writes it.",
         cause
       })
   })

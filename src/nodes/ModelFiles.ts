@@ -4,10 +4,11 @@
  * Not a node. Folders hold `config.json` and weights, as safetensors or `pytorch_model.bin`, in shards or not; weights go
  * through memory one tensor at a time.
  */
-import { readFile, writeFile } from "node:fs/promises"
+import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Schema, type Scope } from "effect"
 import type { Tree } from "../dag/Artifact.ts"
+import { readJsonDocument, WrongFileFault } from "../dag/WrongFile.ts"
 import { type CheckpointError, openCheckpoint } from "../model/Checkpoint.ts"
 import type { ConfigError } from "../model/ConfigError.ts"
 import { configText } from "../model/ConfigText.ts"
@@ -46,12 +47,15 @@ export const stored = { float32: "F32", float16: "F16", bfloat16: "BF16" } as co
 
 export const readJsonFile = (path: string): Effect.Effect<unknown, ModelFileError> =>
   Effect.tryPromise({
-    try: async () => JSON.parse(await readFile(path, "utf8")) as unknown,
+    try: () => readJsonDocument(path),
     catch: (cause) =>
       new ModelFileError({
         path,
         message: cause instanceof Error ? cause.message : String(cause),
-        hint: "A model's folder holds config.json and model.safetensors, as transformers' save_pretrained writes them.",
+        hint:
+          cause instanceof WrongFileFault
+            ? cause.hint
+            : "A model's folder holds config.json and model.safetensors, as transformers' save_pretrained writes them.",
         cause
       })
   })

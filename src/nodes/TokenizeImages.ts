@@ -19,6 +19,7 @@ import {
 } from "../data/ImageSource.ts"
 import { BadImage, fitImage, imageKernels, withImage } from "../data/Images.ts"
 import { isTarName, openTar, type TarError } from "../data/Tar.ts"
+import { BLOCK } from "../data/TarFormat.ts"
 import type { PixelRow } from "../data/UniformRows.ts"
 import { openZip, type ZipError } from "../data/Zip.ts"
 import { ImageConversations, ImageFiles, PicturedConversations, Pixels } from "./Artifacts.ts"
@@ -42,7 +43,7 @@ const kindOf = async (path: string): Promise<"folder" | "tar" | "zip"> => {
   if (isTarName(path)) return "tar"
   const file = await open(path, "r")
   try {
-    const { buffer } = await file.read(Buffer.alloc(512), 0, 512, 0)
+    const { buffer } = await file.read(Buffer.alloc(BLOCK), 0, BLOCK, 0)
     return !buffer.toString("latin1", 0, 2).startsWith("PK") && buffer.toString("latin1", 257, 262) === "ustar"
       ? "tar"
       : "zip"
@@ -56,7 +57,8 @@ const kindOf = async (path: string): Promise<"folder" | "tar" | "zip"> => {
  * there. A folder that holds a tar file is one of tar files; what lies beside them is not looked at.
  */
 export const openImages = (
-  tree: Tree
+  tree: Tree,
+  maxFileBytes?: number
 ): Effect.Effect<ImageSource, ZipError | TarError | ImageSourceError, Scope.Scope> =>
   Effect.flatMap(
     Effect.tryPromise({
@@ -71,8 +73,11 @@ export const openImages = (
         })
     }),
     (kind): Effect.Effect<ImageSource, ZipError | TarError | ImageSourceError, Scope.Scope> => {
-      if (kind === "folder") return openFolder(tree.path)
-      return kind === "tar" ? Effect.map(openTar(tree.path), fromTar) : Effect.map(openZip(tree.path), fromZip)
+      if (kind === "folder") return openFolder(tree.path, maxFileBytes === undefined ? {} : { maxFileBytes })
+      const options = maxFileBytes === undefined ? {} : { maxEntryBytes: maxFileBytes }
+      return kind === "tar"
+        ? Effect.map(openTar(tree.path, options), fromTar)
+        : Effect.map(openZip(tree.path, options), fromZip)
     }
   )
 
@@ -93,7 +98,11 @@ export const tokenizeImages = sharded(
       /** Longest over shortest side that is still kept. */
       maxAspect: Schema.Number.check(Schema.isGreaterThanOrEqualTo(1)),
       /** A GIF called .jpg: refuse it, or take it for what it is. */
-      misnamed: Schema.Literals(["refuse", "accept"])
+      misnamed: Schema.Literals(["refuse", "accept"]),
+      /** Pixels of a picture at most, checked before it is decoded. Default 67,108,864. */
+      maxPixels: Schema.optionalKey(Positive),
+      /** Bytes of a picture's file at most. Default 67,108,864. */
+      maxFileBytes: Schema.optionalKey(Positive)
     }),
     inputs: { rows: ImageConversations, images: broadcast(ImageFiles) },
     outputs: { rows: PicturedConversations, pixels: Pixels },
@@ -104,10 +113,12 @@ export const tokenizeImages = sharded(
   },
   ({ params, refuse, shard }) => {
     const pixelBytes = params.size * params.size * 3
+    const { maxPixels, misnamed } = params
+    const accepted = { misnamed, ...(maxPixels === undefined ? {} : { maxPixels }) }
     /** `into`: where the pixels go. */
     const prepare = Effect.fnUntraced(function* (source: ImageSource, id: string, image: string, into: Uint8Array) {
       const bytes = yield* source.read(params.folder + image)
-      const fitted = yield* withImage(bytes, { name: image, misnamed: params.misnamed }, (picture) => {
+      const fitted = yield* withImage(bytes, { name: image, ...accepted }, (picture) => {
         const { width, height } = picture
         const odd = (reason: OddImage["reason"], hint: string) =>
           new OddImage({ reason, name: image, width, height, hint })
@@ -121,7 +132,7 @@ export const tokenizeImages = sharded(
       return { id, pixels_HWC: fitted.pixels_HWC } satisfies PixelRow
     })
     return Stream.unwrap(
-      Effect.map(openImages(shard.images), (source) => {
+      Effect.map(openImages(shard.images, params.maxFileBytes), (source) => {
         let at = 0
         return shard.rows.pipe(
           Stream.flatMap(Stream.fromIterable),

@@ -179,8 +179,8 @@ describe("readParquet", () => {
         expect([error._tag, error.path, error.hint === ""]).toEqual(["ParquetError", path, false])
         return `${error.reason}: ${error.message.slice(path.length + 2)}`
       })
-      expect(yield* reasonOf("")).toContain("not-parquet: the file is empty")
-      expect(yield* reasonOf('[{"id": 1}]')).toContain("not-parquet: looks like JSON")
+      expect(yield* reasonOf("")).toContain("not-parquet: is empty")
+      expect(yield* reasonOf('[{"id": 1}]')).toContain("not-parquet: is JSON")
       expect(yield* reasonOf("version https://git-lfs.github.com/spec/v1\n")).toContain(
         "not-parquet: is a Git LFS pointer"
       )

@@ -70,7 +70,8 @@ describe("Safetensors", () => {
   const a = (offsets: string, shape = "[2]", dtype = '"F32"') =>
     `"a":{"dtype":${dtype},"shape":${shape},"data_offsets":${offsets}}`
   const damaged: ReadonlyArray<readonly [string, () => Uint8Array, string]> = [
-    ["empty", () => new Uint8Array(0), "too few"],
+    ["empty", () => new Uint8Array(0), "is empty"],
+    ["a few bytes", () => Uint8Array.of(1, 2, 3), "too few"],
     ["truncated data", () => good().slice(0, -1), "the header describes"],
     ["trailing bytes", () => Uint8Array.from([...good(), 0]), "the header describes"],
     ["header longer than the file", () => Uint8Array.from([255, 255, 0, 0, 0, 0, 0, 0, 1, 2]), "claims a header"],

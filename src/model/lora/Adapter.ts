@@ -7,9 +7,10 @@
  * Names in the file: `base_model.model.` before those of the model, as in
  * `base_model.model.model.layers.0.mlp.fc1.lora_A.weight`.
  */
-import { readFile, writeFile } from "node:fs/promises"
+import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Schema, type Scope } from "effect"
+import { readJsonDocument, WrongFileFault } from "../../dag/WrongFile.ts"
 import { configText } from "../ConfigText.ts"
 import type { PhiConfig } from "../phi/Config.ts"
 import { openSafetensors, type SafetensorsError, type TensorSource, writeSafetensors } from "../Safetensors.ts"
@@ -140,12 +141,15 @@ export interface OpenAdapter {
 const readConfig = Effect.fnUntraced(function* (folder: string) {
   const path = join(folder, CONFIG)
   const json = yield* Effect.tryPromise({
-    try: async () => JSON.parse(await readFile(path, "utf8")) as unknown,
+    try: () => readJsonDocument(path),
     catch: (cause) =>
       new AdapterError({
         path,
-        message: "cannot be read",
-        hint: `An adapter's folder holds ${CONFIG} and ${WEIGHTS}, as PEFT's save_pretrained writes them.`,
+        message: cause instanceof WrongFileFault ? cause.message : "cannot be read",
+        hint:
+          cause instanceof WrongFileFault
+            ? cause.hint
+            : `An adapter's folder holds ${CONFIG} and ${WEIGHTS}, as PEFT's save_pretrained writes them.`,
         cause
       })
   })

@@ -43,13 +43,10 @@ export const openStoredZip = async (path: string, size: number, readAt: ReadAt):
   }
   const start = Math.max(0, size - END - MAX16 - LOCATOR)
   const tail = buffer(await readAt(start, size - start))
+  // The last end record: zeros or a cut comment may lie behind it, as torch itself takes it.
   let end = tail.length - END
-  while (
-    end >= 0 &&
-    !(tail.readUInt32LE(end) === 0x06054b50 && end + END + tail.readUInt16LE(end + 20) === tail.length)
-  )
-    end--
-  if (end < 0) throw torchError(path, "not-torch", "has no zip directory at its end")
+  while (end >= 0 && tail.readUInt32LE(end) !== 0x06054b50) end--
+  if (end < 0) throw torchError(path, "cut", "begins as a zip and has no zip directory at its end")
   let [count, length, at] = [tail.readUInt16LE(end + 10), tail.readUInt32LE(end + 12), tail.readUInt32LE(end + 16)]
   if (count === MAX16 || length === MAX32 || at === MAX32) {
     if (end < LOCATOR || tail.readUInt32LE(end - LOCATOR) !== 0x07064b50) throw bad("the zip64 locator is missing")

@@ -9,6 +9,7 @@
 import { open } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
+import { HEAD_BYTES, wrongFile } from "../../dag/WrongFile.ts"
 import { type Dtype, dtypeBytes, intoFloat32, toInt32 } from "../Dtype.ts"
 import { readShardIndex } from "../ShardIndex.ts"
 import { openStoredZip, type ReadAt, type StoredZip } from "./StoredZip.ts"
@@ -75,7 +76,10 @@ const openBytes = (path: string) =>
 const oldMagic = Uint8Array.of(0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19)
 
 /** Says what a file is that does not begin as a zip. */
-const checkStart = (path: string, head: Uint8Array): void => {
+const checkStart = (path: string, head: Uint8Array, size: number): void => {
+  const wrong = wrongFile(head, size, "torch")
+  if (wrong !== undefined) throw torchError(path, "not-torch", wrong.message, { hint: wrong.hint })
+  if (size < 64) throw torchError(path, "cut", `has ${size} bytes, too few for an archive`)
   if (head[0] === 0x50 && head[1] === 0x4b) return
   const old = head[0] === 0x80 && oldMagic.every((byte, i) => head[2 + i] === byte)
   throw old
@@ -92,8 +96,7 @@ const recordOf = async (path: string, zip: StoredZip, readAt: ReadAt, name: stri
 
 /** The tensors of one file, all checked against the records they view. */
 const tensorsOf = async (path: string, size: number, readAt: ReadAt): Promise<Array<Placed>> => {
-  if (size < 64) throw torchError(path, "cut", `has ${size} bytes, too few for an archive`)
-  checkStart(path, await readAt(0, 16))
+  checkStart(path, await readAt(0, Math.min(size, HEAD_BYTES)), size)
   const zip = await openStoredZip(path, size, readAt)
   const pickles = [...zip.names()].filter((name) => /^[^/]+\/data\.pkl$/.test(name))
   const [pickleName] = pickles

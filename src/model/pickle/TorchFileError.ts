@@ -35,5 +35,5 @@ export const torchError = (
   path: string,
   reason: Reason,
   message: string,
-  more: { readonly tensor?: string; readonly global?: string; readonly cause?: unknown } = {}
+  more: { readonly tensor?: string; readonly global?: string; readonly hint?: string; readonly cause?: unknown } = {}
 ): TorchFileError => new TorchFileError({ path, reason, message, hint: hints[reason], ...more })

@@ -173,7 +173,7 @@ export const parseTokenizerJson = (source: string | object): ParsedTokenizer => 
     try {
       value = JSON.parse(source)
     } catch (cause) {
-      refuse("tokenizer.json is not JSON", "The file may be cut off or be a Git LFS pointer; fetch it again.", cause)
+      refuse("tokenizer.json is not JSON", "The file may be cut off; download it again.", cause)
     }
   }
   // The model's kind is asked first: another kind's file is not malformed.

@@ -104,7 +104,7 @@ describe("TorchFile", () => {
     ["module.bin", "refused", "torch.nn.modules.linear.Linear"],
     ["uint16.bin", "refused", "torch._utils._rebuild_tensor_v3"],
     ["sparse.bin", "refused", "torch._utils._rebuild_sparse_tensor"],
-    ["views.safetensors", "not-torch", "zip"]
+    ["views.safetensors", "not-torch", "safetensors"]
   ] as const)
     it.effect(`${name} is ${reason}: ${said}`, () =>
       Effect.gen(function* () {
