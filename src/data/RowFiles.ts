@@ -35,14 +35,14 @@ export interface RowFileBatch {
 }
 
 // Hidden files are no parts: macOS puts `._a.json` beside a.json, which is no JSON.
-const JSON_PART = /^[^.].*\.(json|jsonl|ndjson)(\.gz|\.zst)?$/
-const PARQUET_PART = /^[^._].*\.parquet$/
-/** With `isPart` false: rows that no reader here opens, such as `A.JSON` or `a.jsonl.xz`. */
+const JSON_PART = /^[^.].*\.(json|jsonl|ndjson)(\.gz|\.zst)?$/i
+const PARQUET_PART = /^[^._].*\.parquet$/i
+/** With `isPart` false: rows that no reader here opens, such as `a.jsonl.xz`. */
 const LIKE_A_PART = /^[^._].*\.(json|jsonl|ndjson|parquet)(\.(gz|gzip|zst|zstd|bz2|xz|lzma|lz4|br|zip|7z))?$/i
 
 /** By its name; by its first bytes where the name says nothing, as that of a download often does not (`.../get?id=5`). */
 const isParquet = (path: string): Effect.Effect<boolean> => {
-  if (path.endsWith(".parquet")) return Effect.succeed(true)
+  if (/\.parquet$/i.test(path)) return Effect.succeed(true)
   if (JSON_PART.test(basename(path))) return Effect.succeed(false)
   // What cannot be read is its reader's to tell.
   return Effect.promise(() => headOf(path).catch(() => "")).pipe(Effect.map((head) => head === "PAR1"))

@@ -2,7 +2,8 @@
  * Reads the captions of a webdataset: tar files where `1.jpg`, `1.txt` and `1.json` are one sample.
  *
  * Not a reader of pictures: a row names its picture, and `tokenizeImages` reads it from the same files. A sample is the
- * entries that share everything before the first dot of their last part, and follow each other. Its caption is the
+ * entries that share everything before the first dot of their last part, and follow each other; extensions count in any
+ * case. Its caption is the
  * `caption` of its `.json`, or else its `.txt`, without blanks at the ends.
  */
 import { Effect, Schema, Stream } from "effect"
@@ -20,7 +21,7 @@ export class BadSample extends Schema.TaggedError<BadSample>()("BadSample", {
   hint: Schema.String
 }) {}
 
-const PICTURE = /\.(jpe?g|png|webp|gif)$/i
+const PICTURE = /\.(jpe?g|jpe|jfif|png|webp|gif|bmp|tiff?|avif)$/i
 /** A caption file is small; anything larger is none. */
 const MAX_CAPTION = 1 << 20
 const BATCH = 1024
@@ -53,7 +54,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true })
 
 const captionIn = (name: string, bytes: Uint8Array): string | undefined => {
   const text = utf8.decode(bytes)
-  if (!name.endsWith(".json")) return text.trim()
+  if (!/\.json$/i.test(name)) return text.trim()
   const value: unknown = JSON.parse(text)
   const caption = typeof value === "object" && value !== null && "caption" in value ? value.caption : undefined
   return typeof caption === "string" ? caption.trim() : undefined
@@ -63,13 +64,18 @@ const read = Effect.fnUntraced(function* (tar: Tar, { id, names }: Sample, row: 
   const bad = (reason: BadSample["reason"], message: string, hint: string) =>
     new BadSample({ row, id, reason, message: `${id}: ${message}`, hint })
   const image = names.find((name) => PICTURE.test(name))
-  if (image === undefined) return yield* bad("no-picture", "no picture", "Samples need a .jpg, .png, .webp or .gif.")
+  if (image === undefined)
+    return yield* bad("no-picture", "no picture", "Samples need a .jpg, .png, .webp, .gif, .bmp, .tif or .avif.")
   for (const suffix of [".json", ".txt"]) {
-    const name = names.find((one) => one.endsWith(suffix))
+    const name = names.find((one) => one.toLowerCase().endsWith(suffix))
     if (name === undefined) continue
     const damaged = (detail: string) => bad("bad-caption", `${name}: ${detail}`, "Mend or remove the file.")
     const bytes = yield* Effect.mapError(tar.read(name), (error) =>
-      error.reason === "too-large" ? damaged(`it has more than ${MAX_CAPTION} bytes`) : error
+      error.reason === "too-large"
+        ? damaged(`it has more than ${MAX_CAPTION} bytes`)
+        : error.reason === "link"
+          ? damaged(error.message)
+          : error
     )
     const caption = yield* Effect.try({
       try: () => captionIn(name, bytes),

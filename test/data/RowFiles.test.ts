@@ -1,6 +1,7 @@
 /** A folder is its parts, in name order, and nothing else that lies there. */
 import { copyFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { gzipSync } from "node:zlib"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
 import { writeParquet } from "../../src/data/ParquetWriter.ts"
@@ -16,6 +17,24 @@ const read = (path: string) =>
 const appleDouble = Buffer.from([0, 5, 22, 7, 0, 2, 0, 0, 77, 97, 99])
 
 describe("readRowFiles", () => {
+  it.effect("extensions count in any case", () =>
+    Effect.gen(function* () {
+      const folder = yield* scratch
+      const Rows = Schema.Struct({ n: Schema.Int })
+      writeFileSync(join(folder, "A.JSON"), '[{"n": 1}]')
+      writeFileSync(join(folder, "B.Jsonl.GZ"), gzipSync('{"n": 2}\n{"n": 3}\n'))
+      expect(yield* read(folder)).toEqual([
+        [0, { n: 1 }],
+        [1, { n: 2 }],
+        [2, { n: 3 }]
+      ])
+      const other = yield* scratch
+      yield* writeParquet(join(other, "A.PARQUET"), Rows, Stream.make([{ n: 4 }]))
+      expect(yield* read(other)).toEqual([[0, { n: 4 }]])
+      expect(yield* read(join(other, "A.PARQUET"))).toEqual([[0, { n: 4 }]])
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("numbers the rows of JSON parts on, and leaves hidden files alone", () =>
     Effect.gen(function* () {
       const folder = yield* scratch

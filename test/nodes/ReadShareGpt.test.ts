@@ -87,7 +87,7 @@ it.effect("a folder with rows that would be passed over is an error, and hidden 
       writeFileSync(join(folder, name), JSON.stringify([row]))
       return folder
     }
-    for (const name of ["part2.JSON", "part2.jsonl.xz", "part2.json.bz2", "part2.Parquet", "more/part2.json"]) {
+    for (const name of ["part2.jsonl.xz", "part2.json.bz2", "PART2.JSON.XZ", "more/part2.json"]) {
       const error = yield* Effect.flip(Node.run(readShareGpt, { file: folderWith(name) }, { shardRows: 8 }))
       expect([error._tag, error.reason]).toEqual(["NoRowFiles", "unread"])
       expect(error.message).toContain(name)

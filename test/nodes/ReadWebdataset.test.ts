@@ -15,6 +15,34 @@ const params = { request: "What is it?", shardRows: 4 }
 const sized = { size: 28, fit: "crop", folder: "", minSide: 8, maxAspect: 3, misnamed: "refuse" } as const
 
 describe("readWebdataset", () => {
+  it.effect("extensions count in any case, links are followed, and a link that leads out costs its sample", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const files = join(yield* scratch, "SET.TAR")
+        const picture = yield* Effect.promise(() => png(28, 28, 1))
+        writeFileSync(
+          files,
+          tarBytes([
+            { name: "000.PNG", data: picture },
+            { name: "000.TXT", data: text("upper") },
+            { name: "001.Png", type: "2", link: "000.PNG" },
+            { name: "001.Json", data: text('{"caption":"mixed"}') },
+            { name: "002.BMP", data: picture },
+            { name: "002.txt", type: "2", link: "elsewhere.txt" }
+          ])
+        )
+        const { out, refused } = yield* Node.run(readWebdataset, { files }, params)
+        expect(out.rows.map(({ caption, id, image }) => [id, image, caption])).toEqual([
+          ["000", "000.PNG", "upper"],
+          ["001", "001.Png", "mixed"]
+        ])
+        expect(refused.map(({ reason, row }) => [row, reason])).toEqual([[2, "BadSample: bad-caption"]])
+        const tokenized = yield* Node.run(tokenizeImages, { rows: out.rows, images: files }, sized)
+        expect(tokenized.out.rows.length).toBe(2)
+      })
+    )
+  )
+
   it.effect("pairs captions and pictures over all shards, and refuses samples that lack one", () =>
     Effect.scoped(
       Effect.gen(function* () {

@@ -132,7 +132,11 @@ describe("wrong files", () => {
         for (const [name, bytes, said, right] of wrongs) {
           if (right?.includes(wanted)) continue
           // Lines may be none, and a tar may be called .zip.
-          if ((reader === "JSON Lines" && name === "nothing") || (reader === "pictures by name, zip" && name === "a tar")) continue
+          if (
+            (reader === "JSON Lines" && name === "nothing") ||
+            (reader === "pictures by name, zip" && name === "a tar")
+          )
+            continue
           writeFileSync(path, bytes())
           const error = yield* Effect.flip(Effect.scoped(open(path)))
           expect(error.message, `${reader}, ${name}`).toContain(said)

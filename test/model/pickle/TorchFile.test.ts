@@ -99,6 +99,19 @@ describe("TorchFile", () => {
     })
   )
 
+  it.effect("zeros behind the archive cost nothing, a file that is cut says so", () =>
+    Effect.gen(function* () {
+      const whole = readFileSync(fixture("views-2.bin"))
+      const path = join(yield* folder, "zeros.bin")
+      yield* Effect.promise(() => writeFile(path, Buffer.concat([whole, Buffer.alloc(5000)])))
+      expect((yield* openTorchFile(path)).entries.size).toBe(
+        (yield* openTorchFile(fixture("views-2.bin"))).entries.size
+      )
+      yield* Effect.promise(() => writeFile(path, whole.subarray(0, whole.length >> 1)))
+      expect(yield* Effect.flip(openTorchFile(path))).toMatchObject({ reason: "cut" })
+    })
+  )
+
   for (const [name, reason, said] of [
     ["legacy.bin", "legacy", "before 1.6"],
     ["module.bin", "refused", "torch.nn.modules.linear.Linear"],
