@@ -26,7 +26,7 @@ export const shareGptSample = dataset({
   about:
     "Boards and described scenes with questions (English and seven other languages), small talk, and rows " +
     "that break each cleaning rule; ledger.json names those rows.",
-  rows: 1608,
+  rows: 1615,
   folder: sampleFolder,
   files: {
     rows: {

@@ -146,7 +146,7 @@ const sample = {
     maxNewTokens: 8,
     batch: 50,
     samples: 24,
-    note: "The vision tower is seeded and frozen, not pretrained."
+    note: "Scenes of four shapes in four colours, one shape a patch of the tower; 21 different questions, none of a scene seen in training. The vision tower is seeded and frozen, not pretrained."
   },
   export: { dtype: "float32", maxShardBytes: 5_000_000_000, name: "LLaVA-Phi sample" }
 } as const

@@ -4,7 +4,7 @@
  * Not picture damage (`Pictures` does that). The rules are those of FastChat's cleaner and the issues its users filed.
  */
 
-import { toHtml } from "./Markup.ts"
+import { toHtml, toSlimHtml } from "./Markup.ts"
 import type { Dice } from "./Random.ts"
 import { generalTalk, reply, type Talk, type Turn } from "./Talk.ts"
 import { topics } from "./Topics.ts"
@@ -20,7 +20,7 @@ export interface RawRow {
 export interface Rule {
   readonly name: string
   /** What a cleaner is expected to do with the row. */
-  readonly fate: "dropped" | "repaired" | "truncated" | "split" | "refused"
+  readonly fate: "dropped" | "kept" | "repaired" | "truncated" | "split" | "refused"
   readonly rows: number
   /** Makes the broken row from a clean talk; `turns` is fresh and may be changed. */
   readonly make: (dice: Dice, id: string, talk: Talk) => RawRow
@@ -42,6 +42,16 @@ const prefixed = (make: (dice: Dice) => string) =>
 const emptyFence =
   '<pre><div class="bg-black mb-4 rounded-md"><button class="flex ml-auto gap-2">Copy code</button>' +
   '<div class="p-4 overflow-y-auto"><code class="!whitespace-pre hljs"></code></div></div></pre>'
+
+const notice = "Too many requests in 1 hour. Try again later."
+/** The site's notice in the forms that it was scraped in. */
+const notices = [
+  notice,
+  `!${notice}`,
+  toHtml([{ kind: "paragraph", line: [notice] }]),
+  toHtml([{ kind: "paragraph", line: [`!${notice}`] }]),
+  toSlimHtml(notice)
+]
 
 const longReply = (dice: Dice): string => {
   const blocks = Array.from({ length: 28 }, () => reply(dice, dice.pick(topics))).flat()
@@ -101,10 +111,18 @@ export const rules: ReadonlyArray<Rule> = [
   {
     name: "rate-limit-notice",
     fate: "dropped",
-    rows: 4,
+    rows: 8,
+    make: edited(2, (turns, dice) => {
+      turns[3]!.value = dice.pick(notices)
+    })
+  },
+  {
+    name: "rate-limit-explained",
+    fate: "kept",
+    rows: 3,
     make: edited(2, (turns) => {
-      // As the site shows it: like every reply, in a paragraph.
-      turns[3]!.value = toHtml([{ kind: "paragraph", line: ["Too many requests in 1 hour. Try again later."] }])
+      turns[2]!.value = "What does the message about too many requests mean?"
+      turns[3]!.value = "<p>Too many requests in 1 hour. Try again later, or slow down: the site counts them.</p>"
     })
   },
   {

@@ -7,7 +7,7 @@ import type { Picture } from "./Captions.ts"
 import { type Ledger, ledger } from "./Ledger.ts"
 import { choose, questionsOf } from "./Questions.ts"
 import { type Dice, dice } from "./Random.ts"
-import { even, freshScene, type Scene, signature } from "./Scene.ts"
+import { even, freshScene, heldOutWeights, type Scene, signature } from "./Scene.ts"
 import { idMaker } from "./ShareGpt.ts"
 import { boardTalk } from "./Talk.ts"
 import { fullCaption, requests } from "./Words.ts"
@@ -64,7 +64,7 @@ export const heldOut = (seed: number): HeldOutPart => {
   const rows: Array<HeldOutRow> = []
   const pictures: Array<Picture> = []
   while (rows.length < amounts.heldOut) {
-    const scene = freshScene(scenes, even, signatures)
+    const scene = freshScene(scenes, heldOutWeights, signatures)
     const questions = questionsOf(scene)
     const chosen = evaluatedTypes.flatMap((type) =>
       choose(

@@ -34,7 +34,9 @@ describe("the ShareGPT rows", () => {
     const said = (...names: ReadonlyArray<string>) => names.flatMap((name) => noted[name]!).sort()
     expect(ids((row) => /openai|chatgpt/i.test(text(row)))).toEqual(said("banned-word-human", "banned-word-gpt"))
     expect(ids((row) => row.plugins != null)).toEqual(said("plugins"))
-    expect(ids((row) => text(row).includes("Too many requests in 1 hour"))).toEqual(said("rate-limit-notice"))
+    expect(ids((row) => text(row).includes("Too many requests in 1 hour"))).toEqual(
+      said("rate-limit-notice", "rate-limit-explained")
+    )
     expect(ids((row) => /(\d)\1{8}/.test(text(row)))).toEqual(said("repeated-digit"))
     expect(ids((row) => /\n1\. [^2]*\n1\. /.test(text(row)))).toEqual(said("repeated-numbering"))
     expect(ids((row) => /<\|endoftext\|>|<image>/.test(text(row)))).toEqual(said("literal-special-token"))
