@@ -65,11 +65,6 @@ describe("the sample", () => {
       const inputs = { rows: formed.out.rows, tokenizer: tokenizerPath }
       // The sample's tokenizer, made for it, needs fewer tokens than Phi-2's, by which the long rows are too long.
       note(yield* Node.run(splitConversations, inputs, { maxTokens: 1800, perMessage: 6 }))
-      // By chance two rows are copies once they are cleaned: a badly numbered list, and one of the long conversations.
-      const byChance = (id: string) => refusals.findIndex((one) => one.join() === `Duplicate: SameFirstPair,${id}`)
-      expect([byChance("NmFgp17"), byChance("eJo1ylp")]).not.toContain(-1)
-      refusals[byChance("NmFgp17")] = ["BadFormat: RestartedList", "NmFgp17"]
-      refusals.splice(byChance("eJo1ylp"), 1)
       const languages = Object.fromEntries(
         ["de", "es", "fr", "it", "ja", "ru", "zh"].map((code) => [`language-${code}`, `OtherLanguage: ${code}`])
       )
