@@ -96,7 +96,7 @@ const sample = {
     minCount: 3,
     perPhrase: 100
   },
-  images: { size: 42, minSide: 24, maxAspect: 3, misnamed: "refuse", features: true },
+  images: { size: 42, minSide: 24, maxAspect: 3, misnamed: "refuse", features: true, featureLayer: -2 },
   folders: { captions: "", instructions: "train2017/", questions: "val2017/" },
   heldOut: { share: 0.04, seed: 0 },
   headBias: "drop",
@@ -173,7 +173,7 @@ const paper = {
     minCount: 3,
     perPhrase: 100
   },
-  images: { size: 336, minSide: 64, maxAspect: 4, misnamed: "refuse", features: false },
+  images: { size: 336, minSide: 64, maxAspect: 4, misnamed: "refuse", features: false, featureLayer: -2 },
   folders: { captions: "", instructions: "train2017/", questions: "" },
   heldOut: { share: 0.002, seed: 0 },
   headBias: "keep",
@@ -252,6 +252,8 @@ export interface Settings {
   /** `features`: run the frozen tower once instead of in every step. */
   readonly images: Omit<ParamsOf<typeof tokenizeImages>, "fit" | "folder"> & {
     readonly features: boolean
+    /** Which hidden state of the tower is seen; the projector and the exported model remember it. */
+    readonly featureLayer: number
   }
   /** Folder inside each archive before every name. */
   readonly folders: { readonly captions: string; readonly instructions: string; readonly questions: string }
@@ -367,7 +369,7 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
   const { captions: balance, export: exporting, folders, headBias, heldOut, images, text } = settings
   const { languageModel, tokenizer, vision } = sources
   const { shardRows } = text
-  const { maxAspect, minSide, misnamed, size } = images
+  const { featureLayer, maxAspect, minSide, misnamed, size } = images
   // Small and narrow pictures are left out of the captions only: instructions and questions keep all of theirs.
   const whole = { size, misnamed, minSide: 1, maxAspect: 1e6, fit: "pad" } as const
 
@@ -426,10 +428,10 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
     const pixels = pretrainImages.out.pixels
     const pretrain = images.features
       ? trainProjectorOnFeatures.named("train")(
-          { ...inputs, images: computeFeatures({ pixels, vision }, { featureLayer: -2 }).out.rows },
+          { ...inputs, images: computeFeatures({ pixels, vision }, { featureLayer }).out.rows },
           { ...settings.pretrain, headBias }
         )
-      : trainProjector.named("train")({ ...inputs, images: pixels }, { ...settings.pretrain, headBias })
+      : trainProjector.named("train")({ ...inputs, images: pixels }, { ...settings.pretrain, headBias, featureLayer })
     return { pretrainImages, captionText, pretrain }
   })
 
@@ -456,7 +458,7 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
     const pixels = instructImages.out.pixels
     const { lora, ...stage } = settings.instruct
     const params = { ...stage, headBias }
-    const features = () => computeFeatures({ pixels, vision }, { featureLayer: -2 }).out.rows
+    const features = () => computeFeatures({ pixels, vision }, { featureLayer }).out.rows
     if (settings.trainsVision && lora !== null)
       throw new WiringError({
         node: "instruct/train",

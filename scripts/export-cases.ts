@@ -72,7 +72,7 @@ const phi = Effect.fnUntraced(function* (folder: string, headBias: "keep" | "dro
 const write = Effect.fnUntraced(function* (into: string) {
   const parts = join(into, "parts")
   const vision = (yield* Node.run(initVisionTower, {}, tower, { into: parts })).out.model
-  const sizes = { inputSize: tower.hidden, outputSize: language.hidden, activation: "erf" as const }
+  const sizes = { inputSize: tower.hidden, outputSize: language.hidden, activation: "erf" as const, featureLayer: -2 }
   const projector = join(parts, "projector")
   mkdirSync(projector, { recursive: true })
   yield* writeProjector(projector, sizes, fromSources(freshProjector(sizes, 3), "float32"))

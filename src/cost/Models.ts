@@ -16,8 +16,8 @@ import type { initLanguageModel, initVisionTower } from "../nodes/InitModels.ts"
 import { loadTokenizer } from "../nodes/LoadTokenizer.ts"
 import { readClipConfig, readJsonFile } from "../nodes/ModelFiles.ts"
 
-/** Which hidden state of the tower training takes. */
-const FEATURE_LAYER = -2
+/** The hidden state that training takes where no node says one. */
+const DEFAULT_LAYER = -2
 
 export interface Found<Config> {
   readonly config: Config
@@ -81,6 +81,15 @@ const towerOf = Effect.fnUntraced(function* (asked: Costing, stage: AnyNode) {
   return { config: yield* readClipConfig(tree), from: join(tree.path, "config.json") }
 })
 
+/** The hidden state that a stage sees: its own parameter, that of its features, or that of the projector it goes on with. */
+const layerOf = (stage: AnyNode): number => {
+  const stated = (node: AnyNode | undefined) =>
+    (node?.params as { readonly featureLayer?: number } | undefined)?.featureLayer
+  const own = stated(stage) ?? stated(originOf(stage, "images"))
+  const projector = originOf(stage, "projector")
+  return own ?? (projector === undefined ? DEFAULT_LAYER : layerOf(projector))
+}
+
 /** Shapes of the models behind a training node. A stage of text alone has the published tower, which nothing asks for. */
 export const modelsOf = Effect.fnUntraced(function* (asked: Costing, stage: AnyNode) {
   const { headBias } = stage.params as { readonly headBias: "keep" | "drop" }
@@ -92,7 +101,7 @@ export const modelsOf = Effect.fnUntraced(function* (asked: Costing, stage: AnyN
     text: language.config,
     projectorActivation: "erf",
     imageToken: -1,
-    featureLayer: FEATURE_LAYER
+    featureLayer: layerOf(stage)
   }
   return { config, from: [language.from, ...(tower.from === undefined ? [] : [tower.from])].join(", ") }
 })

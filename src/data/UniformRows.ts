@@ -31,11 +31,12 @@ const widthOf = Effect.fnUntraced(function* (bytes: RandomAccess, column: string
 })
 
 const uniform = <Row>(
+  id: string,
   column: keyof Row & string,
   widthOfRow: (row: Row) => number,
   format: (width: number) => ShardFormat<Row>
 ): ShardFormat<Row> => ({
-  id: "arrow/2",
+  id,
   extension: "arrow",
   encoder: () => {
     let inner: ReturnType<ShardFormat<Row>["encoder"]> | undefined
@@ -65,20 +66,24 @@ export interface PixelRow {
  * rows("pixels", PixelRow, { format: pixelRows })
  */
 export const pixelRows: ShardFormat<PixelRow> = uniform(
+  "arrow/2",
   "pixels_HWC",
   (row) => row.pixels_HWC.length,
   (width) => arrowRows({ id: "utf8", pixels_HWC: fixedBytes(width) })
 )
 
-/** A row of `id` and features: P * D floats, patch by patch. */
+/** A row of `id` and features: P * D floats, patch by patch, of the tower's hidden state `featureLayer`. */
 export interface FeatureRow {
   readonly id: string
+  readonly featureLayer: number
   readonly features_PD: Float32Array
 }
 
 /** Image features of one size, any size. */
 export const featureRows: ShardFormat<FeatureRow> = uniform(
+  // The first form had no column of layers.
+  "arrow/3",
   "features_PD",
   (row) => row.features_PD.length,
-  (width) => arrowRows({ id: "utf8", features_PD: fixedFloats(width) })
+  (width) => arrowRows({ id: "utf8", featureLayer: "int32", features_PD: fixedFloats(width) })
 )

@@ -9,7 +9,7 @@
  * For a language model that is trained whole, on full rows: 6 N + 12 L d T / 2 a token, N every weight that a token is
  * multiplied with (all but the embedding table and vectors), L layers, d hidden, T tokens a row.
  */
-import { type ClipConfig, patchCount } from "./clip/Config.ts"
+import { type ClipConfig, hiddenState, patchCount } from "./clip/Config.ts"
 import type { LlavaConfig } from "./llava/Config.ts"
 import { type Lora, loraShapes } from "./lora/Lora.ts"
 import type { PhiConfig } from "./phi/Config.ts"
@@ -58,7 +58,8 @@ export const shareAgain = (config: PhiConfig, policy: Recompute): number =>
   config.layers === 0 ? 0 : again(config.layers, policy) / config.layers
 
 /** Layers of a tower up to the one whose features are taken. */
-export const layersUsed = (config: ClipConfig, featureLayer: number): number => config.layers + 1 + featureLayer
+export const layersUsed = (config: ClipConfig, featureLayer: number): number =>
+  hiddenState(config, featureLayer) ?? config.layers
 
 /** A tower up to the layer whose features are taken: forward where it is frozen, else gradients too (none of pixels). */
 export const clipFlops = (config: ClipConfig, featureLayer: number, images: number, trained = false): number => {

@@ -4,14 +4,15 @@
  * The same stage as in `TrainVision.ts` but for what is trained. Over pixels, or over features computed before.
  */
 import { Effect, Schema } from "effect"
+import type { Tree } from "../dag/Artifact.ts"
 import { type FoldContext, fold } from "../dag/Fold.ts"
-import type { CheckpointError } from "../model/Checkpoint.ts"
 import { Lora } from "../model/lora/Lora.ts"
-import { under, type WeightSource } from "../model/Weights.ts"
+import type { ProjectorConfig } from "../model/projector/Config.ts"
+import { under } from "../model/Weights.ts"
 import { type Trained, trainingFold } from "../training/TrainingFold.ts"
 import { learned } from "./AdapterFiles.ts"
 import { Adapter, LanguageModel, Projector, TrainingReport } from "./Artifacts.ts"
-import { fromEngine, openPhi, openProjector, writeProjector } from "./ModelFiles.ts"
+import { fromEngine, type ModelFile, openPhi, openProjector, writeProjector } from "./ModelFiles.ts"
 import {
   type Common,
   type Kind,
@@ -30,14 +31,14 @@ import {
 const params = Schema.Struct({ ...stageParams, lora: Lora })
 type Params = typeof params.Type
 
-const adapting = (projector: ReadonlyArray<WeightSource<CheckpointError>>, lora: Lora): Kind => ({
+const adapting = (projector: ModelFile<ProjectorConfig>, lora: Lora): Kind => ({
   ...tuning(projector),
   isTrained: (name) => name.startsWith("projector.") || /\.lora_[AB]\.weight$/.test(name),
   lora
 })
 
 const declaration = {
-  version: "1",
+  version: "2",
   about: "Trains projector and LoRA adapters of the language model on questions about pictures; the rest is frozen.",
   params,
   outputs: { model: LanguageModel, adapter: Adapter, projector: Projector, report: TrainingReport },
@@ -45,10 +46,10 @@ const declaration = {
 } as const
 
 const finish = Effect.fnUntraced(function* (
-  { inputs, params }: { readonly params: Params; readonly inputs: Common },
+  { inputs, params }: { readonly params: Params; readonly inputs: Common & { readonly projector: Tree } },
   trained: Trained
 ) {
-  const { projector } = yield* projectorConfigOf(inputs, params)
+  const projector = yield* projectorConfigOf(inputs)
   const language = yield* openPhi(inputs.model, params.headBias)
   return {
     ...learned(language, params.lora, under(trained.weights, "language.")),
@@ -62,8 +63,8 @@ export const adaptInstructions = fold(
   { id: "adaptInstructions", inputs: tuneOnPixels, ...declaration },
   trainingFold(
     Effect.fnUntraced(function* ({ inputs, params }: FoldContext<Params, typeof tuneOnPixels>) {
-      const { sources } = yield* openProjector(inputs.projector)
-      return yield* openStage(params, inputs, overPixels(inputs.images), adapting(sources, params.lora))
+      const projector = yield* openProjector(inputs.projector)
+      return yield* openStage(params, inputs, overPixels(inputs.images), adapting(projector, params.lora))
     }),
     finish,
     ({ inputs }) => loadOf(inputs, overPixels(inputs.images))
@@ -79,8 +80,8 @@ export const adaptInstructionsOnFeatures = fold(
   },
   trainingFold(
     Effect.fnUntraced(function* ({ inputs, params }: FoldContext<Params, typeof tuneOnFeatures>) {
-      const { sources } = yield* openProjector(inputs.projector)
-      return yield* openStage(params, inputs, overFeatures(inputs.images), adapting(sources, params.lora))
+      const projector = yield* openProjector(inputs.projector)
+      return yield* openStage(params, inputs, overFeatures(inputs.images), adapting(projector, params.lora))
     }),
     finish,
     ({ inputs }) => loadOf(inputs, overFeatures(inputs.images))

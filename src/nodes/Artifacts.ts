@@ -148,13 +148,17 @@ export const Pixels = rows(
   { format: pixelRows }
 )
 
-/** Frozen image features, P patches x D floats. */
+/**
+ * Frozen image features, P patches x D floats. `featureLayer` says of which hidden state of the tower: what is trained on
+ * them fits no other, so it goes with them.
+ */
 export const Features = rows(
   "image-features",
-  Schema.Struct({ id: Schema.String, features_PD: Schema.instanceOf(Float32Array) }) satisfies Schema.Codec<
-    FeatureRow,
-    any
-  >,
+  Schema.Struct({
+    id: Schema.String,
+    featureLayer: Schema.Int,
+    features_PD: Schema.instanceOf(Float32Array)
+  }) satisfies Schema.Codec<FeatureRow, any>,
   { format: featureRows }
 )
 

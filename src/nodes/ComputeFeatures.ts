@@ -6,11 +6,12 @@
 import { Effect, Schema, Stream } from "effect"
 import { broadcast } from "../dag/Artifact.ts"
 import { sharded } from "../dag/Node.ts"
+import { hiddenState } from "../model/clip/Config.ts"
 import { clipFeatures } from "../model/clip/Model.ts"
 import { clipPixels, pixelBytes, putPixels } from "../model/clip/Pixels.ts"
 import { Tensors } from "../tensor/Tensors.ts"
 import { Features, Pixels, VisionTower } from "./Artifacts.ts"
-import { loadWeights, openClip } from "./ModelFiles.ts"
+import { loadWeights, ModelFileError, openClip } from "./ModelFiles.ts"
 
 /** Pictures that go through the tower together. */
 const BATCH = 16
@@ -18,10 +19,10 @@ const BATCH = 16
 export const computeFeatures = sharded(
   {
     id: "computeFeatures",
-    version: "1",
+    version: "2",
     about: "The vision tower's patch features of every picture, computed once.",
     params: Schema.Struct({
-      /** Which hidden state: -2 is the output of the last layer but one, as LLaVA takes it. */
+      /** Which hidden state: -2 is the output of the last layer but one, as LLaVA takes it. It goes with the rows. */
       featureLayer: Schema.Int
     }),
     inputs: { pixels: Pixels, vision: broadcast(VisionTower) },
@@ -34,6 +35,13 @@ export const computeFeatures = sharded(
         const tensors = yield* Tensors
         const { config, sources } = yield* openClip(shard.vision)
         const weights = yield* loadWeights(sources)
+        const { featureLayer } = params
+        if (hiddenState(config, featureLayer) === undefined)
+          return yield* new ModelFileError({
+            path: shard.vision.path,
+            message: `the tower has ${config.layers} layers and no hidden state ${featureLayer}`,
+            hint: "Set `featureLayer` to 0 (the embeddings) up to the number of layers, or count from the end with -1."
+          })
         const side = config.imageSize
         const bytes = pixelBytes(side)
         return shard.pixels.pipe(
@@ -45,14 +53,18 @@ export const computeFeatures = sharded(
               for (const [i, row] of batch.entries()) putPixels(row, side, bytes_BSSC, i * bytes)
               const features = yield* tensors.run((c) =>
                 clipFeatures(c, weights, config, clipPixels(c, bytes_BSSC, side), {
-                  featureLayer: params.featureLayer,
+                  featureLayer,
                   checkpoint: false
                 })
               )
               const values = (yield* tensors.read(features)) as Float32Array
               yield* tensors.free(features)
               const each = values.length / batch.length
-              return batch.map((row, i) => ({ id: row.id, features_PD: values.slice(i * each, (i + 1) * each) }))
+              return batch.map((row, i) => ({
+                id: row.id,
+                featureLayer,
+                features_PD: values.slice(i * each, (i + 1) * each)
+              }))
             })
           )
         )

@@ -48,7 +48,7 @@ export const exportOriginal = whole(
   },
   ({ inputs, params }) =>
     Effect.map(openParts(inputs, params.headBias), ({ config, control, language, projector, tokenizer, vision }) => {
-      const setting: OriginalSetting = { visionTower: params.visionTower, featureLayer: -2, aspectRatio: "pad" }
+      const setting: OriginalSetting = { visionTower: params.visionTower, aspectRatio: "pad" }
       const { vocabSize } = config.text
       const noBias: ReadonlyArray<WeightSource> = config.text.headBias
         ? []

@@ -1,6 +1,7 @@
 /** The parts of a model that is to be exported, opened together: what every layout is written from. Not a node. */
 import { Effect } from "effect"
 import type { Tree } from "../dag/Artifact.ts"
+import { hiddenState } from "../model/clip/Config.ts"
 import type { LlavaConfig } from "../model/llava/Config.ts"
 import * as A from "./Artifacts.ts"
 import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
@@ -22,12 +23,18 @@ export const openParts = Effect.fnUntraced(function* (inputs: Parts, headBias: H
   const language = yield* openPhi(inputs.model, headBias)
   const projector = yield* openProjector(inputs.projector)
   const vision = yield* openClip(inputs.vision)
-  const { inputSize, outputSize } = projector.config
+  const { featureLayer, inputSize, outputSize } = projector.config
   if (inputSize !== vision.config.hiddenSize || outputSize !== language.config.hiddenSize)
     return yield* new ModelFileError({
       path: inputs.projector.path,
       message: `the projector is ${inputSize} to ${outputSize} wide, between a tower of ${vision.config.hiddenSize} and a language model of ${language.config.hiddenSize}`,
       hint: "Give the projector that was trained between these two."
+    })
+  if (hiddenState(vision.config, featureLayer) === undefined)
+    return yield* new ModelFileError({
+      path: inputs.projector.path,
+      message: `the projector was trained on hidden state ${featureLayer}, and the tower has ${vision.config.layers} layers`,
+      hint: "Give the tower that the projector was trained behind."
     })
   if (tokenizer.vocabSize > language.config.vocabSize)
     return yield* new ModelFileError({
@@ -40,7 +47,7 @@ export const openParts = Effect.fnUntraced(function* (inputs: Parts, headBias: H
     text: language.config,
     projectorActivation: projector.config.activation,
     imageToken: control.imageId,
-    featureLayer: -2
+    featureLayer
   }
   return { tokenizer, control, language, projector, vision, config }
 })

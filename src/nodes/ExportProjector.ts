@@ -36,7 +36,7 @@ export const writeProjectorFile = Effect.fnUntraced(function* (
 
 const card = (name: string, between: string, config: ProjectorConfig, visionTower: string): string => `# ${name}
 
-A LLaVA projector (\`${PROJECTOR_TYPE}\`, ${config.inputSize} to ${config.outputSize}), trained between \`${visionTower}\` (hidden state -2, without
+A LLaVA projector (\`${PROJECTOR_TYPE}\`, ${config.inputSize} to ${config.outputSize}), trained between \`${visionTower}\` (hidden state ${config.featureLayer}, without
 its class token) and ${between}. \`${PROJECTOR_FILE}\` is what LLaVA's \`--pretrain_mm_mlp_adapter\` takes.
 `
 
@@ -60,7 +60,7 @@ export const exportProjector = whole(
   ({ inputs, params }) =>
     Effect.map(openProjector(inputs.projector), (projector) => ({
       files: Effect.fnUntraced(function* (folder: string) {
-        const setting: OriginalSetting = { visionTower: params.visionTower, featureLayer: -2, aspectRatio: "square" }
+        const setting: OriginalSetting = { visionTower: params.visionTower, aspectRatio: "square" }
         yield* writeProjectorFile(folder, projector, params.dtype)
         yield* writeTextFile(join(folder, "config.json"), projectorFields(projector.config, setting))
         yield* writeTextFile(

@@ -15,7 +15,9 @@ import { decodeLlavaConfig, projectorOf } from "../model/llava/Config.ts"
 import { llavaSources } from "../model/llava/Names.ts"
 import {
   decodeOriginal,
+  ORIGINAL_TYPES,
   type OriginalFields,
+  originalFields,
   originalLanguage,
   originalProjector,
   PROJECTOR_FILE,
@@ -102,12 +104,6 @@ export const importLlava = whole(
           hint: "Only Phi language models are computed here (text_config.model_type phi)."
         })
       const config = yield* decodeLlavaConfig(json, { headBias: params.headBias === "keep" })
-      if (config.featureLayer !== -2)
-        return yield* new OtherModel({
-          path,
-          message: `its projector was trained on hidden state ${config.featureLayer}, here it is -2`,
-          hint: "Train a projector on the last layer but one."
-        })
       const sources = yield* llavaSources(yield* openCheckpoint(folder), config)
       const tokenizer = yield* loadTokenizer(inputs.files)
       const { dtype } = params
@@ -120,6 +116,9 @@ export const importLlava = whole(
       }
     })
 )
+
+/** The hidden state that LLaVA's scripts train on, and so what a file means that states none. */
+const DEFAULT_LAYER = -2
 
 /** A projector's widths, and that they are those the config states. */
 const checkedSizes = (checkpoint: Checkpoint, fields: OriginalFields | undefined) => {
@@ -136,7 +135,7 @@ const checkedSizes = (checkpoint: Checkpoint, fields: OriginalFields | undefined
       })
     )
   }
-  const { hidden_size: outputs, mm_hidden_size: inputs } = fields ?? {}
+  const { inputSize: inputs, outputSize: outputs } = fields ?? {}
   if ((inputs ?? sizes.inputSize) !== sizes.inputSize || (outputs ?? sizes.outputSize) !== sizes.outputSize)
     return Effect.fail(
       new OtherModel({
@@ -163,7 +162,7 @@ export const importOriginal = whole(
       const { path: folder } = inputs.files
       const { json, kind, path } = yield* kindOf(folder)
       const names = [kind.model_type ?? "", ...(kind.architectures ?? [])]
-      if (!names.some((name) => /phi/i.test(name)))
+      if (!ORIGINAL_TYPES.some((type) => type === kind.model_type))
         return yield* new OtherModel({
           path,
           message: `it is a ${names.filter((name) => name !== "").join(", ") || "model that does not say its kind"}`,
@@ -173,7 +172,11 @@ export const importOriginal = whole(
               : "Only Phi language models are computed here (model_type llava_phi)."
         })
       const fields = yield* decodeOriginal(json)
-      const config = yield* decodePhiConfig(json, { headBias: params.headBias === "keep" })
+      const config = yield* decodePhiConfig(json, {
+        headBias: params.headBias === "keep",
+        modelTypes: ORIGINAL_TYPES,
+        others: originalFields
+      })
       const weights = yield* openCheckpoint(folder)
       const apart = join(folder, PROJECTOR_FILE)
       const isApart = existsSync(apart)
@@ -181,9 +184,11 @@ export const importOriginal = whole(
       const sizes = yield* checkedSizes(file, fields)
       const projector = yield* originalProjector(file, sizes, isApart)
       const language = yield* originalLanguage(weights, config)
+      const featureLayer = fields.featureLayer ?? DEFAULT_LAYER
       return {
         model: (into: string) => writePhi(into, config, fromSources(language, params.dtype)),
-        projector: (into: string) => writeProjector(into, sizes, fromSources(projector, params.dtype))
+        projector: (into: string) =>
+          writeProjector(into, { ...sizes, featureLayer }, fromSources(projector, params.dtype))
       }
     })
 )
@@ -202,13 +207,26 @@ export const importProjector = whole(
     version: "1",
     about:
       "A projector alone: LLaVA's mm_projector.bin, with its config.json or without, or a projector's folder of ours.",
-    params: Schema.Struct({ dtype: ModelDtype }),
+    params: Schema.Struct({
+      dtype: ModelDtype,
+      /** The hidden state it was trained on, where no config.json says it; -2, LLaVA's, when left out. */
+      featureLayer: Schema.optionalKey(Schema.Int)
+    }),
     inputs: { files: A.ProjectorFile },
     outputs: { projector: A.Projector }
   },
   ({ inputs, params }) =>
     Effect.gen(function* () {
       const file = projectorFile(inputs.files)
+      /** The layer of the file, or of the parameter where no file states one. */
+      const agreed = (found: number, path: string, stated: boolean) =>
+        !stated || params.featureLayer === undefined || params.featureLayer === found
+          ? Effect.succeed(stated ? found : (params.featureLayer ?? found))
+          : new OtherModel({
+              path,
+              message: `its projector was trained on hidden state ${found}, the parameter says ${params.featureLayer}`,
+              hint: "Leave `featureLayer` out: the file knows it."
+            })
       if (file === undefined) {
         if (!existsSync(join(inputs.files.path, "config.json")))
           return yield* new OtherModel({
@@ -217,6 +235,7 @@ export const importProjector = whole(
             hint: "Give the folder that exportProjector wrote, or LLaVA's pretraining, or the file itself."
           })
         const { config, sources } = yield* openProjector(inputs.files)
+        yield* agreed(config.featureLayer, join(inputs.files.path, "config.json"), true)
         return { projector: (into: string) => writeProjector(into, config, fromSources(sources, params.dtype)) }
       }
       const json = join(inputs.files.path, "config.json")
@@ -224,6 +243,10 @@ export const importProjector = whole(
       const checkpoint = yield* openTorchFile(file)
       const sizes = yield* checkedSizes(checkpoint, fields)
       const sources = yield* originalProjector(checkpoint, sizes, true)
-      return { projector: (into: string) => writeProjector(into, sizes, fromSources(sources, params.dtype)) }
+      const config = {
+        ...sizes,
+        featureLayer: yield* agreed(fields?.featureLayer ?? DEFAULT_LAYER, json, fields?.featureLayer !== undefined)
+      }
+      return { projector: (into: string) => writeProjector(into, config, fromSources(sources, params.dtype)) }
     })
 )

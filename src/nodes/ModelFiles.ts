@@ -110,7 +110,9 @@ export const openProjector = Effect.fnUntraced(function* (
   tree: Tree
 ): Effect.fn.Return<ModelFile<ProjectorConfig>, LoadError, Scope.Scope> {
   const path = join(tree.path, "config.json")
-  const config = yield* Schema.decodeUnknownEffect(ProjectorConfig)(yield* readJsonFile(path)).pipe(
+  const config = yield* Schema.decodeUnknownEffect(ProjectorConfig)(yield* readJsonFile(path), {
+    onExcessProperty: "error"
+  }).pipe(
     Effect.mapError(
       (cause) =>
         new ModelFileError({ path, message: cause.message, hint: "A projector's config.json states its sizes.", cause })

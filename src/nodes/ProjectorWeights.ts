@@ -8,7 +8,7 @@
  * and biases alike.
  */
 import { Effect } from "effect"
-import type { ProjectorConfig } from "../model/projector/Config.ts"
+import type { ProjectorSizes } from "../model/projector/Config.ts"
 import { projectorShapes } from "../model/projector/Names.ts"
 import type { WeightSource } from "../model/Weights.ts"
 import { fillUniform, stream } from "../tensor/Random.ts"
@@ -19,7 +19,7 @@ import { fillUniform, stream } from "../tensor/Random.ts"
  * @example
  * const weights = yield* uploadWeights(freshProjector({ inputSize: 1024, outputSize: 2560, activation: "erf" }, 0))
  */
-export const freshProjector = (config: ProjectorConfig, seed: number): ReadonlyArray<WeightSource> =>
+export const freshProjector = (config: ProjectorSizes, seed: number): ReadonlyArray<WeightSource> =>
   Object.entries(projectorShapes(config)).map(([name, shape]) => {
     const bound = 1 / Math.sqrt(name.startsWith("linear_1.") ? config.inputSize : config.outputSize)
     const size = shape.reduce((product, n) => product * n, 1)

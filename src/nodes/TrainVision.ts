@@ -7,15 +7,17 @@
  * because packing would gain little and grouping saves the padding.
  */
 import { Effect, Schema } from "effect"
-import type { Rows } from "../dag/Artifact.ts"
+import type { Rows, Tree } from "../dag/Artifact.ts"
 import { type FoldContext, fold } from "../dag/Fold.ts"
 import type { CheckpointError } from "../model/Checkpoint.ts"
-import type { ClipConfig } from "../model/clip/Config.ts"
+import { type ClipConfig, hiddenState } from "../model/clip/Config.ts"
 import { clipShapes } from "../model/clip/Names.ts"
+import { layersUsed } from "../model/Flops.ts"
 import { type LlavaConfig, projectorOf } from "../model/llava/Config.ts"
 import type { LlavaBatch } from "../model/llava/Model.ts"
 import { freshLora, type Lora } from "../model/lora/Lora.ts"
 import type { AppliedLora } from "../model/phi/Model.ts"
+import type { ProjectorConfig } from "../model/projector/Config.ts"
 import { projectorShapes } from "../model/projector/Names.ts"
 import type { Recompute } from "../model/Recompute.ts"
 import type { TensorSource } from "../model/Safetensors.ts"
@@ -44,6 +46,7 @@ import {
   fromSources,
   HeadBias,
   loadWeights,
+  type ModelFile,
   ModelFileError,
   openClip,
   openPhi,
@@ -58,6 +61,7 @@ import {
   type Example,
   everyRow,
   type FeatureBatch,
+  FeatureLayerMismatch,
   featurePictures,
   llavaOnFeatures,
   type Pictures,
@@ -77,13 +81,16 @@ const common = {
   data: Examples,
   heldOut: Examples
 }
-/** Which hidden state of the tower is seen: the last but one, as LLaVA takes it. */
-const FEATURE_LAYER = -2
+/** Which hidden state of the tower is seen where nothing says it: the last but one, as LLaVA takes it. */
+const DEFAULT_LAYER = -2
 export type Common = FoldContext<Params, typeof common>["inputs"]
 
 /** What is left open between the two stages: which weights are trained, from where, in which order. */
 export interface Kind {
   readonly projector: (config: LlavaConfig) => ReadonlyArray<WeightSource<CheckpointError>>
+  readonly activation: ProjectorConfig["activation"]
+  /** The hidden state that the projector is trained on; undefined where the pictures alone say it. */
+  readonly featureLayer: number | undefined
   readonly isTrained: (name: string, config: LlavaConfig) => boolean
   readonly plan: (words: Int32Array, settings: Params) => BatchPlan
   /** Adapters of the language model, which is frozen then. */
@@ -92,7 +99,9 @@ export interface Kind {
 
 /** How pictures reach the model: as pixels through the tower in every step, or as features. */
 interface View<Row, Values extends Float32Array | Uint8Array, Batch extends TokenBatch> {
-  readonly pictures: (vision: ClipConfig) => Pictures<Row, Values>
+  readonly pictures: (vision: ClipConfig, featureLayer: number | undefined) => Pictures<Row, Values>
+  /** The hidden state that pictures are given as; undefined for pixels, and where there is no picture. */
+  readonly featureLayer: Effect.Effect<number | undefined>
   readonly batch: (batch: TokenBatch & { readonly images: number; readonly values: Values }) => Batch
   readonly model: (
     config: LlavaConfig,
@@ -106,6 +115,7 @@ export const overPixels = (
   trainsVision = false
 ): View<typeof Pixels.schema.Type, Uint8Array, LlavaBatch> => ({
   pictures: (vision) => pixelPictures(images, vision),
+  featureLayer: Effect.succeed(undefined),
   batch: (batch) => ({ ...batch, pixels: batch.values }),
   model: (config, options) => llavaTrainable(config, { ...options, trainsVision }),
   needsTower: true
@@ -114,7 +124,9 @@ export const overPixels = (
 export const overFeatures = (
   images: Rows<typeof Features.schema.Type>
 ): View<typeof Features.schema.Type, Float32Array, FeatureBatch> => ({
-  pictures: (vision) => featurePictures(images, vision),
+  pictures: (vision, featureLayer) => featurePictures(images, vision, featureLayer),
+  featureLayer:
+    images.length === 0 ? Effect.succeed(undefined) : Effect.map(images.get([0]), ([row]) => row!.featureLayer),
   batch: (batch) => ({ ...batch, features_MPD: batch.values }),
   model: llavaOnFeatures,
   needsTower: false
@@ -128,7 +140,7 @@ const openBatches = Effect.fnUntraced(function* <
 >({ tokenizer: file, vision }: Common, view: View<Row, Values, Batch>) {
   const tokenizer = yield* loadTokenizer(file)
   const { imageId, padId } = yield* controlIds(tokenizer, file.path)
-  const pictures = view.pictures(yield* readClipConfig(vision))
+  const pictures = view.pictures(yield* readClipConfig(vision), yield* view.featureLayer)
   const load = (examples: Rows<Example>) => (rows: RowsOf) =>
     Effect.map(picturedBatch(examples, pictures, rows, { kind: "padded" }, padId), view.batch)
   return { imageId, load }
@@ -139,6 +151,23 @@ export const loadOf = <Row, Values extends Float32Array | Uint8Array, Batch exte
   inputs: Common,
   view: View<Row, Values, Batch>
 ) => Effect.map(openBatches(inputs, view), ({ load }) => load(inputs.data))
+
+/** The one hidden state of pictures and projector; fails where they differ, or where the tower has none such. */
+const agreedLayer = (vision: ClipConfig, seen: number | undefined, trained: number | undefined) => {
+  const layer = trained ?? seen ?? DEFAULT_LAYER
+  const [state, other] = [layer, seen ?? layer].map((one) => hiddenState(vision, one))
+  return state !== undefined && state === other
+    ? Effect.succeed(layer)
+    : Effect.fail(
+        new FeatureLayerMismatch({
+          message:
+            state === other
+              ? `the tower has ${vision.layers} layers and no hidden state ${layer}`
+              : `the pictures' features are of hidden state ${seen}, the projector was trained on hidden state ${layer}`,
+          hint: "Set `featureLayer` of `computeFeatures` to one value in both stages; a projector fits one hidden state alone."
+        })
+      )
+}
 
 /** Opens models and data of a stage. */
 export const openStage = Effect.fnUntraced(function* <
@@ -154,9 +183,9 @@ export const openStage = Effect.fnUntraced(function* <
   const config: LlavaConfig = {
     vision: vision.config,
     text: adapting?.config ?? language.config,
-    projectorActivation: "erf",
+    projectorActivation: kind.activation,
     imageToken: imageId,
-    featureLayer: FEATURE_LAYER
+    featureLayer: yield* agreedLayer(vision.config, yield* view.featureLayer, kind.featureLayer)
   }
   const projector = kind.projector(config)
   const fitting = projectorShapes(projectorOf(config))
@@ -195,40 +224,41 @@ export const openStage = Effect.fnUntraced(function* <
 export const reportOf = (params: Params, rows: number, { log }: Trained) =>
   Effect.succeed({ ...log, epochs: params.epochs, rows })
 
-export const projectorConfigOf = Effect.fnUntraced(function* (inputs: Common, params: Params) {
-  const language = yield* openPhi(inputs.model, params.headBias)
-  const vision = yield* openClip(inputs.vision)
-  return {
-    language: language.config,
-    projector: {
-      inputSize: vision.config.hiddenSize,
-      outputSize: language.config.hiddenSize,
-      activation: "erf" as const
-    }
-  }
+/** What a stage that goes on with a projector writes beside its weights: what it was. */
+export const projectorConfigOf = Effect.fnUntraced(function* (inputs: { readonly projector: Tree }) {
+  return (yield* openProjector(inputs.projector)).config
 })
 
 // ---- pretraining: the projector alone, from seeded weights
 
-const pretraining = (seed: number): Kind => ({
+const pretraining = (seed: number, featureLayer?: number): Kind => ({
   projector: (config) => freshProjector(projectorOf(config), seed),
+  activation: "erf",
+  featureLayer,
   isTrained: (name) => name.startsWith("projector."),
   plan: (words, settings) => shuffledPlan(words.length, settings)
 })
 
 const pretrainDeclaration = {
-  version: "2",
+  version: "3",
   about: "Trains the projector on captions; language model and vision tower stay as they are.",
-  params,
   outputs: { projector: Projector, report: TrainingReport },
   engine: true
 } as const
 
 const finishPretraining = Effect.fnUntraced(function* (
   context: { readonly params: Params; readonly inputs: Common },
-  trained: Trained
+  trained: Trained,
+  featureLayer: number
 ) {
-  const { projector } = yield* projectorConfigOf(context.inputs, context.params)
+  const language = yield* openPhi(context.inputs.model, context.params.headBias)
+  const vision = yield* openClip(context.inputs.vision)
+  const projector: ProjectorConfig = {
+    inputSize: vision.config.hiddenSize,
+    outputSize: language.config.hiddenSize,
+    activation: "erf",
+    featureLayer
+  }
   return {
     projector: (folder: string) =>
       writeProjector(folder, projector, fromEngine(under(trained.weights, "projector."), "float32")),
@@ -236,38 +266,49 @@ const finishPretraining = Effect.fnUntraced(function* (
   }
 })
 
+const pixelParams = Schema.Struct({
+  ...stageParams,
+  /** Which hidden state of the tower is seen; -2, the last layer but one, when left out. The projector remembers it. */
+  featureLayer: Schema.optionalKey(Schema.Int)
+})
+
 const pretrainOnPixels = { ...common, images: Pixels }
 export const trainProjector = fold(
-  { id: "trainProjector", inputs: pretrainOnPixels, ...pretrainDeclaration },
+  { id: "trainProjector", inputs: pretrainOnPixels, params: pixelParams, ...pretrainDeclaration },
   trainingFold(
-    ({ inputs, params }: FoldContext<Params, typeof pretrainOnPixels>) =>
-      openStage(params, inputs, overPixels(inputs.images), pretraining(params.seed)),
-    finishPretraining,
+    ({ inputs, params }: FoldContext<typeof pixelParams.Type, typeof pretrainOnPixels>) =>
+      openStage(params, inputs, overPixels(inputs.images), pretraining(params.seed, params.featureLayer)),
+    (context, trained) => finishPretraining(context, trained, context.params.featureLayer ?? DEFAULT_LAYER),
     ({ inputs }) => loadOf(inputs, overPixels(inputs.images))
   )
 )
 
 const pretrainOnFeatures = { ...common, images: Features }
 export const trainProjectorOnFeatures = fold(
-  { id: "trainProjectorOnFeatures", inputs: pretrainOnFeatures, ...pretrainDeclaration },
+  { id: "trainProjectorOnFeatures", inputs: pretrainOnFeatures, params, ...pretrainDeclaration },
   trainingFold(
     ({ inputs, params }: FoldContext<Params, typeof pretrainOnFeatures>) =>
       openStage(params, inputs, overFeatures(inputs.images), pretraining(params.seed)),
-    finishPretraining,
+    Effect.fnUntraced(function* (context: FoldContext<Params, typeof pretrainOnFeatures>, trained: Trained) {
+      const seen = yield* overFeatures(context.inputs.images).featureLayer
+      return yield* finishPretraining(context, trained, seen ?? DEFAULT_LAYER)
+    }),
     ({ inputs }) => loadOf(inputs, overFeatures(inputs.images))
   )
 )
 
 // ---- instruction tuning: projector and language model
 
-export const tuning = (projector: ReadonlyArray<WeightSource<CheckpointError>>): Kind => ({
-  projector: () => projector,
+export const tuning = ({ config, sources }: ModelFile<ProjectorConfig>): Kind => ({
+  projector: () => sources,
+  activation: config.activation,
+  featureLayer: config.featureLayer,
   isTrained: (name) => !name.startsWith("vision."),
   plan: (words, settings) => groupedPlan(words, settings)
 })
 
 const tuneDeclaration = {
-  version: "1",
+  version: "2",
   about: "Trains projector and language model on questions about pictures; the vision tower stays as it is.",
   params,
   outputs: { model: LanguageModel, projector: Projector, report: TrainingReport },
@@ -275,12 +316,14 @@ const tuneDeclaration = {
 } as const
 
 const finishTuning = Effect.fnUntraced(function* (
-  context: { readonly params: Params; readonly inputs: Common },
+  context: { readonly params: Params; readonly inputs: Common & { readonly projector: Tree } },
   trained: Trained
 ) {
-  const { language, projector } = yield* projectorConfigOf(context.inputs, context.params)
+  const language = yield* openPhi(context.inputs.model, context.params.headBias)
+  const projector = yield* projectorConfigOf(context.inputs)
   return {
-    model: (folder: string) => writePhi(folder, language, fromEngine(under(trained.weights, "language."), "float32")),
+    model: (folder: string) =>
+      writePhi(folder, language.config, fromEngine(under(trained.weights, "language."), "float32")),
     projector: (folder: string) =>
       writeProjector(folder, projector, fromEngine(under(trained.weights, "projector."), "float32")),
     report: reportOf(context.params, context.inputs.data.length, trained)
@@ -292,8 +335,8 @@ export const tuneInstructions = fold(
   { id: "tuneInstructions", inputs: tuneOnPixels, ...tuneDeclaration },
   trainingFold(
     Effect.fnUntraced(function* ({ inputs, params }: FoldContext<Params, typeof tuneOnPixels>) {
-      const { sources } = yield* openProjector(inputs.projector)
-      return yield* openStage(params, inputs, overPixels(inputs.images), tuning(sources))
+      const projector = yield* openProjector(inputs.projector)
+      return yield* openStage(params, inputs, overPixels(inputs.images), tuning(projector))
     }),
     finishTuning,
     ({ inputs }) => loadOf(inputs, overPixels(inputs.images))
@@ -305,8 +348,8 @@ export const tuneInstructionsOnFeatures = fold(
   { id: "tuneInstructionsOnFeatures", inputs: tuneOnFeatures, ...tuneDeclaration },
   trainingFold(
     Effect.fnUntraced(function* ({ inputs, params }: FoldContext<Params, typeof tuneOnFeatures>) {
-      const { sources } = yield* openProjector(inputs.projector)
-      return yield* openStage(params, inputs, overFeatures(inputs.images), tuning(sources))
+      const projector = yield* openProjector(inputs.projector)
+      return yield* openStage(params, inputs, overFeatures(inputs.images), tuning(projector))
     }),
     finishTuning,
     ({ inputs }) => loadOf(inputs, overFeatures(inputs.images))
@@ -316,15 +359,15 @@ export const tuneInstructionsOnFeatures = fold(
 // ---- instruction tuning that unfreezes the tower
 
 /** Weights of the tower that no feature depends on: layers above the one that is read, and the last norm. */
-const isUnused = (name: string, vision: ClipConfig): boolean => {
+const isUnused = (name: string, { featureLayer, vision }: LlavaConfig): boolean => {
   const layer = /^encoder\.layers\.(\d+)\./.exec(name)?.[1]
-  return name.startsWith("post_layernorm.") || Number(layer ?? -1) >= vision.layers + 1 + FEATURE_LAYER
+  return name.startsWith("post_layernorm.") || Number(layer ?? -1) >= layersUsed(vision, featureLayer)
 }
 
 /** All weights but the unused ones, which weight decay alone would move. */
-const tuningAll = (projector: ReadonlyArray<WeightSource<CheckpointError>>): Kind => ({
+const tuningAll = (projector: ModelFile<ProjectorConfig>): Kind => ({
   ...tuning(projector),
-  isTrained: (name, { vision }) => !name.startsWith("vision.") || !isUnused(name.slice("vision.".length), vision)
+  isTrained: (name, config) => !name.startsWith("vision.") || !isUnused(name.slice("vision.".length), config)
 })
 
 export const tuneInstructionsAndVision = fold(
@@ -337,10 +380,10 @@ export const tuneInstructionsAndVision = fold(
   },
   trainingFold(
     Effect.fnUntraced(function* ({ inputs, params }: FoldContext<Params, typeof tuneOnPixels>) {
-      const { sources } = yield* openProjector(inputs.projector)
-      return yield* openStage(params, inputs, overPixels(inputs.images, true), tuningAll(sources))
+      const projector = yield* openProjector(inputs.projector)
+      return yield* openStage(params, inputs, overPixels(inputs.images, true), tuningAll(projector))
     }),
-    Effect.fnUntraced(function* (context: { readonly params: Params; readonly inputs: Common }, trained: Trained) {
+    Effect.fnUntraced(function* (context: FoldContext<Params, typeof tuneOnPixels>, trained: Trained) {
       const { config, sources } = yield* openClip(context.inputs.vision)
       const tuned = under(trained.weights, "vision.")
       const unused = sources.filter((source) => !(source.name in tuned))

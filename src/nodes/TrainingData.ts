@@ -111,7 +111,15 @@ export interface Pictures<Row, Values extends Float32Array | Uint8Array> {
   readonly size: number
   readonly room: (size: number) => Values
   readonly put: (row: Row, out: Values, at: number) => void
+  /** What is wrong with a row's picture; undefined where nothing is. */
+  readonly fault?: (row: Row) => FeatureLayerMismatch | undefined
 }
+
+/** Pictures' features are of another hidden state of the tower than what is trained on them. */
+export class FeatureLayerMismatch extends Schema.TaggedError<FeatureLayerMismatch>()("FeatureLayerMismatch", {
+  message: Schema.String,
+  hint: Schema.String
+}) {}
 
 /** Pixels as they are stored: bytes, normalised on the engine. */
 export const pixelPictures = (
@@ -127,12 +135,20 @@ export const pixelPictures = (
 /** Features as they are stored. */
 export const featurePictures = (
   rows: Rows<typeof Features.schema.Type>,
-  vision: ClipConfig
+  vision: ClipConfig,
+  featureLayer: number | undefined
 ): Pictures<typeof Features.schema.Type, Float32Array> => ({
   rows,
   size: patchCount(vision) * vision.hiddenSize,
   room: (size) => new Float32Array(size),
-  put: (row, out, at) => out.set(row.features_PD, at)
+  put: (row, out, at) => out.set(row.features_PD, at),
+  fault: (row) =>
+    row.featureLayer === featureLayer
+      ? undefined
+      : new FeatureLayerMismatch({
+          message: `features of ${row.id} are of hidden state ${row.featureLayer}, those of the first picture of ${featureLayer}`,
+          hint: "Compute all of them with one `featureLayer`."
+        })
 })
 
 const startsOf = (shards: ReadonlyArray<number>): ReadonlyArray<number> => {
@@ -158,6 +174,10 @@ export const picturedBatch = Effect.fnUntraced(function* <Row, Values extends Fl
     return starts[shard]! + picture
   })
   const found = yield* pictures.rows.get(numbers)
+  for (const row of found) {
+    const fault = pictures.fault?.(row)
+    if (fault !== undefined) return yield* fault
+  }
   const values = pictures.room(found.length * pictures.size)
   found.forEach((row, i) => {
     pictures.put(row, values, i * pictures.size)

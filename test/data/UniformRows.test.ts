@@ -61,10 +61,15 @@ describe("pixelRows", () => {
 describe("featureRows", () => {
   it.effect("keep every bit of their floats", () =>
     Effect.gen(function* () {
-      const rows = [0, 1].map((i) => ({ id: `f${i}`, features_PD: Float32Array.of(-0, 1e-45, 0.1 + i, 3e38) }))
+      const rows = [0, 1].map((i) => ({
+        id: `f${i}`,
+        featureLayer: i - 2,
+        features_PD: Float32Array.of(-0, 1e-45, 0.1 + i, 3e38)
+      }))
       const reader = yield* featureRows.open(fromBuffer(encode(featureRows, [rows])))
       const found = yield* reader.get([1, 0])
       expect(found.map(({ id }) => id)).toEqual(["f1", "f0"])
+      expect(found.map(({ featureLayer }) => featureLayer)).toEqual([-1, -2])
       for (const [i, { features_PD }] of found.entries())
         expect([...features_PD].every((value, k) => Object.is(value, rows[1 - i]!.features_PD[k]))).toBe(true)
     })

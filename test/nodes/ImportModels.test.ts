@@ -149,10 +149,14 @@ describe("importLlava", () => {
       const deep = yield* changed("deep", (json) => {
         json.vision_feature_layer = -1
       })
-      expect(yield* from(deep)).toMatchObject({
-        _tag: "OtherModel",
-        message: expect.stringContaining("hidden state -1")
+      const kept = yield* Node.run(importLlava, { files: deep }, read, at("kept"))
+      expect(JSON.parse(readFileSync(join(kept.out.projector, "config.json"), "utf8"))).toMatchObject({
+        featureLayer: -1
       })
+      const none = yield* changed("none", (json) => {
+        json.vision_feature_layer = 9
+      })
+      expect(yield* from(none)).toMatchObject({ _tag: "ConfigError", field: "vision_feature_layer" })
       const wide = yield* changed("wide", (json) => {
         json.text_config.intermediate_size = 48
       })
@@ -304,7 +308,7 @@ describe("importProjector", () => {
     Effect.gen(function* () {
       const { into, ...models } = yield* tinyModels()
       const { pixels, v1 } = yield* tinyPictured(4)
-      const sizes = { inputSize: 24, outputSize: 16, activation: "erf" as const }
+      const sizes = { inputSize: 24, outputSize: 16, activation: "erf" as const, featureLayer: -2 }
       const projector = join(into, "wide")
       mkdirSync(projector)
       yield* writeProjector(projector, sizes, fromSources(freshProjector(sizes, 0), "float32"))

@@ -162,7 +162,7 @@ export const tensorsOf = (folder: string) =>
 
 /** The folder of a fresh projector between the tiny models. */
 export const initialProjector = Effect.fnUntraced(function* (into: string) {
-  const config = { inputSize: tinyTower.hidden, outputSize: tiny.hidden, activation: "erf" as const }
+  const config = { inputSize: tinyTower.hidden, outputSize: tiny.hidden, activation: "erf" as const, featureLayer: -2 }
   const folder = join(into, "projector")
   mkdirSync(folder)
   yield* writeProjector(folder, config, fromSources(freshProjector(config, 0), "float32"))

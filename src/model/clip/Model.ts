@@ -12,7 +12,7 @@ import { tf } from "../../tensor/Ops.ts"
 import type { Compute } from "../../tensor/Tensors.ts"
 import { type Recompute, recomputes } from "../Recompute.ts"
 import { under } from "../Weights.ts"
-import { type ClipConfig, patchCount } from "./Config.ts"
+import { type ClipConfig, hiddenState, patchCount } from "./Config.ts"
 
 /** Pixels to patches, flat as the convolution's weights are: `pixels_BCSS` -> `patches_BN(CPP)`. Two transposes. */
 export const patchify = (config: ClipConfig, pixels_BCSS: Tensor): Tensor => {
@@ -65,9 +65,9 @@ export const clipFeatures = (
   const batch = pixels_BCSS.shape[0]!
   const d = config.hiddenSize
   const wanted = options.featureLayer ?? -2
-  const run = wanted < 0 ? config.layers + 1 + wanted : wanted
+  const run = hiddenState(config, wanted) ?? -1
   expectShape(
-    run >= 0 && run <= config.layers,
+    run >= 0,
     "clipFeatures",
     () => `feature layer ${wanted} of ${config.layers} layers`,
     "Hidden states are numbered 0 (embeddings) to the number of layers; negative counts from the end."

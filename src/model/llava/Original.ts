@@ -9,12 +9,13 @@
 import { Effect, Schema } from "effect"
 import type { Checkpoint, CheckpointError } from "../Checkpoint.ts"
 import { ConfigError } from "../ConfigError.ts"
+import { any, FIELD_HINT, type Fields, fieldsOf, listed, off, only, refusedField } from "../ConfigFields.ts"
 import { clipConfigJson } from "../clip/Config.ts"
 import { type CheckpointMismatch, type Part, sourcesFrom } from "../Match.ts"
 import type { PhiConfig } from "../phi/Config.ts"
 import { phiConfigJson } from "../phi/Config.ts"
 import { phiPart } from "../phi/Names.ts"
-import type { ProjectorConfig } from "../projector/Config.ts"
+import type { ProjectorConfig, ProjectorSizes } from "../projector/Config.ts"
 import { projectorShapes } from "../projector/Names.ts"
 import type { WeightSource } from "../Weights.ts"
 import { type LlavaConfig, projectorOf } from "./Config.ts"
@@ -47,7 +48,6 @@ const isProjector = (file: string): boolean => /(?:^|\.)mm_projector\./.test(fil
 export interface OriginalSetting {
   /** What `mm_vision_tower` names: a repository of the hub, or a folder. */
   readonly visionTower: string
-  readonly featureLayer: number
   /** `square` crops to a square, `pad` pads to one. */
   readonly aspectRatio: "square" | "pad"
 }
@@ -61,7 +61,7 @@ export const projectorFields = (config: ProjectorConfig, setting: OriginalSettin
   mm_use_im_patch_token: false,
   mm_use_im_start_end: false,
   mm_vision_select_feature: "patch",
-  mm_vision_select_layer: setting.featureLayer,
+  mm_vision_select_layer: config.featureLayer,
   mm_vision_tower: setting.visionTower,
   use_mm_proj: true
 })
@@ -90,51 +90,101 @@ export const originalConfigJson = (
     vision_tower: {
       ...clipConfigJson(config.vision, dtype),
       mm_vision_select_feature: "patch",
-      mm_vision_select_layer: setting.featureLayer,
+      mm_vision_select_layer: config.featureLayer,
       model_type: "llava_phi_clip_vision_model"
     }
   }
 })
 
-const Fields = Schema.Struct({
-  model_type: Schema.optional(Schema.String),
-  mm_projector_type: Schema.optional(Schema.String),
-  mm_hidden_size: Schema.optional(Schema.Int),
+/** A language model's own `model_type` in LLaVA's layout: `phi` where only a projector was trained. */
+export const ORIGINAL_TYPES = ["llava_phi", "phi"] as const
+
+const Sizes = Schema.Struct({
+  mm_hidden_size: Schema.optional(Schema.NullOr(Schema.Int)),
   hidden_size: Schema.optional(Schema.Int),
-  mm_vision_select_layer: Schema.optional(Schema.Int),
-  mm_vision_select_feature: Schema.optional(Schema.String)
+  mm_vision_select_layer: Schema.optional(Schema.NullOr(Schema.Int))
 })
-export interface OriginalFields extends Schema.Schema.Type<typeof Fields> {}
+
+/** What LLaVA's `mm_*` fields say that a reader of weights needs; undefined where they say nothing. */
+export interface OriginalFields {
+  readonly inputSize: number | undefined
+  readonly outputSize: number | undefined
+  readonly featureLayer: number | undefined
+}
+
+/** Fields of LLaVA's own and the values that are computed here; those of the language model stand beside them. */
+export const originalFields: Fields = {
+  ...listed("mm_hidden_size", "mm_vision_tower", "mm_vision_select_layer", "vision_config", "vision_tower"),
+  // How the training went, and settings of its scripts.
+  ...listed("freeze_mm_mlp_adapter", "tune_mm_mlp_adapter", "tune_mm_vision_resampler", "unfreeze_mm_vision_tower"),
+  ...listed(
+    "freeze_vision_tower",
+    "freeze_backbone",
+    "pretrain_mm_mlp_adapter",
+    "mm_projector_lr",
+    "mm_vision_tower_lr"
+  ),
+  ...listed("tokenizer_model_max_length", "tokenizer_padding_side", "pretraining_tp"),
+  // Tokens for patches are never written into a prompt.
+  mm_use_im_patch_token: any,
+  mm_use_im_start_end: off,
+  mm_projector_type: only(PROJECTOR_TYPE),
+  mm_vision_select_feature: only("patch"),
+  mm_patch_merge_type: only("flat"),
+  mm_resampler_type: only(),
+  use_mm_proj: only(true),
+  image_aspect_ratio: only("pad", "square"),
+  image_grid_pinpoints: only([]),
+  image_crop_resolution: only(),
+  image_split_resolution: only(),
+  s2: off,
+  s2_scales: any
+}
+
+/** Whether a field is LLaVA's and not the language model's. */
+const isOriginal = (field: string): boolean =>
+  Object.hasOwn(originalFields, field) || /^(mm_|image_|use_mm_|tune_mm_|unfreeze_mm_)/.test(field)
+
+/** Layers that a config.json names: LLaVA's own field, and the one that LLaVA-Phi's authors write into the tower. */
+const layersOf = (json: Readonly<Record<string, unknown>>): ReadonlyArray<number> => {
+  const tower = fieldsOf(fieldsOf(json["vision_config"])["vision_tower"])
+  return [json["mm_vision_select_layer"], tower["mm_vision_select_layer"]].filter((one) => typeof one === "number")
+}
 
 /**
- * The `mm_*` fields of a config.json. Fails with `ConfigError` for another projector or other features than are computed
- * here; what is not stated is not held against it.
+ * The `mm_*` fields of a config.json. Fails with `ConfigError`, which names the field, for another projector, other features,
+ * and every field of LLaVA's that is not known to be computed here; what is not stated is not held against it.
  */
 export const decodeOriginal = (json: unknown): Effect.Effect<OriginalFields, ConfigError> =>
   Effect.gen(function* () {
     const refuse = (field: string, message: string, hint: string, cause?: unknown) =>
       new ConfigError({ model: "llava", field, message, hint, ...(cause === undefined ? {} : { cause }) })
-    const fields = yield* Schema.decodeUnknownEffect(Fields)(json).pipe(
+    const own = Object.fromEntries(Object.entries(fieldsOf(json)).filter(([field]) => isOriginal(field)))
+    const refused = refusedField(own, originalFields)
+    if (refused !== undefined)
+      return yield* refuse(
+        refused.field,
+        refused.message,
+        `LLaVA 1.5's projector of two layers (${PROJECTOR_TYPE}) over patches of one square picture is computed. ${FIELD_HINT}`
+      )
+    const fields = yield* Schema.decodeUnknownEffect(Sizes)(json).pipe(
       Effect.mapError((cause) => refuse("config.json", cause.message, "Use the config.json that LLaVA wrote.", cause))
     )
-    if ((fields.mm_projector_type ?? PROJECTOR_TYPE) !== PROJECTOR_TYPE)
-      return yield* refuse(
-        "mm_projector_type",
-        `a projector of type ${fields.mm_projector_type} is not computed here`,
-        `Use one of type ${PROJECTOR_TYPE}: two linear layers, as LLaVA 1.5 has them.`
-      )
-    if ((fields.mm_vision_select_feature ?? "patch") !== "patch")
-      return yield* refuse("mm_vision_select_feature", "only `patch` is computed", "Drop the class token.")
-    if ((fields.mm_vision_select_layer ?? -2) !== -2)
+    const [layer, other = layer] = layersOf(fieldsOf(json))
+    if (layer !== other)
       return yield* refuse(
         "mm_vision_select_layer",
-        `the projector was trained on hidden state ${fields.mm_vision_select_layer}, here it is -2`,
-        "Train a projector on the last layer but one."
+        `mm_vision_select_layer is ${layer}, in vision_config.vision_tower ${other}`,
+        "Take config.json and weights from one training."
       )
-    return fields
+    return {
+      inputSize: fields.mm_hidden_size ?? undefined,
+      outputSize: fields.hidden_size,
+      featureLayer: layer
+    }
   })
 
-const projectorPart = (config: ProjectorConfig): Part => ({
+const projectorPart = (config: ProjectorSizes): Part => ({
   prefix: "",
   shapes: projectorShapes(config),
   canonical: (file) => (isProjector(file) ? (fromOriginal(file) ?? file) : undefined)
@@ -145,7 +195,7 @@ const projectorPart = (config: ProjectorConfig): Part => ({
  *
  * @example sizesOf(yield* openTorchFile("mm_projector.bin")) // { inputSize: 1024, outputSize: 2560, activation: "erf" }
  */
-export const sizesOf = (checkpoint: Pick<Checkpoint, "entries">): ProjectorConfig | undefined => {
+export const sizesOf = (checkpoint: Pick<Checkpoint, "entries">): ProjectorSizes | undefined => {
   for (const { name, shape } of checkpoint.entries.values())
     if (fromOriginal(name) === "linear_1.weight" && shape.length === 2)
       return { inputSize: shape[1]!, outputSize: shape[0]!, activation: "erf" }
@@ -155,7 +205,7 @@ export const sizesOf = (checkpoint: Pick<Checkpoint, "entries">): ProjectorConfi
 /** A projector out of its own file, or out of a model's weights. `alone`: nothing else may be in the file. */
 export const originalProjector = (
   checkpoint: Checkpoint,
-  config: ProjectorConfig,
+  config: ProjectorSizes,
   alone: boolean
 ): Effect.Effect<ReadonlyArray<WeightSource<CheckpointError>>, CheckpointMismatch> =>
   sourcesFrom(checkpoint, [projectorPart(config)], () => !alone)

@@ -6,9 +6,9 @@ import type { Effect } from "effect"
 import type { Checkpoint, CheckpointError } from "../Checkpoint.ts"
 import { type CheckpointMismatch, type Part, sourcesFrom } from "../Match.ts"
 import type { Shapes, WeightSource } from "../Weights.ts"
-import type { ProjectorConfig } from "./Config.ts"
+import type { ProjectorSizes } from "./Config.ts"
 
-export const projectorShapes = (config: ProjectorConfig): Shapes => ({
+export const projectorShapes = (config: ProjectorSizes): Shapes => ({
   "linear_1.weight": [config.outputSize, config.inputSize],
   "linear_1.bias": [config.outputSize],
   "linear_2.weight": [config.outputSize, config.outputSize],
@@ -20,7 +20,7 @@ export const projectorName = (file: string): string | undefined =>
   /^(?:model\.)?(?:multi_modal_projector\.)?(linear_[12]\.(?:weight|bias))$/.exec(file)?.[1]
 
 /** The projector as a part of a checkpoint. */
-export const projectorPart = (config: ProjectorConfig, prefix = ""): Part => ({
+export const projectorPart = (config: ProjectorSizes, prefix = ""): Part => ({
   prefix,
   shapes: projectorShapes(config),
   canonical: projectorName
@@ -29,7 +29,7 @@ export const projectorPart = (config: ProjectorConfig, prefix = ""): Part => ({
 /** The projector's weights out of a checkpoint of a projector or of a LLaVA. */
 export const projectorSources = (
   checkpoint: Checkpoint,
-  config: ProjectorConfig
+  config: ProjectorSizes
 ): Effect.Effect<ReadonlyArray<WeightSource<CheckpointError>>, CheckpointMismatch> =>
   sourcesFrom(checkpoint, [projectorPart(config)], (file) =>
     /^lm_head\.|^(?:model\.)?(?:language_model|vision_tower)\./.test(file)
