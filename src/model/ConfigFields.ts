@@ -82,7 +82,16 @@ export const transformersFields: Fields = {
   // How the class answers, not what it computes.
   ...listed("return_dict", "return_dict_in_generate", "output_attentions", "output_hidden_states", "output_scores"),
   ...listed("use_cache", "torchscript", "use_bfloat16", "chunk_size_feed_forward", "tf_legacy_loss"),
-  ...listed("gradient_checkpointing", "finetuning_task", "id2label", "label2id", "problem_type", "task_specific_params", "prefix", "num_labels"),
+  ...listed(
+    "gradient_checkpointing",
+    "finetuning_task",
+    "id2label",
+    "label2id",
+    "problem_type",
+    "task_specific_params",
+    "prefix",
+    "num_labels"
+  ),
   ...listed("tokenizer_class", "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "cls_token_id"),
   ...listed("decoder_start_token_id", "initializer_range", "initializer_factor"),
   // Generation.

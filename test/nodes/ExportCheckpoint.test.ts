@@ -262,7 +262,7 @@ describe("exportTrained", () => {
       ])
         expect(card.split("\n")).toContain(line)
       expect(card).toContain(
-        "Trained by adaptLanguageModel 1 (sft), trainProjector 2 (pretrain), myOwn (instruct). Code digest: `not recorded`"
+        `Trained by adaptLanguageModel 1 (sft), trainProjector ${trainProjector.spec.version} (pretrain), myOwn (instruct). Code digest: \`not recorded\``
       )
       expect(text(folder, "README.md")).not.toContain("## Recipe")
     }).pipe(Effect.scoped, Effect.provide(Engine.wasm))
