@@ -2,6 +2,7 @@
 import type { Benchmark } from "../Row.ts"
 import { arrowWrite } from "./ArrowWrite.ts"
 import { clean } from "./Clean.ts"
+import { graphPage } from "./GraphPage.ts"
 import { json, jsonMemory } from "./Json.ts"
 import { language } from "./Language.ts"
 import { parquet } from "./Parquet.ts"
@@ -20,5 +21,6 @@ export const dataRows: ReadonlyArray<Benchmark> = [
   arrowWrite,
   parquet,
   language,
-  tokenizer
+  tokenizer,
+  graphPage
 ]

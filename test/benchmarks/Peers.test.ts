@@ -157,7 +157,7 @@ describe("npm run bench", () => {
 
 it("rows have different names, goals above zero, and a peer", () => {
   expect(new Set(dataRows.map((row) => row.name)).size).toBe(dataRows.length)
-  expect(dataRows.length).toBe(11)
+  expect(dataRows.length).toBe(12)
   expect(trainRows("torch", 2).map((row) => row.goal)).toEqual([0.98, 0.98, 0.98, 0.98, 1.3])
   for (const row of [...dataRows, ...trainRows("torch", 2)]) {
     expect(row.goal).toBeGreaterThan(0)

@@ -9,7 +9,8 @@ import type { Pipeline } from "../../dag/Pipeline.ts"
 import { showLocation } from "../../dag/Source.ts"
 import { duration, type NodeView, number, rowsWritten, type View } from "../../run/Progress.ts"
 import { anchor, escape } from "./Html.ts"
-import { type Item, type Layout, type Link, layout, type Sizes } from "./Layers.ts"
+import { type Layout, layout, type Sizes } from "./Layers.ts"
+import type { Cell, CutEdge, Line } from "./Trunks.ts"
 
 /** How a node stands at the end of a run. `unreached`: its turn never came, or it was cut off. */
 export type State = "source" | "ran" | "cached" | "failed" | "interrupted" | "unfinished" | "unreached"
@@ -46,10 +47,12 @@ const titleOf = (node: AnyNode, state: State, seen: NodeView | undefined): strin
 const y = (layer: number): number => layer * (sizes.box.height + sizes.gap.y)
 
 /** Where a line ends in a box: side by side in the order of where they come from. */
-const portsOf = (links: ReadonlyArray<Link>): ReadonlyMap<Link, number> => {
-  const into = new Map<Item, Array<Link>>()
-  for (const link of links) if (!link.into.trunk) into.set(link.into, [...(into.get(link.into) ?? []), link])
-  const at = new Map<Link, number>()
+const portsOf = (links: ReadonlyArray<Line>): ReadonlyMap<Line, number> => {
+  const into = Map.groupBy(
+    links.filter((link) => !link.into.trunk),
+    (link) => link.into
+  )
+  const at = new Map<Line, number>()
   for (const [box, lines] of into) {
     lines.sort((a, b) => a.from.x - b.from.x)
     const step = Math.min(16, (sizes.box.width - 40) / lines.length)
@@ -58,7 +61,7 @@ const portsOf = (links: ReadonlyArray<Link>): ReadonlyMap<Link, number> => {
   return at
 }
 
-const linkSvg = (link: Link, port: number | undefined): string => {
+const linkSvg = (link: Line, port: number | undefined): string => {
   const x1 = link.from.x
   const top = y(link.from.layer) + (link.from.trunk ? 0 : sizes.box.height)
   const y1 = y(link.from.layer) + sizes.box.height
@@ -67,10 +70,16 @@ const linkSvg = (link: Link, port: number | undefined): string => {
   const middle = (y1 + y2) / 2
   const path = `M${x1} ${top}V${y1}C${x1} ${middle} ${x2} ${middle} ${x2} ${y2}`
   const tip = link.into.trunk ? "" : `<path class="tip" d="M${x2 - 3.5} ${y2 - 1}h7l-3.5 6z"/>`
-  return `<g class="edge" data-from="${link.of}" data-to="${link.to.join(" ")}"><path d="${path}"/>${tip}</g>`
+  return `<g class="edge" data-from="${link.from.id}" data-into="${link.into.id}"><path d="${path}"/>${tip}</g>`
 }
 
-const boxSvg = (node: AnyNode, index: number, item: Item, view: View): string => {
+/** The two ends of an edge that is not drawn: dashes below the one box and above the other. */
+const cutSvg = ({ from, into }: CutEdge, boxes: ReadonlyArray<Cell>): string => {
+  const [a, b] = [boxes[from]!, boxes[into]!]
+  return `<g class="edge cut" data-from="${from}" data-into="${into}"><path d="M${a.x} ${y(a.layer) + sizes.box.height}v12M${b.x} ${y(b.layer) - 12}v12"/></g>`
+}
+
+const boxSvg = (node: AnyNode, index: number, item: Cell, view: View): string => {
   const state = stateOf(node, view)
   const seen = view.nodes.get(node.id)
   const left = item.x - sizes.box.width / 2
@@ -110,14 +119,19 @@ export const graphSvg = (pipeline: Pipeline, view: View): string => {
   const drawn: Layout = layout(inputs, sizes)
   const ports = portsOf(drawn.links)
   const boxes = pipeline.nodes.map((node, i) => boxSvg(node, i, drawn.boxes[i]!, view))
-  const links = drawn.links.map((link) => linkSvg(link, ports.get(link)))
+  const links = [
+    ...drawn.links.map((link) => linkSvg(link, ports.get(link))),
+    ...drawn.cut.map((edge) => cutSvg(edge, drawn.boxes))
+  ]
   const states = new Set(pipeline.nodes.map((node) => stateOf(node, view)))
   const [width, height] = [drawn.width + 2 * margin, drawn.height + 2 * margin]
   return [
     `<ul class="legend">${legend
       .filter(([state]) => states.has(state))
       .map(([state, about]) => `<li class="${state}"><i></i>${about}</li>`)
-      .join("")}</ul>`,
+      .join(
+        ""
+      )}${drawn.cut.length === 0 ? "" : `<li>${number(drawn.cut.length)} long edges are drawn as dashes at both ends: hover a box to see what it reads</li>`}</ul>`,
     `<div class="scroll"><svg class="graph" viewBox="${-margin} ${-margin} ${width} ${height}" style="width:${width}px" role="img" aria-label="the pipeline">`,
     ...links,
     ...boxes,

@@ -2,12 +2,14 @@
  * Where the boxes of a graph stand: nodes in layers from top to bottom, and points that long edges pass through.
  *
  * Not a drawing and no force simulation: the same graph always gets the same places. After Sugiyama: layers of bounded
- * width (Coffman and Graham's list, from the last nodes up), an order with few crossings (barycentres, then swaps), then
- * x by least squares under the order (pool adjacent violators). All edges of one node share one trunk, so a tokenizer that
- * ten nodes read is one line with ten branches.
+ * width (Coffman and Graham's list, from the last nodes up), trunks for long edges (`Trunks.ts`), an order with few
+ * crossings (`Order.ts`), then x by least squares under the order (pool adjacent violators). The work is bounded by the
+ * number of nodes and edges, in steps that are counted, not timed.
  *
- * Units: pixels; x and y are the left upper corners of boxes.
+ * Units: pixels; x is the middle of a box.
  */
+import { type Effort, neighbours, order } from "./Order.ts"
+import { type Cell, type CutEdge, type Line, type Trunks, withTrunks } from "./Trunks.ts"
 
 /** Sizes of the drawing. */
 export interface Sizes {
@@ -22,30 +24,17 @@ export interface Sizes {
   readonly width: number
 }
 
-/** A box, or the point where the trunk of node `of` passes a layer. */
-export interface Item {
-  readonly of: number
-  readonly trunk: boolean
-  readonly layer: number
-  /** Middle. */
-  readonly x: number
-}
-
-/** A line from one layer to the next: part of the way from `of` to each of `to`. */
-export interface Link {
-  readonly from: Item
-  readonly into: Item
-  readonly of: number
-  readonly to: ReadonlyArray<number>
-}
-
 export interface Layout {
   readonly width: number
   readonly height: number
   readonly layers: number
   /** One a node, in the order of nodes. */
-  readonly boxes: ReadonlyArray<Item>
-  readonly links: ReadonlyArray<Link>
+  readonly boxes: ReadonlyArray<Readonly<Cell>>
+  readonly links: ReadonlyArray<Readonly<Line>>
+  /** Edges that are not drawn because they pass too many layers. */
+  readonly cut: ReadonlyArray<CutEdge>
+  /** Looks at cells and ends of lines that the order and the places took. */
+  readonly effort: number
 }
 
 /**
@@ -54,137 +43,31 @@ export interface Layout {
  * `inputs[i]` are the nodes that node i reads, all smaller than i.
  */
 export const layersOf = (inputs: ReadonlyArray<ReadonlyArray<number>>, most: number): ReadonlyArray<number> => {
-  const outputs: Array<Array<number>> = inputs.map(() => [])
   const depth: Array<number> = []
-  for (const [node, from] of inputs.entries()) {
-    depth.push(Math.max(-1, ...from.map((one) => depth[one]!)) + 1)
-    for (const one of from) outputs[one]!.push(node)
+  /** Nodes that read a node and have no layer yet. */
+  const waiting = new Array<number>(inputs.length).fill(0)
+  for (const from of inputs) {
+    let above = -1
+    for (const one of from) {
+      above = Math.max(above, depth[one]!)
+      waiting[one]!++
+    }
+    depth.push(above + 1)
   }
   const fromEnd = new Array<number>(inputs.length).fill(-1)
-  let left = inputs.length
+  let ready = [...inputs.keys()].filter((node) => waiting[node] === 0)
   let layer = 0
-  for (; left > 0; layer++) {
-    const ready: Array<number> = []
-    for (let node = 0; node < inputs.length; node++)
-      if (fromEnd[node]! < 0 && outputs[node]!.every((one) => fromEnd[one]! >= 0 && fromEnd[one]! < layer))
-        ready.push(node)
+  for (; ready.length > 0; layer++) {
     // What has the longest way above it goes first, so that no layer is added for waiting.
     ready.sort((a, b) => depth[b]! - depth[a]! || a - b)
-    for (const node of ready.slice(0, most)) fromEnd[node] = layer
-    left -= Math.min(most, ready.length)
+    const now = ready.slice(0, most)
+    ready = ready.slice(most)
+    for (const node of now) {
+      fromEnd[node] = layer
+      for (const one of inputs[node]!) if (--waiting[one]! === 0) ready.push(one)
+    }
   }
   return fromEnd.map((one) => layer - 1 - one)
-}
-
-interface Cell {
-  readonly of: number
-  readonly trunk: boolean
-  readonly layer: number
-  x: number
-}
-interface Line {
-  readonly from: Cell
-  readonly into: Cell
-  readonly to: Array<number>
-}
-
-/** Boxes and trunks with the lines between neighbouring layers. */
-const withTrunks = (inputs: ReadonlyArray<ReadonlyArray<number>>, layer: ReadonlyArray<number>) => {
-  const boxes: ReadonlyArray<Cell> = inputs.map((_, of) => ({ of, trunk: false, layer: layer[of]!, x: 0 }))
-  const cells: Array<Cell> = [...boxes]
-  const lines: Array<Line> = []
-  const consumers: Array<Array<number>> = inputs.map(() => [])
-  for (const [node, from] of inputs.entries()) for (const one of new Set(from)) consumers[one]!.push(node)
-  for (const [of, to] of consumers.entries()) {
-    let from: Cell = boxes[of]!
-    for (let rest: ReadonlyArray<number> = to; rest.length > 0; ) {
-      const below = from.layer + 1
-      for (const one of rest) if (layer[one] === below) lines.push({ from, into: boxes[one]!, to: [one] })
-      rest = rest.filter((one) => layer[one]! > below)
-      if (rest.length === 0) break
-      const next: Cell = { of, trunk: true, layer: below, x: 0 }
-      cells.push(next)
-      lines.push({ from, into: next, to: [...rest] })
-      from = next
-    }
-  }
-  return { boxes, cells, lines }
-}
-
-type Neighbours = ReadonlyMap<Cell, ReadonlyArray<Cell>>
-
-const neighbours = (lines: ReadonlyArray<Line>): { readonly up: Neighbours; readonly down: Neighbours } => {
-  const up = new Map<Cell, Array<Cell>>()
-  const down = new Map<Cell, Array<Cell>>()
-  for (const { from, into } of lines) {
-    up.set(into, [...(up.get(into) ?? []), from])
-    down.set(from, [...(down.get(from) ?? []), into])
-  }
-  return { up, down }
-}
-
-/** Crossings between the lines that leave two cells standing side by side, in this order. */
-const crossings = (a: ReadonlyArray<Cell>, b: ReadonlyArray<Cell>, place: ReadonlyMap<Cell, number>): number => {
-  let count = 0
-  for (const one of a) for (const other of b) if (place.get(one)! > place.get(other)!) count++
-  return count
-}
-
-const none: ReadonlyArray<Cell> = []
-
-/** Orders each layer so that few lines cross. Sorts `layers` in place. */
-const order = (layers: Array<Array<Cell>>, lines: ReadonlyArray<Line>): void => {
-  const { down, up } = neighbours(lines)
-  const place = new Map<Cell, number>()
-  const number = (layer: ReadonlyArray<Cell>) => {
-    for (const [i, cell] of layer.entries()) place.set(cell, i)
-  }
-  for (const layer of layers) number(layer)
-  const total = (): number =>
-    layers.reduce((sum, layer) => {
-      for (let i = 0; i < layer.length; i++)
-        for (let j = i + 1; j < layer.length; j++)
-          sum += crossings(down.get(layer[i]!) ?? none, down.get(layer[j]!) ?? none, place)
-      return sum
-    }, 0)
-  const sweep = (layer: Array<Cell>, near: Neighbours) => {
-    const centre = new Map(
-      layer.map((cell, i) => {
-        const cells = near.get(cell) ?? none
-        return [cell, cells.length === 0 ? i : cells.reduce((sum, one) => sum + place.get(one)!, 0) / cells.length]
-      })
-    )
-    layer.sort((a, b) => centre.get(a)! - centre.get(b)! || place.get(a)! - place.get(b)!)
-    number(layer)
-  }
-  /** Swaps neighbours while that lessens crossings. */
-  const swap = (layer: Array<Cell>) => {
-    for (let better = true; better; ) {
-      better = false
-      for (let i = 0; i + 1 < layer.length; i++) {
-        const [a, b] = [layer[i]!, layer[i + 1]!]
-        const cost = (near: Neighbours, left: Cell, right: Cell) =>
-          crossings(near.get(left) ?? none, near.get(right) ?? none, place)
-        if (cost(up, b, a) + cost(down, b, a) >= cost(up, a, b) + cost(down, a, b)) continue
-        layer[i] = b
-        layer[i + 1] = a
-        number(layer)
-        better = true
-      }
-    }
-  }
-  let best = layers.map((layer) => [...layer])
-  let fewest = total()
-  for (let round = 0; round < 16 && fewest > 0; round++) {
-    if (round % 2 === 0) for (const layer of layers) sweep(layer, up)
-    else for (const layer of [...layers].reverse()) sweep(layer, down)
-    for (const layer of layers) swap(layer)
-    const now = total()
-    if (now >= fewest) continue
-    fewest = now
-    best = layers.map((layer) => [...layer])
-  }
-  layers.splice(0, layers.length, ...best)
 }
 
 /**
@@ -221,16 +104,25 @@ export const spread = (
   return out
 }
 
-const sweeps = 400
+const MAX_SWEEPS = 400
 
-/** Gives each cell its x. */
-const place = (layers: ReadonlyArray<ReadonlyArray<Cell>>, lines: ReadonlyArray<Line>, sizes: Sizes): void => {
-  const { down, up } = neighbours(lines)
+/** Gives each cell its x; stops when `effort` is spent. */
+const place = (
+  layers: ReadonlyArray<ReadonlyArray<Cell>>,
+  { cells, lines }: Trunks,
+  sizes: Sizes,
+  effort: Effort
+): void => {
+  const { down, up } = neighbours(cells, lines)
   const half = (cell: Cell) => (cell.trunk ? sizes.trunk : sizes.box.width + sizes.gap.x) / 2
   const distances = layers.map((layer) => layer.slice(1).map((cell, i) => half(layer[i]!) + half(cell)))
-  const sum = (values: ReadonlyArray<number>) => values.reduce((all, one) => all + one, 0)
   // Middles of boxes: half a box is left free at both ends.
-  const room = Math.max(sizes.width - sizes.box.width, ...distances.map(sum))
+  let room = sizes.width - sizes.box.width
+  for (const some of distances)
+    room = Math.max(
+      room,
+      some.reduce((all, one) => all + one, 0)
+    )
   const put = (i: number, wanted: ReadonlyArray<{ readonly x: number; readonly weight: number }>) => {
     const at = spread(
       wanted.map((one) => one.x),
@@ -245,48 +137,58 @@ const place = (layers: ReadonlyArray<ReadonlyArray<Cell>>, lines: ReadonlyArray<
       i,
       layer.map(() => ({ x: room / 2, weight: 1 }))
     )
-  for (let round = 0; round < sweeps; round++)
+  const pulled = (cell: Cell) => {
+    let pull = 0
+    let weight = 0
+    for (const some of [up[cell.id]!, down[cell.id]!])
+      for (const near of some) {
+        // A trunk should be straight before a box stands in the middle of its neighbours.
+        const w = cell.trunk && near.trunk ? 8 : cell.trunk || near.trunk ? 2 : 1
+        pull += w * near.x
+        weight += w
+      }
+    return weight === 0 ? { x: cell.x, weight: 1 } : { x: pull / weight, weight }
+  }
+  for (let round = 0; round < MAX_SWEEPS && effort.left > 0; round++) {
+    effort.left -= cells.length + 2 * lines.length
     for (let k = 0; k < layers.length; k++) {
       const i = round % 2 === 0 ? k : layers.length - 1 - k
-      put(
-        i,
-        layers[i]!.map((cell) => {
-          let pull = 0
-          let weight = 0
-          for (const near of [...(up.get(cell) ?? none), ...(down.get(cell) ?? none)]) {
-            // A trunk should be straight before a box stands in the middle of its neighbours.
-            const w = cell.trunk && near.trunk ? 8 : cell.trunk || near.trunk ? 2 : 1
-            pull += w * near.x
-            weight += w
-          }
-          return weight === 0 ? { x: cell.x, weight: 1 } : { x: pull / weight, weight }
-        })
-      )
+      put(i, layers[i]!.map(pulled))
     }
+  }
 }
+
+/** What the order, and then the places, may take: a graph of 100 nodes and 300 edges gets all rounds and sweeps. */
+const ORDER_EFFORT = 1_000_000
+const PLACE_EFFORT = 1_000_000
 
 /** The layout of a graph; `inputs[i]` are the nodes that node i reads, all smaller than i. */
 export const layout = (inputs: ReadonlyArray<ReadonlyArray<number>>, sizes: Sizes): Layout => {
   const layer = layersOf(inputs, sizes.most)
-  const count = Math.max(-1, ...layer) + 1
-  const { boxes, cells, lines } = withTrunks(inputs, layer)
-  const layers: Array<Array<Cell>> = Array.from({ length: count }, () => [])
-  for (const cell of cells) layers[cell.layer]!.push(cell)
-  order(layers, lines)
-  place(layers, lines, sizes)
-  let left = 0
-  let right = 0
-  const half = (cell: Cell) => (cell.trunk ? sizes.trunk : sizes.box.width) / 2
-  for (const [i, cell] of cells.entries()) {
-    left = i === 0 ? cell.x - half(cell) : Math.min(left, cell.x - half(cell))
-    right = i === 0 ? cell.x + half(cell) : Math.max(right, cell.x + half(cell))
+  const trunks = withTrunks(inputs, layer)
+  const { boxes, cells, cut, lines } = trunks
+  const layers: Array<Array<Cell>> = []
+  for (const cell of cells) (layers[cell.layer] ??= []).push(cell)
+  const ordering: Effort = { left: ORDER_EFFORT }
+  order(layers, neighbours(cells, lines), ordering)
+  const placing: Effort = { left: PLACE_EFFORT }
+  place(layers, trunks, sizes, placing)
+  let left = Number.POSITIVE_INFINITY
+  let right = Number.NEGATIVE_INFINITY
+  for (const cell of cells) {
+    const half = (cell.trunk ? sizes.trunk : sizes.box.width) / 2
+    left = Math.min(left, cell.x - half)
+    right = Math.max(right, cell.x + half)
   }
   for (const cell of cells) cell.x = Math.round(2 * (cell.x - left)) / 2
+  const count = layers.length
   return {
-    width: Math.ceil(right - left),
+    width: count === 0 ? 0 : Math.ceil(right - left),
     height: count === 0 ? 0 : count * sizes.box.height + (count - 1) * sizes.gap.y,
     layers: count,
     boxes,
-    links: lines.map(({ from, into, to }) => ({ from, into, of: from.of, to }))
+    links: lines,
+    cut,
+    effort: ORDER_EFFORT - ordering.left + (PLACE_EFFORT - placing.left)
   }
 }

@@ -78,6 +78,7 @@ svg { display: block; font: 12px system-ui, "Segoe UI", Roboto, "Helvetica Neue"
 svg.graph { margin: 0 auto; max-width: 100%; min-width: 700px }
 .graph a:hover { text-decoration: none }
 .edge path { fill: none; stroke: var(--edge); stroke-width: 1.2 }
+.edge.cut path { stroke-dasharray: 3 2 }
 .edge path.tip { fill: var(--edge); stroke: none }
 .node rect { fill: var(--page); stroke: var(--edge) }
 .node .flag { stroke: none; fill: none }
@@ -121,31 +122,41 @@ details table { margin-top: 8px }
 @media print { nav { display: none } section { break-inside: avoid-page } }
 `
 
-/** Lights up what a hovered or focused box reads and is read by. */
+/** Lights up what a hovered or focused box reads and is read by: what lines lead to, through trunks, up and down. */
 export const script = `
 for (const graph of document.querySelectorAll("svg.graph")) {
-  const edges = [...graph.querySelectorAll(".edge")].map((edge) => [edge, edge.dataset.from, edge.dataset.to.split(" ")])
-  const nodes = [...graph.querySelectorAll(".node")]
+  const nodes = new Map([...graph.querySelectorAll(".node")].map((node) => [node.dataset.node, node]))
+  const down = new Map(), up = new Map()
+  for (const edge of graph.querySelectorAll(".edge")) {
+    const { from, into } = edge.dataset
+    if (!down.has(from)) down.set(from, [])
+    if (!up.has(into)) up.set(into, [])
+    down.get(from).push([edge, into])
+    up.get(into).push([edge, from])
+  }
   const clear = () => {
     graph.classList.remove("lit")
     for (const one of graph.querySelectorAll(".on")) one.classList.remove("on")
   }
-  const light = (node) => {
+  const light = (start) => {
     clear()
-    const id = node.dataset.node
-    const near = new Set([id])
-    for (const [edge, from, to] of edges) {
-      if (from === id) for (const one of to) near.add(one)
-      else if (to.includes(id)) near.add(from)
-      else continue
-      edge.classList.add("on")
+    nodes.get(start).classList.add("on")
+    for (const ways of [down, up]) {
+      const seen = new Set([start]), open = [start]
+      while (open.length > 0)
+        for (const [edge, next] of ways.get(open.pop()) ?? []) {
+          edge.classList.add("on")
+          if (seen.has(next)) continue
+          seen.add(next)
+          if (nodes.has(next)) nodes.get(next).classList.add("on")
+          else open.push(next)
+        }
     }
-    for (const one of nodes) if (near.has(one.dataset.node)) one.classList.add("on")
     graph.classList.add("lit")
   }
-  for (const node of nodes) {
-    node.addEventListener("pointerenter", () => light(node))
-    node.addEventListener("focus", () => light(node))
+  for (const [id, node] of nodes) {
+    node.addEventListener("pointerenter", () => light(id))
+    node.addEventListener("focus", () => light(id))
     node.addEventListener("pointerleave", clear)
     node.addEventListener("blur", clear)
   }
