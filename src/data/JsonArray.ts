@@ -1,7 +1,8 @@
 /**
  * Reads huge JSON arrays (and JSON Lines) as a stream of batches of parsed rows, in bounded memory.
  *
- * Not a JSON parser: bytes are cut at top-level commas by `JsonSplitter`, and each element goes through `JSON.parse`.
+ * Not a JSON parser: bytes are cut at top-level commas by `JsonSplitter`, and each element goes through `parseJson`, which
+ * keeps whole numbers exact (bigints beyond 2^53) and takes Python's `NaN` and `Infinity` for null.
  * Not a validator of rows: a row is `unknown` until a node decodes it with a Schema.
  *
  * Units: `offset` and `length` are bytes of the (decompressed) file, `index` is the row, from 0, refused rows counted.
@@ -14,6 +15,7 @@ import { Schema, Stream } from "effect"
 import { sniffFile, type WrongFile, wrongFile } from "../dag/WrongFile.ts"
 import { readCompressed } from "./Compressed.ts"
 import { type JsonSpan, JsonSplitter, LineSplitter, type SplitterFault } from "./JsonSplitter.ts"
+import { parseJson } from "./JsonText.ts"
 
 /** The file as a whole cannot be read further: not an array, cut short, unreadable. */
 export class JsonError extends Schema.TaggedError<JsonError>()("JsonError", {
@@ -193,7 +195,7 @@ export async function* parseChunks(
     }
     let value: unknown
     try {
-      value = JSON.parse(span.bytes.toString("utf8", span.start, span.end))
+      value = parseJson(span.bytes.toString("utf8", span.start, span.end))
     } catch (cause) {
       refused.push(refuse(path, span, "syntax", cause instanceof Error ? cause.message : String(cause)))
       return

@@ -23,13 +23,15 @@ export type { ParquetRow } from "./ParquetRows.ts"
 export interface ParquetOptions {
   /** Columns by name, what lies inside of one with dots (`image.path`). Default: all. */
   readonly columns?: ReadonlyArray<string>
+  /** Also read the columns that `columns` does not name; at least one of the named ones must be there. */
+  readonly others?: boolean
   /** Columns to leave out, named in the same way: pictures that lie in the file, of which the path is enough. */
   readonly without?: ReadonlyArray<string>
   /** A named column that the file does not have is an error (`fail`, default), or is left out (`skip`). */
   readonly absent?: "fail" | "skip"
   /** Rows a batch at most. Default 1,024; a batch also ends with each row group. */
   readonly batchRows?: number
-  /** 64-bit integers as numbers (default; one beyond 2^53 is an error), or as bigints. */
+  /** 64-bit integers as numbers (default; one beyond 2^53 is an error), as bigints, or (`exact`) as bigints beyond 2^53 alone. */
   readonly int64?: Int64
   /** Values of JSON columns parsed (default), or as their text. */
   readonly json?: "parsed" | "text"
@@ -91,8 +93,9 @@ interface Plan {
 const planOf = ({ metadata }: OpenFile, options: ParquetOptions): Plan => {
   const { absent = "fail", columns, int64 = "number", json = "parsed" } = options
   const all = shapesOf(metadata)
-  const shapes = without(columns === undefined ? all : project(all, columns, absent), options.without ?? [])
-  if (shapes.length === 0) {
+  const named = columns === undefined ? all : project(all, columns, absent)
+  const shapes = without(options.others === true ? all : named, options.without ?? [])
+  if (named.length === 0 || shapes.length === 0) {
     throw new ParquetFault("no-column", "none of the columns asked for is there", {
       hint: `The file has ${all.map(({ name }) => name).join(", ")}; asked for was ${columns?.join(", ") ?? "all"}.`
     })

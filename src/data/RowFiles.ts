@@ -1,7 +1,7 @@
 /**
  * Rows of a dataset as it lies on the disk: one file or a folder of parts, JSON or Parquet, as one numbered stream.
  *
- * Not a decoder: a row is unknown data until a node decodes it. In a folder the parts are read in name order, and row
+ * Not a decoder: a row is unknown data until a node decodes it. Whole numbers beyond 2^53 are bigints. In a folder the parts are read in name order, and row
  * numbers count on from part to part. Parquet's packages are loaded when there is a Parquet file, and not before.
  */
 import type { Dirent } from "node:fs"
@@ -111,39 +111,42 @@ const partsOf = Effect.fnUntraced(function* (path: string) {
 /** Loaded here alone: who has no Parquet files needs no packages for them. Without them it is `PackageMissing`. */
 const parquetModule = Effect.promise(() => import("./Parquet.ts"))
 
-/** `layout` is of JSON files: `lines` where rows stand one a line though the name ends in `.json`. */
-type Part = Pick<ParquetOptions, "columns" | "without"> & Pick<JsonOptions, "layout">
+/** What to read. `layout` is of JSON files: `lines` where rows stand one a line though the name ends in `.json`. */
+export type RowFileOptions = Pick<ParquetOptions, "columns" | "others" | "without"> & Pick<JsonOptions, "layout">
 
 /** Rows of one file with numbers of its own. */
-const readPart = (path: string, wanted: Part): Stream.Stream<RowFileBatch, RowFileError> =>
+const readPart = (path: string, wanted: RowFileOptions): Stream.Stream<RowFileBatch, RowFileError> =>
   Stream.unwrap(Effect.map(isParquet(path), (found) => (found ? parquetRows(path, wanted) : jsonRows(path, wanted))))
 
-const parquetRows = (path: string, { layout: _, ...wanted }: Part): Stream.Stream<RowFileBatch, RowFileError> =>
+const parquetRows = (
+  path: string,
+  { layout: _, ...wanted }: RowFileOptions
+): Stream.Stream<RowFileBatch, RowFileError> =>
   Stream.unwrap(
     Effect.map(parquetModule, ({ readParquet }) =>
-      Stream.map(readParquet(path, { ...wanted, absent: "skip" }), ({ first, rows }) => ({
+      Stream.map(readParquet(path, { ...wanted, absent: "skip", int64: "exact" }), ({ first, rows }) => ({
         rows: rows.map((value, i) => ({ index: first + i, value })),
         refused: []
       }))
     )
   )
 
-const jsonRows = (path: string, { layout }: Part): Stream.Stream<RowFileBatch, RowFileError> =>
+const jsonRows = (path: string, { layout }: RowFileOptions): Stream.Stream<RowFileBatch, RowFileError> =>
   Stream.map(readJson(path, layout === undefined ? {} : { layout }), ({ refused, rows }) => ({
     rows,
     refused: refused.map((error) => ({ index: error.row, error }))
   }))
 
 /**
- * Streams the rows of a file or of a folder's parts. Of Parquet files only `columns` are read, as far as they are there,
- * and of those nothing under `without`; JSON rows come whole.
+ * Streams the rows of a file or of a folder's parts. Of Parquet files only `columns` are read, as far as they are there (all
+ * with `others`), and of those nothing under `without`; JSON rows come whole.
  *
  * @example
  * ```ts
  * const rows = readRowFiles("llava/data", { columns: ["id", "image", "conversations"], without: ["image.bytes"] })
  * ```
  */
-export const readRowFiles = (path: string, wanted: Part = {}): Stream.Stream<RowFileBatch, RowFileError> =>
+export const readRowFiles = (path: string, wanted: RowFileOptions = {}): Stream.Stream<RowFileBatch, RowFileError> =>
   Stream.unwrap(
     Effect.map(partsOf(path), (parts) =>
       Stream.suspend(() => {

@@ -1,18 +1,23 @@
 /**
  * Reads LLaVA's files into rows: CC-595K's captions, instruction data, held-out questions. JSON or Parquet, one file or a
- * folder of parts.
+ * folder of parts; the chat formats of `ChatRow.ts`.
  *
- * Not a filter. A row of the wrong shape is refused with its position; a picture's name is not looked at here. Where a
- * Parquet file has its pictures inside (`image` is a struct of `bytes` and `path`), rows name them by their path, and the
- * bytes are not read.
+ * Not a filter. A row of the wrong shape is refused with its position; a picture's name is not looked at here. A row has one
+ * picture or none, in `image` or `images`, and as many marks `<image>` in its questions: a mark without a picture would be
+ * trained as text, a picture without a mark would be put where nobody asked for it. Where a Parquet file has its pictures
+ * inside (`{ bytes, path }`), rows name them by their path, and the bytes are not read.
  */
-import { Effect, Result, Schema, Stream } from "effect"
+import { Effect, Schema } from "effect"
 import type { Refusing } from "../dag/Node.ts"
 import { whole } from "../dag/Node.ts"
 import { BadJsonRow } from "../data/JsonArray.ts"
-import { type RowFileError, readRowFiles, rowsUpTo } from "../data/RowFiles.ts"
+import { CHAT_KEYS, type ChatTurn, type RowFault, readChat } from "../text/ChatRow.ts"
+import type { ConversationTurn } from "../text/Conversation.ts"
+import { PICTURE_KEYS, type Picture, picturesOf } from "../text/RowMedia.ts"
+import { IMAGE_MARK, marksIn } from "../text/Template.ts"
 import { Captions, ChatFile, HeldOutFile, ImageConversations, InstructFile, Questions } from "./Artifacts.ts"
-import { Positive } from "./Params.ts"
+import { CHAT_IDS, messagesId } from "./ReadShareGpt.ts"
+import { RowParams, readRows, type SourceRow, shapeFault, UnsupportedRow } from "./RowReader.ts"
 
 /** A row that does not have the format's shape. `row` counts from 0 in its file. */
 export class BadRow extends Schema.TaggedError<BadRow>()("BadLlavaRow", {
@@ -22,96 +27,97 @@ export class BadRow extends Schema.TaggedError<BadRow>()("BadLlavaRow", {
   hint: Schema.String
 }) {}
 
-const params = Schema.Struct({
-  /** Rows a shard of the output. */
-  shardRows: Positive
-})
-const refuses = [BadRow, BadJsonRow] as const
+const params = Schema.Struct(RowParams)
+const refuses = [BadRow, UnsupportedRow, BadJsonRow] as const
 /** A file most of whose rows do not fit is the wrong file. */
 const refuseAtMost = 0.5
 
-const Turn = Schema.Struct({ from: Schema.Literals(["human", "gpt"]), value: Schema.String })
-const ChatRow = Schema.Struct({ id: Schema.String, image: Schema.String, conversations: Schema.Array(Turn) })
-const InstructRow = Schema.Struct({
-  id: Schema.Union([Schema.String, Schema.Number]),
-  image: Schema.optional(Schema.NullOr(Schema.String)),
-  conversations: Schema.Array(Turn)
-})
-const HeldOutRow = Schema.Struct({
-  id: Schema.String,
-  image: Schema.String,
-  questions: Schema.Array(Schema.Struct({ type: Schema.String, question: Schema.String, answer: Schema.String }))
-})
+type Making = Pick<Refusing<BadRow | UnsupportedRow | BadJsonRow>, "refuse" | "saw">
+const misshaped = (given: ConstructorParameters<typeof BadRow>[0]) => new BadRow(given)
 
-/** What is read of a Parquet file. */
-const columns = ["id", "image", "conversations", "questions", "question_id", "text", "label", "category"]
-const without = ["image.bytes"]
+const CHAT: ReadonlySet<string> = new Set([...CHAT_KEYS, ...PICTURE_KEYS])
 
-const idOf = (value: unknown): unknown => {
-  if (typeof value !== "object" || value === null) return undefined
-  return "id" in value ? value.id : "question_id" in value ? value.question_id : undefined
+/** Turns without a leading system prompt, for which the template has its own; undefined where one stands further on. */
+const spokenTurns = (all: ReadonlyArray<ChatTurn>): ReadonlyArray<ConversationTurn> | undefined => {
+  const turns = all[0]?.from === "system" ? all.slice(1) : all
+  return turns.every((turn): turn is ConversationTurn => turn.from !== "system") ? turns : undefined
 }
 
-const isNameless = (value: unknown): boolean =>
-  typeof value === "object" &&
-  value !== null &&
-  "image" in value &&
-  typeof value.image === "object" &&
-  value.image !== null &&
-  "path" in value.image
-
-/** The row with its picture's path in place of the struct that a Parquet file has there. */
-const withPath = (value: unknown): unknown => {
-  if (typeof value !== "object" || value === null || !("image" in value)) return value
-  const { image } = value
-  return typeof image === "object" && image !== null && "path" in image && typeof image.path === "string"
-    ? { ...value, image: image.path }
-    : value
+/** Without a leading reply and a trailing question, as LLaVA's own reader has it: neither teaches anything. */
+const trimTurns = (turns: ReadonlyArray<ConversationTurn>): ReadonlyArray<ConversationTurn> => {
+  const from = turns[0]?.from === "gpt" ? 1 : 0
+  const to = turns[turns.length - 1]?.from === "human" ? turns.length - 1 : turns.length
+  return turns.slice(from, Math.max(from, to))
 }
 
-/** Streams a file's rows through a schema; what does not fit is refused. */
-export const readRows = <A, B>(
-  path: string,
-  schema: Schema.Codec<A, any>,
-  make: (row: A) => ReadonlyArray<B> | string,
-  { refuse, saw }: Pick<Refusing<BadRow | BadJsonRow>, "refuse" | "saw">,
-  wanted: { readonly layout?: "lines" } = {}
-): Stream.Stream<ReadonlyArray<B>, RowFileError> => {
-  const decode = Schema.decodeUnknownResult(schema)
-  const bad = (row: number, value: unknown, message: string) => {
-    const found = idOf(value)
-    const id = typeof found === "string" || typeof found === "number" ? String(found) : undefined
-    refuse(
-      row,
-      new BadRow({
-        row,
-        ...(id === undefined ? {} : { id }),
-        message,
-        hint: isNameless(value)
-          ? "The picture lies in the Parquet file and has no path: write pictures to a folder or zip, and paths to the rows."
-          : "Mend or remove the row in the source; the other rows are not affected."
-      })
-    )
-    return []
+/** Why turns and pictures do not fit together, or undefined. */
+const misfit = (turns: ReadonlyArray<ChatTurn>, pictures: ReadonlyArray<Picture>): RowFault | undefined => {
+  const count = (some: ReadonlyArray<ChatTurn>) => some.reduce((n, { value }) => n + marksIn(value), 0)
+  const asked = count(turns.filter(({ from }) => from === "human"))
+  if (count(turns) > asked)
+    return {
+      reason: "marks",
+      message: `an answer or a system prompt has ${IMAGE_MARK} in it, which would be trained as text`,
+      hint: "Take the mark out of the text; it belongs into a question."
+    }
+  if (pictures.length > 1)
+    return {
+      reason: "several-pictures",
+      message: `it has ${pictures.length} pictures, and one picture a row is read`,
+      hint: "Cut the row into one for each picture, or remove it."
+    }
+  if (asked === pictures.length) return undefined
+  return {
+    reason: "marks",
+    message: `it has ${asked} marks ${IMAGE_MARK} in its questions and ${pictures.length} pictures in \`image\` or \`images\``,
+    hint: "Write one mark for the picture, or none without a picture."
   }
-  return readRowFiles(path, { columns, without, ...wanted }).pipe(
-    Stream.map((batch) => {
-      for (const { error, index } of batch.refused) refuse(index, error)
-      saw(rowsUpTo(batch))
-      return batch.rows.flatMap(({ index, value }) => {
-        const row = decode(withPath(value))
-        if (Result.isFailure(row)) return bad(index, value, row.failure.message)
-        const made = make(row.success)
-        return typeof made === "string" ? bad(index, value, made) : made
-      })
-    })
-  )
 }
+
+const NAMELESS = shapeFault(
+  "its picture lies in the Parquet file and has no path",
+  "Write pictures to a folder or zip, and paths to the rows."
+)
+
+/** Turns of a row, those that `trim` keeps, and its picture or null. */
+const pictured = (
+  { value }: SourceRow,
+  trim: (turns: ReadonlyArray<ConversationTurn>) => ReadonlyArray<ConversationTurn>
+): RowFault | { readonly turns: ReadonlyArray<ConversationTurn>; readonly image: string | null } => {
+  const chat = readChat(value)
+  if (chat._tag === "Failure") return chat.failure
+  const own = picturesOf(value)
+  if (own._tag === "Failure") return { reason: "media", message: own.failure, hint: "Name the picture in `image`." }
+  const [inRow, inParts] = [own.success, chat.success.pictures]
+  if (inRow.length > 0 && inParts.length > 0 && JSON.stringify(inRow) !== JSON.stringify(inParts))
+    return shapeFault("its messages name other pictures than `image` or `images`")
+  const pictures = inRow.length > 0 ? inRow : inParts
+  const spoken = spokenTurns(chat.success.turns)
+  if (spoken === undefined)
+    return {
+      reason: "role",
+      message: "a system prompt stands after its first turn",
+      hint: "Move it to the front, or remove the row."
+    }
+  const turns = trim(spoken)
+  const fault = misfit(turns, pictures)
+  if (fault !== undefined) return fault
+  const [picture] = pictures
+  if (picture === undefined) return { turns, image: null }
+  return picture.path === undefined ? NAMELESS : { turns, image: picture.path }
+}
+
+const chatRows = <A>(
+  path: string,
+  given: typeof params.Type,
+  refusing: Making,
+  make: (row: SourceRow) => ReadonlyArray<A> | RowFault
+) => readRows({ path, params: given, keys: CHAT, idKeys: CHAT_IDS, idOf: messagesId, make, misshaped, refusing })
 
 export const readCaptions = whole(
   {
     id: "readCaptions",
-    version: "1",
+    version: "2",
     about: "Reads CC-595K's chat.json: one request and one caption a picture.",
     params,
     inputs: { file: ChatFile },
@@ -119,31 +125,24 @@ export const readCaptions = whole(
     refuses,
     refuseAtMost
   },
-  ({ inputs, refuse, saw }) =>
+  ({ inputs, params, refuse, saw }) =>
     Effect.succeed({
-      rows: readRows(
-        inputs.file.path,
-        ChatRow,
-        (row) => {
-          const caption = row.conversations.find((turn) => turn.from === "gpt")?.value
-          return caption === undefined ? "no caption: there is no gpt turn" : [{ ...row, caption }]
-        },
-        { refuse, saw }
-      )
+      rows: chatRows(inputs.file.path, params, { refuse, saw }, (row) => {
+        const found = pictured(row, (turns) => turns)
+        if ("reason" in found) return found
+        const { image, turns: conversations } = found
+        if (image === null) return shapeFault("it names no picture")
+        const caption = conversations.find((turn) => turn.from === "gpt")?.value
+        if (caption === undefined) return shapeFault("no caption: there is no answer")
+        return [{ id: row.id, image, caption, conversations }]
+      })
     })
 )
-
-/** Without a leading reply and a trailing question, as LLaVA's own reader has it: neither teaches anything. */
-const trimTurns = (turns: ReadonlyArray<typeof Turn.Type>): ReadonlyArray<typeof Turn.Type> => {
-  const from = turns[0]?.from === "gpt" ? 1 : 0
-  const to = turns[turns.length - 1]?.from === "human" ? turns.length - 1 : turns.length
-  return turns.slice(from, Math.max(from, to))
-}
 
 export const readInstructions = whole(
   {
     id: "readInstructions",
-    version: "1",
+    version: "2",
     about: "Reads LLaVA-Instruct rows: several questions and answers about one picture, or text alone.",
     params,
     inputs: { file: InstructFile },
@@ -151,31 +150,77 @@ export const readInstructions = whole(
     refuses,
     refuseAtMost
   },
-  ({ inputs, refuse, saw }) =>
+  ({ inputs, params, refuse, saw }) =>
     Effect.succeed({
-      rows: readRows(
-        inputs.file.path,
-        InstructRow,
-        (row) => [{ id: String(row.id), image: row.image ?? null, conversations: trimTurns(row.conversations) }],
-        { refuse, saw }
-      )
+      rows: chatRows(inputs.file.path, params, { refuse, saw }, (row) => {
+        const found = pictured(row, trimTurns)
+        return "reason" in found ? found : [{ id: row.id, image: found.image, conversations: found.turns }]
+      })
     })
 )
 
-/** Says of a scene whose id came before why it cannot be taken: questions and pictures meet by that id. */
-const firstOnly = <A extends { readonly id: string }, B>(make: (row: A) => ReadonlyArray<B>) => {
+const decodeQuestions = Schema.decodeUnknownResult(
+  Schema.Array(Schema.Struct({ type: Schema.String, question: Schema.String, answer: Schema.String }))
+)
+const HELD_OUT: ReadonlySet<string> = new Set(["questions", ...PICTURE_KEYS])
+
+interface Scene {
+  readonly id: string
+  readonly image: string
+  readonly questions: ReadonlyArray<{ readonly type: string; readonly question: string; readonly answer: string }>
+}
+
+/**
+ * The one picture that a row names, or why it has none.
+ *
+ * @example
+ * onePicture({ id: "a", row: 0, value: { image: "a.jpg" } }) // "a.jpg"
+ */
+export const onePicture = ({ value }: Pick<SourceRow, "value">): string | RowFault => {
+  const pictures = picturesOf(value)
+  if (pictures._tag === "Failure")
+    return { reason: "media", message: pictures.failure, hint: "Name the picture in `image`." }
+  const [picture, second] = pictures.success
+  if (picture === undefined) return shapeFault("it names no picture")
+  if (second !== undefined)
+    return {
+      reason: "several-pictures",
+      message: `it has ${pictures.success.length} pictures, and one picture a row is read`,
+      hint: "Ask about each picture in a row of its own."
+    }
+  return picture.path ?? NAMELESS
+}
+
+const sceneOf = (row: SourceRow): Scene | RowFault => {
+  const image = onePicture(row)
+  if (typeof image !== "string") return image
+  const questions = decodeQuestions(row.value["questions"])
+  if (questions._tag === "Failure") return shapeFault(`questions: ${questions.failure.message}`)
+  const twice = questions.success.find(({ question }) => marksIn(question) > 1)
+  if (twice === undefined) return { id: row.id, image, questions: questions.success }
+  return {
+    reason: "marks",
+    message: `a question has ${marksIn(twice.question)} marks ${IMAGE_MARK}`,
+    hint: "Write one, or none."
+  }
+}
+
+/** Refuses a scene whose id came before: questions and pictures meet by that id. */
+const firstOnly = <B>(make: (scene: Scene) => ReadonlyArray<B>) => {
   const seen = new Set<string>()
-  return (row: A): ReadonlyArray<B> | string => {
-    if (seen.has(row.id)) return `an earlier scene is called ${row.id} too`
-    seen.add(row.id)
-    return make(row)
+  return (row: SourceRow): ReadonlyArray<B> | RowFault => {
+    const scene = sceneOf(row)
+    if ("reason" in scene) return scene
+    if (seen.has(scene.id)) return shapeFault(`an earlier scene is called ${scene.id} too`)
+    seen.add(scene.id)
+    return make(scene)
   }
 }
 
 export const readQuestions = whole(
   {
     id: "readQuestions",
-    version: "2",
+    version: "3",
     about: "Reads held-out scenes: their questions, and the scenes as conversations for their pictures and loss.",
     params,
     inputs: { file: HeldOutFile },
@@ -183,30 +228,26 @@ export const readQuestions = whole(
     refuses,
     refuseAtMost
   },
-  ({ inputs, refuse, saw }) =>
-    Effect.succeed({
-      questions: readRows(
-        inputs.file.path,
-        HeldOutRow,
-        firstOnly((row) =>
-          row.questions.map((question, i) => ({ id: `${row.id}/${i}`, image: row.image, ...question }))
-        ),
-        { refuse, saw }
+  ({ inputs, params, refuse, saw }) => {
+    const scenes = <B>(make: (scene: Scene) => ReadonlyArray<B>) =>
+      readRows({
+        ...{ path: inputs.file.path, params, keys: HELD_OUT, misshaped },
+        ...{ make: firstOnly(make), refusing: { refuse, saw } }
+      })
+    return Effect.succeed({
+      questions: scenes(({ id, image, questions }) =>
+        questions.map((question, i) => ({ id: `${id}/${i}`, image, ...question }))
       ),
-      scenes: readRows(
-        inputs.file.path,
-        HeldOutRow,
-        firstOnly((row) => [
-          {
-            id: row.id,
-            image: row.image,
-            conversations: row.questions.flatMap(({ answer, question }) => [
-              { from: "human" as const, value: question },
-              { from: "gpt" as const, value: answer }
-            ])
-          }
-        ]),
-        { refuse, saw }
-      )
+      scenes: scenes(({ id, image, questions }) => [
+        {
+          id,
+          image,
+          conversations: questions.flatMap(({ answer, question }) => [
+            { from: "human" as const, value: question },
+            { from: "gpt" as const, value: answer }
+          ])
+        }
+      ])
     })
+  }
 )

@@ -2,19 +2,22 @@
  * Reads files of one question a line: POPE's, with yes or no as label, and LLaVA's `question.jsonl`, with a label or without.
  *
  * Not the held-out scenes of the sample (`ReadLlava.ts`). Questions keep the file's ids and order, which LLaVA's scoring
- * scripts go by; pictures come once each, however many questions are about them.
+ * scripts go by; pictures come once each, however many questions are about them. Several questions may have one id, as
+ * TextVQA's have: each is known by its picture and its text as well, as `eval_textvqa.py` looks them up.
  */
 import { Effect, Schema } from "effect"
 import { type Refusing, whole } from "../dag/Node.ts"
 import { BadJsonRow } from "../data/JsonArray.ts"
+import type { RowFault } from "../text/ChatRow.ts"
+import { PICTURE_KEYS } from "../text/RowMedia.ts"
+import { IMAGE_MARK, marksIn } from "../text/Template.ts"
 import { ImageConversations, QuestionFile, Questions } from "./Artifacts.ts"
 import { normaliseAnswer } from "./ExactMatch.ts"
-import { Positive } from "./Params.ts"
-import { BadRow, readRows } from "./ReadLlava.ts"
+import { BadRow, onePicture } from "./ReadLlava.ts"
+import { RowParams, readRows, type SourceRow, shapeFault, UnsupportedRow } from "./RowReader.ts"
 
 const params = Schema.Struct({
-  /** Rows a shard of the output. */
-  shardRows: Positive,
+  ...RowParams,
   /** Category of questions whose row names none: `popular`, say, of `coco_pope_popular.json`. */
   category: Schema.String,
   /** Put after each question, on a line of its own: "Answer the question using a single word or phrase.", say; null adds nothing. */
@@ -22,83 +25,90 @@ const params = Schema.Struct({
 })
 type Params = typeof params.Type
 
-const Row = Schema.Struct({
-  question_id: Schema.Union([Schema.String, Schema.Number]),
-  image: Schema.optional(Schema.NullOr(Schema.String)),
-  text: Schema.String,
-  label: Schema.optional(Schema.NullOr(Schema.String)),
-  category: Schema.optional(Schema.NullOr(Schema.String))
-})
-type Row = typeof Row.Type
+const decode = Schema.decodeUnknownResult(
+  Schema.Struct({
+    text: Schema.String,
+    label: Schema.optional(Schema.NullOr(Schema.String)),
+    category: Schema.optional(Schema.NullOr(Schema.String))
+  })
+)
+const KEYS: ReadonlySet<string> = new Set(["text", "label", "category", ...PICTURE_KEYS])
 
 const outputs = { questions: Questions, scenes: ImageConversations }
-const refuses = [BadRow, BadJsonRow] as const
+const refuses = [BadRow, UnsupportedRow, BadJsonRow] as const
 const refuseAtMost = 0.5
 
-/** POPE's files are called `.json`, and have a row a line all the same. */
-const lines = { layout: "lines" } as const
-
-/** Why a row is no question, or undefined; ids are told apart from those before. */
+/** A line as a question, or why it is none; questions are told apart from those before. */
 const checking = (needsLabel: boolean) => {
   const seen = new Set<string>()
-  return ({ image, label, question_id }: Row): string | undefined => {
-    const id = String(question_id)
-    if (image === undefined || image === null) return "it names no picture"
+  return (row: SourceRow) => {
+    const { id, value } = row
+    const image = onePicture(row)
+    if (typeof image !== "string") return image
+    const decoded = decode(value)
+    if (decoded._tag === "Failure") return shapeFault(decoded.failure.message)
+    const { category, label, text } = decoded.success
     if (needsLabel && !["yes", "no"].includes(normaliseAnswer(label ?? "")))
-      return label === undefined || label === null ? "it has no label" : `its label "${label}" is neither yes nor no`
-    if (seen.has(id)) return `an earlier question is called ${id} too`
-    seen.add(id)
-    return undefined
+      return shapeFault(
+        label === undefined || label === null ? "it has no label" : `its label "${label}" is neither yes nor no`
+      )
+    const marks = marksIn(text)
+    if (marks > 1)
+      return {
+        reason: "marks" as const,
+        message: `its text has ${marks} marks ${IMAGE_MARK}`,
+        hint: "Write one, or none."
+      }
+    const known = JSON.stringify([id, image, text])
+    if (seen.has(known)) return shapeFault(`an earlier question is called ${id} too, with the same picture and text`)
+    seen.add(known)
+    return { id, image, text, label: label ?? null, category: category ?? null }
   }
 }
 
 const read = (
   path: string,
-  { category, instruction }: Params,
+  params: Params,
   needsLabel: boolean,
-  refusing: Pick<Refusing<BadRow | BadJsonRow>, "refuse" | "saw">
+  refusing: Pick<Refusing<BadRow | UnsupportedRow | BadJsonRow>, "refuse" | "saw">
 ) => {
-  const checkQuestion = checking(needsLabel)
-  const checkScene = checking(needsLabel)
+  const { category, instruction } = params
+  const rows = <B>(
+    make: (question: Exclude<ReturnType<ReturnType<typeof checking>>, RowFault>) => ReadonlyArray<B>
+  ) => {
+    const check = checking(needsLabel)
+    return readRows({
+      ...{ path, params, keys: KEYS, idKeys: ["question_id"], refusing },
+      // POPE's files are called `.json`, and have a row a line all the same.
+      layout: "lines",
+      make: (row) => {
+        const question = check(row)
+        return "reason" in question ? question : make(question)
+      },
+      misshaped: (given) => new BadRow(given)
+    })
+  }
   const pictures = new Set<string>()
   return {
-    questions: readRows(
-      path,
-      Row,
-      (row) =>
-        checkQuestion(row) ?? [
-          {
-            id: String(row.question_id),
-            image: row.image!,
-            type: row.category ?? category,
-            question: instruction === null ? row.text : `${row.text}\n${instruction}`,
-            answer: row.label ?? null
-          }
-        ],
-      refusing,
-      lines
-    ),
-    scenes: readRows(
-      path,
-      Row,
-      (row) => {
-        const image = row.image!
-        const bad = checkScene(row)
-        if (bad !== undefined) return bad
-        if (pictures.has(image)) return []
-        pictures.add(image)
-        return [{ id: image, image, conversations: [] }]
-      },
-      refusing,
-      lines
-    )
+    questions: rows(({ category: own, id, image, label: answer, text }) => [
+      {
+        ...{ id, image, type: own ?? category },
+        question: instruction === null ? text : `${text}\n${instruction}`,
+        answer
+      }
+    ]),
+    scenes: rows(({ image }) => {
+      if (pictures.has(image)) return []
+      pictures.add(image)
+      return [{ id: image, image, conversations: [] }]
+    })
   }
 }
 
 export const readPope = whole(
   {
     id: "readPope",
-    version: "1",
+    version: "2",
     about: "Reads POPE's yes-or-no questions, and each of their pictures once.",
     params,
     inputs: { file: QuestionFile },
@@ -112,7 +122,7 @@ export const readPope = whole(
 export const readQuestionLines = whole(
   {
     id: "readQuestionLines",
-    version: "1",
+    version: "2",
     about: "Reads the questions of LLaVA's evaluation, labelled or not, and each of their pictures once.",
     params,
     inputs: { file: QuestionFile },

@@ -1,46 +1,72 @@
 /**
- * Reads ShareGPT into rows: a JSON or Parquet file, or a folder of its parts; a row that is no conversation is refused,
- * not fatal.
+ * Reads conversations into rows: ShareGPT's format, OpenAI's messages and others (`ChatRow.ts`), JSON or Parquet, a file or a
+ * folder of its parts; a row that is no conversation is refused, not fatal.
  *
- * Not a cleaner: roles, HTML and dirt stay as found. Bounded memory. In a folder the files are read in name order, and
- * row numbers count on from file to file.
+ * Not a cleaner: order of turns, HTML and dirt stay as found; a role comes out as `human`, `gpt` or `system`, whatever the file
+ * calls it. Text alone: a row with a picture, or with any other media, is refused. Bounded memory. In a folder the files are
+ * read in name order, and row numbers count on from file to file.
  */
-import { Effect, Result, Schema, Stream } from "effect"
+import { Effect, Schema } from "effect"
 import { whole } from "../dag/Node.ts"
 import { BadJsonRow } from "../data/JsonArray.ts"
-import { readRowFiles, rowsUpTo } from "../data/RowFiles.ts"
-import { BadRow, decodeRow } from "../text/Conversation.ts"
+import { withDigits } from "../data/JsonText.ts"
+import { CHAT_KEYS, type Row, readChat } from "../text/ChatRow.ts"
+import { BadRow } from "../text/Conversation.ts"
+import { PICTURE_KEYS, picturesOf } from "../text/RowMedia.ts"
 import { RawConversations, ShareGptFile } from "./Artifacts.ts"
-import { Positive } from "./Params.ts"
+import { RowParams, readRows, type SourceRow, UnsupportedRow } from "./RowReader.ts"
 
-/** Of a Parquet file; its turns are structs of `from` and `value`, as in JSON. */
-const columns = ["id", "conversations", "model", "plugins"]
+/** Ids by the names that collections of conversations have for them. */
+export const CHAT_IDS = ["id", "conversation_id", "conversation_hash", "prompt_id", "uuid"]
+
+/**
+ * Rows of messages have no id in OpenAI's format: they are known by their number. ShareGPT's must have one.
+ *
+ * @example
+ * messagesId({ messages: [] }, 7) // "row-7"
+ */
+export const messagesId = (value: Row, row: number): string | undefined =>
+  value["conversations"] === undefined || value["conversations"] === null ? `row-${row}` : undefined
+
+const make = ({ id, value }: SourceRow) => {
+  const chat = readChat(value)
+  if (chat._tag === "Failure") return chat.failure
+  const pictures = picturesOf(value)
+  if (pictures._tag === "Failure" || pictures.success.length + chat.success.pictures.length > 0)
+    return {
+      reason: "media" as const,
+      message: "it has a picture, and conversations are trained as text alone here",
+      hint: "Read such rows with readInstructions, or name the key in `ignore`."
+    }
+  const { plugins } = value
+  const conversations = chat.success.turns
+  return [
+    plugins === undefined ? { id, conversations } : { id, conversations, plugins: withDigits(plugins) as Schema.Json }
+  ]
+}
 
 export const readShareGpt = whole(
   {
     id: "readShareGpt",
-    version: "1",
-    about: "Reads ShareGPT's JSON or Parquet row by row; rows that are no conversation are refused.",
-    params: Schema.Struct({
-      /** Rows a shard of the output. */
-      shardRows: Positive
-    }),
+    version: "2",
+    about: "Reads conversations (ShareGPT, OpenAI messages) row by row; rows that are none are refused.",
+    params: Schema.Struct(RowParams),
     inputs: { file: ShareGptFile },
     outputs: { rows: RawConversations },
-    refuses: [BadRow, BadJsonRow],
+    refuses: [BadRow, UnsupportedRow, BadJsonRow],
     refuseAtMost: 0.5
   },
-  ({ inputs, refuse, saw }) =>
+  ({ inputs, params, refuse, saw }) =>
     Effect.succeed({
-      rows: Stream.map(readRowFiles(inputs.file.path, { columns }), (batch) => {
-        for (const { error, index } of batch.refused) refuse(index, error)
-        saw(rowsUpTo(batch))
-        return batch.rows.flatMap(({ index, value }) => {
-          const row = decodeRow(value, index)
-          if (Result.isSuccess(row)) return [row.success]
-          refuse(index, row.failure)
-          return []
-        })
+      rows: readRows({
+        path: inputs.file.path,
+        params,
+        keys: new Set([...CHAT_KEYS, ...PICTURE_KEYS]),
+        idKeys: CHAT_IDS,
+        idOf: messagesId,
+        make,
+        misshaped: (given) => new BadRow(given),
+        refusing: { refuse, saw }
       })
     })
 )

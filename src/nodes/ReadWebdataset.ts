@@ -2,13 +2,15 @@
  * Reads the captions of a webdataset: tar files where `1.jpg`, `1.txt` and `1.json` are one sample.
  *
  * Not a reader of pictures: a row names its picture, and `tokenizeImages` reads it from the same files. A sample is the
- * entries that share everything before the first dot of their last part, and follow each other; extensions count in any
- * case. Its caption is the
- * `caption` of its `.json`, or else its `.txt`, without blanks at the ends.
+ * entries that share everything before the first dot of their last part, and follow each other. Its caption is the
+ * `caption` of its `.json`, or else its `.txt`, without blanks at the ends; a `.json` that is damaged, too large or has no
+ * caption leaves it to the `.txt`. Endings are read in any case (`.JPG`, `.TXT`), as the webdataset library does.
  */
 import { Effect, Schema, Stream } from "effect"
 import { whole } from "../dag/Node.ts"
+import { parseJson } from "../data/JsonText.ts"
 import { openTar, type Tar } from "../data/Tar.ts"
+import { IMAGE_MARK } from "../text/Template.ts"
 import { Captions, ImageFiles } from "./Artifacts.ts"
 import { Positive } from "./Params.ts"
 
@@ -16,7 +18,7 @@ import { Positive } from "./Params.ts"
 export class BadSample extends Schema.TaggedError<BadSample>()("BadSample", {
   row: Schema.Number,
   id: Schema.String,
-  reason: Schema.Literals(["no-picture", "no-caption", "bad-caption"]),
+  reason: Schema.Literals(["no-picture", "no-caption", "bad-caption", "mark-in-caption"]),
   message: Schema.String,
   hint: Schema.String
 }) {}
@@ -55,7 +57,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true })
 const captionIn = (name: string, bytes: Uint8Array): string | undefined => {
   const text = utf8.decode(bytes)
   if (!/\.json$/i.test(name)) return text.trim()
-  const value: unknown = JSON.parse(text)
+  const value = parseJson(text)
   const caption = typeof value === "object" && value !== null && "caption" in value ? value.caption : undefined
   return typeof caption === "string" ? caption.trim() : undefined
 }
@@ -66,35 +68,54 @@ const read = Effect.fnUntraced(function* (tar: Tar, { id, names }: Sample, row: 
   const image = names.find((name) => PICTURE.test(name))
   if (image === undefined)
     return yield* bad("no-picture", "no picture", "Samples need a .jpg, .png, .webp, .gif, .bmp, .tif or .avif.")
+  let damage: BadSample | undefined
   for (const suffix of [".json", ".txt"]) {
     const name = names.find((one) => one.toLowerCase().endsWith(suffix))
     if (name === undefined) continue
     const damaged = (detail: string) => bad("bad-caption", `${name}: ${detail}`, "Mend or remove the file.")
-    const bytes = yield* Effect.mapError(tar.read(name), (error) =>
+    const caption = yield* Effect.mapError(tar.read(name), (error) =>
       error.reason === "too-large"
         ? damaged(`it has more than ${MAX_CAPTION} bytes`)
         : error.reason === "link"
           ? damaged(error.message)
           : error
+    ).pipe(
+      Effect.flatMap((bytes) =>
+        Effect.try({
+          try: () => captionIn(name, bytes),
+          catch: (cause) => damaged(cause instanceof Error ? cause.message : String(cause))
+        })
+      ),
+      Effect.catchIf(
+        (error) => error instanceof BadSample,
+        (error) => {
+          damage ??= error
+          return Effect.succeed(undefined)
+        }
+      )
     )
-    const caption = yield* Effect.try({
-      try: () => captionIn(name, bytes),
-      catch: (cause) => damaged(cause instanceof Error ? cause.message : String(cause))
-    })
     if (caption === undefined || caption === "") continue
+    if (caption.includes(IMAGE_MARK))
+      return yield* bad(
+        "mark-in-caption",
+        `${name}: the caption has ${IMAGE_MARK} in it`,
+        "Take the mark out of the caption."
+      )
+    if (!caption.isWellFormed())
+      return yield* bad("bad-caption", `${name}: half of a character (a lone surrogate)`, "Mend or remove the file.")
     const conversations = [
       { from: "human" as const, value: `<image>\n${request}` },
       { from: "gpt" as const, value: caption }
     ]
     return { id, image, caption, conversations }
   }
-  return yield* bad("no-caption", "no caption", "A sample needs `caption` in its .json, or a .txt.")
+  return yield* damage ?? bad("no-caption", "no caption", "A sample needs `caption` in its .json, or a .txt.")
 })
 
 export const readWebdataset = whole(
   {
     id: "readWebdataset",
-    version: "1",
+    version: "2",
     about: "Reads the captions of a webdataset, tar files of pictures with a .json or .txt each.",
     params: Schema.Struct({
       /** What is asked of each picture. */

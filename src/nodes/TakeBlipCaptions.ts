@@ -2,15 +2,18 @@
  * Gives CC-595K's pictures the captions that BLIP wrote for them, from `metadata.json`, in place of the raw ones or beside
  * them.
  *
- * Not a reader of `chat.json`, and no filter. Rows meet by id, in whatever order the two files have theirs; the request of
- * a row stays as it is. Memory: BLIP's captions as UTF-8 and some 40 bytes a row of metadata, nothing else of either file.
+ * Not a reader of `chat.json`, and no filter. Rows meet by id, be it text or a number, in whatever order the two files have
+ * theirs; the request of a row stays as it is. Memory: BLIP's captions as UTF-8 and some 40 bytes a row of metadata, nothing else of either file.
  */
 import { Effect, Result, Schema, Stream } from "effect"
 import { DigestTable } from "../dag/DigestTable.ts"
 import { whole } from "../dag/Node.ts"
 import { Utf8List } from "../dag/Utf8List.ts"
-import { BadJsonRow, readJson } from "../data/JsonArray.ts"
+import { BadJsonRow } from "../data/JsonArray.ts"
+import { readRowFiles } from "../data/RowFiles.ts"
+import { idText, NO_ID } from "../data/RowId.ts"
 import { extend, stream } from "../tensor/Random.ts"
+import { IMAGE_MARK } from "../text/Template.ts"
 import { type Caption, Captions, MetadataFile } from "./Artifacts.ts"
 import { Positive } from "./Params.ts"
 
@@ -29,7 +32,7 @@ export class BadMetadataRow extends Schema.TaggedError<BadMetadataRow>()("BadMet
   hint: Schema.String
 }) {}
 
-const MetadataRow = Schema.Struct({ id: Schema.String, blip_caption: Schema.optional(Schema.NullOr(Schema.String)) })
+const MetadataRow = Schema.Struct({ id: Schema.Unknown, blip_caption: Schema.optional(Schema.NullOr(Schema.String)) })
 const decode = Schema.decodeUnknownResult(MetadataRow)
 const root = stream(0, "metadata")
 const idOf = (value: unknown): { readonly id?: string } =>
@@ -48,7 +51,7 @@ const saying = (row: CaptionRow, id: string, caption: string): CaptionRow => ({
 export const takeBlipCaptions = whole(
   {
     id: "takeBlipCaptions",
-    version: "1",
+    version: "2",
     about: "Gives captioned pictures BLIP's captions from metadata.json, in place of the raw ones or beside them.",
     params: Schema.Struct({
       /** Rows a shard of the output. */
@@ -65,9 +68,9 @@ export const takeBlipCaptions = whole(
   ({ flatMap, inputs, params, refuse }) => {
     const ids = new DigestTable(inputs.rows.length)
     const captions = new Utf8List()
-    const read = Stream.runForEach(readJson(inputs.metadata.path), (batch) =>
+    const read = Stream.runForEach(readRowFiles(inputs.metadata.path, { columns: ["id", "blip_caption"] }), (batch) =>
       Effect.sync(() => {
-        for (const one of batch.refused) refuse(one.row, one)
+        for (const { error, index } of batch.refused) refuse(index, error)
         for (const { index: row, value } of batch.rows) {
           const bad = (message: string) =>
             refuse(
@@ -84,10 +87,24 @@ export const takeBlipCaptions = whole(
             bad(decoded.failure.message)
             continue
           }
-          const { blip_caption, id } = decoded.success
+          const { blip_caption } = decoded.success
+          const id = idText(decoded.success.id)
+          const caption = blip_caption?.trim() ?? ""
+          const fault =
+            id === undefined
+              ? NO_ID
+              : caption.includes(IMAGE_MARK)
+                ? `its caption has ${IMAGE_MARK} in it`
+                : caption.isWellFormed()
+                  ? undefined
+                  : "its caption has half of a character (a lone surrogate)"
+          if (id === undefined || fault !== undefined) {
+            bad(fault ?? NO_ID)
+            continue
+          }
           const { high, low } = extend(root, id)
           if (ids.add(low, high) < captions.size) bad(`an earlier row is called ${id} too`)
-          else captions.push(blip_caption?.trim() ?? "")
+          else captions.push(caption)
         }
       })
     )

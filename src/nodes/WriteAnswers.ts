@@ -3,7 +3,9 @@
  * what reads the same.
  *
  * Not a score. Lines are in the order of the questions: `eval_pope.py` matches answers and labels by position, so a question
- * without an answer fails the node unless it may be left out. `answer_id` is a digest of the line's content, not drawn.
+ * without an answer fails the node unless it may be left out. A question is known by its id, its picture and its text, since
+ * TextVQA has one id for several questions about a picture (`eval_textvqa.py` goes by id and text). Ids are written with all
+ * their digits. `answer_id` is a digest of the line's content, not drawn.
  */
 import { createWriteStream } from "node:fs"
 import { join } from "node:path"
@@ -45,18 +47,24 @@ export const answerLine = (
   { answer, id, question }: Pick<typeof Answer.Type, "answer" | "id" | "question">,
   { ids, model }: Pick<typeof params.Type, "ids" | "model">
 ): string => {
-  const said = { question_id: ids === "number" ? Number(id) : id, prompt: question, text: answer }
+  // A number stands as its digits: as a double it may be another one.
+  const question_id = ids === "number" ? id : JSON.stringify(id)
+  const said = `"question_id":${question_id},"prompt":${JSON.stringify(question)},"text":${JSON.stringify(answer)}`
   // As long as the ids that LLaVA draws.
-  const answer_id = sha256(JSON.stringify([said, model])).slice(0, 22)
-  return JSON.stringify({ ...said, answer_id, model_id: model, metadata: {} })
+  const answer_id = sha256(`[{${said}},${JSON.stringify(model)}]`).slice(0, 22)
+  return `{${said},"answer_id":${JSON.stringify(answer_id)},"model_id":${JSON.stringify(model)},"metadata":{}}`
 }
 
-const isWholeNumber = (id: string): boolean => /^(?:0|[1-9]\d*)$/.test(id) && Number.isSafeInteger(Number(id))
+const isWholeNumber = (id: string): boolean => /^(?:0|-?[1-9]\d*)$/.test(id)
+
+/** What a question is known by: an id alone may be of several. */
+const identityOf = ({ id, image, question }: Pick<typeof Answer.Type, "id" | "image" | "question">): string =>
+  JSON.stringify([id, image, question])
 
 export const writeAnswers = whole(
   {
     id: "writeAnswers",
-    version: "1",
+    version: "2",
     about: "Answers as JSON lines in LLaVA's format, in the order of the questions.",
     params,
     inputs: { questions: Questions, answers: Answers },
@@ -69,7 +77,7 @@ export const writeAnswers = whole(
         const answers = new Map<string, typeof Answer.Type>()
         yield* Stream.runForEach(inputs.answers.batches, (batch) =>
           Effect.sync(() => {
-            for (const row of batch) answers.set(row.id, row)
+            for (const row of batch) answers.set(identityOf(row), row)
           })
         )
         const bad = (what: string, some: ReadonlyArray<{ readonly id: string }>, hint: string) =>
@@ -78,7 +86,7 @@ export const writeAnswers = whole(
             ids: some.slice(0, 5).map(({ id }) => id),
             hint
           })
-        const open = questions.filter(({ id }) => !answers.has(id))
+        const open = questions.filter((question) => !answers.has(identityOf(question)))
         if (open.length > 0 && params.unanswered === "fail")
           return yield* bad(
             "have no answer",
@@ -89,8 +97,8 @@ export const writeAnswers = whole(
         if (wrong.length > 0) return yield* bad("have ids that are no numbers", wrong, "Write them with `ids` text.")
         const path = join(folder, "answers.jsonl")
         const lines = function* () {
-          for (const { id } of questions) {
-            const row = answers.get(id)
+          for (const question of questions) {
+            const row = answers.get(identityOf(question))
             if (row !== undefined) yield `${answerLine(row, params)}\n`
           }
         }

@@ -33,6 +33,14 @@ export const NO_LOSS = -100
 /** The text that marks an image in the data. */
 export const IMAGE_MARK = "<image>"
 
+/**
+ * How often a text has the mark of an image.
+ *
+ * @example
+ * marksIn("<image>\nWhat is it?") // 1
+ */
+export const marksIn = (text: string): number => text.split(IMAGE_MARK).length - 1
+
 /** The end of text as it is shown in rendered prompts; in ids it is `eosId`. */
 export const END_MARK = "<|endoftext|>"
 

@@ -20,6 +20,10 @@ const turns = [
   { from: "human", value: "<image>\nWhat?" },
   { from: "gpt", value: "A kettle." }
 ]
+const spoken = [
+  { from: "human", value: "What?" },
+  { from: "gpt", value: "A kettle." }
+]
 const positions = (refused: ReadonlyArray<{ readonly row: number; readonly reason: string }>) =>
   refused.map(({ reason, row }) => [row, reason])
 
@@ -31,11 +35,20 @@ describe("readCaptions", () => {
         { id: "b", conversations: turns },
         { id: "c", image: "c.jpg", conversations: turns.slice(0, 1) },
         { id: "d", image: "d.jpg", conversations: [{ from: "robot", value: "beep" }] },
-        { id: "e", image: "e.jpg", conversations: "none" }
+        { id: "e", image: "e.jpg", conversations: "none" },
+        { id: 7, image: "f.jpg", conversations: turns }
       ]
       const { out, refused } = yield* Node.run(readCaptions, yield* write(rows), shards)
-      expect(out.rows).toEqual([{ id: "a", image: "a.jpg", caption: "A kettle.", conversations: turns }])
-      expect(positions(refused)).toEqual([1, 2, 3, 4].map((row) => [row, "BadLlavaRow"]))
+      expect(out.rows).toEqual([
+        { id: "a", image: "a.jpg", caption: "A kettle.", conversations: turns },
+        { id: "7", image: "f.jpg", caption: "A kettle.", conversations: turns }
+      ])
+      expect(positions(refused)).toEqual([
+        [1, "UnsupportedRow: marks"],
+        [2, "BadLlavaRow"],
+        [3, "UnsupportedRow: role"],
+        [4, "BadLlavaRow"]
+      ])
       expect(refused.map(({ error }) => (error as { id: string }).id)).toEqual(["b", "c", "d", "e"])
     })
   )
@@ -46,8 +59,8 @@ describe("readInstructions", () => {
     Effect.gen(function* () {
       const rows = [
         { id: 7, image: "coco/a.jpg", conversations: turns },
-        { id: "b", model: "", conversations: turns },
-        { id: "c", image: null, conversations: turns },
+        { id: "b", model: "", conversations: spoken },
+        { id: "c", image: null, conversations: spoken },
         { id: "d", image: ["a.jpg", "b.jpg"], conversations: turns }
       ]
       const { out, refused } = yield* Node.run(readInstructions, yield* write(rows), shards)
@@ -56,7 +69,7 @@ describe("readInstructions", () => {
         ["b", null],
         ["c", null]
       ])
-      expect(positions(refused)).toEqual([[3, "BadLlavaRow"]])
+      expect(positions(refused)).toEqual([[3, "UnsupportedRow: several-pictures"]])
     })
   )
 
@@ -67,6 +80,84 @@ describe("readInstructions", () => {
       expect((yield* fails((yield* write("{}")).file)).reason).toBe("not-an-array")
       expect((yield* fails((yield* write('[{"id":"a"')).file)).reason).toBe("truncated")
       expect((yield* fails("/nowhere.json")).reason).toBe("unreadable")
+    })
+  )
+})
+
+describe("readInstructions, marks and pictures", () => {
+  const said = (value: string, more: object = {}) => ({
+    id: "a",
+    conversations: [
+      { from: "human", value },
+      { from: "gpt", value: "Red." }
+    ],
+    ...more
+  })
+  const one = "<image>\nWhat colour?"
+
+  it.effect("takes one picture with one mark, wherever the row names it", () =>
+    Effect.gen(function* () {
+      const part = { role: "user", content: [{ type: "image" }, { type: "text", text: "What colour?" }] }
+      const reply = { role: "assistant", content: [{ type: "text", text: "Red." }] }
+      const rows = [
+        said(one, { image: "k.jpg" }),
+        said(one, { images: ["k.jpg"] }),
+        said(one, { images: [{ path: "k.jpg", bytes: null }], videos: [] }),
+        { id: "d", messages: [part, reply], images: ["k.jpg"] },
+        { id: "e", messages: [{ role: "user", content: [{ type: "image", path: "k.jpg" }, "What colour?"] }, reply] },
+        said(one, {
+          image: "k.jpg",
+          conversations: [{ from: "system", value: "Be brief." }, ...said(one).conversations]
+        })
+      ]
+      const { out, refused } = yield* Node.run(readInstructions, yield* write(rows), shards)
+      expect(refused).toEqual([])
+      for (const { conversations, image } of out.rows) {
+        expect([image, conversations]).toEqual(["k.jpg", said(one).conversations])
+      }
+      expect(out.rows.length).toBe(rows.length)
+    })
+  )
+
+  it.effect("refuses marks and pictures that do not agree, and never trains a mark as text", () =>
+    Effect.gen(function* () {
+      const rows = [
+        said(one),
+        said("What colour?", { image: "k.jpg" }),
+        said(`<image>\n${one}`, { image: "k.jpg" }),
+        said(`<image>\n${one}`, { images: ["k.jpg", "l.jpg"] }),
+        said(one, { images: ["k.jpg", "l.jpg"] }),
+        said(one, {
+          image: "k.jpg",
+          conversations: [
+            ...said(one).conversations,
+            ...said("b", {}).conversations.slice(0, 1),
+            { from: "gpt", value: "an <image>" }
+          ]
+        }),
+        said("What colour?", {
+          conversations: [
+            { from: "human", value: "a" },
+            { from: "gpt", value: "an <image>" }
+          ]
+        }),
+        said("What?", {
+          conversations: [
+            { from: "human", value: "a" },
+            { from: "gpt", value: "b" },
+            { from: "human", value: one }
+          ],
+          image: "k.jpg"
+        }),
+        said("What?", { audio: "a.wav" }),
+        said(one, { image: "https://example.org/k.jpg" })
+      ]
+      const { out, refused } = yield* Node.run(readInstructions, yield* write(rows), shards)
+      expect(out.rows).toEqual([])
+      expect(refused.map(({ reason }) => reason.replace("UnsupportedRow: ", ""))).toEqual([
+        ...["marks", "marks", "marks", "several-pictures", "several-pictures"],
+        ...["marks", "marks", "marks", "media", "media"]
+      ])
     })
   )
 })
@@ -91,6 +182,7 @@ describe("readQuestions", () => {
 
 describe("Parquet", () => {
   const TURNS = "[{'from': 'human', 'value': '<image>\\nWhat?'}, {'from': 'gpt', 'value': 'A kettle.'}]"
+  const SPOKEN = "[{'from': 'human', 'value': 'What?'}, {'from': 'gpt', 'value': 'A kettle.'}]"
   const copied = Effect.fnUntraced(function* (sql: string) {
     const file = join(yield* scratch, "rows.parquet")
     yield* (yield* duckDb).rows(`COPY (${sql}) TO '${file}' (FORMAT parquet)`)
@@ -107,7 +199,7 @@ describe("Parquet", () => {
       const inside = yield* copied(`
         SELECT i AS id, CASE WHEN i = 2 THEN NULL
           ELSE {'bytes': '\\xFF\\xD8'::BLOB, 'path': CASE WHEN i = 1 THEN NULL ELSE 'p' || i || '.jpg' END} END AS image,
-          ${TURNS.replaceAll("\\n", "\n")} AS conversations, 'llava' AS data_source
+          CASE WHEN i = 2 THEN ${SPOKEN} ELSE ${TURNS.replaceAll("\\n", "\n")} END AS conversations, 'llava' AS data_source
         FROM range(4) t(i)`)
       const read = yield* Node.run(readInstructions, { file: inside }, shards)
       expect(read.out.rows.map(({ id, image }) => [id, image])).toEqual([
@@ -146,12 +238,18 @@ it.effect("readers tell how many rows they looked at: what is refused is a share
     const { file } = yield* write(
       `[${rows.map((row) => (typeof row === "string" ? row : JSON.stringify(row))).join(",")}]`
     )
-    for (const { spec } of [readShareGpt, readCaptions, readInstructions, readQuestions]) {
+    for (const [node, bad] of [
+      [readShareGpt, 5],
+      [readCaptions, 3],
+      [readInstructions, 3],
+      [readQuestions, 3]
+    ] as const) {
+      const { spec } = node
       const refusals = makeRefusals(spec.refuses ?? [])
       const context = { params: shards, inputs: { file: { path: file } }, report: () => undefined, ...refusals }
       const run = spec.run as (given: typeof context) => Effect.Effect<Record<string, Stream.Stream<unknown, unknown>>>
       for (const rows of Object.values(yield* run(context))) yield* Stream.runDrain(rows)
-      expect([spec.id, refusals.seen(), refusals.waiting()]).toEqual([spec.id, 5, 3])
+      expect([spec.id, refusals.seen(), refusals.waiting()]).toEqual([spec.id, 5, bad])
     }
   }).pipe(Effect.scoped)
 )

@@ -30,7 +30,7 @@ describe("readPope", () => {
           row(1, "b.jpg", "no"),
           row(2, "a.jpg", "perhaps"),
           row(3, "a.jpg", "no", { category: "random" }),
-          row(1, "c.jpg", "no"),
+          row(1, "b.jpg", "yes"),
           row(5, "c.jpg"),
           { question_id: 6, text: "Is there?", label: "no" },
           row(7, "b.jpg", "yes")
@@ -46,7 +46,7 @@ describe("readPope", () => {
         expect(out.scenes).toEqual(["b.jpg", "a.jpg"].map((image) => ({ id: image, image, conversations: [] })))
         expect(refused.map(({ error, row }) => [row, (error as { message: string }).message])).toEqual([
           [2, 'its label "perhaps" is neither yes nor no'],
-          [4, "an earlier question is called 1 too"],
+          [4, "an earlier question is called 1 too, with the same picture and text"],
           [5, "it has no label"],
           [6, "it names no picture"]
         ])
@@ -67,6 +67,38 @@ describe("readPope", () => {
 })
 
 describe("readQuestionLines", () => {
+  it.effect("knows a question by its picture and text where ids repeat, and keeps every digit of an id", () =>
+    Effect.gen(function* () {
+      const big = (line: object, id: string) => JSON.stringify(line).replace('"#"', id)
+      const file = yield* fileOf([
+        row("#0", "a.jpg"),
+        { ...row("#0", "a.jpg"), text: "Another?" },
+        row("#0", "a.jpg"),
+        big(row("#", "b.jpg"), "9007199254740993"),
+        big(row("#", "b.jpg"), "9007199254740992"),
+        big(row("#", "b.jpg"), "1e300"),
+        { ...row(8, "c.jpg"), text: "<image>\n<image>\nWhich?" },
+        { ...row(9, "c.jpg"), image: ["c.jpg", "d.jpg"] },
+        { ...row(10, "c.jpg"), video: "c.mp4" }
+      ])
+      const { out, refused } = yield* Node.run(readQuestionLines, { file }, params)
+      expect(out.questions.map(({ id, question }) => [id, question])).toEqual([
+        ["#0", "Is there a cup in a.jpg?"],
+        ["#0", "Another?"],
+        ["9007199254740993", "Is there a cup in b.jpg?"],
+        ["9007199254740992", "Is there a cup in b.jpg?"]
+      ])
+      expect(out.scenes.map(({ id }) => id)).toEqual(["a.jpg", "b.jpg"])
+      expect(refused.map(({ reason, row }) => [row, reason])).toEqual([
+        [2, "BadLlavaRow"],
+        [5, "BadLlavaRow"],
+        [6, "UnsupportedRow: marks"],
+        [7, "UnsupportedRow: several-pictures"],
+        [8, "UnsupportedRow: media"]
+      ])
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("takes questions without a label, adds how to answer, and says which line is no question", () =>
     Effect.gen(function* () {
       const file = yield* fileOf([row("q1", "a.jpg"), "{oops", row(2, "a.jpg", "Two.")])

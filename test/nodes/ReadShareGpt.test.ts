@@ -36,6 +36,46 @@ describe("readShareGpt", () => {
     })
   )
 
+  it.effect(
+    "reads messages and other spellings, and refuses roles, tools, pictures and halves of characters by name",
+    () =>
+      Effect.gen(function* () {
+        const said = (more: object = {}) => ({ messages: [{ role: "user", content: "Hi" }], ...more })
+        const { out, refused } = yield* read(
+          JSON.stringify([
+            said({ id: "a" }),
+            said(),
+            { conversation_id: "c", conversation: [{ role: "assistant", content: [{ type: "text", text: "Hello" }] }] },
+            { id: "d", conversations: [{ from: "tool", value: "{}" }] },
+            said({ id: "e", tools: [{ name: "f" }] }),
+            said({ id: "f", images: ["a.jpg"] }),
+            said({ id: "g", video: "clip" }),
+            { id: "h", conversations: [{ from: "human", value: "half \ud83d" }] },
+            { conversations: [{ from: "human", value: "no id" }] },
+            { id: "j", conversations: [{ from: "user", value: "Hi" }], plugins: ["#"] }
+          ]).replace('"#"', "9007199254740993")
+        )
+        expect(out.rows).toEqual([
+          { id: "a", conversations: [{ from: "human", value: "Hi" }] },
+          { id: "row-1", conversations: [{ from: "human", value: "Hi" }] },
+          { id: "c", conversations: [{ from: "gpt", value: "Hello" }] },
+          { id: "j", conversations: [{ from: "human", value: "Hi" }], plugins: ["9007199254740993"] }
+        ])
+        expect(refused.map(({ reason, row }) => [row, reason])).toEqual([
+          [3, "UnsupportedRow: role"],
+          [4, "UnsupportedRow: tools"],
+          [5, "UnsupportedRow: media"],
+          [6, "UnsupportedRow: media"],
+          [7, "UnsupportedRow: half-character"],
+          [8, "BadRow"]
+        ])
+        const folder = yield* scratch
+        writeFileSync(join(folder, "a.jsonl"), JSON.stringify(said({ id: "g", video: "clip" })))
+        const kept = yield* Node.run(readShareGpt, { file: folder }, { shardRows: 4, ignore: ["video"] })
+        expect(kept.out.rows.map(({ id }) => id)).toEqual(["g"])
+      }).pipe(Effect.scoped)
+  )
+
   const broken: ReadonlyArray<readonly [string, string, string]> = [
     ["an empty file", "", "empty"],
     ["an object", '{"rows":[]}', "not-an-array"],
@@ -130,6 +170,21 @@ it.effect("Parquet as the hub serves it: rows as found, others refused with thei
     expect(refused.map(({ reason, row }) => [row, reason])).toEqual([1, 2, 3].map((row) => [row, "BadRow"]))
     const one = join(folder, "train-00001-of-00002.parquet")
     expect((yield* Node.run(readShareGpt, { file: one }, { shardRows: 4 })).out.rows.length).toBe(3)
+  }).pipe(Effect.scoped)
+)
+
+it.effect("integers of 64 bits keep their digits as ids, and in any column they cost nothing", () =>
+  Effect.gen(function* () {
+    const ids = ["9007199254740992", "9007199254740993", "18446744073709551615"]
+    const folder = yield* copied(`
+      SELECT * FROM (VALUES ${ids.map((id) => `(${id}::UBIGINT, [{'role': 'user', 'content': 'Hi'}], ${id}::HUGEINT - 9e18::HUGEINT * 2)`).join(", ")})
+        t(id, messages, seed)`)
+    const db = yield* duckDb
+    yield* db.rows(`COPY (SELECT -9007199254740993::BIGINT AS id, [{'role': 'user', 'content': 'Hi'}] AS messages,
+      9223372036854775807::BIGINT AS seed) TO '${join(folder, "train-00001-of-00002.parquet")}' (FORMAT parquet)`)
+    const { out, refused } = yield* Node.run(readShareGpt, { file: folder }, { shardRows: 4 })
+    expect(out.rows.map(({ id }) => id)).toEqual([...ids, "-9007199254740993"])
+    expect(refused).toEqual([])
   }).pipe(Effect.scoped)
 )
 

@@ -93,6 +93,46 @@ describe("readWebdataset", () => {
   )
 })
 
+it.effect("a .json that cannot be used leaves the caption to the .txt, and endings are read in any case", () =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const file = join(yield* scratch, "0.tar")
+      const picture = yield* Effect.promise(() => png(28, 28, 1))
+      const bad: ReadonlyArray<readonly [string, Uint8Array]> = [
+        ["a", text("{")],
+        ["b", Uint8Array.of(0xff, 0xfe)],
+        ["c", text('{"caption":NaN}')],
+        ["d", text("x".repeat((1 << 20) + 1))],
+        ["e", text("[]")]
+      ]
+      const entries = bad.flatMap(([id, json]) => [
+        { name: `${id}.JPG`, data: picture },
+        { name: `${id}.JSON`, data: json },
+        { name: `${id}.TXT`, data: text(`caption ${id}\n`) }
+      ])
+      const more = [
+        { name: "f.jpg", data: picture },
+        { name: "f.json", data: text('{"caption":"a mill","score":NaN,"seed":9007199254740993}') },
+        { name: "f.txt", data: text("not this one") },
+        { name: "g.jpg", data: picture },
+        { name: "g.txt", data: text("the mark <image> as a caption") },
+        { name: "h.jpg", data: picture },
+        { name: "h.json", data: text('{"caption":"half \\ud83d"}') }
+      ]
+      writeFileSync(file, tarBytes([...entries, ...more]))
+      const { out, refused } = yield* Node.run(readWebdataset, { files: file }, params)
+      expect(out.rows.map(({ caption, id }) => [id, caption])).toEqual([
+        ...bad.map(([id]) => [id, `caption ${id}`]),
+        ["f", "a mill"]
+      ])
+      expect(refused.map(({ reason, row }) => [row, reason])).toEqual([
+        [6, "BadSample: mark-in-caption"],
+        [7, "BadSample: bad-caption"]
+      ])
+    })
+  )
+)
+
 describe("openImages", () => {
   it.effect("takes a tar whatever it is called, and says what to do with a compressed one", () =>
     Effect.scoped(

@@ -99,7 +99,7 @@ describe("takeBlipCaptions", () => {
 
   it.effect("a row of metadata that cannot be used is refused, and its picture is one without metadata", () =>
     Effect.gen(function* () {
-      const metadata = `[${JSON.stringify(entry("a", "first"))}, {"id": 7}, {bad}, ${JSON.stringify(entry("a", "second"))}]`
+      const metadata = `[${JSON.stringify(entry("a", "first"))}, {"id": true}, {bad}, ${JSON.stringify(entry("a", "second"))}]`
       const { out, refused } = yield* run([row("a"), row("b")], metadata, { missing: "raw" })
       expect(out.rows.map(({ caption }) => caption)).toEqual(["first", "raw b"])
       expect(refused.map(({ reason, row }) => [row, reason])).toEqual([

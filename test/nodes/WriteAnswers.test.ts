@@ -48,6 +48,27 @@ describe("writeAnswers", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("writes ids with all their digits, and questions of one id as questions of their own", () =>
+    Effect.gen(function* () {
+      const into = yield* scratch
+      const ids = ["9007199254740992", "9007199254740993", "18446744073709551615", "-7"]
+      const asked = ids.flatMap((id) => ["a", "b"].map((text) => ({ ...question(id), question: text })))
+      const answers = asked.map(({ id, question }) => ({ ...answerTo(id, `${id} ${question}`), question }))
+      const { files } = (yield* Node.run(writeAnswers, { questions: asked, answers: shuffled(answers) }, params, {
+        into
+      })).out
+      const lines = readFileSync(join(files, "answers.jsonl"), "utf8").split("\n").slice(0, -1)
+      for (const [i, { id, question }] of asked.entries()) {
+        expect(lines[i]).toContain(`{"question_id":${id},"prompt":"${question}","text":"${id} ${question}",`)
+      }
+      expect(lines.length).toBe(asked.length)
+      const open = yield* Effect.flip(
+        Node.run(writeAnswers, { questions: asked, answers: answers.slice(1) }, params, { into })
+      )
+      expect(open).toMatchObject({ _tag: "BadAnswers", ids: [ids[0]] })
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("fails on a question without an answer unless it may be left out, and on ids that are no numbers", () =>
     Effect.gen(function* () {
       const into = yield* scratch
