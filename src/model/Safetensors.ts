@@ -96,6 +96,8 @@ export const parseHeader = (
     const entries: Array<TensorEntry> = []
     const metadata: Record<string, string> = {}
     for (const [name, value] of Object.entries(parsed)) {
+      // Optional metadata may be null: the reference implementation reads both as none.
+      if (name === "__metadata__" && value === null) continue
       if (!isRecord(value)) return yield* fail(path, "an entry is not an object", truncated, name)
       if (name === "__metadata__") {
         for (const [key, text] of Object.entries(value)) {

@@ -99,6 +99,41 @@ describe("Safetensors", () => {
       })
     )
 
+  const legal: ReadonlyArray<readonly [string, string, number]> = [
+    ["metadata that is null", `{"__metadata__":null,${a("[0,8]")}}`, 8],
+    ["metadata that is empty, behind the tensors", `{${a("[0,8]")},"__metadata__":{}}`, 8],
+    [
+      "fields of an entry in another order, and one more",
+      `{"a":{"x":1,"data_offsets":[0,8],"shape":[2],"dtype":"F32"}}`,
+      8
+    ],
+    ["padding of spaces", `{${a("[0,8]")}}     `, 8],
+    [
+      "tensors out of order, and empty ones",
+      `{"e":{"dtype":"F32","shape":[0,9],"data_offsets":[8,8]},${a("[0,8]")},"z":{"dtype":"I8","shape":[0],"data_offsets":[0,0]}}`,
+      8
+    ],
+    ["a scalar beside", `{${a("[4,12]")},"s":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}`, 12]
+  ]
+  for (const [name, json, data] of legal)
+    it.effect(`a file that the format allows is read: ${name}`, () =>
+      Effect.gen(function* () {
+        const path = join(yield* folder, "legal.safetensors")
+        yield* Effect.promise(() => writeFile(path, header(json, data)))
+        const file = yield* openSafetensors(path)
+        expect([...(yield* file.floats("a"))]).toEqual([0, 0])
+        expect(file.metadata).toEqual({})
+      }).pipe(Effect.scoped)
+    )
+
+  it.effect("a file without tensors is read, as the reference writes one", () =>
+    Effect.gen(function* () {
+      const path = join(yield* folder, "none.safetensors")
+      yield* Effect.promise(() => writeFile(path, header("{}      ", 0)))
+      expect((yield* openSafetensors(path)).entries.size).toBe(0)
+    }).pipe(Effect.scoped)
+  )
+
   it.effect.prop(
     "any byte of the header flipped is either refused or leaves ranges inside the file",
     {

@@ -1,21 +1,27 @@
 /**
  * Adapters in PEFT's layout: `adapter_config.json`, `adapter_model.safetensors`, `README.md`.
  *
- * Not the model that they adapt: that is a `PhiForCausalLM` folder of its own. Read back is what PEFT writes for plain LoRA on
- * the linears of a Phi; variants that compute something else (DoRA, ranks by pattern, trained biases) are refused by name.
+ * Not the model that they adapt: that is a `PhiForCausalLM` folder of its own. Read back is what PEFT writes for plain LoRA
+ * and rsLoRA on the linears of a Phi, as `adapter_model.safetensors` or as `adapter_model.bin`; what is accepted of
+ * `adapter_config.json` stands in `PeftFields.ts`.
  *
  * Names in the file: `base_model.model.` before those of the model, as in
  * `base_model.model.model.layers.0.mlp.fc1.lora_A.weight`.
  */
+import { existsSync } from "node:fs"
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Schema, type Scope } from "effect"
 import { readJsonDocument, WrongFileFault } from "../../dag/WrongFile.ts"
+import type { Checkpoint, CheckpointError } from "../Checkpoint.ts"
+import { fieldsOf, refusedField } from "../ConfigFields.ts"
 import { configText } from "../ConfigText.ts"
 import type { PhiConfig } from "../phi/Config.ts"
-import { openSafetensors, type SafetensorsError, type TensorSource, writeSafetensors } from "../Safetensors.ts"
+import { openTorchFile } from "../pickle/TorchFile.ts"
+import { openSafetensors, type TensorSource, writeSafetensors } from "../Safetensors.ts"
 import type { WeightSource } from "../Weights.ts"
 import { adapted, blockLinear, type Lora, LoraTarget, loraTargets, namesOf } from "./Lora.ts"
+import { initHint, isUnset, namedTargets, PLAIN_HINT, peftFields } from "./PeftFields.ts"
 
 /** A folder that is no adapter, or one of a kind or shape that does not fit the model. */
 export class AdapterError extends Schema.TaggedError<AdapterError>()("AdapterError", {
@@ -28,6 +34,10 @@ export class AdapterError extends Schema.TaggedError<AdapterError>()("AdapterErr
 const PREFIX = "base_model.model."
 const CONFIG = "adapter_config.json"
 const WEIGHTS = "adapter_model.safetensors"
+/** As PEFT wrote before 0.5, and as LLaVA's scripts do. */
+const TORCH_WEIGHTS = "adapter_model.bin"
+/** What LLaVA's scripts train beside the adapter: a projector, for the most part. */
+const BESIDE = "non_lora_trainables.bin"
 
 /** `adapter_config.json` of these settings, as PEFT's `LoraConfig` reads it. */
 export const adapterConfigJson = (lora: Lora): Readonly<Record<string, unknown>> => ({
@@ -99,43 +109,20 @@ export const writeAdapter = Effect.fnUntraced(function* <E, R>(
   )
 })
 
-/** What is read of `adapter_config.json`; fields that change nothing when absent may be. */
+/** What is read of `adapter_config.json`. */
 const PeftConfig = Schema.Struct({
   peft_type: Schema.Literal("LORA"),
   r: Schema.Int.check(Schema.isGreaterThanOrEqualTo(1)),
-  lora_alpha: Schema.Number,
-  lora_dropout: Schema.optional(Schema.Number),
+  lora_alpha: Schema.Finite,
   target_modules: Schema.Union([Schema.String, Schema.Array(Schema.String)]),
-  use_rslora: Schema.optional(Schema.Boolean)
+  use_rslora: Schema.optional(Schema.NullOr(Schema.Boolean))
 })
-
-/** Fields that make an adapter compute something else, and the values with which they do not. */
-const plainly: Readonly<Record<string, (value: unknown) => boolean>> = {
-  alpha_pattern: (value) => Object.keys(value as object).length === 0,
-  arrow_config: () => false,
-  bias: (value) => value === "none",
-  exclude_modules: () => false,
-  fan_in_fan_out: (value) => value === false,
-  kasa_config: () => false,
-  layer_replication: () => false,
-  layers_to_transform: () => false,
-  lora_bias: (value) => value === false,
-  modules_to_save: () => false,
-  monteclora_config: () => false,
-  rank_pattern: (value) => Object.keys(value as object).length === 0,
-  target_parameters: () => false,
-  trainable_token_indices: () => false,
-  use_bdlora: () => false,
-  use_dora: (value) => value === false,
-  use_qalora: (value) => value === false,
-  velora_config: () => false
-}
 
 /** An adapter in a folder: how it is applied, and where its weights are while the scope is open. */
 export interface OpenAdapter {
   /** `dropout`, `quantise` and `mergeInto` are not a finished adapter's: none. */
   readonly lora: Lora
-  readonly sources: ReadonlyArray<WeightSource<SafetensorsError>>
+  readonly sources: ReadonlyArray<WeightSource<CheckpointError>>
 }
 
 const readConfig = Effect.fnUntraced(function* (folder: string) {
@@ -153,22 +140,16 @@ const readConfig = Effect.fnUntraced(function* (folder: string) {
         cause
       })
   })
-  const config = yield* Schema.decodeUnknownEffect(PeftConfig)(json).pipe(
-    Effect.mapError(
-      (cause) =>
-        new AdapterError({ path, message: cause.message, hint: "Only plain LoRA adapters of PEFT are read.", cause })
-    )
+  const refused = refusedField(fieldsOf(json), peftFields, isUnset)
+  if (refused !== undefined)
+    return yield* new AdapterError({
+      path,
+      message: refused.message,
+      hint: refused.field === "init_lora_weights" ? initHint : PLAIN_HINT
+    })
+  return yield* Schema.decodeUnknownEffect(PeftConfig)(json).pipe(
+    Effect.mapError((cause) => new AdapterError({ path, message: cause.message, hint: PLAIN_HINT, cause }))
   )
-  for (const [field, isPlain] of Object.entries(plainly)) {
-    const value = (json as Readonly<Record<string, unknown>>)[field]
-    if (value != null && !isPlain(value))
-      return yield* new AdapterError({
-        path,
-        message: `${field} is ${JSON.stringify(value)}`,
-        hint: "Only plain LoRA is read: merge such an adapter with PEFT's merge_and_unload, and take the merged model."
-      })
-  }
-  return config
 })
 
 const isTarget = Schema.is(LoraTarget)
@@ -190,6 +171,20 @@ const targetsOf = (path: string, named: ReadonlyArray<string>): Effect.Effect<Lo
     : Effect.succeed([first, ...rest])
 }
 
+/** The adapter's weights, of either form. */
+const openFile = (folder: string): Effect.Effect<Checkpoint, AdapterError | CheckpointError, Scope.Scope> => {
+  const [path, torch, beside] = [join(folder, WEIGHTS), join(folder, TORCH_WEIGHTS), join(folder, BESIDE)]
+  if (existsSync(beside))
+    return Effect.fail(
+      new AdapterError({
+        path: beside,
+        message: "weights that were trained beside the adapter would be lost",
+        hint: "Read its projector with importProjector, and give the adapter a folder without this file."
+      })
+    )
+  return existsSync(path) || !existsSync(torch) ? openSafetensors(path) : openTorchFile(torch)
+}
+
 /**
  * Opens an adapter's folder for a model. Fails with `AdapterError` where it is of another kind, or does not fit the model.
  *
@@ -198,15 +193,22 @@ const targetsOf = (path: string, named: ReadonlyArray<string>): Effect.Effect<Lo
 export const openAdapter = (
   folder: string,
   config: PhiConfig
-): Effect.Effect<OpenAdapter, AdapterError | SafetensorsError, Scope.Scope> =>
+): Effect.Effect<OpenAdapter, AdapterError | CheckpointError, Scope.Scope> =>
   Effect.gen(function* () {
-    const path = join(folder, WEIGHTS)
     const peft = yield* readConfig(folder)
-    const file = yield* openSafetensors(path)
+    const file = yield* openFile(folder)
+    const { path } = file
     const names = [...file.entries.keys()].filter((name) => name.startsWith(PREFIX))
     const modules = [...new Set(names.map((name) => name.slice(PREFIX.length).replace(/\.lora_[AB]\.weight$/, "")))]
     const targets = yield* targetsOf(path, modules)
-    const sources: Array<WeightSource<SafetensorsError>> = []
+    const named = namedTargets(peft.target_modules, config)
+    if (named === undefined || named.join() !== targets.join())
+      return yield* new AdapterError({
+        path: join(folder, CONFIG),
+        message: `target_modules is ${JSON.stringify(peft.target_modules)}, and the weights are those of ${targets.join(", ")}`,
+        hint: "PEFT would take the one and not the other: list in target_modules the linears that the file has weights of."
+      })
+    const sources: Array<WeightSource<CheckpointError>> = []
     const wrong: Array<string> = []
     const known = new Set<string>()
     for (const { inputs, module, outputs } of adapted(config, targets)) {

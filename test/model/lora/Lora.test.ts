@@ -151,7 +151,7 @@ describe("an adapter's folder", () => {
       expect(yield* refused({ rank_pattern: { q_proj: 2 } })).toMatch(/rank_pattern/)
       expect(yield* refused({ bias: "all" })).toMatch(/bias is "all"/)
       expect(yield* refused({ modules_to_save: ["lm_head"] })).toMatch(/modules_to_save/)
-      expect(yield* refused({ peft_type: "IA3" })).toMatch(/LORA/)
+      expect(yield* refused({ peft_type: "IA3" })).toMatch(/peft_type is "IA3"/)
       expect(yield* refused({ r: 8 })).toMatch(/is \[4, 32\], not \[8, 32\]/)
       expect(yield* refused({}, { ...config, layers: 1 })).toMatch(/layers\.1\..* is unexpected/)
       expect(yield* refused({}, { ...config, layers: 3 })).toMatch(/layers\.2\..* is missing/)
