@@ -7,11 +7,11 @@
 import { Effect, Schema } from "effect"
 import { encodeParams } from "../dag/Key.ts"
 import { OverrideError } from "../dag/Naming.ts"
+import { didYouMean, nearest } from "../dag/Nearest.ts"
 import { WiringError } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import { build, type Choice, type Recipe } from "../run/Recipe.ts"
 import type { RunOptions } from "../run/Run.ts"
-import { didYouMean, nearest } from "./Nearest.ts"
 
 /** The command line asks for something that is not there. Exit code 2. */
 export class UsageError extends Schema.TaggedError<UsageError>()("UsageError", {
@@ -51,6 +51,7 @@ const explain = (error: OverrideError, plain: () => Pipeline): UsageError => {
   const match = /^([^=]+)\.([^.=]+)=/.exec(error.override)
   if (match === null) return new UsageError({ message: error.message, hint: error.hint })
   const [, id, param] = match as unknown as [string, string, string]
+  if (error.override.endsWith("=<redacted>")) return new UsageError({ message: error.message, hint: error.hint })
   const known = parameters(plain())
   const fields = known.get(id)
   return fields === undefined
@@ -95,8 +96,9 @@ export const choose = <Settings, R>(
         throw own
       }
       // The recipe alone is sound, so a value that was set does not fit.
+      const mine = wanted.settings.filter((setting) => setting.startsWith(`${error.node}.`))
       return yield* new UsageError({
-        message: `--set ${wanted.settings.join(" --set ")}: ${error.node}: ${error.message}`,
+        message: `--set ${(mine.length > 0 ? mine : wanted.settings).join(" --set ")}: ${error.node}: ${error.message}`,
         hint: "Give a value that fits the parameter; `graph --format json` shows the present ones.",
         cause: error.cause
       })

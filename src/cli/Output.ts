@@ -5,6 +5,7 @@
  * the run goes on. Writes to pipes, files and terminals are synchronous on POSIX; `flush` covers the rest.
  */
 import { writeSync } from "node:fs"
+import { scrub } from "../dag/Secrets.ts"
 
 /** Where text goes. */
 export interface Output {
@@ -61,6 +62,13 @@ const guarded = (stream: Stream): { readonly write: (text: string) => void; read
   }
 }
 
+/** Cuts the secrets of the pipeline's parameters out of whatever is written as text. */
+const withoutSecrets = (stream: Stream): void => {
+  const write = stream.write.bind(stream) as (chunk: unknown, ...rest: Array<unknown>) => boolean
+  stream.write = ((chunk: unknown, ...rest: Array<unknown>) =>
+    write(typeof chunk === "string" ? scrub(chunk) : chunk, ...rest)) as typeof stream.write
+}
+
 /** Sends what anybody else writes to stdout (console.log of a library, of a worker thread) to stderr. */
 const keepForEvents = (stdout: Stream, stderr: Stream): void => {
   stdout.write = stderr.write.bind(stderr) as typeof stdout.write
@@ -70,6 +78,8 @@ const keepForEvents = (stdout: Stream, stderr: Stream): void => {
 export const processOutput = (options: { readonly json: boolean }): Output => {
   const stdout = process.stdout as Stream
   const stderr = process.stderr as Stream
+  withoutSecrets(stdout)
+  withoutSecrets(stderr)
   const out = guarded(stdout)
   const err = guarded(stderr)
   const screen = options.json ? stderr : stdout

@@ -6,6 +6,7 @@
  */
 import { join } from "node:path"
 import { Effect, FileSystem, type Schema, type Scope } from "effect"
+import { scrub, scrubJson } from "../dag/Secrets.ts"
 import type { View } from "../run/Progress.ts"
 import type { Choice } from "../run/Recipe.ts"
 import { writeWhole } from "../store/Durable.ts"
@@ -103,7 +104,7 @@ export const record = (
     const write = (event: Event, view: View) =>
       Effect.gen(function* () {
         yield* board.add(event)
-        for (const one of thin(event)) yield* log.event(encodeEvent(one))
+        for (const one of thin(event)) yield* log.event(scrubJson(encodeEvent(one)))
         if (event.event === "node-end") yield* log.update(nodesOf(view))
         if (event.event === "run") yield* log.end(ends[event.status], nodesOf(view))
       })
@@ -112,7 +113,7 @@ export const record = (
       page: (html) =>
         Effect.suspend(() => {
           const path = pagePath(root, log.id)
-          return Effect.as(writeWhole(path, html(log.folder)), path)
+          return Effect.as(writeWhole(path, scrub(html(log.folder))), path)
         }).pipe(Effect.provideService(FileSystem.FileSystem, fs)),
       append: (event, view) =>
         Effect.suspend(() =>

@@ -6,21 +6,23 @@
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { Effect, Schema, type Scope, Stream } from "effect"
-import type {
-  Artifact,
-  ArtifactOf,
-  Broadcast,
-  Outputs,
-  Ports,
-  Rows,
-  RowsArtifact,
-  TreeArtifact,
-  ValueArtifact
+import {
+  type Artifact,
+  type ArtifactOf,
+  artifactOf,
+  type Outputs,
+  type Ports,
+  type Rows,
+  type RowsArtifact,
+  type TreeArtifact,
+  type ValueArtifact
 } from "./Artifact.ts"
 import { shardParts } from "./FanOut.ts"
 import type { AnyFold } from "./Fold.ts"
 import type { NodeDefinition, RefusalClass } from "./Node.ts"
+import { type Fault, inputFault, kindOf, makeParams, showKind, wrongValue } from "./Parameters.ts"
 import { makeRefusals, type Refused } from "./Refusals.ts"
+import { callEffect, checkedFold, checkedParts } from "./Results.ts"
 import { fromArray } from "./Rows.ts"
 
 /** What may be given for an input: rows as an array or a handle, a tree as a path, a value as itself. */
@@ -55,6 +57,44 @@ export class NoFolder extends Schema.TaggedError<NoFolder>()("NoFolder", {
   port: Schema.String,
   hint: Schema.String
 }) {}
+
+/** What `Node.run` was given does not fit the node: raised as a defect, for the call is to be changed. */
+export class WrongInput extends Schema.TaggedError<WrongInput>()("WrongInput", {
+  node: Schema.String,
+  message: Schema.String,
+  hint: Schema.String
+}) {}
+
+const isRows = (given: unknown): given is Rows<unknown> =>
+  typeof given === "object" && given !== null && "batches" in given && "get" in given && "length" in given
+
+/** Why something cannot be the input of a port. Every row of an array is looked at. */
+const givenFault = (port: string, artifact: Artifact, given: unknown): Fault | undefined => {
+  if (artifact.kind === "tree")
+    return typeof given === "string" && given !== ""
+      ? undefined
+      : {
+          message: `input ${port} takes the path of ${showKind(artifact)}, got ${kindOf(given)}`,
+          hint: "Give a path as text."
+        }
+  if (artifact.kind === "value") {
+    const issue = wrongValue(artifact.schema, given)
+    return issue === undefined
+      ? undefined
+      : {
+          message: `input ${port} takes ${showKind(artifact)}: ${issue}`,
+          hint: "Give a value that fits the artifact's schema."
+        }
+  }
+  if (isRows(given)) return undefined
+  const hint = `Give an array of rows of ${artifact.tag}, or the rows that another Node.run gave.`
+  if (!Array.isArray(given)) return { message: `input ${port} takes ${showKind(artifact)}, got ${kindOf(given)}`, hint }
+  for (let at = 0; at < given.length; at++) {
+    const issue = wrongValue(artifact.schema, given[at])
+    if (issue !== undefined) return { message: `input ${port}, row ${at}: ${issue}`, hint }
+  }
+  return undefined
+}
 
 const handle = (artifact: Artifact, given: unknown): unknown =>
   artifact.kind === "rows"
@@ -120,31 +160,47 @@ export const run = <
   const spec = definition.spec
   const given = inputs as Readonly<Record<string, unknown>>
   const work = Effect.gen(function* () {
-    const made = spec.params.make(params as never)
+    const fault =
+      inputFault(spec.inputs, given) ??
+      Object.entries(spec.inputs)
+        .map(([port, declared]) => givenFault(port, artifactOf(declared), given[port]))
+        .find((one) => one !== undefined)
+    if (fault !== undefined) return yield* Effect.die(new WrongInput({ node: spec.id, ...fault }))
+    const checked = makeParams(spec.params, params ?? {})
+    if (!checked.ok)
+      return yield* Effect.die(
+        new WrongInput({ node: spec.id, message: checked.fault.message, hint: checked.fault.hint })
+      )
+    const made = checked.params
     const refusals = makeRefusals(spec.refuses ?? [])
     const whole: Record<string, unknown> = {}
     const shard: Record<string, unknown> = {}
     for (const [port, declared] of Object.entries(spec.inputs)) {
-      const artifact = declared.kind === "broadcast" ? (declared as Broadcast<Artifact>).artifact : declared
-      whole[port] = handle(artifact, given[port])
+      whole[port] = handle(artifactOf(declared), given[port])
       shard[port] = declared.kind === "rows" ? (whole[port] as Rows<unknown>).batches : whole[port]
     }
     let parts: Record<string, unknown>
     if (spec.kind === "sharded")
       parts = yield* shardParts(spec, { params: made, shard, index: 0, count: 1, ...refusals })
     else if (spec.kind === "whole")
-      parts = yield* (spec.run as (c: unknown) => Effect.Effect<Record<string, unknown>>)({
-        params: made,
-        inputs: whole,
-        report: () => undefined,
-        ...refusals
-      })
+      parts = checkedParts(
+        spec.id,
+        spec.outputs,
+        yield* callEffect(spec.id, "its function", () =>
+          (spec.run as (c: unknown) => Effect.Effect<unknown>)({
+            params: made,
+            inputs: whole,
+            report: () => undefined,
+            ...refusals
+          })
+        )
+      )
     else {
-      const f = spec.run as AnyFold
+      const f = checkedFold(spec.id, spec.run as AnyFold)
       const context = { params: made, inputs: whole as never }
       let state = yield* f.init(context)
       for (let at = f.progress(state); at.step < at.total; at = f.progress(state)) state = yield* f.step(context, state)
-      parts = yield* f.finish(context, state)
+      parts = checkedParts(spec.id, spec.outputs, yield* f.finish(context, state))
     }
     const out = yield* drain(spec, parts, options.into)
     return { out, refused: refusals.take() }

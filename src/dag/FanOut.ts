@@ -7,6 +7,8 @@
 import type { Cause } from "effect"
 import { Effect, Queue, type Scope, Stream } from "effect"
 import type { NodeSpec } from "./Node.ts"
+import { kindOf } from "./Parameters.ts"
+import { checkedParts, WrongResult } from "./Results.ts"
 
 /** Splits a stream of `{ port: rows }` batches into its ports. An error reaches every port. */
 export const fanOut = <E, R>(
@@ -37,15 +39,32 @@ export const fanOut = <E, R>(
  * A single port needs no queue, so its stream may be run any number of times.
  */
 export const shardParts = (
-  spec: Pick<NodeSpec, "run" | "outputs">,
+  spec: Pick<NodeSpec, "id" | "run" | "outputs">,
   context: unknown,
   ports: ReadonlyArray<string> = Object.keys(spec.outputs)
 ): Effect.Effect<Readonly<Record<string, Stream.Stream<ReadonlyArray<unknown>, any, any>>>, never, Scope.Scope> =>
   Effect.suspend(() => {
     const made = (spec.run as (context: unknown) => unknown)(context)
-    if (!Stream.isStream(made))
-      return Effect.succeed(made as Readonly<Record<string, Stream.Stream<ReadonlyArray<unknown>>>>)
-    const batches = made as Stream.Stream<Readonly<Record<string, ReadonlyArray<unknown>>>, any>
+    if (!Stream.isStream(made)) {
+      if (made instanceof Promise) made.catch(() => undefined)
+      return Effect.succeed(
+        checkedParts(spec.id, spec.outputs, made, ports) as Readonly<
+          Record<string, Stream.Stream<ReadonlyArray<unknown>>>
+        >
+      )
+    }
+    const names = Object.keys(spec.outputs)
+    const batches = Stream.map(
+      made as Stream.Stream<Readonly<Record<string, ReadonlyArray<unknown>>>, any>,
+      (batch) => {
+        if (names.every((port) => Array.isArray(batch?.[port]))) return batch
+        throw new WrongResult({
+          node: spec.id,
+          message: `its stream must give arrays of rows for every output at once, got ${kindOf(batch)}`,
+          hint: `Each element is like \`{ ${names.map((port) => `${port}: [...]`).join(", ")} }\`.`
+        })
+      }
+    )
     const [only, ...more] = ports
     return only !== undefined && more.length === 0
       ? Effect.succeed({ [only]: Stream.map(batches, (batch) => batch[only]!) })

@@ -8,6 +8,7 @@ import { Schema } from "effect"
 import { artifactOf } from "./Artifact.ts"
 import { canonical, sha256 } from "./Canonical.ts"
 import type { AnyNode } from "./Node.ts"
+import { hidingCodec, holdsRedacted } from "./Secrets.ts"
 
 /** Layout of store entries; raised when old entries must not be read as new ones. */
 export const artifactVersion = 1
@@ -29,11 +30,13 @@ export type KeyParts = typeof KeyParts.Type
 
 const encoders = new WeakMap<object, (params: unknown) => unknown>()
 
-/** Parameters as plain JSON, by their Schema. Throws `NotCanonical` or a SchemaError for what cannot be encoded. */
+/** Parameters as plain JSON, by their Schema; redacted values are hidden (`Secrets.ts`). Throws `NotCanonical` or a SchemaError for what cannot be encoded. */
 export const encodeParams = (node: AnyNode): Schema.Json => {
   let encode = encoders.get(node.spec.params)
   if (encode === undefined) {
-    const codec = Schema.toCodecJson(node.spec.params as unknown as Schema.Codec<unknown, unknown>)
+    const codec = holdsRedacted(node.spec.params)
+      ? hidingCodec(node.spec.params)
+      : Schema.toCodecJson(node.spec.params as unknown as Schema.Codec<unknown, unknown>)
     encode = Schema.encodeUnknownSync(codec as Schema.Codec<unknown, unknown>)
     encoders.set(node.spec.params, encode)
   }

@@ -8,20 +8,23 @@
  * checkpoints the framework owns, see `Fold.ts`), `source` (files from outside, known by content).
  */
 import { type Duration, type Effect, type Result, Schema, type Scope, type Stream } from "effect"
-import type {
-  Artifact,
-  ArtifactOf,
-  Broadcast,
-  Handle,
-  Outputs,
-  Port,
-  Ports,
-  RowsArtifact,
-  TreeArtifact,
-  ValueArtifact
+import {
+  type Artifact,
+  type ArtifactOf,
+  artifactOf,
+  type Broadcast,
+  type Handle,
+  type Outputs,
+  type Port,
+  type Ports,
+  type RowsArtifact,
+  type TreeArtifact,
+  type ValueArtifact
 } from "./Artifact.ts"
-import { instanceId, overridesFor } from "./Naming.ts"
+import { instanceId, nameFault, overridesFor } from "./Naming.ts"
+import { inputFault, kindOf, makeParams, showKind } from "./Parameters.ts"
 import { type Place, place, showPlace } from "./Place.ts"
+import { holdsRedacted } from "./Secrets.ts"
 
 /** A class made by `Schema.TaggedError`: a reason why a row can be refused. */
 export type RefusalClass = Schema.Codec<any, any> & (new (...args: Array<any>) => { readonly _tag: string })
@@ -238,12 +241,17 @@ export const define = <D>(spec: NodeSpec): D => {
       const fail = (message: string, hint: string, cause?: unknown): never => {
         throw new WiringError({ node: id, place: showPlace(at), message, hint, cause })
       }
+      const declaration = declarationFault(id, spec)
+      if (declaration !== undefined) fail(declaration.message, declaration.hint)
+      const names = inputFault(spec.inputs, inputs)
+      if (names !== undefined) fail(names.message, names.hint)
       for (const port of Object.keys(spec.inputs)) {
         const declared = spec.inputs[port]!
-        const ref = inputs[port]
-        const artifact = declared.kind === "broadcast" ? declared.artifact : declared
-        if (ref === undefined) fail(`input ${port} is missing`, `Wire a ${artifact.tag} to it.`)
-        else if (ref.artifact.tag !== artifact.tag || ref.artifact.kind !== artifact.kind)
+        const ref = inputs[port]!
+        const artifact = artifactOf(declared)
+        if (!isRef(ref))
+          fail(`input ${port} takes a reference to ${showKind(artifact)}, got ${kindOf(ref)}`, refHint(ref))
+        if (ref.artifact.tag !== artifact.tag || ref.artifact.kind !== artifact.kind)
           fail(
             `input ${port} takes ${artifact.tag}, got ${ref.artifact.tag}`,
             "Put the node that converts one to the other between."
@@ -259,24 +267,15 @@ export const define = <D>(spec: NodeSpec): D => {
             "Only sharded nodes can stream again shard by shard: drop `transient` from that port."
           )
       }
-      for (const port of Object.keys(inputs))
-        if (!(port in spec.inputs))
-          fail(`there is no input ${port}`, `Inputs are: ${Object.keys(spec.inputs).join(", ") || "none"}.`)
       const make = (given: unknown): unknown => {
-        try {
-          return spec.params.make(given as never)
-        } catch (cause) {
-          return fail(
-            `parameters: ${cause instanceof Error ? cause.message : String(cause)}`,
-            "See the node's params Schema.",
-            cause
-          )
-        }
+        const made = makeParams(spec.params, given)
+        if (made.ok) return made.params
+        return fail(made.fault.message, made.fault.hint, made.fault.cause)
       }
       const self: { -readonly [K in keyof AnyNode]: AnyNode[K] } = {
         id,
         spec,
-        params: make({ ...(params as object), ...overridesFor(id, spec) }),
+        params: make(withSettings(params ?? {}, overridesFor(id, spec))),
         inputs,
         out: {},
         place: at
@@ -287,6 +286,46 @@ export const define = <D>(spec: NodeSpec): D => {
     return Object.assign(apply, { spec, named: build })
   }
   return build(spec.id) as D
+}
+
+/** What was given with what `--set` replaces; what is no object stays as it is, to be told. */
+const withSettings = (given: unknown, settings: Readonly<Record<string, unknown>>): unknown =>
+  typeof given === "object" && !Array.isArray(given) ? { ...given, ...settings } : given
+
+const isRef = (value: unknown): value is AnyRef =>
+  typeof value === "object" && value !== null && "node" in value && "port" in value && "artifact" in value
+
+const refHint = (given: unknown): string => {
+  const out = (given as { readonly out?: unknown } | undefined)?.out
+  return typeof out === "object" && out !== null
+    ? `Name the output: ${Object.keys(out)
+        .map((port) => `\`.out.${port}\``)
+        .join(" or ")}.`
+    : "A reference is an output of another node, `.out.NAME`; files from outside come from `source(...)`."
+}
+
+/** What is wrong with a declaration itself. The compiler says it first, where there is one. */
+const declarationFault = (
+  id: string,
+  spec: NodeSpec
+): { readonly message: string; readonly hint: string } | undefined => {
+  const name = nameFault("node", id)
+  if (name !== undefined) return name
+  if (spec.kind === "fold" ? typeof spec.run !== "object" || spec.run === null : typeof spec.run !== "function")
+    return {
+      message: `its second argument must be ${spec.kind === "fold" ? "the functions of the fold" : "its function"}, got ${kindOf(spec.run)}`,
+      hint: "Write `whole({ id, version, params, inputs, outputs }, (context) => Effect...)`."
+    }
+  for (const [port, artifact] of Object.entries(spec.outputs)) {
+    const wrong = nameFault("output", port)
+    if (wrong !== undefined) return wrong
+    if (artifact.kind !== "tree" && holdsRedacted(artifact.schema))
+      return {
+        message: `output ${port} would store a Redacted value`,
+        hint: "Outputs are files: keep the secret in a parameter or a service, and give rows without it."
+      }
+  }
+  return undefined
 }
 
 /** One reference an output of an instance. */

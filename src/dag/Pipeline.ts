@@ -4,8 +4,10 @@
  * Cycles cannot be written, because a node is applied to outputs that exist already.
  */
 import type { Artifact } from "./Artifact.ts"
+import { nameFault } from "./Naming.ts"
 import { type AnyNode, type AnyRef, type Ref, WiringError } from "./Node.ts"
-import { showPlace } from "./Place.ts"
+import { kindOf } from "./Parameters.ts"
+import { place, showPlace } from "./Place.ts"
 
 export type Targets = { readonly [name: string]: AnyRef }
 
@@ -53,6 +55,17 @@ export const pipeline = <const T extends Targets>(
   name: string,
   targets: T
 ): Pipeline<T, ErrorOf<T[keyof T]>, ServicesOf<T[keyof T]>> => {
+  const fail = (at: string, fault: { readonly message: string; readonly hint: string }): never => {
+    throw new WiringError({ node: at, place: showPlace(place()), ...fault })
+  }
+  const wrongName = nameFault("pipeline", name)
+  if (wrongName !== undefined) fail(String(name), wrongName)
+  for (const [target, ref] of Object.entries(targets))
+    if (ref?.node === undefined || ref.port === undefined)
+      fail(name, {
+        message: `target ${target} must be an output of a node, got ${kindOf(ref)}`,
+        hint: "Write `{ NAME: node.out.PORT }`."
+      })
   const nodes = reach(Object.values(targets).map((ref) => ref.node))
   const byId = new Map<string, AnyNode>()
   for (const node of nodes) {

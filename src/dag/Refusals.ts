@@ -7,10 +7,11 @@
  * Memory: what waits, and 16 to 32 bytes for each row refused so far; millions of refused rows are no burden.
  */
 import { hash } from "node:crypto"
-import { Effect, Result, Schema, Stream } from "effect"
+import { Effect, Redacted, Result, Schema, Stream } from "effect"
 import { canonical } from "./Canonical.ts"
 import { DigestTable } from "./DigestTable.ts"
 import type { RefusalClass, Refusing } from "./Node.ts"
+import { REDACTED, scrubJson } from "./Secrets.ts"
 
 /** One refused row: its number in the (shard's) input, the refusal's tag, and the refusal as JSON. */
 export const Refused = Schema.Struct({
@@ -43,6 +44,7 @@ const plain = (value: unknown): Schema.Json => {
   if (value instanceof Error && !("_tag" in value)) return `${value.name}: ${value.message}`
   if (Array.isArray(value)) return value.map(plain)
   if (typeof value !== "object") return String(value)
+  if (Redacted.isRedacted(value)) return REDACTED
   const fields = Object.entries(value).filter(([name, field]) => name !== "stack" && field !== undefined)
   return Object.fromEntries(fields.map(([name, field]) => [name, plain(field)]))
 }
@@ -66,7 +68,7 @@ export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => 
       })
     const tagged = error as { readonly _tag: string; readonly reason?: unknown; readonly message?: unknown }
     const message = typeof tagged.message === "string" && tagged.message !== "" ? { message: tagged.message } : {}
-    const json = plain({ ...tagged, ...message, _tag: tagged._tag }) // an error's own message is not enumerable
+    const json = scrubJson(plain({ ...tagged, ...message, _tag: tagged._tag })) // an error's own message is not enumerable
     const reason = typeof tagged.reason === "string" ? `${tagged._tag}: ${tagged.reason}` : tagged._tag
     // 32 bits tell apart what is said of one and the same row.
     const digest = hash("sha256", canonical(json), "buffer").readUInt32BE(0)

@@ -7,9 +7,9 @@ import { isAbsolute, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Schema } from "effect"
 import type { TreeArtifact } from "./Artifact.ts"
-import { instanceId } from "./Naming.ts"
-import { type AnyNode, type Applied, outputsOf } from "./Node.ts"
-import { place } from "./Place.ts"
+import { instanceId, nameFault } from "./Naming.ts"
+import { type AnyNode, type Applied, outputsOf, WiringError } from "./Node.ts"
+import { place, showPlace } from "./Place.ts"
 
 /** True for a location that is an address, to be fetched: `http://`, `https://`, `hf://`. */
 export const isRemote = (location: string): boolean => /^(?:https?|hf):\/\//i.test(location)
@@ -53,6 +53,8 @@ export const source = <A extends TreeArtifact<string>>(
   }
 ): Applied<{ readonly files: A }, never, never> => {
   const at = place()
+  const wrongName = nameFault("node", instanceId(options.id))
+  if (wrongName !== undefined) throw new WiringError({ node: String(options.id), place: showPlace(at), ...wrongName })
   const location = located(options.location)
   const outputs = { files: artifact }
   const self: { -readonly [K in keyof AnyNode]: AnyNode[K] } = {

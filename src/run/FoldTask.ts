@@ -10,6 +10,7 @@ import { Clock, Effect, Fiber, type FileSystem, type Scope } from "effect"
 import type { AnyFold, FoldContext } from "../dag/Fold.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import { makeRefusals } from "../dag/Refusals.ts"
+import { checkedFold, partsOf } from "../dag/Results.ts"
 import type { Store, StoreError, WorkFolder } from "../store/Store.ts"
 import { asNodeFailed } from "./Failure.ts"
 import type { Places } from "./Inputs.ts"
@@ -35,7 +36,7 @@ export const runFold = (
   options: Pick<RunOptions, "checkpointEverySteps" | "checkpointEveryMs">,
   watch: FoldWatch
 ): Effect.Effect<Drained, NodeFailed | Interrupted, Store | FileSystem.FileSystem | Stop> => {
-  const functions = node.spec.run as AnyFold
+  const functions = checkedFold(node.id, node.spec.run as AnyFold)
   let first = true
   const attempt = Effect.gen(function* () {
     const stop = yield* Stop
@@ -92,7 +93,7 @@ export const runFold = (
       yield* Effect.yieldNow
     }
     if (saving !== undefined) yield* Fiber.join(saving)
-    const parts = yield* functions.finish(context, state)
+    const parts = yield* partsOf(node.id, node.spec.outputs, yield* functions.finish(context, state))
     return yield* drainOutputs({ node, work, parts, refusals: makeRefusals([]), rowsIn, onRows: () => undefined })
   })
   const scoped = Effect.scoped(

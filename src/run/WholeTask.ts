@@ -2,6 +2,7 @@
 import { Effect, type FileSystem } from "effect"
 import type { AnyNode, Origin } from "../dag/Node.ts"
 import { makeRefusals } from "../dag/Refusals.ts"
+import { callEffect, partsOf } from "../dag/Results.ts"
 import type { Store, WorkFolder } from "../store/Store.ts"
 import { asNodeFailed } from "./Failure.ts"
 import { openWhole, type Places } from "./Inputs.ts"
@@ -35,9 +36,10 @@ export const runWhole = (
       const { inputs, rowsIn } = yield* openInputs(node, places)
       const refusals = makeRefusals(node.spec.refuses ?? [])
       const run = node.spec.run as (context: unknown) => Effect.Effect<Readonly<Record<string, unknown>>, unknown>
-      const parts = yield* Effect.suspend(() =>
+      const made = yield* callEffect(node.id, "its function", () =>
         run({ params: node.params, inputs, origin, report: progress.metrics, ...refusals })
       )
+      const parts = yield* partsOf(node.id, node.spec.outputs, made)
       return yield* drainOutputs({ node, work, parts, refusals, rowsIn, onRows: progress.rows })
     })
   ) as Effect.Effect<Drained, unknown, Store | FileSystem.FileSystem>

@@ -13,11 +13,12 @@ import { Helpers } from "../dag/Helpers.ts"
 import { keyOf, keyParts } from "../dag/Key.ts"
 import { Loading } from "../dag/Loader.ts"
 import type { AnyNode } from "../dag/Node.ts"
+import { scrub } from "../dag/Secrets.ts"
 import { layer as localStore } from "../store/LocalStore.ts"
 import { Store } from "../store/Store.ts"
 import type { Asked } from "./AskedThread.ts"
 import { codeOf } from "./Facts.ts"
-import { describeError, hintOf } from "./Failure.ts"
+import { describeError, hintFor } from "./Failure.ts"
 import { helpersFor, roomOf, runHelp } from "./HelperTask.ts"
 import { loaderFor, runLoad } from "./LoaderTask.ts"
 import { followNode, type NodeTask, type NodeWatch, runNode, sendingWatch } from "./NodeTask.ts"
@@ -78,12 +79,8 @@ const fail = (error: unknown, bug: boolean, trace: string): void => {
     type: "failed",
     bug,
     message: error instanceof NodeFailed ? error.message : describeError(error),
-    hint:
-      hintOf(error) ??
-      (bug
-        ? "This looks like a bug in the node; MILLRACE_DEBUG=1 shows the stack."
-        : "Mend the cause and run the same command again: finished work is kept."),
-    cause: typeof of?.cause === "string" ? of.cause : trace
+    hint: hintFor(error, bug),
+    cause: scrub(typeof of?.cause === "string" ? of.cause : trace)
   })
 }
 

@@ -39,7 +39,7 @@ describe("choose", () => {
     [{ settings: ["train.step=3"] }, /train has no parameter "step"; did you mean "steps"\?/, /train: steps, stepMs$/],
     [{ settings: ["tran.steps=3"] }, /no node is called "tran"; did you mean "train"\?/, /train, words, shout$/],
     [{ settings: ["foo"] }, /"foo" is not instance\.param=value/, /--set/],
-    [{ settings: ["train.steps=abc"] }, /train: parameters/, /graph --format json/]
+    [{ settings: ["train.steps=abc"] }, /train: parameter steps: expected number, got "abc"/, /graph --format json/]
   ]
   it.effect.each(wrong)("%j is wrong usage that names what there is", ([wanted, message, hint]) =>
     Effect.gen(function* () {

@@ -173,7 +173,7 @@ it("an override reaches the instance it names and no other, and a wrong name is 
   expect(withOverrides({ settings: ["instruct/tokenize.size=28"] }, build).params).toEqual({ size: 28 })
   expect(() => withOverrides({ settings: ["tokenize.size=28"] }, build)).toThrow(/no node is called "tokenize"/)
   expect(() => withOverrides({ settings: ["instruct/tokenize.siz=28"] }, build)).toThrow(/has no parameter "siz"/)
-  expect(() => withOverrides({ settings: ["instruct/tokenize.size=big"] }, build)).toThrow(/parameters/)
+  expect(() => withOverrides({ settings: ["instruct/tokenize.size=big"] }, build)).toThrow(/parameter size: expected /)
 })
 
 it.effect("a node runs alone: rows in, rows and refused rows out", () =>

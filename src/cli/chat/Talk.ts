@@ -4,8 +4,8 @@
  * No process and no signals: lines come from `Lines`, text goes to an `Output`.
  */
 import { Effect, Result } from "effect"
+import { didYouMean } from "../../dag/Nearest.ts"
 import { errorLines } from "../ErrorLines.ts"
-import { didYouMean } from "../Nearest.ts"
 import type { Output } from "../Output.ts"
 import { type Answer, ask, commands, fresh, type Listener, readLine } from "./Conversation.ts"
 import type { Model, Settings } from "./Model.ts"

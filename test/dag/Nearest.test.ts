@@ -1,6 +1,6 @@
 import { expect, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
-import { didYouMean, distance, nearest } from "../../src/cli/Nearest.ts"
+import { didYouMean, distance, nearest } from "../../src/dag/Nearest.ts"
 
 const names = ["clean", "instruct/images", "pretrain/images", "sft", "tokenizeImages"]
 
