@@ -89,6 +89,10 @@ const local = {
     atLeast(1, "1 or more"),
     Flag.optional
   ),
+  keepGoing: onOff(
+    "keep-going",
+    "After a node failed, finish everything that does not need it; the run fails all the same"
+  ),
   acceptCode: onOff("accept-code", "Take stored results and checkpoints although the code behind them changed"),
   quiet: onOff("quiet", "No progress and no tables"),
   checkpointEvery: Flag.Int("checkpoint-every").pipe(
@@ -222,6 +226,7 @@ export const makeCommand = <S, R>(recipe: Recipe<S, R>, moduleUrl: string, sessi
           force: flags.force,
           workers: undef(flags.workers),
           world: undef(flags.world),
+          keepGoing: flags.keepGoing,
           acceptCode: flags.acceptCode,
           quiet: flags.quiet,
           checkpointEvery: undef(flags.checkpointEvery),

@@ -55,6 +55,7 @@ export interface RunFlags {
   readonly workers: number | undefined
   /** Processes that train together, started here; see `Ranks.ts`. */
   readonly world: number | undefined
+  readonly keepGoing: boolean
   readonly acceptCode: boolean
   readonly quiet: boolean
   readonly checkpointEvery: number | undefined
@@ -70,6 +71,7 @@ const optionsOf = (flags: RunFlags): RunOptions => ({
   until: flags.until,
   force: flags.force,
   acceptCode: flags.acceptCode,
+  keepGoing: flags.keepGoing,
   workers: flags.workers ?? availableParallelism(),
   ...(flags.checkpointEvery === undefined ? {} : { checkpointEverySteps: flags.checkpointEvery }),
   checkpointEveryMs,
@@ -82,6 +84,7 @@ const cuts = (flags: RunFlags): ReadonlyArray<string> => [
   ...(flags.workers === undefined ? [] : [`--workers ${flags.workers}`]),
   ...(flags.world === undefined ? [] : [`--world ${flags.world}`]),
   ...(flags.checkpointEvery === undefined ? [] : [`--checkpoint-every ${flags.checkpointEvery}`]),
+  ...(flags.keepGoing ? ["--keep-going"] : []),
   ...(flags.acceptCode ? ["--accept-code"] : []),
   ...(flags.verify ? ["--verify"] : [])
 ]

@@ -74,22 +74,27 @@ const refused = (node: NodeView): string => {
   return `${number(count)} (${[...shown, ...(rest > 0 ? [`${rest} more`] : [])].join(", ")})`
 }
 
-/** The nodes of a run: what ran, how long, rows in, out and refused. Sources are left out. */
-export const nodeTable = (view: View): string =>
-  columns([
-    ["node", "status", "seconds", "rows in", "rows out", "loss", "refused"],
-    ...[...view.nodes.values()]
-      .filter((node) => node.kind !== "source")
-      .map((node) => [
-        node.id,
-        node.end?.status ?? "unfinished",
-        node.end === undefined || node.end.status === "cached" ? "-" : node.end.seconds.toFixed(1),
-        node.end === undefined ? "-" : number(node.end.rowsIn),
-        node.end === undefined ? "-" : rowsWritten(node.end),
-        node.metrics["loss"] === undefined ? "-" : figure(node.metrics["loss"]),
-        refused(node)
-      ])
+/**
+ * The nodes of a run: what ran, how long, rows in, out and refused. Sources are left out. Where attempts failed, a column
+ * counts them.
+ */
+export const nodeTable = (view: View): string => {
+  const nodes = [...view.nodes.values()].filter((node) => node.kind !== "source")
+  const failed = nodes.some((node) => (node.failedAttempts ?? 0) > 0)
+  return columns([
+    ["node", "status", "seconds", ...(failed ? ["failed attempts"] : []), "rows in", "rows out", "loss", "refused"],
+    ...nodes.map((node) => [
+      node.id,
+      node.end?.status ?? "unfinished",
+      node.end === undefined || ["cached", "skipped"].includes(node.end.status) ? "-" : node.end.seconds.toFixed(1),
+      ...(failed ? [node.failedAttempts === undefined ? "-" : number(node.failedAttempts)] : []),
+      node.end === undefined ? "-" : number(node.end.rowsIn),
+      node.end === undefined ? "-" : rowsWritten(node.end),
+      node.metrics["loss"] === undefined ? "-" : figure(node.metrics["loss"]),
+      refused(node)
+    ])
   ])
+}
 
 /** `3 nodes ran, 2 cached in 4m 10s` */
 export const runLine = (status: string, nodesRun: number, nodesCached: number, ms: number): string =>

@@ -33,7 +33,7 @@ const preset = (run: Record_): string => String(field(run.settings, "preset") ??
 
 const nodeCounts = (run: Record_): string => {
   const statuses = Object.values(run.nodes).map((node) => field(node, "status"))
-  const parts = ["ran", "cached", "failed", "interrupted"].flatMap((status) => {
+  const parts = ["ran", "cached", "failed", "interrupted", "skipped"].flatMap((status) => {
     const count = statuses.filter((one) => one === status).length
     return count === 0 ? [] : [`${count} ${status}`]
   })

@@ -7,7 +7,17 @@
  */
 import { Clock, Effect, type Scope } from "effect"
 import type { Event } from "../run/Events.ts"
-import { clip, empty, endLine, liveLines, reduce, runningLine, startLine, type View } from "../run/Progress.ts"
+import {
+  attemptLine,
+  clip,
+  empty,
+  endLine,
+  liveLines,
+  reduce,
+  runningLine,
+  startLine,
+  type View
+} from "../run/Progress.ts"
 import { engineLine, planCounts } from "./Report.ts"
 
 /** At most one plain progress line per node in this time. */
@@ -46,7 +56,8 @@ type Color = keyof typeof codes
 export const paint = (on: boolean, color: Color, text: string): string =>
   on ? `${ESC}${codes[color]}m${text}${ESC}0m` : text
 
-const statusColor: Readonly<Record<"ran" | "cached" | "failed" | "interrupted", Color>> = {
+const statusColor: Readonly<Record<"ran" | "cached" | "failed" | "interrupted" | "skipped", Color>> = {
+  skipped: "yellow",
   ran: "green",
   cached: "dim",
   failed: "red",
@@ -107,6 +118,8 @@ export const make = (screen: Screen, options: { readonly quiet: boolean } = { qu
         said.set(event.node, event.at)
         return [runningLine(node, event.at)]
       }
+      case "attempt":
+        return [attemptLine(event), "yellow"]
       case "node-end":
         return [endLine(event), statusColor[event.status]]
       case "notice":

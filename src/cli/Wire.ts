@@ -35,6 +35,8 @@ const nodesOf = (view: View): Readonly<Record<string, Schema.Json>> =>
           status: node.end!.status,
           kind: node.kind,
           seconds: node.end!.seconds,
+          ...(node.failedAttempts === undefined ? {} : { failedAttempts: node.failedAttempts }),
+          ...(node.end!.skippedFor === undefined ? {} : { skippedFor: node.end!.skippedFor }),
           rowsOut: node.end!.rowsOut,
           refused: node.end!.refused,
           ...(node.end!.key === undefined ? {} : { key: node.end!.key }),

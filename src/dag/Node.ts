@@ -63,7 +63,10 @@ export interface Declaration<
   readonly refuses?: F
   /** Share of rows (0 to 1) that may be refused before the node fails; 1 when left out. */
   readonly refuseAtMost?: number
-  /** Where a shard runs: in a worker thread (pure CPU work), or beside the caller (default). */
+  /**
+   * Where a shard, or a whole node or fold, runs: in a worker thread (long computations), or beside the caller (default,
+   * and always with `--workers 0`). Only a thread can be ended by `timeout` while it computes.
+   */
   readonly runs?: "worker" | "here"
   /** Computes with an engine: its numerics fingerprint becomes part of the key. */
   readonly engine?: boolean

@@ -85,7 +85,13 @@ export const checkedParts = (
 ): Readonly<Record<string, unknown>> => {
   const names = Object.keys(outputs)
   const hint = `Outputs are: ${names.join(", ")}.`
-  if (typeof made !== "object" || made === null || Array.isArray(made) || made instanceof Promise || Effect.isEffect(made))
+  if (
+    typeof made !== "object" ||
+    made === null ||
+    Array.isArray(made) ||
+    made instanceof Promise ||
+    Effect.isEffect(made)
+  )
     throw wrong(node, `its function must give its outputs by name, got ${kindOf(made)}`, hint)
   const parts = made as Readonly<Record<string, unknown>>
   for (const name of Object.keys(parts))

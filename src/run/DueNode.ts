@@ -32,12 +32,13 @@ import { placesFor, shardCount, sourcesBehind, type Where } from "./Inputs.ts"
 import type { Leader } from "./Leader.ts"
 import { type NodeTask, type NodeWatch, runNode } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
-import { Interrupted, NodeFailed, type RunOptions, type SelectionError, Stop } from "./Run.ts"
+import { Attempts } from "./Retry.ts"
+import { Interrupted, NodeFailed, type NodesFailed, type RunOptions, type SelectionError, Stop } from "./Run.ts"
 import type { Selection } from "./Selection.ts"
 import { runShard } from "./ShardTask.ts"
 import type { Workers } from "./Workers.ts"
 
-export type RunError = NodeFailed | SelectionError | Interrupted | StoreError | SourceError | RankLost
+export type RunError = NodeFailed | NodesFailed | SelectionError | Interrupted | StoreError | SourceError | RankLost
 
 /** Progress events of one node are published at most this often. */
 const PROGRESS_EVERY_MS = 100
@@ -368,8 +369,13 @@ export const execute = Effect.fnUntraced(function* (
     }
   }
   const { leader } = session
-  const inThread = node.spec.engine === true && (options.workers > 0 || leader !== undefined)
-  const isLed = leader !== undefined && inThread && node.spec.kind === "fold" && (node.spec.run as AnyFold).follow
+  const engine = node.spec.engine === true
+  const inThread = engine
+    ? options.workers > 0 || leader !== undefined
+    : node.spec.runs === "worker" && options.workers > 0
+  const pool = engine ? session.engines : session.workers
+  const isLed =
+    leader !== undefined && engine && inThread && node.spec.kind === "fold" && (node.spec.run as AnyFold).follow
   const memory = yield* memoryWatch
   const body: Effect.Effect<
     Drained,
@@ -381,12 +387,15 @@ export const execute = Effect.fnUntraced(function* (
       : isLed
         ? Effect.flatMap(leader.begin(task), (meeting) => session.engines.runNode(node, { ...task, meeting }, watch))
         : inThread
-          ? session.engines.runNode(node, task, watch)
+          ? pool.runNode(node, task, watch)
           : runNode(node, task, watch)
   const services = inThread ? Context.empty() : yield* startServices(session, node)
   const unlessStopped = Effect.suspend(() => (stop.requested() ? Effect.fail(stoppedBefore(node)) : body))
+  const told = Effect.provideService(unlessStopped, Attempts, (failed) =>
+    Effect.flatMap(Clock.currentTimeMillis, (at) => events.publish({ event: "attempt", at, ...failed }))
+  )
   const provided = Effect.provideContext(
-    unlessStopped as Effect.Effect<Drained, NodeFailed | Interrupted | StoreError | RankLost, never>,
+    told as Effect.Effect<Drained, NodeFailed | Interrupted | StoreError | RankLost, never>,
     Context.merge(yield* Effect.context<never>(), services)
   )
   const drained = yield* node.spec.engine === true ? Semaphore.withPermit(session.engine, provided) : provided

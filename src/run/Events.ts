@@ -8,7 +8,8 @@ import { Context, Effect, Layer, PubSub, Schema, Stream } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import { type Manifest, rowsByPort, rowsOut, rowsRefused } from "../store/Manifest.ts"
 
-const Status = Schema.Literals(["ran", "cached", "failed", "interrupted"])
+/** `skipped`: it was not begun, because a node before it failed (`--keep-going`). */
+const Status = Schema.Literals(["ran", "cached", "failed", "interrupted", "skipped"])
 const count = Schema.Number
 
 export const Event = Schema.Union([
@@ -66,6 +67,18 @@ export const Event = Schema.Union([
     metrics: Schema.optional(Schema.Record(Schema.String, count))
   }),
   Schema.Struct({ event: Schema.Literal("checkpoint"), at: count, node: Schema.String, step: count }),
+  /** An attempt of a node that declares `retries` failed; another follows after `waitMs`, unless it was the last. */
+  Schema.Struct({
+    event: Schema.Literal("attempt"),
+    at: count,
+    node: Schema.String,
+    shard: Schema.optional(count),
+    /** From 1, and how many there may be. */
+    attempt: count,
+    of: count,
+    message: Schema.String,
+    waitMs: Schema.optional(count)
+  }),
   /** Something a person should know that is not an error: an old entry taken, a damaged checkpoint skipped. */
   Schema.Struct({
     event: Schema.Literal("notice"),
@@ -90,6 +103,8 @@ export const Event = Schema.Union([
     /** Code digest of the entry: the code that made it, which an accepted entry does not share with this run. */
     code: Schema.optional(Schema.String),
     peakMemory: Schema.optional(count),
+    /** Of a skipped node: the failed nodes that it needs. */
+    skippedFor: Schema.optional(Schema.Array(Schema.String)),
     error: Schema.optional(
       Schema.Struct({
         tag: Schema.String,

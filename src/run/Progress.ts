@@ -44,6 +44,8 @@ export interface NodeView {
   readonly resumedAt?: number
   readonly metrics: Readonly<Record<string, number>>
   readonly checkpoint?: number
+  /** Attempts that failed so far, of all shards. */
+  readonly failedAttempts?: number
   /** Points of the sliding window, oldest first: steps for folds, bytes for sources, rows for all others. */
   readonly samples: ReadonlyArray<Sample>
   readonly end?: Of<"node-end">
@@ -134,6 +136,10 @@ export const reduce = (view: View, event: Event): View => {
     case "checkpoint": {
       const node = view.nodes.get(event.node)
       return node === undefined ? view : put({ ...node, checkpoint: event.step })
+    }
+    case "attempt": {
+      const node = view.nodes.get(event.node)
+      return node === undefined ? view : put({ ...node, failedAttempts: (node.failedAttempts ?? 0) + 1 })
     }
     case "node-end": {
       const node = view.nodes.get(event.node)
@@ -280,6 +286,13 @@ export const startLine = (event: Of<"node-start">): string => {
   return `${event.node}  started${notes.length === 0 ? "" : `: ${notes.join("; ")}`}`
 }
 
+/** One line for an attempt that failed: which, why, and when the next one begins. */
+export const attemptLine = (event: Of<"attempt">): string => {
+  const shard = event.shard === undefined ? "" : ` of shard ${number(event.shard)}`
+  const next = event.waitMs === undefined ? "" : `; trying again in ${duration(event.waitMs)}`
+  return `${event.node}  attempt ${event.attempt} of ${event.of}${shard} failed: ${event.message}${next}`
+}
+
 /** Rows that a node wrote: one number, or one a port (`2,410 + 2,350`). */
 export const rowsWritten = (end: {
   readonly rowsOut: number
@@ -297,6 +310,7 @@ export const endLine = (event: Of<"node-end">): string => {
     event.refused > 0 ? [`${number(event.refused)} refused${shown.length ? ` (${shown.join(", ")})` : ""}`] : []
   const time = event.status === "cached" ? [] : [`in ${duration(event.seconds * 1000)}`]
   const status = event.kind === "source" && event.status === "ran" ? "fetched" : event.status
+  if (event.status === "skipped") return `${event.node}  skipped: it needs ${(event.skippedFor ?? []).join(", ")}`
   const why = event.error === undefined ? [] : [`${event.error.tag}: ${event.error.message}`]
   return [event.node, [status, ...time].join(" "), ...rows, ...refused, ...why].join("  ")
 }

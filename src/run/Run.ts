@@ -15,6 +15,8 @@ export interface RunOptions {
   /** Steps between checkpoints of folds; when absent, one every `checkpointEveryMs`. */
   readonly checkpointEverySteps?: number
   readonly checkpointEveryMs: number
+  /** After a node failed, finish all that does not need it; the run fails at its end. False when left out. */
+  readonly keepGoing?: boolean
   /** Read every byte of what is taken from the store; damaged shards are made again, alone. False when left out. */
   readonly verify?: boolean
 }
@@ -23,6 +25,17 @@ export interface RunOptions {
 export class NodeFailed extends Schema.TaggedError<NodeFailed>()("NodeFailed", {
   node: Schema.String,
   shard: Schema.optional(Schema.Number),
+  message: Schema.String,
+  hint: Schema.String,
+  cause: Schema.optional(Schema.Unknown)
+}) {}
+
+/** Several nodes of a run failed (`keepGoing`). What does not need them is finished and stored. */
+export class NodesFailed extends Schema.TaggedError<NodesFailed>()("NodesFailed", {
+  /** The failed nodes, in the order of their failures. */
+  nodes: Schema.Array(Schema.String),
+  /** Nodes that were not begun, because they need one of those. */
+  skipped: Schema.Array(Schema.String),
   message: Schema.String,
   hint: Schema.String,
   cause: Schema.optional(Schema.Unknown)

@@ -3,10 +3,11 @@
  *
  * Order: a node waits for its inputs, is decided (`dag/Plan.ts`) on their real digests, takes the key's lock, is decided
  * again (another run may have made it meanwhile), runs, commits. Nodes that compute with an engine run one at a time;
- * worker shards share one pool. The first failure stops new work; what is in flight of other nodes is interrupted and
- * its finished shards stay. Nothing here decides what is done: only the store does.
+ * worker shards share one pool. The first failure stops new work: folds in flight save a checkpoint and stop, other nodes
+ * are interrupted and their finished shards stay. With `keepGoing` all that does not need a failed node is finished
+ * first. Nothing here decides what is done: only the store does.
  */
-import { Clock, Deferred, Effect, type FileSystem, Layer, Schema, Semaphore } from "effect"
+import { Clock, Context, Deferred, Effect, type FileSystem, Layer, Schema, Semaphore } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import { decide, type Plan, plan } from "../dag/Plan.ts"
@@ -17,6 +18,7 @@ import { bringSource, execute, type RunError, type Session, stoppedBefore } from
 import { Events, nodeEnd } from "./Events.ts"
 import { checkSources, type Entry, entryOf, storeFacts } from "./Facts.ts"
 import { describeError } from "./Failure.ts"
+import { makeFailures } from "./Failures.ts"
 import type { Where } from "./Inputs.ts"
 import { Leading } from "./Leader.ts"
 import { build, type Choice, type Recipe } from "./Recipe.ts"
@@ -85,7 +87,9 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
     Effect.gen(function* () {
       const store = yield* Store
       const events = yield* Events
-      const stop = yield* Stop
+      const outer = yield* Stop
+      const failures = yield* makeFailures(outer, options.keepGoing === true)
+      const { stop } = failures
       const pipeline = build(recipe, choice)
       const selection = yield* select(pipeline, options)
       const codes = new Map<AnyNode["spec"], Code>()
@@ -106,7 +110,7 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
       const setup = { module: moduleUrl, choice, store: store.root }
       const done = new Map<AnyNode, Done>()
       const places = new Map<AnyNode, Where>()
-      const context = yield* Effect.context<Store | Events | Stop>()
+      const context = Context.add(yield* Effect.context<Store | Events>(), Stop, stop)
       const brought = new Map<AnyNode, Effect.Effect<SourceHere, RunError>>()
       for (const node of selection.nodes) {
         if (node.spec.kind !== "source") continue
@@ -167,8 +171,14 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
             digests: { files: here.digest }
           })
         }
-        for (const ref of Object.values(node.inputs))
-          if (!(yield* Deferred.await(ready.get(ref.node)!))) return yield* Deferred.succeed(ready.get(node)!, false)
+        const before = Object.values(node.inputs).map((ref) => ref.node)
+        let missing = false
+        // All are waited for: a skipped node names every failure before it.
+        for (const one of before) if (!(yield* Deferred.await(ready.get(one)!))) missing = true
+        if (missing) {
+          yield* failures.skip(node, before)
+          return yield* Deferred.succeed(ready.get(node)!, false)
+        }
         const inputs = Object.fromEntries(
           Object.entries(node.inputs).map(([port, ref]) => [port, done.get(ref.node)!.digests[ref.port]!])
         )
@@ -253,7 +263,14 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
         })
       })
 
-      yield* Effect.forEach(selection.nodes, process, { concurrency: "unbounded", discard: true })
+      const guarded = (node: AnyNode) =>
+        failures.guard(
+          node,
+          Effect.provideService(process(node), Stop, stop),
+          Deferred.succeed(ready.get(node)!, false)
+        )
+      yield* Effect.forEach(selection.nodes, guarded, { concurrency: "unbounded", discard: true })
+      yield* failures.end
       if (stopped !== undefined) return yield* stopped
       return { nodesRun: counts.ran, nodesCached: counts.cached, ...(yield* collect(pipeline, done)) }
     })

@@ -59,4 +59,4 @@ export const runShard = (
   task: ShardTask,
   onRows: (rows: number) => void
 ): Effect.Effect<ShardRecord, NodeFailed, Store | FileSystem.FileSystem> =>
-  attemptShard(node, task, onRows).pipe(retrying(node), asNodeFailed(node.id, task.index))
+  attemptShard(node, task, onRows).pipe(retrying(node, task.index), asNodeFailed(node.id, task.index))

@@ -195,7 +195,7 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
         )
       )
 
-    const attemptNode = Effect.fnUntraced(function* (task: NodeTask, watch: NodeWatch) {
+    const attemptNode = Effect.fnUntraced(function* (node: AnyNode, task: NodeTask, watch: NodeWatch) {
       const stop = yield* Stop
       const fork = Effect.runForkWith(yield* Effect.context<never>())
       const thread = yield* take(task)
@@ -205,17 +205,11 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
         return message.type === "drained" ? Effect.succeed(message.drained) : undefined
       })
       if (thread.over === undefined) tell(thread, { kind: "node", ...task })
-      return yield* Effect.scoped(
-        Effect.andThen(
-          Effect.forkScoped(
-            Effect.andThen(
-              stop.wait,
-              Effect.sync(() => tell(thread, { kind: "stop" }))
-            )
-          ),
-          waited
-        )
-      ).pipe(
+      const stopping = Effect.andThen(
+        stop.wait,
+        Effect.sync(() => tell(thread, { kind: "stop" }))
+      )
+      return yield* Effect.scoped(Effect.andThen(Effect.forkScoped(stopping), timed(node)(waited))).pipe(
         Effect.ensuring(
           Effect.sync(() => {
             if (thread.over === undefined && all.has(thread.worker)) idle.push(thread)
@@ -249,7 +243,7 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
           }
         }
         // A stop is no failure: it must neither be tried again nor be reported as one.
-        const attempt = Effect.catch(timed(node)(attemptNode(task, once)), (error) =>
+        const attempt = Effect.catch(attemptNode(node, task, once), (error) =>
           error instanceof Interrupted ? Effect.succeed(error) : Effect.fail(error)
         )
         return Semaphore.withPermit(permits, retried(node)(attempt)).pipe(
@@ -258,7 +252,7 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
         )
       },
       run: (node, task, onRows) =>
-        Semaphore.withPermit(permits, retried(node)(attempt(node, task, onRows))).pipe(
+        Semaphore.withPermit(permits, retried(node, task.index)(attempt(node, task, onRows))).pipe(
           asNodeFailed(node.id, task.index)
         )
     }

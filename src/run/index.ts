@@ -2,5 +2,5 @@
 
 export { type Event, Events } from "./Events.ts"
 export { build, type Choice, type Recipe, recipe, type Summary } from "./Recipe.ts"
-export { Interrupted, NodeFailed, type RunOptions, SelectionError, Stop } from "./Run.ts"
+export { Interrupted, NodeFailed, NodesFailed, type RunOptions, SelectionError, Stop } from "./Run.ts"
 export { planRecipe, type RunError, type RunResult, runRecipe } from "./Scheduler.ts"

@@ -31,7 +31,7 @@ describe("adaptLanguageModel", () => {
   for (const quantise of ["none", "nf4"] as const)
     it.effect(`with quantise ${quantise}: loss falls; matrices with an adapter change, nothing else does`, () =>
       Effect.gen(function* () {
-        const { into, ...models } = yield* tinyModels()
+        const { into, vision: _, ...models } = yield* tinyModels()
         const data = yield* examples(4)
         const own = { ...lora, quantise, targets: ["q_proj", "fc1"] as const, mergeInto: "original" as const }
         const made = yield* Node.run(
@@ -57,7 +57,7 @@ describe("adaptLanguageModel", () => {
     "over four bits, what is written has the values that were trained beside, unless the file's are asked for",
     () =>
       Effect.gen(function* () {
-        const { into, ...models } = yield* tinyModels()
+        const { into, vision: _, ...models } = yield* tinyModels()
         const data = yield* examples(4)
         const run = (mergeInto: "dequantised" | "original") =>
           Node.run(
@@ -76,7 +76,7 @@ describe("adaptLanguageModel", () => {
 
   it.effect("recompute gives the same bits, with the adapters' dropout on and the model's own off or on", () =>
     Effect.gen(function* () {
-      const { into, ...models } = yield* tinyModels()
+      const { into, vision: _, ...models } = yield* tinyModels()
       const inputs = { ...models, data: yield* examples(5), heldOut: [] }
       const run = (dropout: boolean, rate: number, recompute: boolean) =>
         Effect.gen(function* () {
@@ -149,7 +149,7 @@ describe("an adapter that was trained", () => {
     "merged by its own node gives the model that training wrote; gone on with, it starts from its weights",
     () =>
       Effect.gen(function* () {
-        const { into, ...models } = yield* tinyModels()
+        const { into, vision: _, ...models } = yield* tinyModels()
         const inputs = { ...models, data: yield* examples(4), heldOut: [] }
         const made = yield* Node.run(adaptLanguageModel, inputs, params, { into: join(into, "made") })
         const again = yield* Node.run(
@@ -175,7 +175,7 @@ describe("an adapter that was trained", () => {
 describe.skipIf(missing !== "")(`on torch${missing}`, () => {
   it.effect("losses of LoRA and QLoRA are those of wasm (1e-4), dropout and recomputing on", () =>
     Effect.gen(function* () {
-      const { into, ...models } = yield* tinyModels()
+      const { into, vision: _, ...models } = yield* tinyModels()
       const inputs = { ...models, data: yield* examples(5), heldOut: [] }
       for (const quantise of ["none", "nf4"] as const) {
         const own = { ...params, dropout: true, recompute: true, lora: { ...lora, dropout: 0.2, quantise } }

@@ -25,7 +25,7 @@ describe("identityRows", () => {
   )
 
   it("takes no empty name", () => {
-    expect(() => identityRows({}, { ...params, name: "" })).toThrow(/parameters/)
+    expect(() => identityRows({}, { ...params, name: "" })).toThrow(/parameter name: expected/)
   })
 })
 

@@ -19,7 +19,7 @@ const params = { ...settings, maxTokens: 128 }
 describe("trainLanguageModel", () => {
   it.effect("loss falls on a repeated batch; the model it writes differs from the one it read", () =>
     Effect.gen(function* () {
-      const { into, ...models } = yield* tinyModels()
+      const { into, vision: _, ...models } = yield* tinyModels()
       const inputs = { ...models, data: yield* examples(4), heldOut: [] }
       const made = yield* Node.run(
         trainLanguageModel,
@@ -40,7 +40,7 @@ describe("trainLanguageModel", () => {
     "the first step's loss of packed rows equals that of padded rows (1e-5), and so does the loss-token count",
     () =>
       Effect.gen(function* () {
-        const { into, ...models } = yield* tinyModels()
+        const { into, vision: _, ...models } = yield* tinyModels()
         const data = yield* examples(6)
         const one = { ...params, epochs: 1, batch: 64, microBatch: 64, lr: 0 }
         const at = (name: string) => ({ into: join(into, name) })
@@ -56,7 +56,7 @@ describe("trainLanguageModel", () => {
 
   it.effect("held-out rows change no weight", () =>
     Effect.gen(function* () {
-      const { into, ...models } = yield* tinyModels()
+      const { into, vision: _, ...models } = yield* tinyModels()
       const all = yield* examples(8)
       const data = all.slice(0, 5)
       const run = (heldOut: typeof all, name: string) =>
@@ -70,7 +70,7 @@ describe("trainLanguageModel", () => {
 
   it.effect("recompute, of all blocks or every second, gives the same bits, dropout on", () =>
     Effect.gen(function* () {
-      const { into, ...models } = yield* tinyModels()
+      const { into, vision: _, ...models } = yield* tinyModels()
       const inputs = { ...models, data: yield* examples(5), heldOut: [] }
       const run = (recompute: boolean | number) =>
         Node.run(
@@ -92,7 +92,7 @@ describe("trainLanguageModel", () => {
     "an example longer than a row, an empty input and a loss that blows up are typed errors with a way out",
     () =>
       Effect.gen(function* () {
-        const { into, ...models } = yield* tinyModels()
+        const { into, vision: _, ...models } = yield* tinyModels()
         const data = yield* examples(6)
         const fails = (given: typeof data, some: Partial<typeof params>) =>
           Effect.flip(

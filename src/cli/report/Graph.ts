@@ -13,7 +13,7 @@ import { type Layout, layout, type Sizes } from "./Layers.ts"
 import type { Cell, CutEdge, Line } from "./Trunks.ts"
 
 /** How a node stands at the end of a run. `unreached`: its turn never came, or it was cut off. */
-export type State = "source" | "ran" | "cached" | "failed" | "interrupted" | "unfinished" | "unreached"
+export type State = "source" | "ran" | "cached" | "failed" | "interrupted" | "skipped" | "unfinished" | "unreached"
 
 export const stateOf = (node: AnyNode, view: View): State => {
   if (node.spec.kind === "source") return "source"
@@ -108,6 +108,7 @@ const legend: ReadonlyArray<readonly [State, string]> = [
   ["failed", "failed"],
   ["interrupted", "interrupted"],
   ["unfinished", "started and not ended"],
+  ["skipped", "skipped: a node before it failed"],
   ["unreached", "not reached"],
   ["source", "file from outside"]
 ]

@@ -101,24 +101,35 @@ const reasonsHtml = (refusedBy: Readonly<Record<string, number>>): string => {
 const nodeRows = ({ pipeline, view }: Told): string => {
   const nodes = pipeline.nodes.filter((node) => node.spec.kind !== "source")
   const slowest = Math.max(0, ...nodes.map((node) => view.nodes.get(node.id)?.end?.seconds ?? 0))
+  const tried = nodes.some((node) => (view.nodes.get(node.id)?.failedAttempts ?? 0) > 0)
   const rows = nodes.map((node) => {
     const seen = view.nodes.get(node.id)
     const end = seen?.end
     const state: State = stateOf(node, view)
     const made = end?.status === "ran" || end?.status === "cached" ? end : undefined
-    const seconds = end === undefined || end.status === "cached" ? undefined : end.seconds
+    const attempts = tried ? `<td class="figures">${seen?.failedAttempts ?? ""}</td>` : ""
+    const seconds = end === undefined || end.status === "cached" || end.status === "skipped" ? undefined : end.seconds
     return [
       `<tr id="${escape(anchor(node.id))}"><td>${escape(node.id)}</td>`,
       `<td><span class="state ${state}">${state}</span></td>`,
-      `<td class="figures">${seconds === undefined ? "" : `${bar(slowest > 0 ? seconds / slowest : 0)}${seconds.toFixed(1)}`}</td>`,
+      `<td class="figures">${seconds === undefined ? "" : `${bar(slowest > 0 ? seconds / slowest : 0)}${seconds.toFixed(1)}`}</td>${attempts}`,
       `<td class="figures">${made === undefined || made.rowsIn === 0 ? "" : number(made.rowsIn)}</td>`,
       `<td class="figures">${made === undefined || made.rowsOut === 0 ? "" : escape(rowsWritten(made))}</td>`,
       `<td class="reasons">${made === undefined || made.refused === 0 ? "" : `<b>${number(made.refused)}</b> `}${reasonsHtml(made?.refusedBy ?? {})}</td>`,
       `<td><code>${end?.key === undefined ? "" : end.key.slice(0, 12)}</code></td></tr>`
     ].join("")
   })
-  const head = ["node", "status", "seconds", "rows in", "rows out", "refused", "key"]
-  const right = new Set(["seconds", "rows in", "rows out"])
+  const head = [
+    "node",
+    "status",
+    "seconds",
+    ...(tried ? ["failed attempts"] : []),
+    "rows in",
+    "rows out",
+    "refused",
+    "key"
+  ]
+  const right = new Set(["seconds", "failed attempts", "rows in", "rows out"])
   return `<div class="scroll"><table class="nodes"><thead><tr>${head
     .map((name) => `<th${right.has(name) ? ' class="figures"' : ""}>${name}</th>`)
     .join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`

@@ -61,7 +61,7 @@ td.wrong, .wrong .sign { color: var(--bad) }
 .state { white-space: nowrap }
 .state::before { content: ""; display: inline-block; width: 8px; height: 8px; border-radius: 2px; margin-right: 7px; background: var(--edge) }
 .state.ran::before { background: var(--ran) } .state.cached::before { background: var(--cached) }
-.state.failed::before { background: var(--bad) } .state.interrupted::before, .state.unfinished::before { background: var(--amber) }
+.state.failed::before { background: var(--bad) } .state.interrupted::before, .state.skipped::before, .state.unfinished::before { background: var(--amber) }
 .reasons { color: var(--soft); font-size: 12.5px }
 .problem { border-left: 3px solid var(--bad); background: var(--bad-tint); padding: 10px 14px; margin: 0 0 10px; border-radius: 0 5px 5px 0; overflow-wrap: anywhere }
 .problem.interrupted { border-color: var(--amber); background: var(--amber-tint) }
@@ -72,7 +72,7 @@ td.wrong, .wrong .sign { color: var(--bad) }
 .legend .source i { border-radius: 6px }
 .legend .ran i { background: var(--ran); border-color: var(--ran) } .legend .cached i { background: var(--cached); border-color: var(--cached) }
 .legend .failed i { background: var(--bad); border-color: var(--bad) }
-.legend .interrupted i, .legend .unfinished i { background: var(--amber); border-color: var(--amber) }
+.legend .interrupted i, .legend .skipped i, .legend .unfinished i { background: var(--amber); border-color: var(--amber) }
 .legend .unreached i { border-style: dashed }
 svg { display: block; font: 12px system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif }
 svg.graph { margin: 0 auto; max-width: 100%; min-width: 700px }
@@ -89,8 +89,8 @@ svg.graph { margin: 0 auto; max-width: 100%; min-width: 700px }
 .node.ran rect { fill: var(--ran-tint); stroke: var(--ran) } .node.ran .flag { fill: var(--ran) }
 .node.cached rect { fill: var(--cached-tint) } .node.cached .flag { fill: var(--cached) }
 .node.failed rect { fill: var(--bad-tint); stroke: var(--bad) } .node.failed .flag { fill: var(--bad) }
-.node.interrupted rect, .node.unfinished rect { fill: var(--amber-tint); stroke: var(--amber) }
-.node.interrupted .flag, .node.unfinished .flag { fill: var(--amber) }
+.node.interrupted rect, .node.skipped rect, .node.unfinished rect { fill: var(--amber-tint); stroke: var(--amber) }
+.node.interrupted .flag, .node.skipped .flag, .node.unfinished .flag { fill: var(--amber) }
 .node.unreached rect { stroke-dasharray: 4 3 } .node.unreached .name { fill: var(--soft) }
 .graph.lit .edge { opacity: .18 } .graph.lit .node { opacity: .35 }
 .graph.lit .node.on, .graph.lit .edge.on { opacity: 1 }
