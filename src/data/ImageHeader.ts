@@ -6,8 +6,13 @@
  * Units: pixels. `undefined` means that the bytes are of no type known here.
  */
 
-/** What can be decoded exactly as the originals' loader does. */
-export type ImageType = "jpeg" | "png" | "gif" | "webp"
+import { avifSize } from "./Avif.ts"
+import { bmpHeader } from "./Bmp.ts"
+import { gifFrame } from "./Gif.ts"
+import { tiffHeader } from "./Tiff.ts"
+
+/** What can be decoded exactly as the originals' loader does (AVIF: within 3 of 255, see there). */
+export type ImageType = "jpeg" | "png" | "gif" | "webp" | "bmp" | "tiff" | "avif"
 
 /** Type, size and sample layout. `samples` names what needs care on the way to 8-bit RGB. */
 export interface ImageHeader {
@@ -17,8 +22,33 @@ export interface ImageHeader {
   readonly samples: "usual" | "cmyk" | "grey16"
 }
 
-/** A type that is recognised, so that the refusal can name it, but not decoded. */
-export type OtherType = "bmp" | "tiff" | "avif" | "heic" | "svg" | "pdf" | "jxl" | "ico"
+/** Types that are recognised, so that the refusal can name them, but not decoded; and what they are called. */
+export const otherTypes = {
+  heic: "HEIC",
+  jp2: "JPEG 2000",
+  jxl: "JPEG XL",
+  jxr: "JPEG XR",
+  jls: "JPEG-LS",
+  netpbm: "PPM/PGM/PBM",
+  psd: "Photoshop",
+  svg: "SVG",
+  pdf: "PDF",
+  postscript: "PostScript",
+  ico: "icon (ICO)",
+  icns: "icon (ICNS)",
+  qoi: "QOI",
+  dds: "DirectDraw (DDS)",
+  exr: "OpenEXR",
+  hdr: "Radiance HDR",
+  xcf: "GIMP (XCF)",
+  wmf: "Windows metafile",
+  pcx: "PCX",
+  fits: "FITS",
+  dicom: "DICOM",
+  video: "video (MP4 or QuickTime)",
+  matroska: "video (WebM or Matroska)"
+} as const
+export type OtherType = keyof typeof otherTypes
 
 const text = (bytes: Uint8Array, from: number, to: number): string =>
   String.fromCharCode(...bytes.subarray(from, Math.min(to, bytes.length)))
@@ -82,37 +112,99 @@ const webp = (bytes: Uint8Array): ImageHeader | undefined => {
 }
 
 const gif = (bytes: Uint8Array): ImageHeader | undefined => {
-  if (bytes.length < 10) return undefined
-  const data = view(bytes)
-  return { type: "gif", width: data.getUint16(6, true), height: data.getUint16(8, true), samples: "usual" }
+  const frame = gifFrame(bytes)
+  return frame === undefined ? undefined : { type: "gif", width: frame.width, height: frame.height, samples: "usual" }
 }
+
+const bmp = (bytes: Uint8Array): ImageHeader | string | undefined => {
+  const header = bmpHeader(bytes)
+  return typeof header === "object"
+    ? { type: "bmp", width: header.width, height: header.height, samples: "usual" }
+    : header
+}
+
+const tiff = (bytes: Uint8Array): ImageHeader | string | undefined => {
+  const header = tiffHeader(bytes)
+  return typeof header === "object"
+    ? { type: "tiff", width: header.width, height: header.height, samples: header.samples }
+    : header
+}
+
+const avif = (bytes: Uint8Array): ImageHeader | undefined => {
+  const size = avifSize(bytes)
+  return size === undefined ? undefined : { type: "avif", ...size, samples: "usual" }
+}
+
+/** Brands of an ISO base media file, the main one first. */
+const brandsOf = (bytes: Uint8Array): ReadonlyArray<string> => {
+  const end = Math.min(bytes.length, Math.max(16, view(bytes).getUint32(0)), 256)
+  const brands = [text(bytes, 8, 12)]
+  for (let at = 16; at + 4 <= end; at += 4) brands.push(text(bytes, at, at + 4))
+  return brands
+}
+
+const isoType = (bytes: Uint8Array): ImageType | OtherType => {
+  const brands = brandsOf(bytes)
+  if (brands.some((brand) => brand === "avif" || brand === "avis")) return "avif"
+  if (brands.some((brand) => /^(hei|hev|mif1|msf1)/.test(brand))) return "heic"
+  return /^jp[2xm]/.test(brands[0]!) ? "jp2" : "video"
+}
+
+/** First bytes that say the type by themselves. */
+const starts: ReadonlyArray<readonly [string, ImageType | OtherType]> = [
+  ["\x89PNG\r\n\x1a\n", "png"],
+  ["GIF87a", "gif"],
+  ["GIF89a", "gif"],
+  ["II*\0", "tiff"],
+  ["MM\0*", "tiff"],
+  ["II+\0", "tiff"],
+  ["MM\0+", "tiff"],
+  ["BM", "bmp"],
+  ["%PDF", "pdf"],
+  ["%!PS", "postscript"],
+  ["\xc5\xd0\xd3\xc6", "postscript"],
+  ["\0\0\x01\0", "ico"],
+  ["\0\0\x02\0", "ico"],
+  ["icns", "icns"],
+  ["\xff\x0a", "jxl"],
+  ["\0\0\0\x0cJXL \r\n\x87\n", "jxl"],
+  ["\0\0\0\x0cjP  \r\n\x87\n", "jp2"],
+  ["\xff\x4f\xff\x51", "jp2"],
+  ["II\xbc", "jxr"],
+  ["8BPS", "psd"],
+  ["qoif", "qoi"],
+  ["DDS ", "dds"],
+  ["v/1\x01", "exr"],
+  ["#?RADIANCE", "hdr"],
+  ["#?RGBE", "hdr"],
+  ["gimp xcf", "xcf"],
+  ["\xd7\xcd\xc6\x9a", "wmf"],
+  ["\x01\0\0\0\x6c\0\0\0", "wmf"],
+  ["SIMPLE  =", "fits"],
+  ["\x1aE\xdf\xa3", "matroska"]
+]
 
 /** The type by magic bytes alone. */
 export const sniff = (bytes: Uint8Array): ImageType | OtherType | undefined => {
   const head = text(bytes, 0, 16)
-  if (head.startsWith("\xff\xd8\xff")) return "jpeg"
-  if (head.startsWith("\x89PNG\r\n\x1a\n")) return "png"
-  if (head.startsWith("GIF87a") || head.startsWith("GIF89a")) return "gif"
+  if (head.startsWith("\xff\xd8\xff")) return bytes[3] === 0xf7 ? "jls" : "jpeg"
+  for (const [start, type] of starts) if (head.startsWith(start)) return type
   if (head.startsWith("RIFF") && head.slice(8, 12) === "WEBP") return "webp"
-  if (head.startsWith("II*\0") || head.startsWith("MM\0*")) return "tiff"
-  if (head.startsWith("BM")) return "bmp"
-  if (head.startsWith("%PDF")) return "pdf"
-  if (head.startsWith("\0\0\x01\0")) return "ico"
-  if (head.startsWith("\xff\x0a") || head.slice(4, 8) === "JXL ") return "jxl"
-  if (head.slice(4, 8) === "ftyp") return head.slice(8, 12).startsWith("avi") ? "avif" : "heic"
-  if (/^\s*(<\?xml[^>]*>\s*)?<svg/.test(text(bytes, 0, 256))) return "svg"
+  if (head.slice(4, 8) === "ftyp") return isoType(bytes)
+  if (/^P[1-7fF][\s#]/.test(head)) return "netpbm"
+  if (/^\x0a[\0-\x05]\x01[\x01\x02\x04\x08]/.test(head)) return "pcx"
+  if (text(bytes, 128, 132) === "DICM") return "dicom"
+  if (
+    /^(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*|<!DOCTYPE svg[^>]*>\s*)*<(\w+:)?svg\b/.test(
+      text(bytes, 0, 1024)
+    )
+  )
+    return "svg"
   return undefined
 }
 
-/**
- * Type, size and sample layout of a picture, or `undefined` where the header is cut or of no decodable type.
- *
- * @example
- * ```ts
- * imageHeader(bytes)?.width
- * ```
- */
-export const imageHeader = (bytes: Uint8Array): ImageHeader | undefined => {
+/** As `imageHeader`; a text names what such a picture has that is not read. */
+export const readHeader = (bytes: Uint8Array): ImageHeader | string | undefined => {
   switch (sniff(bytes)) {
     case "jpeg":
       return jpeg(bytes)
@@ -122,7 +214,26 @@ export const imageHeader = (bytes: Uint8Array): ImageHeader | undefined => {
       return webp(bytes)
     case "gif":
       return gif(bytes)
+    case "bmp":
+      return bmp(bytes)
+    case "tiff":
+      return tiff(bytes)
+    case "avif":
+      return avif(bytes)
     default:
       return undefined
   }
+}
+
+/**
+ * Type, size and sample layout of a picture, or `undefined` where the header is cut or of no decodable form.
+ *
+ * @example
+ * ```ts
+ * imageHeader(bytes)?.width
+ * ```
+ */
+export const imageHeader = (bytes: Uint8Array): ImageHeader | undefined => {
+  const header = readHeader(bytes)
+  return typeof header === "string" ? undefined : header
 }

@@ -3,21 +3,25 @@
  *
  * Not a normaliser: pixels stay uint8 (`/255`, mean and deviation are applied when a row is read). Not a file reader.
  *
- * The usual JPEGs are decoded in wasm (`JpegWasm.ts`), without leaving the thread. Everything else, and every JPEG with
- * anything odd about it, is libvips' (through sharp), which alone says what is corrupt. Nothing else of sharp is used: no
- * colour management, no EXIF rotation. Alpha is dropped and not blended; grey is repeated; CMYK and 16-bit grey follow
- * Pillow's own formulas. Known difference: pixels that a GIF marks transparent may be off in value, because the loaders
- * keep different colours under them.
+ * The usual JPEGs are decoded in wasm (`JpegWasm.ts`), without leaving the thread; GIF and BMP here, AVIF in libavif.
+ * Everything else, and every JPEG with anything odd about it, is libvips' (through sharp), which says what of it is
+ * corrupt. Nothing else of sharp is used: no colour management, no EXIF rotation. Alpha is dropped and not blended; grey
+ * is repeated; CMYK and 16-bit grey follow Pillow's own formulas. Of an animation the first frame is taken.
  *
  * Shapes: pixels_HWC uint8, 3 channels.
  */
 import { Effect, Schema } from "effect"
-import { missing } from "../dag/Missing.ts"
+import { missing, PackageMissing } from "../dag/Missing.ts"
 import { wrongFile } from "../dag/WrongFile.ts"
-import { type ImageHeader, type ImageType, imageHeader, sniff } from "./ImageHeader.ts"
+import { decodeAvif } from "./Avif.ts"
+import { type BmpHeader, bmpHeader, decodeBmp } from "./Bmp.ts"
+import { decodeGif, gifFrame } from "./Gif.ts"
+import { type ImageHeader, type ImageType, type OtherType, otherTypes, readHeader, sniff } from "./ImageHeader.ts"
 import { borrowJpeg } from "./JpegWasm.ts"
+import { withRightChecksums } from "./PngChunks.ts"
 import type { Raster, Window } from "./Resample.ts"
 import { resize } from "./ResampleWasm.ts"
+import { type TiffHeader, tiffHeader, turned } from "./Tiff.ts"
 
 const { default: sharp } = await import("sharp").catch(missing("sharp"))
 
@@ -66,18 +70,25 @@ const extensionTypes: Readonly<Record<string, ImageType>> = {
   jfif: "jpeg",
   png: "png",
   gif: "gif",
-  webp: "webp"
+  webp: "webp",
+  bmp: "bmp",
+  dib: "bmp",
+  tif: "tiff",
+  tiff: "tiff",
+  avif: "avif"
 }
 
 const hints: Record<BadImage["reason"], string> = {
   empty: "The file has no bytes; download it again.",
   "not-an-image":
     "The bytes are of no picture type that is known here; look at them with `file`, or download it again.",
-  unsupported: "Convert it to JPEG, PNG, GIF or WebP.",
+  unsupported: "Convert it to JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF.",
   misnamed: 'Rename it, or set `misnamed` to "accept" to go by content.',
   "too-large": "Scale it down, or raise `maxPixels` if the memory is there (3 bytes a pixel).",
   corrupt: "The picture is cut or damaged; download it again."
 }
+
+const isOther = (type: ImageType | OtherType): type is OtherType => type in otherTypes
 
 let tuned = false
 
@@ -119,6 +130,27 @@ const repeatGrey = (data: Uint8Array, pixels: number): Uint8Array => {
 }
 
 const decode = async (bytes: Uint8Array, header: ImageHeader, maxPixels: number): Promise<Raster> => {
+  switch (header.type) {
+    case "gif":
+      return decodeGif(bytes, gifFrame(bytes)!)
+    case "bmp":
+      return decodeBmp(bytes, bmpHeader(bytes) as BmpHeader)
+    case "avif":
+      return await decodeAvif(bytes)
+    case "tiff":
+      return turned(await decodeVips(bytes, header, maxPixels), (tiffHeader(bytes) as TiffHeader).orientation)
+    case "png":
+      return await decodeVips(bytes, header, maxPixels).catch((cause) => {
+        const right = withRightChecksums(bytes, header.width, header.height)
+        if (right === undefined) throw cause
+        return decodeVips(right, header, maxPixels)
+      })
+    default:
+      return await decodeVips(bytes, header, maxPixels)
+  }
+}
+
+const decodeVips = async (bytes: Uint8Array, header: ImageHeader, maxPixels: number): Promise<Raster> => {
   // Small pictures decode some 10 % faster whole; large ones would be held twice.
   const sequentialRead = header.width * header.height > SMALL_PIXELS
   const picture = sharp(bytes, { ignoreIcc: true, failOn: "error", limitInputPixels: maxPixels, sequentialRead })
@@ -146,8 +178,8 @@ const decode = async (bytes: Uint8Array, header: ImageHeader, maxPixels: number)
 }
 
 /**
- * Decodes a JPEG, PNG, GIF (first frame) or WebP to RGB, as PIL's `Image.open(...).convert("RGB")` does, and gives what
- * `use` makes of it.
+ * Decodes a JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF to RGB, as PIL's `Image.open(...).convert("RGB")` does, and gives
+ * what `use` makes of it.
  *
  * Fails with `BadImage`; sizes are checked before anything is allocated. Where `lent`, the pixels are overwritten by
  * the next picture: `use` must not keep them.
@@ -174,15 +206,14 @@ export const withImage = <A>(
       if (wrong !== undefined) return bad("not-an-image", wrong.message, wrong.hint)
       return bad("not-an-image", "the first bytes are of no picture type")
     }
-    if (type !== "jpeg" && type !== "png" && type !== "gif" && type !== "webp") {
-      return bad("unsupported", `${type} pictures are not decoded`)
-    }
+    if (isOther(type)) return bad("unsupported", `is ${otherTypes[type]}, which is not decoded`)
     const extension = /\.([^./\\]+)$/.exec(name)?.[1]?.toLowerCase() ?? ""
     const declared = extensionTypes[extension]
     if (declared !== undefined && declared !== type && options.misnamed !== "accept") {
       return bad("misnamed", `the name says ${declared}, the bytes are ${type}`)
     }
-    const header = imageHeader(bytes)
+    const header = readHeader(bytes)
+    if (typeof header === "string") return bad("unsupported", `is ${header}, which is not decoded`)
     if (header === undefined || header.width === 0 || header.height === 0) {
       return bad("corrupt", `the ${type} header is cut or damaged`)
     }
@@ -197,13 +228,15 @@ export const withImage = <A>(
       try: () => decode(bytes, header, maxPixels),
       // Not in libvips' words: threads share its message buffer, so that they may be another picture's, or none.
       catch: (cause) =>
-        new BadImage({
-          name,
-          reason: "corrupt",
-          message: `${name}: the ${type} data is cut or damaged`,
-          hint: hints.corrupt,
-          cause
-        })
+        cause instanceof PackageMissing
+          ? new BadImage({ name, reason: "unsupported", message: `${name}: ${cause.message}`, hint: cause.hint, cause })
+          : new BadImage({
+              name,
+              reason: "corrupt",
+              message: `${name}: the ${type} data is cut or damaged`,
+              hint: hints.corrupt,
+              cause
+            })
     }).pipe(Effect.map((raster) => use({ ...raster, type }, false)))
   })
 
