@@ -17,11 +17,14 @@ import { Positive } from "./Params.ts"
 export const RowParams = {
   /** Rows a shard of the output. */
   shardRows: Positive,
+  /** Which split of a folder is read, by the name that Hugging Face `datasets` finds; needed where there are several. */
+  split: Schema.optional(Schema.String),
   /** Keys that are not looked at, though what they hold may be media: names of files, for instance. */
   ignore: Schema.optional(Schema.Array(Schema.String))
 } as const
 
 export interface RowParams {
+  readonly split?: string | undefined
   readonly ignore?: ReadonlyArray<string> | undefined
 }
 
@@ -90,7 +93,7 @@ export const shapeFault = (message: string, hint = mend): RowFault => ({ reason:
 /** Streams a file's rows, or a folder's, through `make`; what does not fit is refused where it stands. */
 export const readRows = <A, Bad>(reader: RowReader<A, Bad>): Stream.Stream<ReadonlyArray<A>, RowFileError> => {
   const { idKeys = ["id"], keys, make, misshaped, params, path, refusing } = reader
-  const { ignore = [] } = params
+  const { ignore = [], split } = params
   const known = new Set([...keys, ...idKeys])
   const read = (value: unknown, row: number): ReadonlyArray<A> | RowFault => {
     if (!isRow(value)) return shapeFault("it is no object")
@@ -114,6 +117,7 @@ export const readRows = <A, Bad>(reader: RowReader<A, Bad>): Stream.Stream<Reado
         }
   }
   return readRowFiles(path, {
+    split,
     columns: [...keys],
     others: true,
     without: [...PICTURE_BYTES, ...ignore],

@@ -59,7 +59,9 @@ export const takeBlipCaptions = whole(
       /** `only`: BLIP's caption in place of the raw one. `beside`: a second row, its id the first's with `/blip`. */
       blip: Schema.Literals(["only", "beside"]),
       /** What becomes of a row that BLIP has no caption for (one in ten): it goes to quarantine, or keeps its raw one. */
-      missing: Schema.Literals(["refuse", "raw"])
+      missing: Schema.Literals(["refuse", "raw"]),
+      /** Which split of a folder of metadata is read; needed where there are several. */
+      split: Schema.optional(Schema.String)
     }),
     inputs: { rows: Captions, metadata: MetadataFile },
     outputs: { rows: Captions },
@@ -68,45 +70,47 @@ export const takeBlipCaptions = whole(
   ({ flatMap, inputs, params, refuse }) => {
     const ids = new DigestTable(inputs.rows.length)
     const captions = new Utf8List()
-    const read = Stream.runForEach(readRowFiles(inputs.metadata.path, { columns: ["id", "blip_caption"] }), (batch) =>
-      Effect.sync(() => {
-        for (const { error, index } of batch.refused) refuse(index, error)
-        for (const { index: row, value } of batch.rows) {
-          const bad = (message: string) =>
-            refuse(
-              row,
-              new BadMetadataRow({
+    const read = Stream.runForEach(
+      readRowFiles(inputs.metadata.path, { columns: ["id", "blip_caption"], split: params.split }),
+      (batch) =>
+        Effect.sync(() => {
+          for (const { error, index } of batch.refused) refuse(index, error)
+          for (const { index: row, value } of batch.rows) {
+            const bad = (message: string) =>
+              refuse(
                 row,
-                ...idOf(value),
-                message: `metadata.json: ${message}`,
-                hint: "Mend or remove the row in metadata.json; its picture is treated as one without metadata."
-              })
-            )
-          const decoded = decode(value)
-          if (Result.isFailure(decoded)) {
-            bad(decoded.failure.message)
-            continue
+                new BadMetadataRow({
+                  row,
+                  ...idOf(value),
+                  message: `metadata.json: ${message}`,
+                  hint: "Mend or remove the row in metadata.json; its picture is treated as one without metadata."
+                })
+              )
+            const decoded = decode(value)
+            if (Result.isFailure(decoded)) {
+              bad(decoded.failure.message)
+              continue
+            }
+            const { blip_caption } = decoded.success
+            const id = idText(decoded.success.id)
+            const caption = blip_caption?.trim() ?? ""
+            const fault =
+              id === undefined
+                ? NO_ID
+                : caption.includes(IMAGE_MARK)
+                  ? `its caption has ${IMAGE_MARK} in it`
+                  : caption.isWellFormed()
+                    ? undefined
+                    : "its caption has half of a character (a lone surrogate)"
+            if (id === undefined || fault !== undefined) {
+              bad(fault ?? NO_ID)
+              continue
+            }
+            const { high, low } = extend(root, id)
+            if (ids.add(low, high) < captions.size) bad(`an earlier row is called ${id} too`)
+            else captions.push(caption)
           }
-          const { blip_caption } = decoded.success
-          const id = idText(decoded.success.id)
-          const caption = blip_caption?.trim() ?? ""
-          const fault =
-            id === undefined
-              ? NO_ID
-              : caption.includes(IMAGE_MARK)
-                ? `its caption has ${IMAGE_MARK} in it`
-                : caption.isWellFormed()
-                  ? undefined
-                  : "its caption has half of a character (a lone surrogate)"
-          if (id === undefined || fault !== undefined) {
-            bad(fault ?? NO_ID)
-            continue
-          }
-          const { high, low } = extend(root, id)
-          if (ids.add(low, high) < captions.size) bad(`an earlier row is called ${id} too`)
-          else captions.push(caption)
-        }
-      })
+        })
     )
     const joined = flatMap(inputs.rows.batches, (row) => {
       const { high, low } = extend(root, row.id)

@@ -1,0 +1,187 @@
+/**
+ * Rows of an Arrow IPC file or stream as plain objects: what `datasets` keeps on the disk (`save_to_disk`, its cache).
+ *
+ * Not the reader of our own shards (`ArrowShard.ts`), which knows its columns. `apache-arrow` does the decoding, a record
+ * batch at a time. Values are those of `ParquetValue.ts` where both have the type: integers of 64 bits are numbers, beyond
+ * 2^53 bigints; structs are objects, lists arrays, bytes are bytes. Decimals and times, which are not text here, are an
+ * error in a column that is read.
+ *
+ * Memory: one record batch (`datasets` writes 1,000 rows) and its rows.
+ */
+import { createReadStream } from "node:fs"
+import { open } from "node:fs/promises"
+import type { Field, RecordBatch } from "apache-arrow"
+import { Schema, Stream } from "effect"
+import { missing } from "../dag/Missing.ts"
+
+const { RecordBatchReader, Type } = await import("apache-arrow").catch(missing("apache-arrow"))
+
+/** An Arrow file that cannot be read, or cannot be read further. */
+export class ArrowFileError extends Schema.TaggedError<ArrowFileError>()("ArrowFileError", {
+  path: Schema.String,
+  reason: Schema.Literals(["damaged", "truncated", "no-column", "unsupported", "unreadable"]),
+  /** Rows that were read before. */
+  row: Schema.Number,
+  message: Schema.String,
+  hint: Schema.String,
+  cause: Schema.optional(Schema.Unknown)
+}) {}
+
+/** Top columns to look for, at least one of which must be there, and paths (with dots) to leave out. */
+export interface ArrowRowsOptions {
+  readonly columns?: ReadonlyArray<string>
+  /** Also read columns that `columns` does not name. */
+  readonly others?: boolean
+  readonly without?: ReadonlyArray<string>
+}
+
+export interface ArrowRows {
+  readonly first: number
+  readonly rows: ReadonlyArray<Readonly<Record<string, unknown>>>
+}
+
+const hints: Readonly<Record<ArrowFileError["reason"], string>> = {
+  damaged: "Save the data set again, or write it as Parquet with `to_parquet`.",
+  truncated: "The file is cut short: copy it again and compare its size.",
+  "no-column": "Give a data set that has one of them.",
+  unsupported: "Write the data set as Parquet with `to_parquet`, or name the column in `ignore`.",
+  unreadable: "Check that the file exists and may be read."
+}
+
+const failure = (path: string, reason: ArrowFileError["reason"], row: number, detail: string, cause?: unknown) =>
+  new ArrowFileError({
+    path,
+    reason,
+    row,
+    message: `${path}: ${detail}`,
+    hint: hints[reason],
+    ...(cause === undefined ? {} : { cause })
+  })
+
+type Convert = (value: any) => unknown
+
+const integer: Convert = (value: number | bigint | null) =>
+  typeof value === "bigint" && Number.isSafeInteger(Number(value)) ? Number(value) : value
+
+/** How values of a field become plain ones. Throws the name of a type that is not read. */
+const convertOf = (field: Field, at: string, without: ReadonlyArray<string>): Convert => {
+  const nullable =
+    (convert: Convert): Convert =>
+    (value) =>
+      value === null || value === undefined ? null : convert(value)
+  const { type } = field
+  switch (type.typeId) {
+    case Type.Null:
+      return () => null
+    case Type.Bool:
+    case Type.Utf8:
+    case Type.LargeUtf8:
+    case Type.Float:
+      return nullable((value) => value)
+    case Type.Int:
+      return nullable(integer)
+    case Type.Binary:
+    case Type.LargeBinary:
+    case Type.FixedSizeBinary:
+      return nullable((value: Uint8Array) => new Uint8Array(value))
+    case Type.Dictionary:
+      return convertOf({ ...field, type: type.dictionary } as Field, at, without)
+    case Type.List:
+    case Type.FixedSizeList: {
+      const item = convertOf(type.children[0] as Field, at, without)
+      return nullable((value: Iterable<unknown>) => Array.from(value, item))
+    }
+    case Type.Struct: {
+      const fields = (type.children as ReadonlyArray<Field>)
+        .map((child) => [child.name, `${at}.${child.name}`, child] as const)
+        .filter(([, path]) => !without.includes(path))
+        .map(([name, path, child]) => [name, convertOf(child, path, without)] as const)
+      return nullable((value: Readonly<Record<string, unknown>>) =>
+        Object.fromEntries(fields.map(([name, convert]) => [name, convert(value[name])]))
+      )
+    }
+    default:
+      throw new Error(`column ${at} has the type ${String(type)}, which is not read`)
+  }
+}
+
+const rowsOf = (
+  batch: RecordBatch,
+  converts: ReadonlyArray<readonly [string, Convert]>
+): Array<Record<string, unknown>> => {
+  const columns = converts.map(([name, convert]) => [name, batch.getChild(name)!, convert] as const)
+  return Array.from({ length: batch.numRows }, (_, i) =>
+    Object.fromEntries(columns.map(([name, column, convert]) => [name, convert(column.get(i))]))
+  )
+}
+
+/** A stream ends with a mark, a file with its name: without either the end may be missing. */
+const isWhole = async (path: string): Promise<boolean> => {
+  const file = await open(path, "r")
+  try {
+    const { size } = await file.stat()
+    const length = Math.min(8, size)
+    const { buffer } = await file.read(Buffer.alloc(8), 0, length, size - length)
+    return buffer.toString("latin1", 2) === "ARROW1" || buffer.equals(Buffer.from([255, 255, 255, 255, 0, 0, 0, 0]))
+  } finally {
+    await file.close()
+  }
+}
+
+const wrapped = (path: string, row: number, cause: unknown): ArrowFileError => {
+  if (cause instanceof ArrowFileError) return cause
+  const message = cause instanceof Error ? cause.message : String(cause)
+  const isIo = cause instanceof Error && "syscall" in cause
+  return failure(path, isIo ? "unreadable" : "damaged", row, message, cause)
+}
+
+async function* batchesOf(path: string, options: ArrowRowsOptions): AsyncGenerator<ArrowRows> {
+  let first = 0
+  try {
+    if (!(await isWhole(path))) throw failure(path, "truncated", 0, "it does not end as an Arrow file or stream does")
+    const reader = await RecordBatchReader.from(createReadStream(path))
+    let converts: ReadonlyArray<readonly [string, Convert]> | undefined
+    for await (const batch of reader) {
+      converts ??= convertsOf(path, batch.schema.fields, options)
+      const rows = rowsOf(batch, converts)
+      yield { first, rows }
+      first += rows.length
+    }
+  } catch (cause) {
+    throw wrapped(path, first, cause)
+  }
+}
+
+const convertsOf = (
+  path: string,
+  fields: ReadonlyArray<Field>,
+  { columns, others, without = [] }: ArrowRowsOptions
+) => {
+  const named = columns === undefined ? fields : fields.filter(({ name }) => columns.includes(name))
+  if (fields.length === 0) throw failure(path, "damaged", 0, "it has no columns")
+  if (named.length === 0)
+    throw failure(
+      path,
+      "no-column",
+      0,
+      `it has the columns ${fields.map(({ name }) => name).join(", ")}, and none of ${columns?.join(", ")}`
+    )
+  try {
+    return (others === true ? fields : named)
+      .filter(({ name }) => !without.includes(name))
+      .map((field) => [field.name, convertOf(field, field.name, without)] as const)
+  } catch (cause) {
+    throw failure(path, "unsupported", 0, cause instanceof Error ? cause.message : String(cause))
+  }
+}
+
+/**
+ * Streams the rows of one file. Fails with `ArrowFileError`; rows before the damage have been delivered.
+ *
+ * @example
+ * ```ts
+ * const rows = readArrowRows("saved/train/data-00000-of-00001.arrow", { columns: ["id", "conversations"] })
+ * ```
+ */
+export const readArrowRows = (path: string, options: ArrowRowsOptions = {}): Stream.Stream<ArrowRows, ArrowFileError> =>
+  Stream.suspend(() => Stream.fromAsyncIterable(batchesOf(path, options), (cause) => wrapped(path, 0, cause)))
