@@ -9,6 +9,7 @@
 import { isAbsolute, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Schema } from "effect"
+import type { GroupRule } from "../src/text/Group.ts"
 import made from "./sample/files.json" with { type: "json" }
 
 /** One file of a dataset. `Row` is a raw row, as it stands in the file; `never` for archives. */
@@ -19,6 +20,11 @@ export interface DataFile<out Row = unknown> {
   readonly format: "json-array" | "json-lines" | "json" | "zip"
   /** Schema of a raw row of a `json-array` or of `json-lines`; dirty rows fail it, that is what it is for. */
   readonly row?: Schema.Codec<Row, any>
+  /**
+   * Which rows are parts of one conversation, so that no split tears them apart: for the reader's (or `tokenizePictured`'s)
+   * parameter of this name. Rows about one image are kept together without it.
+   */
+  readonly group?: GroupRule
   /** Folder inside a zip before every name, for example `train2017/`; empty or absent when entries are bare. */
   readonly folder?: string
   /** Where the original can be fetched; the sample has none. */

@@ -123,9 +123,10 @@ export const mix665k = dataset({
   files: {
     rows: {
       path: "llava_v1_5_mix665k.json",
-      about: "Rows with folder paths, or without a picture",
+      about: "Rows with folder paths, or without a picture; those without are ShareGPT's, split, under its ids",
       format: "json-array",
       row: RawInstructRow,
+      group: "sharegpt",
       url: at("llava_v1_5_mix665k.json"),
       bytes: undefined,
       sha256: undefined,

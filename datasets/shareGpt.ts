@@ -34,6 +34,7 @@ export const shareGptSample = dataset({
       about: "One JSON array, one row a line",
       format: "json-array",
       row: RawShareGptRow,
+      group: "sharegpt",
       ...sampleFile("sharegpt/sharegpt.json")
     },
     tokenizer: {
@@ -63,6 +64,7 @@ export const shareGpt = dataset({
       about: "First half",
       format: "json-array",
       row: RawShareGptRow,
+      group: "sharegpt",
       url: `${ryoko}/resolve/${ryokoRevision}/sg_90k_part1.json`,
       bytes: undefined,
       sha256: undefined,
@@ -73,6 +75,7 @@ export const shareGpt = dataset({
       about: "Second half",
       format: "json-array",
       row: RawShareGptRow,
+      group: "sharegpt",
       url: `${ryoko}/resolve/${ryokoRevision}/sg_90k_part2.json`,
       bytes: undefined,
       sha256: undefined,
@@ -83,7 +86,10 @@ export const shareGpt = dataset({
 
 const anon = "https://huggingface.co/datasets/anon8231489123/ShareGPT_Vicuna_unfiltered"
 
-/** The copy most Vicuna-style runs used: cleaned to markdown and split already, so only the later rules apply. */
+/**
+ * The copy most Vicuna-style runs used: cleaned to markdown and split already, so only the later rules apply. Its ids are
+ * `{conversation}_{first turn}`, as FastChat's split writes them.
+ */
 export const shareGptVicuna = dataset({
   name: "sharegpt-vicuna",
   title: "ShareGPT Vicuna unfiltered",
@@ -98,6 +104,7 @@ export const shareGptVicuna = dataset({
       about: "Cleaned and split",
       format: "json-array",
       row: RawShareGptRow,
+      group: "sharegpt",
       url: `${anon}/resolve/071fe5d0da36778ed2ee0f673d649d8cf6f566e7/ShareGPT_unfiltered_cleaned_split.json`,
       bytes: undefined,
       sha256: undefined,

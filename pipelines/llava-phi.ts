@@ -36,7 +36,7 @@ import { extendTokenizer } from "../src/nodes/ExtendTokenizer.ts"
 import { filterCaptions } from "../src/nodes/FilterCaptions.ts"
 import { holdOut } from "../src/nodes/HoldOut.ts"
 import { initLanguageModel, initVisionTower } from "../src/nodes/InitModels.ts"
-import { keepFormat } from "../src/nodes/KeepFormat.ts"
+import { dropRepeatedDigits, keepFormat } from "../src/nodes/KeepFormat.ts"
 import { keepLanguages } from "../src/nodes/KeepLanguages.ts"
 import { perplexity } from "../src/nodes/Perplexity.ts"
 import { readCaptions, readInstructions, readQuestions } from "../src/nodes/ReadLlava.ts"
@@ -83,6 +83,7 @@ const sample = {
     languages: ["en"],
     repeatedDigits: 9,
     maxTokens: 384,
+    group: "sharegpt",
     shardRows: 512
   },
   captions: {
@@ -160,6 +161,7 @@ const paper = {
     languages: ["en"],
     repeatedDigits: null,
     maxTokens: 2048,
+    group: "sharegpt",
     shardRows: 4096
   },
   captions: {
@@ -245,9 +247,9 @@ export interface Settings {
   readonly engine: Engine.EngineName
   readonly text: Pick<ParamsOf<typeof cleanShareGpt>, "values" | "humanTurns"> &
     ParamsOf<typeof keepLanguages> &
-    ParamsOf<typeof keepFormat> &
+    ParamsOf<typeof dropRepeatedDigits> &
     Pick<ParamsOf<typeof splitConversations>, "maxTokens"> &
-    ParamsOf<typeof readShareGpt>
+    Required<ParamsOf<typeof readShareGpt>>
   readonly captions: ParamsOf<typeof readCaptions> & ParamsOf<typeof filterCaptions>
   /** `features`: run the frozen tower once instead of in every step. */
   readonly images: Omit<ParamsOf<typeof tokenizeImages>, "fit" | "folder"> & {
@@ -374,7 +376,7 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
   const whole = { size, misnamed, minSide: 1, maxAspect: 1e6, fit: "pad" } as const
 
   // Conversations: as FastChat makes Vicuna's data.
-  const raw = readShareGpt({ file: sources.shareGpt }, { shardRows })
+  const raw = readShareGpt({ file: sources.shareGpt }, { shardRows, group: text.group })
   const clean = cleanShareGpt(
     { rows: raw.out.rows },
     {
@@ -388,8 +390,9 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
   )
   const distinct = dropDuplicates({ rows: clean.out.rows }, { shardRows })
   const english = keepLanguages({ rows: distinct.out.rows }, { languages: text.languages })
-  const formed = keepFormat({ rows: english.out.rows }, { repeatedDigits: text.repeatedDigits })
-  const vicuna = splitConversations({ rows: formed.out.rows, tokenizer }, { maxTokens: text.maxTokens, perMessage: 6 })
+  const counted = dropRepeatedDigits({ rows: english.out.rows }, { repeatedDigits: text.repeatedDigits })
+  const parts = splitConversations({ rows: counted.out.rows, tokenizer }, { maxTokens: text.maxTokens, perMessage: 6 })
+  const vicuna = keepFormat({ rows: parts.out.rows }, {})
 
   // Stage 1: the language model learns to converse.
   const talk = scope("sft", () =>
@@ -569,7 +572,8 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
     clean,
     distinct,
     english,
-    formed,
+    counted,
+    parts,
     vicuna,
     talk,
     sft,

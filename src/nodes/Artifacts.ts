@@ -46,11 +46,12 @@ export const ProjectorFile = tree("projector-file")
 
 // ---- rows
 
-/** A ShareGPT element as found, HTML and all. */
+/** A ShareGPT element as found, HTML and all, and the group its reader says it belongs to. */
 export const RawConversations = rows(
   "raw-conversations",
   Schema.Struct({
     id: Schema.String,
+    group: Schema.optionalKey(Schema.String),
     conversations: Schema.Array(Schema.Struct({ from: Schema.String, value: Schema.String })),
     plugins: Schema.optional(Schema.Json)
   })

@@ -15,7 +15,7 @@ export const cleanShareGpt = sharded(
       /** Texts that a tokenizer would take for control tokens. */
       specialTokens: Schema.Array(Schema.String).check(
         Schema.makeFilter((tokens) => {
-          const made = makeSpecialTokenBreaker({ tokens })
+          const made = makeSpecialTokenBreaker(tokens)
           return Result.isSuccess(made) ? undefined : `${made.failure.token}: ${made.failure.message}`
         })
       )
@@ -28,12 +28,13 @@ export const cleanShareGpt = sharded(
   ({ flatMap, params, shard }) => {
     const { specialTokens, ...rules } = params
     // The parameter's schema has checked them.
-    const breakTokens = Result.getOrThrow(makeSpecialTokenBreaker({ tokens: specialTokens }))
+    const breakTokens = Result.getOrThrow(makeSpecialTokenBreaker(specialTokens))
     return {
       rows: flatMap(shard.rows, (row) =>
         Result.map(cleanConversation(row, rules), (clean) => [
           {
             id: clean.id,
+            ...(row.group === undefined ? {} : { group: row.group }),
             conversations: clean.conversations.map(({ from, value }) => ({ from, value: breakTokens(value) }))
           }
         ])

@@ -5,18 +5,19 @@
  * Not a shuffle. A row's side depends on its group and the seed alone: not on order, shards or the other rows. So the
  * share is met on average and not to the row.
  *
- * Two definitions: for examples, and for conversations that are not split yet, whose parts then lie on one side.
+ * Two definitions: for examples, and for conversations, split or not yet split.
  */
 import { Schema, Stream } from "effect"
 import { sharded } from "../dag/Node.ts"
 import { uniform } from "../tensor/Random.ts"
+import { groupOf } from "../text/Group.ts"
 import { Conversations, Examples } from "./Artifacts.ts"
-import { Share } from "./Params.ts"
+import { Seed, Share } from "./Params.ts"
 
 const Params = Schema.Struct({
   /** Share of the groups held out, 0 to 1. */
   share: Share,
-  seed: Schema.Int
+  seed: Seed
 })
 
 const sides = <Row>(
@@ -43,11 +44,11 @@ export const holdOut = sharded(
 export const holdOutConversations = sharded(
   {
     id: "holdOutConversations",
-    version: "1",
+    version: "2",
     about: "Splits conversations into a part to train on and a part to test with.",
     params: Params,
     inputs: { rows: Conversations },
     outputs: { train: Conversations, heldOut: Conversations }
   },
-  ({ params, shard }) => Stream.map(shard.rows, (batch) => sides(batch, params, ({ id }) => id))
+  ({ params, shard }) => Stream.map(shard.rows, (batch) => sides(batch, params, groupOf))
 )

@@ -3,7 +3,7 @@ import { Effect, Schema, Stream } from "effect"
 import { whole } from "../dag/Node.ts"
 import { identityConversations } from "../text/Identity.ts"
 import { Conversations } from "./Artifacts.ts"
-import { Positive } from "./Params.ts"
+import { Positive, Seed } from "./Params.ts"
 
 export const identityRows = whole(
   {
@@ -19,7 +19,7 @@ export const identityRows = whole(
       otherMakers: Schema.Array(Schema.NonEmptyString),
       /** Rows a question, each with another answer; all answers there are (four or five) when larger. */
       answersPerQuestion: Positive,
-      seed: Schema.Int,
+      seed: Seed,
       shardRows: Positive
     }),
     inputs: {},

@@ -6,3 +6,6 @@ export const Positive = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
 
 /** A share, 0 to 1, bounds included. */
 export const Share = Schema.Number.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
+
+/** What random draws start from. */
+export const Seed = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))

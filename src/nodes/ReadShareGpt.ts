@@ -12,9 +12,10 @@ import { BadJsonRow } from "../data/JsonArray.ts"
 import { withDigits } from "../data/JsonText.ts"
 import { CHAT_KEYS, type Row, readChat } from "../text/ChatRow.ts"
 import { BadRow } from "../text/Conversation.ts"
+import { GroupRule, groupOfRow } from "../text/Group.ts"
 import { PICTURE_KEYS, picturesOf } from "../text/RowMedia.ts"
 import { RawConversations, ShareGptFile } from "./Artifacts.ts"
-import { RowParams, readRows, type SourceRow, UnsupportedRow } from "./RowReader.ts"
+import { RowParams, readRows, type SourceRow, shapeFault, UnsupportedRow } from "./RowReader.ts"
 
 /** Ids by the names that collections of conversations have for them. */
 export const CHAT_IDS = ["id", "conversation_id", "conversation_hash", "prompt_id", "uuid"]
@@ -28,7 +29,7 @@ export const CHAT_IDS = ["id", "conversation_id", "conversation_hash", "prompt_i
 export const messagesId = (value: Row, row: number): string | undefined =>
   value["conversations"] === undefined || value["conversations"] === null ? `row-${row}` : undefined
 
-const make = ({ id, value }: SourceRow) => {
+const make = ({ id, value }: SourceRow, rule: GroupRule) => {
   const chat = readChat(value)
   if (chat._tag === "Failure") return chat.failure
   const pictures = picturesOf(value)
@@ -38,19 +39,29 @@ const make = ({ id, value }: SourceRow) => {
       message: "it has a picture, and conversations are trained as text alone here",
       hint: "Read such rows with readInstructions, or name the key in `ignore`."
     }
+  const group = groupOfRow(value, id, rule)
+  if (group === undefined)
+    return shapeFault(
+      `its \`${typeof rule === "string" ? "id" : rule.field}\`, which names its group, is neither text nor a number`,
+      "Give `group` another field, or a rule on ids."
+    )
   const { plugins } = value
-  const conversations = chat.success.turns
-  return [
-    plugins === undefined ? { id, conversations } : { id, conversations, plugins: withDigits(plugins) as Schema.Json }
-  ]
+  const row = { id, group, conversations: chat.success.turns }
+  return [plugins === undefined ? row : { ...row, plugins: withDigits(plugins) as Schema.Json }]
 }
+
+const fieldsOf = (rule: GroupRule): ReadonlyArray<string> => (typeof rule === "string" ? [] : [rule.field])
 
 export const readShareGpt = whole(
   {
     id: "readShareGpt",
-    version: "2",
+    version: "3",
     about: "Reads conversations (ShareGPT, OpenAI messages) row by row; rows that are none are refused.",
-    params: Schema.Struct(RowParams),
+    params: Schema.Struct({
+      ...RowParams,
+      /** Which rows are parts of one conversation, as the data set says it (`text/Group.ts`): no split tears them apart. */
+      group: GroupRule.pipe(Schema.withConstructorDefault(Effect.succeed<GroupRule>("sharegpt")))
+    }),
     inputs: { file: ShareGptFile },
     outputs: { rows: RawConversations },
     refuses: [BadRow, UnsupportedRow, BadJsonRow],
@@ -61,10 +72,10 @@ export const readShareGpt = whole(
       rows: readRows({
         path: inputs.file.path,
         params,
-        keys: new Set([...CHAT_KEYS, ...PICTURE_KEYS]),
+        keys: new Set([...CHAT_KEYS, ...PICTURE_KEYS, ...fieldsOf(params.group)]),
         idKeys: CHAT_IDS,
         idOf: messagesId,
-        make,
+        make: (row) => make(row, params.group),
         misshaped: (given) => new BadRow(given),
         refusing: { refuse, saw }
       })

@@ -11,7 +11,7 @@ import { Positive } from "./Params.ts"
 export const splitConversations = sharded(
   {
     id: "splitConversations",
-    version: "2",
+    version: "3",
     about: "Cuts conversations into parts of at most maxTokens, whole question-and-reply pairs at a time.",
     params: Schema.Struct({
       maxTokens: Positive,

@@ -8,6 +8,7 @@ import { Effect, Result, Schema, Stream } from "effect"
 import { broadcast, type Tree } from "../dag/Artifact.ts"
 import { type Refusing, sharded } from "../dag/Node.ts"
 import { patchCount } from "../model/clip/Config.ts"
+import { groupOf, groupOfId, groupOfImage, type IdRule } from "../text/Group.ts"
 import { BadExample, type TemplateName, tokenizeExample } from "../text/Template.ts"
 import { modalityLength } from "../training/Sampler.ts"
 import { Examples, PicturedConversations, TokenizerFile, Vicuna, VisionTower } from "./Artifacts.ts"
@@ -17,17 +18,9 @@ import { Positive } from "./Params.ts"
 
 type Example = typeof Examples.schema.Type
 
-/** The id of a conversation without the number that splitting put behind it (`a_0`, `a_4`: both of `a`). */
-const unsplit = (id: string): string => id.replace(/_\d+$/, "")
-
-/**
- * ShareGPT's own ids, seven letters or digits, with a split's number behind: the text-only rows of LLaVA's 665K mixture.
- * Other ids may end in a number that counts rows and not parts, so they stay whole.
- */
-const SHAREGPT_PART = /^[A-Za-z0-9]{7}_\d+$/
-
 interface Row {
   readonly id: string
+  readonly group?: string
   readonly image?: string | null
   readonly conversations: ReadonlyArray<{ readonly from: "human" | "gpt"; readonly value: string }>
 }
@@ -38,7 +31,7 @@ const tokenizeRows = (
   flatMap: Refusing<BadExample>["flatMap"],
   shard: number,
   options: { readonly template: TemplateName; readonly maxTokens: number; readonly imageTokens: number },
-  groupOf: (row: Row) => string
+  group: (row: Row) => string
 ) =>
   Stream.unwrap(
     Effect.gen(function* () {
@@ -53,7 +46,7 @@ const tokenizeRows = (
           ({ fullLength, ids, imageAt, labels }): ReadonlyArray<Example> => [
             {
               id: row.id,
-              group: groupOf(row),
+              group: group(row),
               shard,
               picture,
               ids,
@@ -74,7 +67,7 @@ const tokenizeRows = (
 export const tokenizeConversations = sharded(
   {
     id: "tokenizeConversations",
-    version: "2",
+    version: "3",
     about: "Vicuna v1.1 prompts as token ids, loss on answers and their ends.",
     params: Schema.Struct({ maxTokens: Positive }),
     inputs: { rows: Vicuna, tokenizer: broadcast(TokenizerFile) },
@@ -89,7 +82,7 @@ export const tokenizeConversations = sharded(
       flatMap,
       index,
       { template: "v1", maxTokens: params.maxTokens, imageTokens: 0 },
-      (row) => unsplit(row.id)
+      groupOf
     )
   })
 )
@@ -97,12 +90,16 @@ export const tokenizeConversations = sharded(
 export const tokenizePictured = sharded(
   {
     id: "tokenizePictured",
-    version: "3",
+    version: "4",
     about: "Conversations about pictures as token ids, one placeholder for each patch of the tower.",
     params: Schema.Struct({
       /** `plain`: image, caption, newline (pretraining). `v1`: Vicuna with the image first (instruction tuning). */
       template: Schema.Literals(["plain", "v1"]),
-      maxTokens: Positive
+      maxTokens: Positive,
+      /** What puts rows without an image into one group, by their ids; a row with an image is in its image's group. */
+      group: Schema.Literals(["sharegpt", "part", "id"]).pipe(
+        Schema.withConstructorDefault(Effect.succeed<IdRule>("sharegpt"))
+      )
     }),
     /** The tower says how many patches a picture has: 576 for CLIP ViT-L/14 at 336 px. */
     inputs: { rows: PicturedConversations, tokenizer: broadcast(TokenizerFile), vision: broadcast(VisionTower) },
@@ -110,7 +107,7 @@ export const tokenizePictured = sharded(
     refuses: [BadExample],
     runs: "worker"
   },
-  ({ flatMap, index, params, shard }) => ({
+  ({ flatMap, index, params: { group, ...params }, shard }) => ({
     rows: Stream.unwrap(
       Effect.map(readClipConfig(shard.vision), (tower) =>
         tokenizeRows(
@@ -119,7 +116,7 @@ export const tokenizePictured = sharded(
           flatMap,
           index,
           { ...params, imageTokens: patchCount(tower) },
-          (row) => row.image ?? (SHAREGPT_PART.test(row.id) ? unsplit(row.id) : row.id)
+          (row) => (row.image === null || row.image === undefined ? groupOfId(row.id, group) : groupOfImage(row.image))
         )
       )
     )

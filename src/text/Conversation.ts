@@ -23,8 +23,15 @@ export type RawConversation = typeof RawConversation.Type
 export const ConversationTurn = Schema.Struct({ from: Schema.Literals(["human", "gpt"]), value: Schema.String })
 export type ConversationTurn = typeof ConversationTurn.Type
 
-/** A cleaned conversation: at least one pair, `human` and `gpt` in turn. */
-export const Conversation = Schema.Struct({ id: Schema.String, conversations: Schema.Array(ConversationTurn) })
+/**
+ * A cleaned conversation: at least one pair, `human` and `gpt` in turn. `group`: what it must not be torn from when rows
+ * are split into sides (`Group.ts`); absent where no reader said it.
+ */
+export const Conversation = Schema.Struct({
+  id: Schema.String,
+  group: Schema.optionalKey(Schema.String),
+  conversations: Schema.Array(ConversationTurn)
+})
 export type Conversation = typeof Conversation.Type
 
 /** A row that is no conversation at all. `row` counts from 0 in its file. */

@@ -1,18 +1,12 @@
 /**
  * Rules on the finished text of a conversation: lists that start over, runs of one digit, and literal control tokens.
  *
- * Not a cleaner of markup. The first two drop a conversation; the third changes text so that a tokenizer that matches
- * control tokens anywhere cannot be made to emit one by what a user typed.
+ * Not a cleaner of markup. Runs of digits drop a whole conversation, lists that start over the part they stand in: so
+ * FastChat's `prepare_all` has it. The third rule changes text, so that a tokenizer that matches control tokens anywhere
+ * cannot be made to emit one by what a user typed.
  */
 import { Result, Schema } from "effect"
 import type { Conversation } from "./Conversation.ts"
-
-/** `repeatedDigits`: drop when one digit stands that often in a row; null keeps such rows. */
-export const FormatOptions = Schema.Struct({ repeatedDigits: Schema.NullOr(Schema.Number) })
-export type FormatOptions = typeof FormatOptions.Type
-
-/** FastChat filters lists always, digits only on request (with nine). */
-export const defaultFormatOptions: FormatOptions = { repeatedDigits: null }
 
 /** A conversation dropped for its format. `turn` counts from 0. */
 export class BadFormat extends Schema.TaggedError<BadFormat>()("BadFormat", {
@@ -59,45 +53,50 @@ export const hasRestartedList = (text: string): boolean => {
 export const hasRepeatedDigit = (text: string, times: number): boolean =>
   new RegExp(`(\\p{Nd})\\1{${Math.max(0, times - 1)}}`, "u").test(text)
 
+const check =
+  (reason: BadFormat["reason"], hint: string, isBad: (value: string) => boolean) =>
+  <A extends Conversation>(conversation: A): Result.Result<A, BadFormat> => {
+    const turn = conversation.conversations.findIndex(({ value }) => isBad(value))
+    return turn < 0
+      ? Result.succeed(conversation)
+      : Result.fail(new BadFormat({ reason, id: conversation.id, turn, hint }))
+  }
+
 /**
- * Passes a conversation on, or fails with `BadFormat`.
+ * Passes a conversation on, or fails with `BadFormat` where one of its lists starts over.
  *
- * Source: FastChat's `filter_wrong_format.py` and `optional_clean.py --reduce-rep`.
+ * Source: FastChat's `filter_wrong_format.py`.
  *
  * @example
  * ```ts
- * checkFormat(conversation, { repeatedDigits: 9 })
+ * checkLists(conversation)
  * ```
  */
-export const checkFormat = (
-  conversation: Conversation,
-  options: Partial<FormatOptions> = {}
-): Result.Result<Conversation, BadFormat> => {
-  const { repeatedDigits } = { ...defaultFormatOptions, ...options }
-  for (const [turn, { value }] of conversation.conversations.entries()) {
-    const fail = (reason: BadFormat["reason"], hint: string): Result.Result<never, BadFormat> =>
-      Result.fail(new BadFormat({ reason, id: conversation.id, turn, hint }))
-    if (hasRestartedList(value)) return fail("RestartedList", "Number the list 1, 2, 3 in the source to keep the row.")
-    if (repeatedDigits !== null && hasRepeatedDigit(value, repeatedDigits)) {
-      return fail("RepeatedDigits", "Raise `repeatedDigits`, or set it to null, to keep such rows.")
-    }
-  }
-  return Result.succeed(conversation)
-}
+export const checkLists = check(
+  "RestartedList",
+  "Number the list 1, 2, 3 in the source to keep the row.",
+  hasRestartedList
+)
 
 /**
- * `tokens`: texts that a tokenizer would turn into control tokens. `separator`: put after the first character of each,
- * so `<image>` becomes `< image>`: still readable, undone by removing it.
+ * Passes a conversation on, or fails with `BadFormat` where one digit stands `times` times in a row.
+ *
+ * Source: FastChat's `optional_clean.py --reduce-rep`, which has nine.
+ *
+ * @example
+ * ```ts
+ * checkDigits(9)(conversation)
+ * ```
  */
-export const SpecialTokenOptions = Schema.Struct({ tokens: Schema.Array(Schema.String), separator: Schema.String })
-export type SpecialTokenOptions = typeof SpecialTokenOptions.Type
+export const checkDigits = (times: number) =>
+  check("RepeatedDigits", "Raise `repeatedDigits`, or set it to null, to keep such rows.", (value) =>
+    hasRepeatedDigit(value, times)
+  )
 
-export const defaultSpecialTokenOptions: SpecialTokenOptions = {
-  tokens: ["<|endoftext|>", "<image>", "<pad>"],
-  separator: " "
-}
+/** Put after the first character of a control token: `<image>` becomes `< image>`, still readable, undone by removing it. */
+const SEPARATOR = " "
 
-/** Options under which text could still hold a token afterwards. */
+/** A token that text could still hold afterwards. */
 export class BadSpecialTokens extends Schema.TaggedError<BadSpecialTokens>()("BadSpecialTokens", {
   token: Schema.String,
   message: Schema.String,
@@ -105,40 +104,30 @@ export class BadSpecialTokens extends Schema.TaggedError<BadSpecialTokens>()("Ba
 }) {}
 
 /**
- * Makes a function that breaks every listed token in a text, overlapping ones too. Its result holds none of them, and
- * text without any comes back as it is; so it is idempotent.
+ * Makes a function that breaks every listed token in a text with a space, overlapping ones too. Its result holds none of
+ * them, and text without any comes back as it is; so it is idempotent.
  *
- * Fails with `BadSpecialTokens` for a token of fewer than two characters or one that shares a character with the
- * separator, for then a break could form a new token; or for an empty separator.
+ * Fails with `BadSpecialTokens` for a token of fewer than two characters or with a space in it, for then a break could
+ * form a new token.
  *
  * @example
  * ```ts
- * const breakTokens = Result.getOrThrow(makeSpecialTokenBreaker())
+ * const breakTokens = Result.getOrThrow(makeSpecialTokenBreaker(["<image>"]))
  * breakTokens("a <image> b") // "a < image> b"
  * ```
  */
 export const makeSpecialTokenBreaker = (
-  options: Partial<SpecialTokenOptions> = {}
+  tokens: ReadonlyArray<string>
 ): Result.Result<(text: string) => string, BadSpecialTokens> => {
-  const { separator, tokens } = { ...defaultSpecialTokenOptions, ...options }
   for (const token of tokens) {
     const bad =
-      separator === ""
-        ? "the separator is empty"
-        : Array.from(token).length < 2
-          ? "a token of one character cannot be broken"
-          : Array.from(separator).some((character) => token.includes(character))
-            ? "the token shares a character with the separator"
-            : undefined
-    if (bad !== undefined) {
-      return Result.fail(
-        new BadSpecialTokens({
-          token,
-          message: bad,
-          hint: "Choose a separator that occurs in no token, such as a space."
-        })
-      )
-    }
+      Array.from(token).length < 2
+        ? "a token of one character cannot be broken"
+        : token.includes(SEPARATOR)
+          ? "the token holds a space, which is what breaks it"
+          : undefined
+    if (bad !== undefined)
+      return Result.fail(new BadSpecialTokens({ token, message: bad, hint: "Leave the token out of `specialTokens`." }))
   }
   if (tokens.length === 0) return Result.succeed((text) => text)
   const first = (token: string): string => String.fromCodePoint(token.codePointAt(0)!)
@@ -149,6 +138,6 @@ export const makeSpecialTokenBreaker = (
     "g"
   )
   return Result.succeed((text) =>
-    tokens.some((token) => text.includes(token)) ? text.replace(starts, (start) => start + separator) : text
+    tokens.some((token) => text.includes(token)) ? text.replace(starts, (start) => start + SEPARATOR) : text
   )
 }

@@ -10,6 +10,7 @@
  */
 import { Schema } from "effect"
 import { type Conversation, ConversationTurn } from "./Conversation.ts"
+import { groupOf } from "./Group.ts"
 
 /**
  * `maxTokens`: most tokens in a part, overhead included. `perMessage`: overhead of one message. `perPart`: overhead of a
@@ -21,8 +22,6 @@ export const SplitOptions = Schema.Struct({
   perPart: Schema.Number
 })
 export type SplitOptions = typeof SplitOptions.Type
-
-export const defaultSplitOptions: SplitOptions = { maxTokens: 2048, perMessage: 6, perPart: 0 }
 
 /**
  * Turns that no part can hold. `turn` is the first one's place in the conversation, from 0; `tokens` their length,
@@ -45,28 +44,29 @@ export interface Split {
 
 /**
  * Splits one conversation. Parts are greedy and contiguous: a refused pair ends the part before it. A part's id is
- * `{id}_{place of its first turn}`, also when there is only one part.
+ * `{id}_{place of its first turn}`, also when there is only one part; its group is the conversation's.
  *
  * @example
  * ```ts
- * splitConversation(conversation, (text) => tokenizer.encode(text).length, { maxTokens: 2048 })
- * // { parts: [{ id: "a_0", ... }, { id: "a_4", ... }], refused: [] }
+ * const options = { maxTokens: 2048, perMessage: 6, perPart: 0 }
+ * splitConversation(conversation, (text) => tokenizer.encode(text).length, options)
+ * // { parts: [{ id: "a_0", group: "a", ... }, { id: "a_4", group: "a", ... }], refused: [] }
  * ```
  */
 export const splitConversation = (
   conversation: Conversation,
   countTokens: (text: string) => number,
-  options: Partial<SplitOptions> = {}
+  { maxTokens, perMessage, perPart }: SplitOptions
 ): Split => {
-  const { maxTokens, perMessage, perPart } = { ...defaultSplitOptions, ...options }
   const turns = conversation.conversations
+  const group = groupOf(conversation)
   const parts: Array<Conversation> = []
   const refused: Array<SplitRefused> = []
   let start = 0
   let length = 0
 
   const close = (end: number): void => {
-    if (end > start) parts.push({ id: `${conversation.id}_${start}`, conversations: turns.slice(start, end) })
+    if (end > start) parts.push({ id: `${conversation.id}_${start}`, group, conversations: turns.slice(start, end) })
     start = end
     length = 0
   }
@@ -99,7 +99,7 @@ export const splitConversation = (
         i,
         i + 2,
         tokens,
-        `Raise maxTokens to ${perPart + tokens} if the model's context allows it.`
+        `Raise \`maxTokens\` to ${perPart + tokens} if the model's context allows it.`
       )
     } else {
       if (perPart + length + tokens > maxTokens) close(i)

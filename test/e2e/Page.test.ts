@@ -132,7 +132,7 @@ describe("a run's page", () => {
     const lit = await page
       .locator("svg.graph .node.on")
       .evaluateAll((all) => all.map((one) => one.getAttribute("data-id")))
-    expect(lit.sort()).toEqual(["keepFormat", "keepLanguages", "splitConversations"])
+    expect(lit.sort()).toEqual(["keepFormat", "sft/tokenizeConversations", "splitConversations"])
     expect(await page.locator("svg.graph .edge.on").count()).toBe(2)
     expect(await page.locator('svg.graph [data-id="keepFormat"] title').textContent()).toMatch(
       /rows in[\s\S]*key [0-9a-f]{12}/

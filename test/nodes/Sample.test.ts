@@ -8,7 +8,7 @@ import { cleanShareGpt } from "../../src/nodes/CleanShareGpt.ts"
 import { dropDuplicates } from "../../src/nodes/DropDuplicates.ts"
 import { filterCaptions } from "../../src/nodes/FilterCaptions.ts"
 import { holdOut } from "../../src/nodes/HoldOut.ts"
-import { keepFormat } from "../../src/nodes/KeepFormat.ts"
+import { dropRepeatedDigits, keepFormat } from "../../src/nodes/KeepFormat.ts"
 import { keepLanguages } from "../../src/nodes/KeepLanguages.ts"
 import { readCaptions, readInstructions } from "../../src/nodes/ReadLlava.ts"
 import { readShareGpt } from "../../src/nodes/ReadShareGpt.ts"
@@ -60,11 +60,15 @@ describe("the sample", () => {
       note(distinct)
       const english = yield* Node.run(keepLanguages, { rows: distinct.out.rows }, { languages: ["en"] })
       note(english)
-      const formed = yield* Node.run(keepFormat, { rows: english.out.rows }, { repeatedDigits: 9 })
-      note(formed)
-      const inputs = { rows: formed.out.rows, tokenizer: tokenizerPath }
+      const counted = yield* Node.run(dropRepeatedDigits, { rows: english.out.rows }, { repeatedDigits: 9 })
+      note(counted)
+      const inputs = { rows: counted.out.rows, tokenizer: tokenizerPath }
       // The sample's tokenizer, made for it, needs fewer tokens than Phi-2's, by which the long rows are too long.
-      note(yield* Node.run(splitConversations, inputs, { maxTokens: 1800, perMessage: 6 }))
+      const parts = yield* Node.run(splitConversations, inputs, { maxTokens: 1800, perMessage: 6 })
+      note(parts)
+      const formed = yield* Node.run(keepFormat, { rows: parts.out.rows }, {})
+      for (const { error, reason } of formed.refused)
+        refusals.push([reason, (error as { id: string }).id.replace(/_\d+$/, "")])
       const languages = Object.fromEntries(
         ["de", "es", "fr", "it", "ja", "ru", "zh"].map((code) => [`language-${code}`, `OtherLanguage: ${code}`])
       )

@@ -25,10 +25,17 @@ describe("tokenizeConversations", () => {
   it.effect.prop("labels are exactly the answers and their ends", [conversations], ([rows]) =>
     Effect.gen(function* () {
       const { eosId, tokenizer } = yield* open
-      const inputs = { rows: rows.map((row) => ({ ...row, id: `${row.id}_4` })), tokenizer: tokenizerPath }
+      const given = rows.map((row, i) => ({
+        ...row,
+        id: `Talk${100 + i}_4`,
+        ...(i % 2 === 0 ? { group: row.id } : {})
+      }))
+      const inputs = { rows: given, tokenizer: tokenizerPath }
       const { out, refused } = yield* Node.run(tokenizeConversations, inputs, { maxTokens: 4096 })
       expect(refused).toEqual([])
-      expect(out.rows.map(({ group, id }) => [id, group])).toEqual(rows.map(({ id }) => [`${id}_4`, id]))
+      expect(out.rows.map(({ group, id }) => [id, group])).toEqual(
+        given.map(({ group, id }) => [id, group ?? id.slice(0, -2)])
+      )
       for (const [i, example] of out.rows.entries()) {
         const answers = rows[i]!.conversations.filter(({ from }) => from === "gpt").map(({ value }) => value)
         const found = learned(example.labels, (ids) => {
@@ -124,8 +131,23 @@ describe("tokenizePictured", () => {
       const ids = ["wgByO4Y_0", "wgByO4Y_8", "text_1", "text_2"]
       const rows = ids.map((id) => ({ ...conversation(id, [["Hi.", "Hello."]]), image: null }))
       const inputs = { rows, tokenizer: tokenizerPath, vision: yield* towerOf(2) }
+      const groups = (params: { readonly group?: "part" | "id" }) =>
+        Effect.map(Node.run(tokenizePictured, inputs, { template: "v1", maxTokens: 512, ...params }), ({ out }) =>
+          out.rows.map(({ group }) => group)
+        )
+      expect(yield* groups({})).toEqual(["wgByO4Y", "wgByO4Y", "text_1", "text_2"])
+      expect(yield* groups({ group: "part" })).toEqual(["wgByO4Y", "wgByO4Y", "text", "text"])
+      expect(yield* groups({ group: "id" })).toEqual(ids)
+    })
+  )
+
+  it.effect("rows about one image share its group, however its name is written", () =>
+    Effect.gen(function* () {
+      const images = ["coco/a.jpg", "./coco/a.jpg", "coco//a.jpg", "coco/b.jpg"]
+      const rows = images.map((image, i) => ({ ...conversation(`r${i}`, [["<image>\nWhat?", "A kettle."]]), image }))
+      const inputs = { rows, tokenizer: tokenizerPath, vision: yield* towerOf(2) }
       const { out } = yield* Node.run(tokenizePictured, inputs, { template: "v1", maxTokens: 512 })
-      expect(out.rows.map(({ group }) => group)).toEqual(["wgByO4Y", "wgByO4Y", "text_1", "text_2"])
+      expect(out.rows.map(({ group }) => group)).toEqual(["coco/a.jpg", "coco/a.jpg", "coco/a.jpg", "coco/b.jpg"])
     })
   )
 })

@@ -2,8 +2,8 @@ import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Result, Schema } from "effect"
 import type { Conversation } from "../../src/text/Conversation.ts"
 import {
-  checkFormat,
-  defaultSpecialTokenOptions,
+  checkDigits,
+  checkLists,
   hasRepeatedDigit,
   hasRestartedList,
   makeSpecialTokenBreaker
@@ -49,7 +49,7 @@ describe("hasRepeatedDigit", () => {
   )
 })
 
-describe("checkFormat", () => {
+describe("checkLists and checkDigits", () => {
   const conversation = (reply: string): Conversation => ({
     id: "a",
     conversations: [
@@ -59,28 +59,30 @@ describe("checkFormat", () => {
   })
 
   it("says which rule and which turn", () => {
-    const list = checkFormat(conversation("So:\n1. Mix\n1. Bake"))
+    const list = checkLists(conversation("So:\n1. Mix\n1. Bake"))
     expect(Result.isFailure(list) && { ...list.failure }).toMatchObject({ reason: "RestartedList", id: "a", turn: 1 })
-    const digits = checkFormat(conversation("000000000"), { repeatedDigits: 9 })
+    const digits = checkDigits(9)(conversation("000000000"))
     expect(Result.isFailure(digits) && digits.failure.reason).toBe("RepeatedDigits")
   })
 
-  it("drops no digits unless asked", () => {
-    expect(Result.isSuccess(checkFormat(conversation("000000000")))).toBe(true)
+  it("pass a conversation on as it is", () => {
+    const kept = conversation("So:\n1. Mix\n2. Bake 00000000")
+    expect(Result.getOrThrow(checkLists(kept))).toBe(kept)
+    expect(Result.getOrThrow(checkDigits(9)(kept))).toBe(kept)
   })
 })
 
 describe("makeSpecialTokenBreaker", () => {
-  const breakTokens = Result.getOrThrow(makeSpecialTokenBreaker())
-  const { tokens } = defaultSpecialTokenOptions
+  const tokens = ["<|endoftext|>", "<image>", "<pad>"]
+  const breakTokens = Result.getOrThrow(makeSpecialTokenBreaker(tokens))
 
   it("breaks each token after its first character", () => {
     expect(breakTokens("a <image> b<|endoftext|><pad>")).toBe("a < image> b< |endoftext|>< pad>")
   })
 
   it("breaks tokens that overlap", () => {
-    const result = Result.getOrThrow(makeSpecialTokenBreaker({ tokens: ["abab", "ba"], separator: "-" }))
-    expect(result("ababab")).toBe("a-b-a-b-ab")
+    const result = Result.getOrThrow(makeSpecialTokenBreaker(["abab", "ba"]))
+    expect(result("ababab")).toBe("a b a b ab")
   })
 
   it.prop(
@@ -96,12 +98,7 @@ describe("makeSpecialTokenBreaker", () => {
     runs
   )
 
-  it.each([
-    [["<image>"], ""],
-    [["<"], " "],
-    [["<im age>"], " "],
-    [["<image>"], "<"]
-  ])("refuses options that could leave a token: %j %j", (bad, separator) => {
-    expect(Result.isFailure(makeSpecialTokenBreaker({ tokens: bad, separator }))).toBe(true)
+  it.each([[["<"]], [[""]], [["<im age>"]], [["<image>", "😀"]]])("refuses tokens that could be left: %j", (bad) => {
+    expect(Result.isFailure(makeSpecialTokenBreaker(bad))).toBe(true)
   })
 })

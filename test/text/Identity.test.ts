@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { checkFormat } from "../../src/text/FormatFilter.ts"
+import { checkLists } from "../../src/text/FormatFilter.ts"
 import { type Identity, identityConversations } from "../../src/text/Identity.ts"
 
 const identity: Identity = {
@@ -28,7 +28,7 @@ describe("identityConversations", () => {
       }
     }
     expect(new Set(rows.map(({ id }) => id)).size).toBe(rows.length)
-    expect(rows.every((row) => checkFormat(row)._tag === "Success")).toBe(true)
+    expect(rows.every((row) => checkLists(row)._tag === "Success")).toBe(true)
   })
 
   it("is the same for a seed, another for another, and asks about every name", () => {

@@ -1,10 +1,16 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
 import { type Conversation, ConversationTurn } from "../../src/text/Conversation.ts"
-import { splitConversation } from "../../src/text/Split.ts"
+import { splitConversation as split } from "../../src/text/Split.ts"
 
 /** One token a character. */
 const count = (text: string): number => text.length
+
+const splitConversation = (
+  given: Conversation,
+  tokens: typeof count,
+  options: Partial<Parameters<typeof split>[2]> = {}
+) => split(given, tokens, { maxTokens: 2048, perMessage: 6, perPart: 0, ...options })
 
 const talk = (...lengths: ReadonlyArray<number>): Conversation => ({
   id: "a",
@@ -65,9 +71,17 @@ describe("splitConversation", () => {
     expect(splitConversation(swapped, count).refused.map((one) => one.reason)).toEqual(["RolesOutOfOrder"])
   })
 
-  it("defaults to 2048 tokens", () => {
+  it("fills a part to its last token", () => {
     expect(splitConversation(talk(1018, 1018), count).parts.length).toBe(1)
     expect(splitConversation(talk(1018, 1019), count).parts.length).toBe(0)
+  })
+
+  it("gives every part the group of its conversation: what its reader said, else what a ShareGPT id says", () => {
+    const groups = (given: Partial<Conversation>) =>
+      splitConversation({ ...talk(4, 4, 10, 10), ...given }, count, { maxTokens: 40 }).parts.map(({ group }) => group)
+    expect(groups({})).toEqual(["a", "a"])
+    expect(groups({ id: "wgByO4Y_8" })).toEqual(["wgByO4Y", "wgByO4Y"])
+    expect(groups({ id: "wgByO4Y_8", group: "other" })).toEqual(["other", "other"])
   })
 
   const turn = Arbitrary.schema(ConversationTurn)
