@@ -249,7 +249,8 @@ export interface Settings {
     ParamsOf<typeof keepLanguages> &
     ParamsOf<typeof dropRepeatedDigits> &
     Pick<ParamsOf<typeof splitConversations>, "maxTokens"> &
-    Required<ParamsOf<typeof readShareGpt>>
+    ParamsOf<typeof readShareGpt> &
+    Required<Pick<ParamsOf<typeof readShareGpt>, "group">>
   readonly captions: ParamsOf<typeof readCaptions> & ParamsOf<typeof filterCaptions>
   /** `features`: run the frozen tower once instead of in every step. */
   readonly images: Omit<ParamsOf<typeof tokenizeImages>, "fit" | "folder"> & {

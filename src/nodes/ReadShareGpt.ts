@@ -10,9 +10,10 @@ import { Effect, Schema } from "effect"
 import { whole } from "../dag/Node.ts"
 import { BadJsonRow } from "../data/JsonArray.ts"
 import { withDigits } from "../data/JsonText.ts"
+import { idText } from "../data/RowId.ts"
 import { CHAT_KEYS, type Row, readChat } from "../text/ChatRow.ts"
 import { BadRow } from "../text/Conversation.ts"
-import { GroupRule, groupOfRow } from "../text/Group.ts"
+import { GroupRule, groupField, groupOfId } from "../text/Group.ts"
 import { PICTURE_KEYS, picturesOf } from "../text/RowMedia.ts"
 import { RawConversations, ShareGptFile } from "./Artifacts.ts"
 import { RowParams, readRows, type SourceRow, shapeFault, UnsupportedRow } from "./RowReader.ts"
@@ -39,14 +40,14 @@ const make = ({ id, value }: SourceRow, rule: GroupRule) => {
       message: "it has a picture, and conversations are trained as text alone here",
       hint: "Read such rows with readInstructions, or name the key in `ignore`."
     }
-  const group = groupOfRow(value, id, rule)
+  const group = typeof rule === "string" ? groupOfId(id, rule) : idText(value[rule.field])
   if (group === undefined)
     return shapeFault(
       `its \`${typeof rule === "string" ? "id" : rule.field}\`, which names its group, is neither text nor a number`,
       "Give `group` another field, or a rule on ids."
     )
   const { plugins } = value
-  const row = { id, group, conversations: chat.success.turns }
+  const row = { id, ...groupField(id, group), conversations: chat.success.turns }
   return [plugins === undefined ? row : { ...row, plugins: withDigits(plugins) as Schema.Json }]
 }
 

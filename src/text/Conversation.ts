@@ -25,7 +25,7 @@ export type ConversationTurn = typeof ConversationTurn.Type
 
 /**
  * A cleaned conversation: at least one pair, `human` and `gpt` in turn. `group`: what it must not be torn from when rows
- * are split into sides (`Group.ts`); absent where no reader said it.
+ * are split into sides; absent where its id says that by ShareGPT's rule (`Group.ts`).
  */
 export const Conversation = Schema.Struct({
   id: Schema.String,

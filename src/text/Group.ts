@@ -43,22 +43,6 @@ const PART: Readonly<Record<IdRule, RegExp | undefined>> = {
 export const groupOfId = (id: string, rule: IdRule): string => PART[rule]?.exec(id)?.[1] ?? id
 
 /**
- * The group of a row as read: by its field where the rule names one, which gives undefined where that is neither text nor
- * a finite number.
- *
- * @example
- * ```ts
- * groupOfRow({ id: "7", talk: 12 }, "7", { field: "talk" }) // "12"
- * ```
- */
-export const groupOfRow = (row: unknown, id: string, rule: GroupRule): string | undefined => {
-  if (typeof rule === "string") return groupOfId(id, rule)
-  const value: unknown = typeof row === "object" && row !== null ? Reflect.get(row, rule.field) : undefined
-  if (typeof value === "string") return value
-  return typeof value === "bigint" || Number.isFinite(value) ? String(value) : undefined
-}
-
-/**
  * The group of a conversation: what its reader said, else what its id says by ShareGPT's rule.
  *
  * @example
@@ -68,6 +52,18 @@ export const groupOfRow = (row: unknown, id: string, rule: GroupRule): string | 
  */
 export const groupOf = (row: { readonly id: string; readonly group?: string | undefined }): string =>
   row.group ?? groupOfId(row.id, "sharegpt")
+
+/**
+ * A group as a row carries it: left out where its id says the same, so that most rows stay as they were read.
+ *
+ * @example
+ * ```ts
+ * groupField("wgByO4Y_8", "wgByO4Y") // {}
+ * groupField("text_8", "text") // { group: "text" }
+ * ```
+ */
+export const groupField = (id: string, group: string): { readonly group?: string } =>
+  groupOf({ id }) === group ? {} : { group }
 
 /**
  * The group of a row about an image: the image, so that no image is on both sides. `./a.jpg` and `a.jpg` are one.

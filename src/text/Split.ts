@@ -10,7 +10,7 @@
  */
 import { Schema } from "effect"
 import { type Conversation, ConversationTurn } from "./Conversation.ts"
-import { groupOf } from "./Group.ts"
+import { groupField, groupOf } from "./Group.ts"
 
 /**
  * `maxTokens`: most tokens in a part, overhead included. `perMessage`: overhead of one message. `perPart`: overhead of a
@@ -66,7 +66,8 @@ export const splitConversation = (
   let length = 0
 
   const close = (end: number): void => {
-    if (end > start) parts.push({ id: `${conversation.id}_${start}`, group, conversations: turns.slice(start, end) })
+    const id = `${conversation.id}_${start}`
+    if (end > start) parts.push({ id, ...groupField(id, group), conversations: turns.slice(start, end) })
     start = end
     length = 0
   }

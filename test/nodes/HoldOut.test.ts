@@ -12,6 +12,7 @@ import { holdOut, holdOutConversations } from "../../src/nodes/HoldOut.ts"
 import { readShareGpt } from "../../src/nodes/ReadShareGpt.ts"
 import { splitConversations } from "../../src/nodes/SplitConversations.ts"
 import { tokenizeConversations } from "../../src/nodes/TokenizeText.ts"
+import { groupOf } from "../../src/text/Group.ts"
 import { conversation, conversations, inShards, scratch, shuffled, tokenizerPath } from "./support.ts"
 
 const example = (id: string, group: string): typeof Examples.schema.Type => ({
@@ -119,7 +120,7 @@ describe("no group lies on both sides", () => {
           writeFileSync(file, JSON.stringify(raw))
           const group = rule === "field" ? { field: "talk" } : rule
           const read = yield* Node.run(readShareGpt, { file }, { shardRows: 8, group })
-          expect(read.out.rows.map((row) => row.group)).toEqual(
+          expect(read.out.rows.map(groupOf)).toEqual(
             pieces.map(({ talk }) =>
               rule === "field" ? String(talk) : rule === "id" ? idOf.id(talk, 0) : idOf[rule](talk, 0).slice(0, -2)
             )
@@ -140,12 +141,14 @@ describe("no group lies on both sides", () => {
               { rows: inShards(rows, shards), tokenizer: tokenizerPath },
               { maxTokens, perMessage: 6 }
             )
-          const groupsOf = (rows: ReadonlyArray<{ readonly group?: string }>) => new Set(rows.map((row) => row.group))
+          const groupsOf = (rows: ReadonlyArray<{ readonly id: string; readonly group?: string }>) =>
+            new Set(rows.map(groupOf))
           const apart = ({
             heldOut,
             train
-          }: { readonly [side in "train" | "heldOut"]: ReadonlyArray<{ readonly group?: string }> }) =>
-            expect([...groupsOf(train)].filter((one) => groupsOf(heldOut).has(one))).toEqual([])
+          }: {
+            readonly [side in "train" | "heldOut"]: ReadonlyArray<{ readonly id: string; readonly group?: string }>
+          }) => expect([...groupsOf(train)].filter((one) => groupsOf(heldOut).has(one))).toEqual([])
 
           const before = yield* Node.run(holdOutConversations, { rows: inShards(clean.out.rows, shards) }, sides)
           apart(before.out)
@@ -179,7 +182,7 @@ describe("no group lies on both sides", () => {
       )
       writeFileSync(file, JSON.stringify(rows))
       const { out } = yield* Node.run(readShareGpt, { file }, { shardRows: 8, group: group! })
-      expect(out.rows.map((row) => row.group)).toEqual(["QWJhYvA", "QWJhYvA", "i6IyJda", "identity_3"])
+      expect(out.rows.map(groupOf)).toEqual(["QWJhYvA", "QWJhYvA", "i6IyJda", "identity_3"])
     })
   )
 
@@ -215,7 +218,7 @@ describe("no group lies on both sides", () => {
       const talk = conversation("a", [["What is it?", "A kettle."]])
       writeFileSync(file, JSON.stringify([{ ...talk, talk: 7 }, talk, { ...talk, talk: null }, { ...talk, talk: "x" }]))
       const { out, refused } = yield* Node.run(readShareGpt, { file }, { shardRows: 8, group: { field: "talk" } })
-      expect(out.rows.map(({ group }) => group)).toEqual(["7", "x"])
+      expect(out.rows.map(groupOf)).toEqual(["7", "x"])
       expect(refused.map(({ reason, row }) => [row, reason])).toEqual([
         [1, "BadRow"],
         [2, "BadRow"]

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
 import { type Conversation, ConversationTurn } from "../../src/text/Conversation.ts"
+import { groupOf } from "../../src/text/Group.ts"
 import { splitConversation as split } from "../../src/text/Split.ts"
 
 /** One token a character. */
@@ -78,8 +79,9 @@ describe("splitConversation", () => {
 
   it("gives every part the group of its conversation: what its reader said, else what a ShareGPT id says", () => {
     const groups = (given: Partial<Conversation>) =>
-      splitConversation({ ...talk(4, 4, 10, 10), ...given }, count, { maxTokens: 40 }).parts.map(({ group }) => group)
+      splitConversation({ ...talk(4, 4, 10, 10), ...given }, count, { maxTokens: 40 }).parts.map(groupOf)
     expect(groups({})).toEqual(["a", "a"])
+    expect(groups({ id: "wgByO4Y" })).toEqual(["wgByO4Y", "wgByO4Y"])
     expect(groups({ id: "wgByO4Y_8" })).toEqual(["wgByO4Y", "wgByO4Y"])
     expect(groups({ id: "wgByO4Y_8", group: "other" })).toEqual(["other", "other"])
   })
