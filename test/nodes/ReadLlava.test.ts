@@ -246,7 +246,8 @@ it.effect("readers tell how many rows they looked at: what is refused is a share
     ] as const) {
       const { spec } = node
       const refusals = makeRefusals(spec.refuses ?? [])
-      const context = { params: shards, inputs: { file: { path: file } }, report: () => undefined, ...refusals }
+      const params = spec.params.make(shards)
+      const context = { params, inputs: { file: { path: file } }, report: () => undefined, ...refusals }
       const run = spec.run as (given: typeof context) => Effect.Effect<Record<string, Stream.Stream<unknown, unknown>>>
       for (const rows of Object.values(yield* run(context))) yield* Stream.runDrain(rows)
       expect([spec.id, refusals.seen(), refusals.waiting()]).toEqual([spec.id, 5, bad])
