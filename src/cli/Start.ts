@@ -8,6 +8,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Effect, Exit, Layer } from "effect"
 import { CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
 import { WiringError } from "../dag/Node.ts"
+import { guardExit, strayError } from "../run/Blame.ts"
 import type { Recipe } from "../run/Recipe.ts"
 import { SelectionError } from "../run/Run.ts"
 import { UsageError } from "./Choose.ts"
@@ -50,7 +51,7 @@ export const presenter = (output: Output) =>
       })
   })
 
-const watchSignals = (session: Session): (() => void) => {
+const watchSignals = (session: Session, exit: (code: number) => never): (() => void) => {
   const means = signals()
   const onSignal = (signal: NodeJS.Signals) => {
     const meaning = means(performance.now(), session.stop !== undefined)
@@ -65,7 +66,7 @@ const watchSignals = (session: Session): (() => void) => {
     session.terminal?.close()
     session.emit(session.unfinished("interrupted"))
     if (session.terminal !== undefined) session.output.error(`interrupted; to go on: ${session.resume()}`)
-    process.exit(130)
+    exit(130)
   }
   const heard = ["SIGINT", "SIGTERM", "SIGHUP"] as const
   for (const signal of heard) process.on(signal, onSignal)
@@ -75,12 +76,13 @@ const watchSignals = (session: Session): (() => void) => {
 }
 
 /** What is thrown outside of any effect (a callback of a native library) still ends in lines for people and a last event. */
-const watchFaults = (session: Session): void => {
-  const onFault = (error: unknown) => {
+const watchFaults = (session: Session, exit: (code: number) => never): void => {
+  const onFault = (fault: unknown) => {
+    const error = strayError(fault)
     tellFailure(session, Cause.die(error))
     session.emit(session.unfinished("failed", error))
     session.terminal?.close()
-    process.exit(1)
+    exit(1)
   }
   process.on("uncaughtException", onFault)
   process.on("unhandledRejection", onFault)
@@ -116,8 +118,9 @@ export const start = <S, R>(
         ran
       )
   })
-  const unwatch = watchSignals(session)
-  watchFaults(session)
+  const end = guardExit()
+  const unwatch = watchSignals(session, end)
+  watchFaults(session, end)
   const command = Command.runWith(makeCommand(recipe, moduleUrl, session), { version })
   const program = command(args).pipe(
     Effect.provide(presenter(session.output)),
@@ -136,6 +139,6 @@ export const start = <S, R>(
       session.emit(session.unfinished(code === 130 ? "interrupted" : "failed", failureOf(exit.cause)))
     }
     await session.output.flush()
-    process.exit(code)
+    end(code)
   })
 }

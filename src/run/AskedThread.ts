@@ -48,6 +48,8 @@ export const startAsked = <E>(
       const waiting = pending.get(message.id)
       pending.delete(message.id)
       if (waiting !== undefined) Deferred.doneUnsafe(waiting, Effect.succeed(message.answer))
+    } else if (message.type === "stray") {
+      end(Effect.fail(failed({ message: message.message, hint: message.hint, cause: message.cause })))
     } else if (message.type === "failed") {
       const { bug, cause, hint, message: words } = message
       end(

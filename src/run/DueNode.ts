@@ -24,6 +24,7 @@ import {
   type StoreError,
   type Work
 } from "../store/Store.ts"
+import { blaming } from "./Blame.ts"
 import { type Event, Events } from "./Events.ts"
 import { type Entry, entryOf, specOf } from "./Facts.ts"
 import { asNodeFailed, describeError, hintOf } from "./Failure.ts"
@@ -391,7 +392,7 @@ export const execute = Effect.fnUntraced(function* (
           : runNode(node, task, watch)
   const services = inThread ? Context.empty() : yield* startServices(session, node)
   const unlessStopped = Effect.suspend(() => (stop.requested() ? Effect.fail(stoppedBefore(node)) : body))
-  const told = Effect.provideService(unlessStopped, Attempts, (failed) =>
+  const told = Effect.provideService(blaming(node.id)(unlessStopped), Attempts, (failed) =>
     Effect.flatMap(Clock.currentTimeMillis, (at) => events.publish({ event: "attempt", at, ...failed }))
   )
   const provided = Effect.provideContext(

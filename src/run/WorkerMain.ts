@@ -17,6 +17,7 @@ import { scrub } from "../dag/Secrets.ts"
 import { layer as localStore } from "../store/LocalStore.ts"
 import { Store } from "../store/Store.ts"
 import type { Asked } from "./AskedThread.ts"
+import { blamedNode, blaming, strayError } from "./Blame.ts"
 import { codeOf } from "./Facts.ts"
 import { describeError, hintFor } from "./Failure.ts"
 import { helpersFor, roomOf, runHelp } from "./HelperTask.ts"
@@ -131,7 +132,11 @@ const serveNode = async ({ numerics, runtime }: Prepared, node: AnyNode, task: N
   const exit = await runtime.runPromiseExit(
     Effect.andThen(
       sameCode(node, task, numerics),
-      runNode(withoutRetries(node), task, hearing).pipe(Effect.provideService(Stop, stop), withThreads(node, task))
+      runNode(withoutRetries(node), task, hearing).pipe(
+        blaming(node.id),
+        Effect.provideService(Stop, stop),
+        withThreads(node, task)
+      )
     ) as Effect.Effect<Drained, unknown, Store>
   )
   if (Exit.isSuccess(exit)) return send({ type: "drained", drained: exit.value })
@@ -178,6 +183,22 @@ const serveFollow = async ({ numerics, runtime }: Prepared, node: AnyNode, task:
   failCause(exit.cause)
 }
 
+/** The node of the task that this thread does, or did last. */
+let current: string | undefined
+
+/** What is thrown outside of any effect ends the thread, with the node named whose code it was. */
+const watchStray = (): void => {
+  const onStray = (error: unknown) => {
+    const told = strayError(error, blamedNode() ?? current)
+    if (!(told instanceof NodeFailed)) throw error
+    const cause = typeof told.cause === "string" ? told.cause : describeError(told.cause)
+    send({ type: "stray", node: told.node, message: scrub(told.message), hint: told.hint, cause: scrub(cause) })
+    setImmediate(() => process.exit(1))
+  }
+  process.on("uncaughtException", onStray)
+  process.on("unhandledRejection", onStray)
+}
+
 const serve = (prepared: Prepared) => {
   const { nodes, numerics, runtime } = prepared
   port.on("message", async (task: WorkerTask) => {
@@ -190,6 +211,7 @@ const serve = (prepared: Prepared) => {
       return
     }
     const node = nodes.get(task.node)
+    current = task.node
     if (node === undefined) return fail(new Error(`the recipe has no node ${task.node}`), true, "")
     if (task.kind === "node") return await serveNode(prepared, node, task)
     if (task.kind === "help") return await serveHelp(prepared, node, task)
@@ -203,11 +225,10 @@ const serve = (prepared: Prepared) => {
       send({ type: "rows", rows })
     }
     const exit = await runtime.runPromiseExit(
-      Effect.andThen(sameCode(node, task, numerics), attemptShard(node, task, onRows)) as Effect.Effect<
-        any,
-        unknown,
-        Store
-      >
+      Effect.andThen(
+        sameCode(node, task, numerics),
+        blaming(node.id)(attemptShard(node, task, onRows))
+      ) as Effect.Effect<any, unknown, Store>
     )
     if (Exit.isSuccess(exit)) return send({ type: "done", record: exit.value })
     failCause(exit.cause)
@@ -215,6 +236,7 @@ const serve = (prepared: Prepared) => {
 }
 
 try {
+  watchStray()
   serve(await prepare())
   send({ type: "ready" })
 } catch (error) {

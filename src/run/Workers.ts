@@ -41,6 +41,14 @@ export type WorkerMessage =
   | { readonly type: "followed" }
   | { readonly type: "opened" }
   | { readonly type: "answer"; readonly id: number; readonly answer: unknown }
+  /** Thrown outside of any effect, by this node's code or what it started; the thread ends. */
+  | {
+      readonly type: "stray"
+      readonly node: string
+      readonly message: string
+      readonly hint: string
+      readonly cause: string
+    }
   | { readonly type: "stopped"; readonly message: string; readonly hint: string }
   | {
       readonly type: "failed"
@@ -77,10 +85,18 @@ export interface Workers {
   ) => Effect.Effect<ShardRecord, NodeFailed>
 }
 
+/** `node`: whose code broke the thread, where that is known; it may not be the one whose task it does. */
+interface Over {
+  readonly node?: string
+  readonly message: string
+  readonly hint: string
+  readonly cause: unknown
+}
+
 interface Thread {
   readonly worker: Worker
   /** Why it can take no more tasks. */
-  over: { readonly message: string; readonly hint: string; readonly cause: unknown } | undefined
+  over: Over | undefined
   /** Hears the thread's messages, and its end, while someone waits. */
   listener: ((message: WorkerMessage | "over") => void) | undefined
 }
@@ -100,13 +116,19 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
       const worker = startThread(threadModule, setup)
       const thread: Thread = { worker, over: undefined, listener: undefined }
       all.add(worker)
-      const end = (over: NonNullable<Thread["over"]>) => {
+      const end = (over: Over) => {
         thread.over ??= over
         const at = idle.indexOf(thread)
         if (at >= 0) idle.splice(at, 1)
         thread.listener?.("over")
       }
-      worker.on("message", (message: WorkerMessage) => thread.listener?.(message))
+      worker.on("message", (message: WorkerMessage) => {
+        if (message.type !== "stray") return thread.listener?.(message)
+        const waited = thread.listener !== undefined
+        end(message)
+        // Nobody waits for this thread: the error of a node that is done is the process's, as it is beside the caller.
+        if (!waited) void Promise.reject(new NodeFailed(message))
+      })
       worker.on("error", (error: Error & { readonly code?: string }) =>
         end({
           message: `its worker thread broke: ${error.message}`,
@@ -130,10 +152,10 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
 
     const tell = (thread: Thread, task: WorkerTask) => thread.worker.postMessage(task)
 
-    const failure = (task: ShardTask | NodeTask, from: { message: string; hint: string; cause: unknown }) =>
+    const failure = (task: ShardTask | NodeTask, from: Over) =>
       new NodeFailed({
-        node: task.node,
-        ...("index" in task ? { shard: task.index } : {}),
+        node: from.node ?? task.node,
+        ...("index" in task && (from.node ?? task.node) === task.node ? { shard: task.index } : {}),
         message: from.message,
         hint: from.hint,
         cause: from.cause
