@@ -2,7 +2,8 @@
  * Conversation formats: which text a model sees, and which characters of it carry loss.
  *
  * Not a cleaner and no packer. Loss is decided by character offsets and lengths, never by comparing ids: Phi-2's end
- * of text is its padding too, and a token that starts in the prompt's last space belongs to the answer.
+ * of text is its padding too. The space before an answer carries loss: a prompt ends with `ASSISTANT:`, so the model has to
+ * write it. Mostly it is part of the answer's first token; before white space it is a token of its own.
  *
  * Shapes: T tokens. `ids_T` i32, `labels_T` i32 (-100 = no loss; aligned with ids, the loss shifts them by one).
  * Spans are UTF-16 code units.
@@ -128,9 +129,9 @@ const renderVicuna = ({ image, turns }: Conversation): Rendered => {
   plain(`${VICUNA_SYSTEM} `)
   for (const [i, turn] of turns.entries()) {
     if (turn.from === "gpt") {
-      plain("ASSISTANT: ")
+      plain("ASSISTANT:")
       learned(() => {
-        plain(turn.value)
+        plain(` ${turn.value}`)
         control("end")
       })
       continue
