@@ -119,6 +119,25 @@ def compare_processor(folder, opener, parity, meta, report):
     return processor, inputs
 
 
+def compare_chat(folder, processor, meta, report):
+    def parts(*texts):
+        return [{"type": "text", "text": text} for text in texts]
+
+    system = {"role": "system", "content": parts("Be brief.")}
+    asked = {"role": "user", "content": [{"type": "image"}, *parts(meta["question"])]}
+    text = processor.apply_chat_template([system, asked], add_generation_prompt=True)
+    report.check("a system message in parts", text == f"Be brief. USER: <image>\n{meta['question']} ASSISTANT:", repr(text))
+    talk = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "A test."}]
+    made = processor.tokenizer.apply_chat_template(talk, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
+    answer = [i for i, mask in zip(made["input_ids"], made["assistant_masks"]) if mask]
+    report.check("the assistant's tokens", processor.tokenizer.decode(answer).strip() == "A test.<|endoftext|>", f"{len(answer)} of {len(made['input_ids'])}")
+    try:
+        processor.apply_chat_template([{"role": "tool", "content": "x"}])
+        report.check("an unknown role", False, "was accepted")
+    except Exception as error:
+        report.check("an unknown role", "tool" in str(error), str(error))
+
+
 def verify(folder, report):
     parity, meta = parity_of(folder)
     shards = sorted(name for name in os.listdir(folder) if name.startswith("model") and name.endswith(".safetensors"))
@@ -134,6 +153,7 @@ def verify(folder, report):
     report.check("pixels, first of the batch", torch.equal(parity["pixels"][0], parity["pixel_values"][0]), "the stored picture's")
     for opener in (AutoProcessor, LlavaProcessor):
         processor, inputs = compare_processor(folder, opener, parity, meta, report)
+    compare_chat(folder, processor, meta, report)
     out = model.generate(**inputs, max_new_tokens=len(parity["greedy"]), do_sample=False)
     said = processor.decode(out[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
     ours = processor.tokenizer.decode(parity["greedy"], skip_special_tokens=True)

@@ -19,15 +19,9 @@ import { prefixedSources } from "../model/Weights.ts"
 import { adaptInstructions, adaptInstructionsOnFeatures } from "./AdaptInstructions.ts"
 import { adaptLanguageModel } from "./AdaptLanguageModel.ts"
 import * as A from "./Artifacts.ts"
+import { chatTemplate } from "./ChatTemplate.ts"
 import { type CardRecord, exportCard } from "./ExportCard.ts"
-import {
-  chatTemplate,
-  generationJson,
-  HEAD_CLASS,
-  imageProcessorJson,
-  processorJson,
-  tokenizerJson
-} from "./ExportFiles.ts"
+import { generationJson, HEAD_CLASS, imageProcessorJson, processorJson, tokenizerJson } from "./ExportFiles.ts"
 import { openParts, type Parts, parts } from "./ExportParts.ts"
 import { fromSources, HeadBias, ModelDtype, writeTextFile } from "./ModelFiles.ts"
 import { writeParity } from "./Parity.ts"

@@ -3,7 +3,7 @@
  */
 import { CLIP_MEAN, CLIP_STD } from "../model/clip/Pixels.ts"
 import type { LlavaConfig } from "../model/llava/Config.ts"
-import { VICUNA_SYSTEM } from "../text/Template.ts"
+import { chatTemplate } from "./ChatTemplate.ts"
 
 export const generationJson = (config: LlavaConfig, padId: number) => ({
   bos_token_id: config.text.bosToken,
@@ -11,26 +11,6 @@ export const generationJson = (config: LlavaConfig, padId: number) => ({
   eos_token_id: config.text.eosToken,
   pad_token_id: padId
 })
-
-/**
- * Vicuna v1.1 as a chat template: content is text, or a list of `{type: "image"}` and `{type: "text"}` parts. It stands in
- * the tokenizer's config and, for the processor, in a file of its own.
- */
-export const chatTemplate = [
-  "{% if messages and messages[0]['role'] == 'system' %}{{ messages[0]['content'] + ' ' }}",
-  `{% else %}{{ '${VICUNA_SYSTEM.replaceAll("'", "\\'")} ' }}{% endif %}`,
-  "{% for message in messages if message['role'] != 'system' %}",
-  "{% if message['role'] == 'user' %}{{ 'USER: ' }}",
-  "{% if message['content'] is string %}{{ message['content'] }}",
-  "{% else %}{% for part in message['content'] %}{% if part['type'] == 'image' %}{{ '<image>\\n' }}{% endif %}{% endfor %}",
-  "{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}",
-  "{{ ' ' }}",
-  "{% else %}{{ 'ASSISTANT: ' }}",
-  "{% if message['content'] is string %}{{ message['content'] }}",
-  "{% else %}{% for part in message['content'] %}{{ part['text'] }}{% endfor %}{% endif %}",
-  "{{ '<|endoftext|>' }}{% endif %}{% endfor %}",
-  "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
-].join("")
 
 export const tokenizerJson = (config: LlavaConfig) => ({
   bos_token: "<|endoftext|>",

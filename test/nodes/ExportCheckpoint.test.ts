@@ -14,7 +14,7 @@ import { loadTokenizer } from "../../src/nodes/LoadTokenizer.ts"
 import { openClip, openPhi, openProjector } from "../../src/nodes/ModelFiles.ts"
 import { trainProjector } from "../../src/nodes/TrainVision.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
-import { settings, tinyModels, tinyPictured } from "./support.ts"
+import { sampleVocabulary, settings, tinyModels, tinyPictured } from "./support.ts"
 
 type Params = Parameters<typeof exportCheckpoint>[1]
 const open = Effect.fnUntraced(function* (params: Pick<Params, "headBias"> & Partial<Params>) {
@@ -81,7 +81,7 @@ describe("exportCheckpoint", () => {
       expect(config["auto_map"]).toBeUndefined()
       expect(config["text_config"]).toMatchObject({
         model_type: "phi",
-        vocab_size: 1537,
+        vocab_size: sampleVocabulary,
         hidden_size: 16,
         intermediate_size: 32,
         num_hidden_layers: 2,
@@ -160,7 +160,7 @@ describe("exportCheckpoint", () => {
         input_ids: ["I64", 2, time],
         attention_mask: ["I64", 2, time],
         pixel_values: ["F32", 2, 3, 28, 28],
-        logits: ["F32", 2, time, 1537],
+        logits: ["F32", 2, time, sampleVocabulary],
         greedy: ["I64", expect.any(Number)],
         pixels: ["F32", 1, 3, 28, 28]
       })
@@ -171,7 +171,7 @@ describe("exportCheckpoint", () => {
         expect(ids.subarray(row * time, (row + 1) * time).filter((id) => id === 1).length, "image tokens").toBe(4)
       const logits = yield* file.floats("logits")
       const greedy = yield* file.integers("greedy")
-      const last = logits.subarray((time - 1) * 1537, time * 1537)
+      const last = logits.subarray((time - 1) * sampleVocabulary, time * sampleVocabulary)
       expect(last.indexOf(Math.max(...last))).toBe(greedy[0])
       const chat = yield* openChatModel(folder)
       const picture = yield* chat.picture(join(folder, "parity.png"))

@@ -1,5 +1,5 @@
 /** Rows, archives and small model folders for the tests of nodes. */
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -15,9 +15,12 @@ import { fromSources, writeProjector } from "../../src/nodes/ModelFiles.ts"
 import { freshProjector } from "../../src/nodes/ProjectorWeights.ts"
 import { tokenizePictured } from "../../src/nodes/TokenizeText.ts"
 import { shuffle, stream } from "../../src/tensor/Random.ts"
+import { fromTokenizerJson } from "../../src/text/Tokenizer.ts"
 
 export const sample = (path: string): string => fileURLToPath(new URL(path, sampleFolder))
 export const tokenizerPath = sample("tokenizer.json")
+/** Ids of the sample's tokenizer. */
+export const sampleVocabulary = fromTokenizerJson(readFileSync(tokenizerPath, "utf8")).vocabSize
 
 /** A folder that goes when the scope closes. */
 export const scratch = Effect.acquireRelease(
