@@ -41,7 +41,8 @@ const noForm = (path: string, what: string): never => {
 }
 
 const wrong = (path: string, wanted: string, value: unknown): never => {
-  const shown = typeof value === "object" && value !== null ? value.constructor?.name : String(value)
+  const text = typeof value === "object" && value !== null ? value.constructor?.name : String(value)
+  const shown = text.length > 60 ? `${text.slice(0, 60).toWellFormed()}...` : text.toWellFormed()
   throw new ParquetFault("bad-value", `${shown} is no ${wanted}`, { column: path })
 }
 

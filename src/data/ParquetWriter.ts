@@ -65,7 +65,13 @@ class Encoder {
 
   /** Takes a row; gives bytes when it ended a row group. */
   add(row: unknown): Uint8Array | undefined {
-    this.#group.push(this.#form.write(row, this.#size) as Readonly<Record<string, unknown>>)
+    const before = this.#size.bytes
+    try {
+      this.#group.push(this.#form.write(row, this.#size) as Readonly<Record<string, unknown>>)
+    } catch (cause) {
+      this.#size.bytes = before
+      throw cause
+    }
     this.rows++
     const { groupBytes, groupRows } = this.#options
     return this.#group.length >= groupRows || this.#size.bytes >= groupBytes ? this.#end() : undefined
@@ -123,7 +129,14 @@ const syncFolder = async (path: string): Promise<void> => {
 
 /** Writes one file: rows as they come, then `finish`. */
 export interface ParquetSink<in Row> {
-  readonly write: (rows: ReadonlyArray<Row>) => Effect.Effect<void, ParquetError>
+  /**
+   * Gives the number of rows that were taken: all, or with `refuse` all but those that are not of the Schema, each of which it
+   * is told; without it the first of them fails the file.
+   */
+  readonly write: (
+    rows: ReadonlyArray<Row>,
+    refuse?: (at: number, error: ParquetError) => void
+  ) => Effect.Effect<number, ParquetError>
   /** Writes the footer, fsyncs, gives the file its name and makes the name durable. Once. */
   readonly finish: Effect.Effect<ParquetWritten, ParquetError>
 }
@@ -159,11 +172,24 @@ export const openParquetSink = Effect.fnUntraced(function* <Row>(
   const encode = <A>(step: () => A) =>
     Effect.try({ try: step, catch: (cause) => errorOf(path, cause, { reason: "bad-value", row: encoder.rows }) })
   return {
-    write: (rows) =>
-      Effect.flatMap(
-        encode(() => rows.flatMap((row) => encoder.add(row) ?? [])),
-        (chunks) => Effect.forEach(chunks, put, { discard: true })
-      ),
+    write: (rows, refuse) =>
+      Effect.gen(function* () {
+        const before = encoder.rows
+        const chunks = yield* encode(() =>
+          rows.flatMap((row, at) => {
+            try {
+              return encoder.add(row) ?? []
+            } catch (cause) {
+              const error = errorOf(path, cause, { reason: "bad-value", row: encoder.rows })
+              if (refuse === undefined || error.reason !== "bad-value") throw error
+              refuse(at, error)
+              return []
+            }
+          })
+        )
+        yield* Effect.forEach(chunks, put, { discard: true })
+        return encoder.rows - before
+      }),
     finish: Effect.gen(function* () {
       yield* put(yield* encode(() => encoder.finish()))
       yield* io(async () => {
@@ -195,7 +221,7 @@ export const writeParquet = <Row, E, R>(
   Effect.scoped(
     Effect.gen(function* () {
       const sink = yield* openParquetSink(path, schema, options)
-      yield* Stream.runForEach(batches, sink.write)
+      yield* Stream.runForEach(batches, (rows) => sink.write(rows))
       return yield* sink.finish
     })
   )

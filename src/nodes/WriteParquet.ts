@@ -2,7 +2,9 @@
  * Makes a node that writes rows of one artifact as Parquet files, for whatever reads Parquet.
  *
  * Not a shard format: rows between nodes stay as they are, and this is for the end of a pipeline. Columns follow from
- * the artifact's Schema (`ParquetForm.ts`); a Schema that has no Parquet form is an error before any row is read.
+ * the artifact's Schema (`ParquetForm.ts`); a Schema that has no Parquet form is an error before any row is read. A row with
+ * a value that no file can hold (half of a character, an integer that its column has no room for) is refused, and the others
+ * are written.
  */
 import { join } from "node:path"
 import { Effect, Schema, Stream } from "effect"
@@ -17,9 +19,19 @@ import { Positive } from "./Params.ts"
 /** A folder of Parquet files of equal columns: `part-00000.parquet` and on. */
 export const ParquetFiles = tree("parquet-files")
 
+/** A row that cannot be written: `row` counts from 0 in the input. */
+export class UnwritableRow extends Schema.TaggedError<UnwritableRow>()("UnwritableRow", {
+  row: Schema.Number,
+  id: Schema.optional(Schema.String),
+  /** With dots for what lies inside of one. */
+  column: Schema.optional(Schema.String),
+  message: Schema.String,
+  hint: Schema.String
+}) {}
+
 /** The columns are part of the version, so that another Schema over the same rows is another result. */
 const versionOf = (schema: Schema.Codec<any, any>): string =>
-  `1, columns ${sha256(JSON.stringify(formOf(schema).elements)).slice(0, 12)}`
+  `2, columns ${sha256(JSON.stringify(formOf(schema).elements)).slice(0, 12)}`
 
 /**
  * A node for rows of `artifact`: `writeParquet(Captions)` is a definition like any other. Throws `ParquetFault` where the
@@ -43,9 +55,10 @@ export const writeParquet = <const Tag extends string, Row>(artifact: RowsArtifa
         groupRows: Positive
       }),
       inputs: { rows: artifact },
-      outputs: { files: ParquetFiles }
+      outputs: { files: ParquetFiles },
+      refuses: [UnwritableRow]
     },
-    ({ inputs, params }) =>
+    ({ inputs, params, refuse }) =>
       Effect.succeed({
         files: Effect.fnUntraced(function* (folder: string) {
           const { fileRows, groupRows } = params
@@ -56,6 +69,7 @@ export const writeParquet = <const Tag extends string, Row>(artifact: RowsArtifa
           let file = 0
           let left = fileRows
           let sink = yield* open(file)
+          let seen = 0
           const take = Effect.fnUntraced(function* (batch: ReadonlyArray<Row>) {
             for (let at = 0; at < batch.length; ) {
               if (left === 0) {
@@ -64,10 +78,20 @@ export const writeParquet = <const Tag extends string, Row>(artifact: RowsArtifa
                 left = fileRows
               }
               const rows = batch.slice(at, at + left)
-              yield* sink.write(rows)
+              const first = seen + at
+              left -= yield* sink.write(rows, (i, { cause, column }) => {
+                const row = first + i
+                const { id } = rows[i] as { readonly id?: unknown }
+                const named = typeof id === "string" && id.isWellFormed() ? { id } : {}
+                const message = cause instanceof Error ? cause.message : String(cause)
+                refuse(
+                  row,
+                  new UnwritableRow({ row, ...named, ...(column === undefined ? {} : { column }), message, hint })
+                )
+              })
               at += rows.length
-              left -= rows.length
             }
+            seen += batch.length
           })
           // `Handle` of a generic artifact is not resolved by the compiler; it is this.
           yield* Stream.runForEach((inputs.rows as Rows<Row>).batches, take)
@@ -75,3 +99,5 @@ export const writeParquet = <const Tag extends string, Row>(artifact: RowsArtifa
         })
       })
   )
+
+const hint = "Mend the value in the source; the other rows are written."

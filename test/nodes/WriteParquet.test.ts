@@ -2,7 +2,7 @@
 import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Schema, Stream } from "effect"
+import { Arbitrary, Effect, Schema, Stream } from "effect"
 import * as Node from "../../src/dag/Alone.ts"
 import { type RowsArtifact, rows } from "../../src/dag/Artifact.ts"
 import { keyOf, keyParts } from "../../src/dag/Key.ts"
@@ -47,7 +47,7 @@ const examples: ReadonlyArray<readonly [RowsArtifact<string, any>, ReadonlyArray
   ],
   [Questions, [{ id: "a/0", image: "a.jpg", type: "colour", question: "Which?", answer: "Red." }]],
   [Pixels, [{ id: "a", pixels_HWC: Uint8Array.of(0, 255, 7) }]],
-  [Features, [{ id: "a", features_PD: Float32Array.of(0.5, -0, Number.NaN) }]],
+  [Features, [{ id: "a", featureLayer: -2, features_PD: Float32Array.of(0.5, -0, Number.NaN) }]],
   [
     Examples,
     [
@@ -66,7 +66,39 @@ const examples: ReadonlyArray<readonly [RowsArtifact<string, any>, ReadonlyArray
   ]
 ]
 
+const texts = Arbitrary.array(Arbitrary.schema(Schema.Literals(["a", "\ud83d", "\ud83d\ude00", "b \ude00", ""])), {
+  minLength: 1,
+  maxLength: 12
+})
+
 describe("writeParquet", () => {
+  it.effect.prop(
+    "refuses rows that no file can hold, and writes all others whole, whatever the cuts",
+    [texts],
+    ([texts]) =>
+      Effect.gen(function* () {
+        const into = yield* scratch
+        const given = texts.map((value, i) => ({ id: `r${i}`, conversations: [{ from: "human", value }] }))
+        const good = given.filter((_, i) => texts[i]!.isWellFormed())
+        const { out, refused } = yield* Node.run(
+          writeParquet(RawConversations),
+          { rows: inShards(given, [3, 2]) as never },
+          { fileRows: 4, groupRows: 2 },
+          { into }
+        )
+        const files = readdirSync(out.files).sort()
+        const read = yield* Effect.forEach(files, (file) =>
+          Stream.runCollect(readParquetAs(join(out.files, file), RawConversations.schema))
+        )
+        const rows = read.map((batches) => batches.flat())
+        expect(rows.flat()).toEqual(good)
+        expect(rows.slice(0, -1).map(({ length }) => length)).toEqual(rows.slice(0, -1).map(() => 4))
+        expect(refused.map(({ error, reason, row }) => [row, reason, (error as { id: string }).id])).toEqual(
+          given.flatMap(({ id }, i) => (texts[i]!.isWellFormed() ? [] : [[i, "UnwritableRow", id]]))
+        )
+      }).pipe(Effect.scoped)
+  )
+
   for (const [artifact, given] of examples)
     it.effect(`writes ${artifact.tag} so that they come back equal`, () =>
       Effect.gen(function* () {
@@ -102,17 +134,14 @@ describe("writeParquet", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("fails with column and row where rows are not of their schema; a schema without a form makes no node", () =>
+  it.effect("refuses with column and row what is not of the schema; a schema without a form makes no node", () =>
     Effect.gen(function* () {
       const into = yield* scratch
       const broken = [{ id: "a", conversations: [{ from: "human" as const, value: "\ud800" }] }]
       const node = writeParquet(Conversations)
-      const error = yield* Effect.flip(Node.run(node, { rows: broken }, params, { into }))
-      expect([error._tag, error.reason, error.column, error.row]).toEqual([
-        "ParquetError",
-        "bad-value",
-        "conversations.value",
-        0
+      const { refused } = yield* Node.run(node, { rows: broken }, params, { into })
+      expect(refused.map(({ error, row }) => [row, (error as { column: string }).column])).toEqual([
+        [0, "conversations.value"]
       ])
       const formless = rows("formless", Schema.Struct({ a: Schema.Record(Schema.String, Schema.Int) }))
       expect(() => writeParquet(formless)).toThrow("a record has no Parquet form")
