@@ -175,7 +175,7 @@ const paper = {
     minCount: 3,
     perPhrase: 100
   },
-  images: { size: 336, minSide: 64, maxAspect: 4, misnamed: "refuse", features: false, featureLayer: -2 },
+  images: { size: 336, minSide: 64, maxAspect: 4, misnamed: "accept", features: false, featureLayer: -2 },
   folders: { captions: "", instructions: "train2017/", questions: "" },
   heldOut: { share: 0.002, seed: 0 },
   headBias: "keep",

@@ -78,6 +78,10 @@ const extensionTypes: Readonly<Record<string, ImageType>> = {
   avif: "avif"
 }
 
+/** The type that a name's extension says; undefined where it says none. */
+export const declaredType = (name: string): ImageType | undefined =>
+  extensionTypes[/\.([^./\\]+)$/.exec(name)?.[1]?.toLowerCase() ?? ""]
+
 const hints: Record<BadImage["reason"], string> = {
   empty: "The file has no bytes; download it again.",
   "not-an-image":
@@ -207,8 +211,7 @@ export const withImage = <A>(
       return bad("not-an-image", "the first bytes are of no picture type")
     }
     if (isOther(type)) return bad("unsupported", `is ${otherTypes[type]}, which is not decoded`)
-    const extension = /\.([^./\\]+)$/.exec(name)?.[1]?.toLowerCase() ?? ""
-    const declared = extensionTypes[extension]
+    const declared = declaredType(name)
     if (declared !== undefined && declared !== type && options.misnamed !== "accept") {
       return bad("misnamed", `the name says ${declared}, the bytes are ${type}`)
     }

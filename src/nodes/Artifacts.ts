@@ -83,6 +83,12 @@ export const ImageConversations = rows("image-conversations", ImageConversation)
 /** Conversations whose pictures were all decoded: the k-th row with an image belongs to the k-th row of `pixels`. */
 export const PicturedConversations = rows("pictured-conversations", ImageConversation)
 
+/** Pictures that were taken for what they are, though their names say another type: one row each, `type` as found. */
+export const MisnamedPictures = rows(
+  "misnamed-pictures",
+  Schema.Struct({ id: Schema.String, image: Schema.String, type: Schema.String })
+)
+
 /** A held-out question about a picture; `answer` is null where the right one is not known here. */
 export const Question = Schema.Struct({
   id: Schema.String,

@@ -1,13 +1,15 @@
 /**
  * Decodes each row's picture, fits it into a square and writes its pixels to Arrow shards; bad pictures are refused.
  *
- * Not a model: pixels stay uint8 (normalised when read), features are another node's. Two ports from one pass: rows in
- * input order, and pixels where the k-th picture belongs to the k-th row that has one.
+ * Not a model: pixels stay uint8 (normalised when read), features are another node's. Ports from one pass: rows in input
+ * order; pixels, where the k-th picture belongs to the k-th row that has one; and the pictures that were taken although
+ * their names say another type, so that a run counts them.
  */
 import { open, readdir, stat } from "node:fs/promises"
 import { Effect, Result, Schema, type Scope, Stream } from "effect"
 import { broadcast, type Tree } from "../dag/Artifact.ts"
 import { sharded } from "../dag/Node.ts"
+import type { ImageType } from "../data/ImageHeader.ts"
 import {
   fromTar,
   fromZip,
@@ -17,12 +19,12 @@ import {
   ImageUnreadable,
   openFolder
 } from "../data/ImageSource.ts"
-import { BadImage, fitImage, imageKernels, withImage } from "../data/Images.ts"
+import { BadImage, declaredType, fitImage, imageKernels, withImage } from "../data/Images.ts"
 import { isTarName, openTar, type TarError } from "../data/Tar.ts"
 import { BLOCK } from "../data/TarFormat.ts"
 import type { PixelRow } from "../data/UniformRows.ts"
 import { openZip, type ZipError } from "../data/Zip.ts"
-import { ImageConversations, ImageFiles, PicturedConversations, Pixels } from "./Artifacts.ts"
+import { ImageConversations, ImageFiles, MisnamedPictures, PicturedConversations, Pixels } from "./Artifacts.ts"
 import { Positive } from "./Params.ts"
 
 /** The picture is too small or too narrow to teach anything. */
@@ -97,7 +99,7 @@ export const tokenizeImages = sharded(
       minSide: Positive,
       /** Longest over shortest side that is still kept. */
       maxAspect: Schema.Number.check(Schema.isGreaterThanOrEqualTo(1)),
-      /** A GIF called .jpg: refuse it, or take it for what it is. */
+      /** A GIF called .jpg: refuse it, or take it for what it is (as LLaVA's loader does) and list it under `misnamed`. */
       misnamed: Schema.Literals(["refuse", "accept"]),
       /** Pixels of a picture at most, checked before it is decoded. Default 67,108,864. */
       maxPixels: Schema.optionalKey(Positive),
@@ -105,7 +107,7 @@ export const tokenizeImages = sharded(
       maxFileBytes: Schema.optionalKey(Positive)
     }),
     inputs: { rows: ImageConversations, images: broadcast(ImageFiles) },
-    outputs: { rows: PicturedConversations, pixels: Pixels },
+    outputs: { rows: PicturedConversations, pixels: Pixels, misnamed: MisnamedPictures },
     refuses: [BadImage, ImageMissing, ImageUnreadable, OddImage],
     refuseAtMost: 0.5,
     assets: imageKernels,
@@ -118,8 +120,10 @@ export const tokenizeImages = sharded(
     /** `into`: where the pixels go. */
     const prepare = Effect.fnUntraced(function* (source: ImageSource, id: string, image: string, into: Uint8Array) {
       const bytes = yield* source.read(params.folder + image)
+      let type: ImageType | undefined
       const fitted = yield* withImage(bytes, { name: image, ...accepted }, (picture) => {
         const { width, height } = picture
+        type = picture.type
         const odd = (reason: OddImage["reason"], hint: string) =>
           new OddImage({ reason, name: image, width, height, hint })
         if (Math.min(width, height) < params.minSide) return odd("too-small", "Lower `minSide` to keep such pictures.")
@@ -129,7 +133,9 @@ export const tokenizeImages = sharded(
         return fitImage(picture, params, into)
       })
       if (fitted instanceof OddImage) return yield* fitted
-      return { id, pixels_HWC: fitted.pixels_HWC } satisfies PixelRow
+      const declared = declaredType(image)
+      const misnamed = declared === undefined || type === undefined || declared === type ? undefined : type
+      return { pixels: { id, pixels_HWC: fitted.pixels_HWC } satisfies PixelRow, misnamed }
     })
     return Stream.unwrap(
       Effect.map(openImages(shard.images, params.maxFileBytes), (source) => {
@@ -156,16 +162,19 @@ export const tokenizeImages = sharded(
               )
               const rows: Array<(typeof batch)[number]> = []
               const pixels: Array<PixelRow> = []
+              const misnamed: Array<{ readonly id: string; readonly image: string; readonly type: string }> = []
               for (const [i, row] of batch.entries()) {
                 const result = made[i]
                 if (result === undefined) rows.push(row)
                 else if (Result.isSuccess(result)) {
                   rows.push(row)
-                  pixels.push(result.success)
+                  pixels.push(result.success.pixels)
+                  const type = result.success.misnamed
+                  if (type !== undefined && row.image !== null) misnamed.push({ id: row.id, image: row.image, type })
                 } else if (result.failure._tag === "ImageSourceError") return yield* result.failure
                 else refuse(first + i, result.failure)
               }
-              return { rows, pixels }
+              return { rows, pixels, misnamed }
             })
           )
         )

@@ -1,5 +1,5 @@
 /** Rows keep their pictures: the k-th pixels are the k-th pictured row's, and a bad picture takes only its row. */
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
@@ -8,6 +8,7 @@ import * as Node from "../../src/dag/Alone.ts"
 import { fitImage } from "../../src/data/Images.ts"
 import { zipBytes } from "../../src/data/ZipWriter.ts"
 import { tokenizeImages } from "../../src/nodes/TokenizeImages.ts"
+import { tarBytes } from "../data/TarWriter.ts"
 import { pixelsOf, png, scratch } from "./support.ts"
 
 const params = { size: 28, fit: "crop", folder: "", minSide: 8, maxAspect: 3, misnamed: "refuse" } as const
@@ -121,8 +122,62 @@ describe("tokenizeImages", () => {
         "none.png": "ImageMissing",
         "": "ImageUnreadable: unsafe-name"
       })
-      const taken = yield* run([row("called", "called.jpg")], images, { misnamed: "accept" } as never)
-      expect(taken.out.pixels.length).toBe(1)
+      expect(out.misnamed).toEqual([])
+    })
+  )
+
+  it.effect("takes pictures by content where that is asked for, and lists those whose names say another type", () =>
+    Effect.gen(function* () {
+      const images = join(yield* scratch, "images")
+      mkdirSync(images)
+      const { cases } = JSON.parse(
+        readFileSync(new URL("../golden/formats/cases.json", import.meta.url), "utf8")
+      ) as { readonly cases: ReadonlyArray<{ readonly name: string; readonly file: string }> }
+      const bytesOf = (name: string) => Buffer.from(cases.find((one) => one.name === name)!.file, "base64")
+      const files: ReadonlyArray<readonly [string, Uint8Array]> = [
+        ["1437717772.jpg", bytesOf("gif transparent")],
+        ["0.GIF", bytesOf("gif plain")],
+        ["1.png", bytesOf("bmp 24")],
+        ["2.jpg", bytesOf("tiff RGB None")],
+        ["3.webp", bytesOf("avif 4:2:0")],
+        ["4", bytesOf("bmp 8")],
+        ["5.TIFF", bytesOf("tiff P packbits")],
+        ["6.jpg", Buffer.from("\0\0\0\x0cjP  \r\n\x87\n", "latin1")]
+      ]
+      for (const [name, bytes] of files) writeFileSync(join(images, name), bytes)
+      const rows = files.map(([name], i) => row(`r${i}`, name))
+      const { out, refused } = yield* run(rows, images, { misnamed: "accept" } as never)
+      expect(out.rows.map(({ id }) => id)).toEqual(["r0", "r1", "r2", "r3", "r4", "r5", "r6"])
+      expect(out.misnamed.map(({ id, image, type }) => [id, image, type])).toEqual([
+        ["r0", "1437717772.jpg", "gif"],
+        ["r2", "1.png", "bmp"],
+        ["r3", "2.jpg", "tiff"],
+        ["r4", "3.webp", "avif"]
+      ])
+      expect(reasons(rows, refused)).toEqual({ r7: "BadImage: unsupported" })
+      const strict = yield* run(rows, images)
+      expect(strict.out.rows.map(({ id }) => id)).toEqual(["r1", "r5", "r6"])
+      expect(Object.values(reasons(rows, strict.refused)).filter((one) => one === "BadImage: misnamed").length).toBe(4)
+    })
+  )
+
+  it.effect("takes no picture beyond `maxPixels` and no file beyond `maxFileBytes`, in a folder, a zip and a tar", () =>
+    Effect.gen(function* () {
+      const folder = yield* scratch
+      const data = yield* Effect.promise(() => png(40, 30))
+      mkdirSync(join(folder, "images"))
+      writeFileSync(join(folder, "images", "a.png"), data)
+      writeFileSync(join(folder, "images.zip"), zipBytes([{ name: "a.png", data }]))
+      writeFileSync(join(folder, "images.tar"), tarBytes([{ name: "a.png", data }]))
+      for (const name of ["images", "images.zip", "images.tar"]) {
+        const given = (limits: object) => run([row("a", "./a.png")], join(folder, name), limits as never)
+        expect((yield* given({ maxPixels: 1200, maxFileBytes: data.length })).out.rows.length, name).toBe(1)
+        const [few] = (yield* given({ maxPixels: 1199 })).refused
+        expect([few!.reason, JSON.stringify(few!.error)]).toEqual(["BadImage: too-large", expect.stringContaining("maxPixels")])
+        const [short] = (yield* given({ maxFileBytes: data.length - 1 })).refused
+        expect(short!.reason, name).toBe("ImageUnreadable: too-large")
+        expect(JSON.stringify(short!.error)).toContain("`maxFileBytes`")
+      }
     })
   )
 
