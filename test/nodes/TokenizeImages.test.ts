@@ -130,9 +130,9 @@ describe("tokenizeImages", () => {
     Effect.gen(function* () {
       const images = join(yield* scratch, "images")
       mkdirSync(images)
-      const { cases } = JSON.parse(
-        readFileSync(new URL("../golden/formats/cases.json", import.meta.url), "utf8")
-      ) as { readonly cases: ReadonlyArray<{ readonly name: string; readonly file: string }> }
+      const { cases } = JSON.parse(readFileSync(new URL("../golden/formats/cases.json", import.meta.url), "utf8")) as {
+        readonly cases: ReadonlyArray<{ readonly name: string; readonly file: string }>
+      }
       const bytesOf = (name: string) => Buffer.from(cases.find((one) => one.name === name)!.file, "base64")
       const files: ReadonlyArray<readonly [string, Uint8Array]> = [
         ["1437717772.jpg", bytesOf("gif transparent")],
@@ -173,7 +173,10 @@ describe("tokenizeImages", () => {
         const given = (limits: object) => run([row("a", "./a.png")], join(folder, name), limits as never)
         expect((yield* given({ maxPixels: 1200, maxFileBytes: data.length })).out.rows.length, name).toBe(1)
         const [few] = (yield* given({ maxPixels: 1199 })).refused
-        expect([few!.reason, JSON.stringify(few!.error)]).toEqual(["BadImage: too-large", expect.stringContaining("maxPixels")])
+        expect([few!.reason, JSON.stringify(few!.error)]).toEqual([
+          "BadImage: too-large",
+          expect.stringContaining("maxPixels")
+        ])
         const [short] = (yield* given({ maxFileBytes: data.length - 1 })).refused
         expect(short!.reason, name).toBe("ImageUnreadable: too-large")
         expect(JSON.stringify(short!.error)).toContain("`maxFileBytes`")
