@@ -21,7 +21,7 @@ import { decodeClipConfig, patchCount } from "./clip/Config.ts"
 import { clipFeatures } from "./clip/Model.ts"
 import { clipSources } from "./clip/Names.ts"
 import { greedyLlava } from "./Generate.ts"
-import { decodeLlavaConfig } from "./llava/Config.ts"
+import { decodeLlavaConfig, type LlavaConfig } from "./llava/Config.ts"
 import { llavaEmbed } from "./llava/Model.ts"
 import { llavaSources } from "./llava/Names.ts"
 import type { CheckpointMismatch } from "./Match.ts"
@@ -211,6 +211,7 @@ const checkPhi = (label: string, { folder, config: json }: Case) =>
     const golden = yield* openSafetensors(join(folder, "golden.safetensors"))
     const config = yield* decodePhiConfig(json, { headBias: hasHeadBias(checkpoint) })
     const batch = yield* tokenBatch(golden)
+    yield* checkIds(golden, batch, config.vocabSize)
     return yield* withWeights(yield* phiSources(checkpoint, config), (w) =>
       Effect.gen(function* () {
         const model = phiTrainable(config)
@@ -243,6 +244,40 @@ const checkClip = (label: string, { folder, config: json }: Case) =>
     )
   })
 
+/** Tokens before and behind the picture in the prompt that is continued: the first of row 0. */
+const AROUND = { before: 4, behind: 2 } as const
+
+/** What of a batch does not fit a LLaVA's config; undefined where all does. */
+const misfit = (config: LlavaConfig, { ids_BT, time }: TokenBatch, images: number): string | undefined => {
+  const patches = patchCount(config.vision)
+  const prompt = AROUND.before + patches + AROUND.behind
+  const imageTokens = (ids: Int32Array) => ids.reduce((count, id) => count + (id === config.imageToken ? 1 : 0), 0)
+  if (time < prompt)
+    return `sequences of ${time} tokens are shorter than ${prompt}: a picture of ${patches} patches with ${AROUND.before} tokens before it and ${AROUND.behind} behind`
+  const [all, first] = [imageTokens(ids_BT), imageTokens(ids_BT.subarray(0, prompt))]
+  if (all !== images * patches)
+    return `${all} image tokens (id ${config.imageToken}) for ${images} pictures of ${patches} patches`
+  if (first !== patches)
+    return `the first ${prompt} tokens of row 0 hold ${first} of the ${patches} image tokens of one picture`
+  return undefined
+}
+
+/** Fails where ids are none of the vocabulary, which an engine would only notice as a failure of its own. */
+const checkIds = (
+  golden: Safetensors,
+  { ids_BT }: TokenBatch,
+  vocabulary: number
+): Effect.Effect<void, GoldenError> => {
+  const odd = ids_BT.find((id) => id < 0 || id >= vocabulary)
+  return odd === undefined
+    ? Effect.void
+    : new GoldenError({
+        path: golden.path,
+        message: `input_ids hold ${odd}, and the model has ${vocabulary} tokens`,
+        hint: "Record the golden file with this model."
+      })
+}
+
 const checkLlava = (label: string, { folder, config: json }: Case) =>
   Effect.gen(function* () {
     const checkpoint = yield* openCheckpoint(folder)
@@ -253,6 +288,14 @@ const checkLlava = (label: string, { folder, config: json }: Case) =>
       pixels: yield* golden.floats("pixel_values"),
       images: golden.entries.get("pixel_values")!.shape[0]!
     }
+    yield* checkIds(golden, batch, config.text.vocabSize)
+    const wrong = misfit(config, batch, batch.images)
+    if (wrong !== undefined)
+      return yield* new GoldenError({
+        path: golden.path,
+        message: wrong,
+        hint: "Record input_ids with one image token a patch, in sequences that hold the whole picture and the prompt around it."
+      })
     const nameOf = (name: string) => {
       const [language, projector] = [phiName(name), projectorName(name)]
       return language !== undefined
@@ -272,7 +315,7 @@ const checkLlava = (label: string, { folder, config: json }: Case) =>
         })
         const checks = yield* checkGradients(label, golden, model, w, batch, nameOf)
         const expected = yield* golden.integers("greedy")
-        const length = 4 + patchCount(config.vision) + 2
+        const length = AROUND.before + patchCount(config.vision) + AROUND.behind
         const prompt = {
           ...batch,
           rows: 1,
