@@ -17,6 +17,7 @@ import { published, reported } from "../datasets/Sizes.ts"
 import { shareGptSample } from "../datasets/shareGpt.ts"
 import { run } from "../src/cli/Main.ts"
 import { estimate } from "../src/cost/Estimate.ts"
+import { pathVariable, read } from "../src/dag/Environment.ts"
 import { scope } from "../src/dag/Naming.ts"
 import { type Ref, WiringError } from "../src/dag/Node.ts"
 import { pipeline } from "../src/dag/Pipeline.ts"
@@ -329,7 +330,7 @@ export const sampleSources = (seed = 0): Sources => {
  * the data.
  */
 const modelFolder = (variable: string, otherwise: string, files: ReadonlyArray<string>) => {
-  const location = process.env[variable] || otherwise
+  const location = read(pathVariable(variable, "A model of the recipe")) ?? otherwise
   return location.startsWith("hf://") ? { location, files } : { location }
 }
 
@@ -604,7 +605,7 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
 }
 
 /** Data and models for the full presets lie in `$MILLRACE_DATA`, or in `./data`. */
-const dataFolder = process.env["MILLRACE_DATA"] ?? "data"
+const dataFolder = read(pathVariable("MILLRACE_DATA", "The folder of data and models")) ?? "data"
 const sources = {
   sample: sampleSources,
   paper: () =>

@@ -7,6 +7,7 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { toJson, toMermaid, toTable } from "../dag/Describe.ts"
+import { passOn, variables } from "../dag/Environment.ts"
 import { toMarkdown } from "../dag/Page.ts"
 import type { Recipe } from "../run/Recipe.ts"
 import { choose } from "./Choose.ts"
@@ -123,7 +124,7 @@ export const makeCommand = <S, R>(recipe: Recipe<S, R>, moduleUrl: string, sessi
     readonly deterministic: boolean
   }) => {
     // Engines are opened in other threads and processes too, which inherit it.
-    if (flags.deterministic) process.env["MILLRACE_DETERMINISTIC"] = "1"
+    if (flags.deterministic) passOn(variables.deterministic, "1")
     return { preset: undef(flags.preset), engine: undef(flags.engine), settings: flags.settings }
   }
 

@@ -8,6 +8,7 @@
 import { availableParallelism } from "node:os"
 import { resolve } from "node:path"
 import { Cause, Clock, Effect, Exit, Layer, Result, Schema } from "effect"
+import { checkEnvironment, environment } from "../dag/Environment.ts"
 import type { Plan, PlanStep } from "../dag/Plan.ts"
 import type { RankLost } from "../dag/World.ts"
 import { type Event, Events } from "../run/Events.ts"
@@ -216,9 +217,9 @@ const together = <A, E, R>(running: Effect.Effect<A, E, R>, place: RankPlace, sa
   Effect.scoped(
     Effect.gen(function* () {
       const local = startsOthers(place)
-      if (local) shareMachine(place, process.env)
+      if (local) shareMachine(place, environment())
       const others = yield* makeOthers
-      const summon = (leader: Leader) => others.start(place, leader, process, process.env)
+      const summon = (leader: Leader) => others.start(place, leader, process, environment())
       const leader = yield* lead(place, same, local ? summon : undefined)
       const led = running.pipe(
         Effect.provideService(Leading, leader),
@@ -239,6 +240,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
   flags: RunFlags,
   session: Session
 ) {
+  yield* checkEnvironment()
   const chosen = yield* choose(recipe, flags)
   const { choice, pipeline } = chosen
   for (const name of ["card", "mfu"] as const)
@@ -247,7 +249,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
   yield* checkSelection(pipeline, flags)
   const options = optionsOf(flags)
   const { output } = session
-  const place = yield* placeOf(flags.world, process.env)
+  const place = yield* placeOf(flags.world, environment())
   // A plan with `auto` is for a machine where that may be another engine.
   if (place !== undefined && !(flags.plan && chosen.engineWhy !== undefined))
     yield* checkTogether(place, choice.engine, recipe.together)

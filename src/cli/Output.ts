@@ -5,6 +5,7 @@
  * the run goes on. Writes to pipes, files and terminals are synchronous on POSIX; `flush` covers the rest.
  */
 import { writeSync } from "node:fs"
+import { environment, read, variables } from "../dag/Environment.ts"
 import { scrub } from "../dag/Secrets.ts"
 
 /** Where text goes. */
@@ -103,8 +104,8 @@ export const processOutput = (options: { readonly json: boolean }): Output => {
     result: (line) => out.write(line + "\n"),
     people: options.json ? err.write : out.write,
     error: (line) => err.write(line + "\n"),
-    live: screen.isTTY === true && process.env["TERM"] !== "dumb",
-    color: wantsColor(screen.isTTY === true, process.env),
+    live: screen.isTTY === true && read(variables.terminal) !== "dumb",
+    color: wantsColor(screen.isTTY === true, environment()),
     columns: () => screen.columns || 80,
     rows: () => screen.rows || 24,
     flush: () => Promise.all([out.flush(), err.flush()]).then(() => undefined)

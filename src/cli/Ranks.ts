@@ -2,7 +2,7 @@
  * Which of a run's processes this one is, from `--world` or the environment; and starting the others on this machine.
  *
  * Not what they say to one another (`run/Leader.ts`, `run/Follower.ts`). The environment is that of torchrun: RANK, WORLD_SIZE,
- * MASTER_ADDR, MASTER_PORT. `--world N` makes this process rank 0 and starts the others with the same words. They end with it:
+ * MASTER_ADDR, MASTER_PORT; or srun's, with the latter two set by whoever calls it. `--world N` makes this process rank 0 and starts the others with the same words. They end with it:
  * by its word, by the end of their connection, and at the latest by SIGKILL.
  */
 import { type ChildProcess, spawn } from "node:child_process"
@@ -10,67 +10,84 @@ import { randomUUID } from "node:crypto"
 import { writeSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { Effect, type Scope } from "effect"
+import { type Environment, lookUp, type Variable, variables } from "../dag/Environment.ts"
 import type { Leader, RankPlace } from "../run/Leader.ts"
 import { UsageError } from "./Choose.ts"
 
-type Environment = Readonly<Record<string, string | undefined>>
-
-const TOKEN = "MILLRACE_RANKS"
-
 const usage = (message: string, hint: string) => new UsageError({ message, hint })
 
-/** A number from the environment. */
-const numberOf = (env: Environment, name: string, least: number, most: number) =>
-  Effect.suspend(() => {
-    const text = env[name] ?? ""
-    const value = Number(text)
-    return text !== "" && Number.isInteger(value) && value >= least && value <= most
-      ? Effect.succeed(value)
-      : Effect.fail(
-          usage(
-            text === ""
-              ? `WORLD_SIZE is set and ${name} is not`
-              : `${name}=${text} is not a number from ${least} to ${most}`,
-            "A launcher sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT. On one machine, --world N needs none of them."
-          )
-        )
-  })
+const LAUNCHER =
+  "A launcher sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT (srun the first two by its own names). On one machine, --world N needs none of them."
+
+/** The value of a variable; a wrong one is wrong usage. */
+const valueOf = <A>(variable: Variable<A>, env: Environment): Effect.Effect<A, UsageError> =>
+  Effect.mapError(lookUp(variable, env), ({ message }) => usage(message, LAUNCHER))
+
+/** The value of a variable that must be there, because `because` is. */
+const needed = <A>(variable: Variable<A | undefined>, env: Environment, because: string) =>
+  Effect.flatMap(valueOf(variable, env), (value) =>
+    value === undefined
+      ? Effect.fail(usage(`${because} is set and ${variable.name} is not`, LAUNCHER))
+      : Effect.succeed(value as A)
+  )
+
+/** Which rank of how many a launcher says this is: by torchrun's names, else by srun's where it is said where they meet. */
+const launched = Effect.fnUntraced(function* (env: Environment) {
+  const world = yield* valueOf(variables.world, env)
+  if (world !== undefined) return { world, rank: variables.rank, by: "WORLD_SIZE" }
+  const tasks = yield* valueOf(variables.slurmWorld, env)
+  const task = yield* valueOf(variables.slurmRank, env)
+  if (tasks === undefined || task === undefined || tasks === 1) return undefined
+  const meeting = [variables.masterAddress, variables.masterPort].some(({ name }) => (env[name] ?? "") !== "")
+  if (meeting) return { world: tasks, rank: variables.slurmRank, by: "SLURM_NTASKS" }
+  // Within sbatch's own shell SLURM_NTASKS is set too, and this is one process; srun's step has many.
+  const step = Number((yield* valueOf(variables.slurmStep, env)) ?? Number.NaN)
+  if (!(step < INTERACTIVE_STEP)) return undefined
+  return yield* usage(
+    `srun started ${tasks} processes, and nothing says where they meet: each would run alone`,
+    "Set MASTER_ADDR to rank 0's machine and MASTER_PORT to a free port of it before srun, or run one task."
+  )
+})
+
+/** salloc's own shell, and other steps that are no srun, have numbers from here on. */
+const INTERACTIVE_STEP = 4_294_967_280
 
 /**
  * This process's place; undefined where the run is one process.
  *
  * torchrun's agent keeps c10d's store at MASTER_PORT itself; the ranks then come to the port behind it.
  *
- * @example const place = yield* placeOf(2, process.env)
+ * @example const place = yield* placeOf(2, environment())
  */
 export const placeOf = (
   wanted: number | undefined,
   env: Environment
 ): Effect.Effect<RankPlace | undefined, UsageError> =>
   Effect.gen(function* () {
-    if ((env["WORLD_SIZE"] ?? "") === "") {
+    const by = yield* launched(env)
+    if (by === undefined) {
       if (wanted === undefined || wanted === 1) return undefined
       return { rank: 0, world: wanted, host: "127.0.0.1", port: 0, store: undefined, token: randomUUID() }
     }
-    const world = yield* numberOf(env, "WORLD_SIZE", 1, 65_536)
+    const { world } = by
     if (wanted !== undefined && wanted !== world)
       return yield* usage(
-        `--world ${wanted}, and WORLD_SIZE is ${world}`,
-        "A launcher that sets WORLD_SIZE starts the processes itself: leave --world out."
+        `--world ${wanted}, and ${by.by} is ${world}`,
+        `A launcher that sets ${by.by} starts the processes itself: leave --world out.`
       )
     if (world === 1) return undefined
-    const rank = yield* numberOf(env, "RANK", 0, world - 1)
-    const port = yield* numberOf(env, "MASTER_PORT", 1, 65_534)
-    const host = env["MASTER_ADDR"] ?? ""
-    if (host === "") return yield* usage("WORLD_SIZE is set and MASTER_ADDR is not", "Name rank 0's machine with it.")
-    const kept = env["TORCHELASTIC_USE_AGENT_STORE"] === "True"
+    const rank = yield* needed(by.rank, env, by.by)
+    if (rank >= world) return yield* usage(`${by.rank.name}=${rank} is not a number from 0 to ${world - 1}`, LAUNCHER)
+    const port = yield* needed(variables.masterPort, env, by.by)
+    const host = yield* needed(variables.masterAddress, env, by.by)
+    const kept = (yield* valueOf(variables.agentStore, env)) === "True"
     return {
       rank,
       world,
       host,
       port: kept ? port + 1 : port,
       store: kept ? port : undefined,
-      token: env[TOKEN] ?? ""
+      token: (yield* valueOf(variables.ranksToken, env)) ?? ""
     }
   })
 
@@ -172,7 +189,7 @@ export const makeOthers: Effect.Effect<Others, never, Scope.Scope> = Effect.gen(
               WORLD_SIZE: String(place.world),
               MASTER_ADDR: place.host,
               MASTER_PORT: String(leader.port),
-              [TOKEN]: place.token
+              [variables.ranksToken.name]: place.token
             }
           })
           children.add(child)

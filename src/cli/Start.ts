@@ -7,6 +7,7 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Effect, Exit, Layer } from "effect"
 import { CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
+import { EnvironmentError, read, variables } from "../dag/Environment.ts"
 import { WiringError } from "../dag/Node.ts"
 import { guardExit, strayError } from "../run/Blame.ts"
 import type { Recipe } from "../run/Recipe.ts"
@@ -25,7 +26,7 @@ export const exitCode = (exit: Exit.Exit<unknown, unknown>, settings: boolean): 
   if (Exit.isSuccess(exit)) return 0
   if (wasInterrupted(exit.cause)) return 130
   const error = failureOf(exit.cause)
-  if (error instanceof UsageError || error instanceof SelectionError) return 2
+  if (error instanceof UsageError || error instanceof EnvironmentError || error instanceof SelectionError) return 2
   if (CliError.isCliError(error)) return error._tag === "ShowHelp" && error.errors.length === 0 ? 0 : 2
   // A value set on the command line can break the wiring only when the pipeline is built again, inside the run.
   return error instanceof WiringError && settings ? 2 : 1
@@ -92,8 +93,7 @@ const tellFailure = (session: Session, cause: Cause.Cause<unknown>): void => {
   const error = failureOf(cause)
   if (wasInterrupted(cause)) session.output.error(`interrupted; to go on: ${session.resume()}`)
   else if (!CliError.isCliError(error)) for (const line of errorLines(error)) session.output.error(line)
-  if ((process.env["MILLRACE_DEBUG"] ?? "") !== "" && !CliError.isCliError(error))
-    session.output.error(Cause.pretty(cause))
+  if (read(variables.debug) && !CliError.isCliError(error)) session.output.error(Cause.pretty(cause))
 }
 
 /** Runs the command of a recipe to the end of the process. `moduleUrl` is what worker threads import. */
@@ -113,7 +113,7 @@ export const start = <S, R>(
           execArgv: process.execArgv,
           argv: process.argv,
           cwd: process.cwd(),
-          npmCommand: process.env["npm_command"]
+          npmCommand: read(variables.npmCommand)
         },
         ran
       )

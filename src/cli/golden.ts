@@ -11,6 +11,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Effect, Exit } from "effect"
 import { Argument, CliError, Command, Flag } from "effect/cli"
 import { columns } from "../dag/Describe.ts"
+import { read, variables } from "../dag/Environment.ts"
 import { isEntry } from "./Entry.ts"
 import { errorLines } from "./ErrorLines.ts"
 import { findGoldens, type Golden } from "./golden/Files.ts"
@@ -123,7 +124,7 @@ if (isEntry(import.meta)) {
       const asked = CliError.isCliError(error)
       code = asked ? (error._tag === "ShowHelp" && error.errors.length === 0 ? 0 : 2) : 1
       if (!asked) for (const line of errorLines(error)) output.error(line)
-      if ((process.env["MILLRACE_DEBUG"] ?? "") !== "" && !asked) output.error(Cause.pretty(exit.cause))
+      if (read(variables.debug) && !asked) output.error(Cause.pretty(exit.cause))
     }
     await output.flush()
     process.exit(code)

@@ -6,6 +6,7 @@
  */
 import { createServer, type Server, type Socket } from "node:net"
 import { Context, Deferred, Effect, Exit, type Scope } from "effect"
+import { read, variables } from "../dag/Environment.ts"
 import { type Meeting, RankLost } from "../dag/World.ts"
 import type { NodeTask } from "./NodeTask.ts"
 import { type Hello, type Line, lineOver, type Message, type Reason } from "./Wire.ts"
@@ -41,8 +42,8 @@ export const Leading = Context.Reference<Leader | undefined>("millrace/run/Leadi
 
 const AGAIN = "Run the same command again: it goes on from the last checkpoint, with any number of processes."
 
-/** Seconds that the others may take to come; `MILLRACE_JOIN_SECONDS`, 300 when it is not set. */
-export const joinSeconds = (): number => Number(process.env["MILLRACE_JOIN_SECONDS"] ?? 300)
+/** Seconds that the others may take to come. */
+export const joinSeconds = (): number => read(variables.joinSeconds)
 
 /** A collective that broke says less than the end of the rank that broke it, which is heard of soon. */
 const CLOSER_REASON_MS = 5000

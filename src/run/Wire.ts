@@ -6,6 +6,7 @@
  * asleep (stopped, or held by a long computation) first listens again before it calls another one silent.
  */
 import type { Socket } from "node:net"
+import { read, variables } from "../dag/Environment.ts"
 import type { Meeting } from "../dag/World.ts"
 import type { NodeTask } from "./NodeTask.ts"
 
@@ -37,8 +38,8 @@ export type Message =
   /** Rank 0: the run is over; with a reason, it failed, and with `stopped` it was asked to. */
   | { readonly type: "bye"; readonly stopped: boolean; readonly reason?: Reason }
 
-/** Milliseconds without a word after which a process is lost; `MILLRACE_RANK_SECONDS`, 30 when it is not set. */
-export const silentMs = (): number => 1000 * Number(process.env["MILLRACE_RANK_SECONDS"] ?? 30)
+/** Milliseconds without a word after which a process is lost. */
+export const silentMs = (): number => 1000 * read(variables.rankSeconds)
 
 /** One end of a connection. */
 export interface Line {

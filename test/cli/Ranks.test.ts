@@ -36,7 +36,33 @@ describe("a process's place", () => {
     })
   )
 
+  const slurm = { SLURM_PROCID: "2", SLURM_NTASKS: "4", SLURM_LOCALID: "0", SLURM_STEP_ID: "0" }
+  const meet = { MASTER_ADDR: "node-0", MASTER_PORT: "29500" }
+  it.effect("under srun is what its variables say, where the ranks are told where to meet", () =>
+    Effect.gen(function* () {
+      const place = { rank: 2, world: 4, host: "node-0", port: 29_500, store: undefined, token: "" }
+      expect(yield* placeOf(undefined, { ...slurm, ...meet })).toEqual(place)
+      expect(yield* placeOf(undefined, { ...slurm, SLURM_STEP_ID: undefined, ...meet })).toEqual(place)
+      expect(yield* placeOf(undefined, { ...slurm, SLURM_PROCID: "0", ...meet })).toMatchObject({ rank: 0 })
+      expect(yield* placeOf(undefined, { ...slurm, ...launched, RANK: "3" })).toMatchObject({ rank: 3, world: 4 })
+      const error = yield* Effect.flip(placeOf(undefined, slurm))
+      expect(error.message).toContain("srun started 4 processes")
+      expect(error.hint).toContain("MASTER_PORT")
+    })
+  )
+
+  it.effect("in a shell of sbatch or salloc is that of one process", () =>
+    Effect.gen(function* () {
+      expect(yield* placeOf(undefined, { ...slurm, SLURM_STEP_ID: undefined })).toBe(undefined)
+      expect(yield* placeOf(undefined, { ...slurm, SLURM_STEP_ID: "4294967290" })).toBe(undefined)
+      expect(yield* placeOf(undefined, { ...slurm, SLURM_NTASKS: "1" })).toBe(undefined)
+      expect(yield* placeOf(2, { ...slurm, SLURM_STEP_ID: undefined })).toMatchObject({ rank: 0, world: 2 })
+    })
+  )
+
   for (const [name, world, env] of [
+    ["srun without a port", undefined, { ...slurm, MASTER_ADDR: "node-0" }],
+    ["a rank of srun that is none", undefined, { ...slurm, ...meet, SLURM_PROCID: "4" }],
     ["another number of processes", 2, launched],
     ["a rank that is none", undefined, { ...launched, RANK: "4" }],
     ["no rank", undefined, { ...launched, RANK: undefined }],

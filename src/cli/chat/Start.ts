@@ -8,6 +8,7 @@ import { createInterface, type Interface } from "node:readline"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Effect, Exit } from "effect"
 import { CliConfig, CliError, Command, GlobalFlag } from "effect/cli"
+import { read, variables } from "../../dag/Environment.ts"
 import { isEntry, type Meta } from "../Entry.ts"
 import { errorLines } from "../ErrorLines.ts"
 import { failureOf } from "../Execute.ts"
@@ -109,7 +110,7 @@ export const chat = <Picture, E>(meta: Meta, talker: Talker<Picture, E>): void =
     const code = error instanceof Interrupted ? 130 : exitCode(exit, false)
     if (Exit.isFailure(exit) && code !== 0 && code !== 130 && !CliError.isCliError(error)) {
       for (const line of errorLines(error)) output.error(line)
-      if ((process.env["MILLRACE_DEBUG"] ?? "") !== "") output.error(Cause.pretty(exit.cause))
+      if (read(variables.debug)) output.error(Cause.pretty(exit.cause))
     }
     await output.flush()
     process.exit(code)

@@ -20,6 +20,7 @@ import { join, resolve } from "node:path"
 import { Context, Effect, FileSystem, Layer, type Option, Schema, type Scope, Semaphore } from "effect"
 import { HttpClient } from "effect/http"
 import { digestOf, sha256 } from "../../dag/Canonical.ts"
+import { environment } from "../../dag/Environment.ts"
 import { treeDigest } from "../Digests.ts"
 import { io, makeFolder, namesIn, readJsonIfGood, removeWhole, syncFolder, writeWhole } from "../Durable.ts"
 import { lock } from "../Lock.ts"
@@ -104,7 +105,7 @@ export const make = (
   // Read when they are needed: a run of local files does not fail over a variable that it has no use for.
   const settled = Effect.suspend(() =>
     Effect.map(
-      Effect.fromResult(fromEnvironment(process.env)),
+      Effect.fromResult(fromEnvironment(environment())),
       (settings): Settings => ({ ...settings, ...options.given })
     )
   )

@@ -14,7 +14,8 @@
  *
  * A token file (`~/.cache/huggingface/token`) is not read.
  */
-import { Redacted, Result } from "effect"
+import { Exit, Redacted, Result } from "effect"
+import { lookUp, read, type Variable, variables } from "../../dag/Environment.ts"
 import { hub } from "./Address.ts"
 import { DownloadError } from "./DownloadError.ts"
 
@@ -43,7 +44,7 @@ export interface Settings {
   readonly syncBytes: number
 }
 
-const isOn = (value: string | undefined): boolean => /^(1|true|yes|on)$/i.test(value ?? "")
+const isOn = (env: Env, variable: Variable<boolean>): boolean => read(variable, env)
 
 const wrong = (name: string, message: string) =>
   Result.fail(
@@ -64,13 +65,6 @@ const isWeb = (text: string): boolean => {
   }
 }
 
-const positive = (env: Env, name: string, otherwise: number): number | undefined => {
-  const text = env[name]
-  if (text === undefined || text === "") return otherwise
-  const value = Number(text)
-  return Number.isFinite(value) && value > 0 ? value : undefined
-}
-
 export type Env = Readonly<Record<string, string | undefined>>
 
 /** Reads the settings; a variable that cannot be read is an error, never a default. */
@@ -85,24 +79,23 @@ export const fromEnvironment = (env: Env): Result.Result<Settings, DownloadError
       return wrong("MILLRACE_MIRRORS", "must hold FROM=TO with two http or https addresses each, blanks between")
     mirrors.push({ from: new URL(from).href, to }) // its host in the letters that an address has it in
   }
-  const seconds = positive(env, "MILLRACE_STALL_SECONDS", 60)
-  if (seconds === undefined) return wrong("MILLRACE_STALL_SECONDS", "must be a number of seconds above 0")
-  const attempts = positive(env, "MILLRACE_ATTEMPTS", 5)
-  if (attempts === undefined || !Number.isInteger(attempts))
-    return wrong("MILLRACE_ATTEMPTS", "must be a whole number above 0")
+  const seconds = lookUp(variables.stallSeconds, env)
+  if (Exit.isFailure(seconds)) return wrong("MILLRACE_STALL_SECONDS", "must be a number of seconds above 0")
+  const attempts = lookUp(variables.attempts, env)
+  if (Exit.isFailure(attempts)) return wrong("MILLRACE_ATTEMPTS", "must be a whole number above 0")
   const tokenName = env["HF_TOKEN"] ? "HF_TOKEN" : "HUGGING_FACE_HUB_TOKEN"
   const given = (env[tokenName] ?? "").trim()
-  const token = isOn(env["HF_HUB_DISABLE_IMPLICIT_TOKEN"]) ? "" : given
+  const token = isOn(env, variables.noToken) ? "" : given
   if (!/^[\x21-\x7e]*$/.test(token))
     return wrong(tokenName, "holds a blank, a line break or a letter that no token has")
   return Result.succeed({
     endpoint,
     token: token === "" ? undefined : Redacted.make(token, { label: "HF_TOKEN" }),
-    offline: isOn(env["HF_HUB_OFFLINE"]),
+    offline: isOn(env, variables.offline),
     mirrors,
     folder: env["MILLRACE_DOWNLOADS"] || undefined,
-    stallMs: seconds * 1000,
-    attempts,
+    stallMs: seconds.value * 1000,
+    attempts: attempts.value,
     backoffMs: 1000,
     longestWaitMs: 600_000,
     syncBytes: 16 << 20

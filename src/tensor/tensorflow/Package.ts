@@ -8,6 +8,7 @@ import { existsSync, readFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { isAbsolute, join } from "node:path"
 import { Schema } from "effect"
+import { read, variables } from "../../dag/Environment.ts"
 import { EngineUnavailable } from "../Errors.ts"
 
 export interface TensorflowPackage {
@@ -35,7 +36,7 @@ const folderOf = (name: string, from: string): string | undefined =>
 
 /** The package that would be loaded; undefined where none is installed. */
 export const findPackage = (from: string = process.cwd()): TensorflowPackage | undefined => {
-  const asked = process.env["MILLRACE_TENSORFLOW"]
+  const asked = read(variables.tensorflow)
   const folder =
     asked !== undefined && (isAbsolute(asked) || asked.startsWith("."))
       ? join(isAbsolute(asked) ? "" : from, asked)

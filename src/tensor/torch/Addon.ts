@@ -6,6 +6,7 @@
  */
 import { existsSync, readFileSync } from "node:fs"
 import { createRequire } from "node:module"
+import { isEmpty, passOn, read, variables } from "../../dag/Environment.ts"
 import { EngineFailure, EngineUnavailable, OutOfMemory } from "../Errors.ts"
 import { addonPath, buildCommand } from "./Place.ts"
 
@@ -131,22 +132,20 @@ export const builtOver = (): string => sidecar()?.torch ?? "unbuilt"
  * empty keeps to the CPU. Known without loading libtorch, since it is part of keys.
  */
 export const deviceType = (): "cpu" | "cuda" =>
-  sidecar()?.cuda === true && existsSync("/dev/nvidiactl") && process.env["CUDA_VISIBLE_DEVICES"] !== ""
-    ? "cuda"
-    : "cpu"
+  sidecar()?.cuda === true && existsSync("/dev/nvidiactl") && !isEmpty(variables.devices) ? "cuda" : "cpu"
 
 /**
  * Whether a GPU is to give the same bits each time, at some cost in speed: `--deterministic`, or `MILLRACE_DETERMINISTIC`. A
  * CPU always does.
  */
-export const deterministic = (): boolean => (process.env["MILLRACE_DETERMINISTIC"] ?? "") !== ""
+export const deterministic = (): boolean => read(variables.deterministic)
 
-/** Makes `deviceType` compute from now on: of GPUs, number `LOCAL_RANK` (0 without it). Throws `EngineUnavailable`. */
+/** Makes `deviceType` compute from now on: of GPUs, number `LOCAL_RANK`, or `SLURM_LOCALID` (0 without them). Throws `EngineUnavailable`. */
 export const useDevice = (addon: Addon): "cpu" | "cuda" => {
   const device = deviceType()
-  const index = Number(process.env["LOCAL_RANK"] ?? 0)
+  const index = read(variables.localRank) ?? read(variables.slurmLocal) ?? 0
   // Read by cuBLAS when it begins.
-  if (deterministic()) process.env["CUBLAS_WORKSPACE_CONFIG"] ??= ":4096:8"
+  if (deterministic() && read(variables.cublas) === undefined) passOn(variables.cublas, ":4096:8")
   const devices = addon.own("cudaDevices", [], (results) => results.number())
   if (device === "cuda" && !(index < devices))
     throw new EngineUnavailable({

@@ -6,13 +6,14 @@
  * own computation. The limit of a collective is `MILLRACE_COLLECTIVE_SECONDS`, 45 when it is not set.
  */
 import { Effect, type Scope } from "effect"
+import { read, variables } from "../../dag/Environment.ts"
 import { CollectiveFailed, type CollectiveShape, type Join, type Pending, type Sink } from "../Collective.ts"
 import { EngineFailure } from "../Errors.ts"
 import type { TorchBackend } from "./Backend.ts"
 import { type Active, handleOf, makeVectors } from "./Vectors.ts"
 
 /** Milliseconds that a collective may take. */
-const limitMs = (): number => 1000 * Number(process.env["MILLRACE_COLLECTIVE_SECONDS"] ?? 45)
+const limitMs = (): number => 1000 * read(variables.collectiveSeconds)
 
 /** What the other processes may take to come: they import the recipe, and load libtorch. */
 const MEETING_MS = 120_000

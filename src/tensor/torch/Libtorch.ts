@@ -9,6 +9,7 @@ import { existsSync, readFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import { promisify } from "node:util"
 import { Effect } from "effect"
+import { read, variables } from "../../dag/Environment.ts"
 import { EngineUnavailable } from "../Errors.ts"
 
 /** The oldest libtorch that the addon is written for. */
@@ -67,7 +68,7 @@ const packageOf = (python: string): Effect.Effect<string | undefined> =>
  * @example const libtorch = yield* findLibtorch("python:/opt/venv/bin/python")
  */
 export const findLibtorch = Effect.fnUntraced(function* (
-  wanted: string | undefined = process.env["LIBTORCH"]
+  wanted: string | undefined = read(variables.libtorch)
 ): Effect.fn.Return<Libtorch, EngineUnavailable> {
   const places: Array<readonly [name: string, root: string | undefined]> = []
   if (wanted?.startsWith("python:")) places.push([wanted.slice(7), yield* packageOf(wanted.slice(7))])

@@ -8,6 +8,7 @@ import { createHash } from "node:crypto"
 import { accessSync, constants, existsSync, readdirSync, readFileSync } from "node:fs"
 import { homedir } from "node:os"
 import { join } from "node:path"
+import { read, variables } from "../../dag/Environment.ts"
 
 /** The folder of the C++ sources. */
 export const addonSources = join(import.meta.dirname, "../../../native/torch")
@@ -33,7 +34,7 @@ const sourcesDigest = (): string => {
 
 /** The folder in the user's cache that belongs to these sources. */
 export const cacheFolder = (): string =>
-  join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "millrace", `torch-${sourcesDigest()}`)
+  join(read(variables.cache) ?? join(homedir(), ".cache"), "millrace", `torch-${sourcesDigest()}`)
 
 const canWrite = (folder: string): boolean => {
   try {
@@ -49,7 +50,7 @@ export const buildFolder = (): string => (canWrite(existsSync(beside) ? beside :
 
 /** The addon's file: the one that `MILLRACE_TORCH_ADDON` names, or the built one; it may not be there. */
 export const addonPath = (): string => {
-  const named = process.env["MILLRACE_TORCH_ADDON"]
+  const named = read(variables.torchAddon)
   if (named !== undefined) return named
   const own = join(beside, FILE)
   if (existsSync(own) || !existsSync(addonSources)) return own
