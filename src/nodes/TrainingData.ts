@@ -29,11 +29,26 @@ export class ExampleTooLong extends Schema.TaggedError<ExampleTooLong>()("Exampl
   hint: Schema.String
 }) {}
 
-/** Lengths of all examples, read once: tokens, words as a length-grouped sampler takes them, and what was cut off. */
+/** A stage was to be trained on no example. */
+export class NoExamples extends Schema.TaggedError<NoExamples>()("NoExamples", {
+  message: Schema.String,
+  hint: Schema.String
+}) {}
+
+/**
+ * Lengths of all examples of a stage, read once: tokens, words as a length-grouped sampler takes them, and what was cut off.
+ *
+ * Fails with `NoExamples` where there are none.
+ */
 export const readLengths = (
   rows: ExampleRows
-): Effect.Effect<{ readonly tokens: Int32Array; readonly words: Int32Array; readonly cut: Cut }> =>
+): Effect.Effect<{ readonly tokens: Int32Array; readonly words: Int32Array; readonly cut: Cut }, NoExamples> =>
   Effect.gen(function* () {
+    if (rows.length === 0)
+      return yield* new NoExamples({
+        message: "there is no example to train on: the input data has no rows",
+        hint: "A notice of this run names the node that was left without rows; `quarantine` shows what each node refused."
+      })
     const tokens = new Int32Array(rows.length)
     const words = new Int32Array(rows.length)
     const cut = { rows: 0, tokens: 0 }

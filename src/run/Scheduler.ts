@@ -15,6 +15,7 @@ import { portFolder, valueFile } from "../store/Layout.ts"
 import type { Code } from "../store/Manifest.ts"
 import { type Found, type SourceError, type SourceHere, Store, StoreError } from "../store/Store.ts"
 import { bringSource, execute, type RunError, type Session, stoppedBefore } from "./DueNode.ts"
+import { sayEmptied } from "./Emptied.ts"
 import { Events, nodeEnd } from "./Events.ts"
 import { checkSources, type Entry, entryOf, storeFacts } from "./Facts.ts"
 import { describeError } from "./Failure.ts"
@@ -256,6 +257,8 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
         else counts.cached++
         const at = yield* Clock.currentTimeMillis
         yield* events.publish(nodeEnd(node, ran ? "ran" : "cached", (at - started) / 1000, at, manifest))
+        const emptied = yield* sayEmptied(node, found)
+        if (emptied !== undefined) yield* events.publish({ event: "notice", at, node: node.id, message: emptied })
         return yield* finish(node, {
           where: { kind: "entry", key: manifest.key, code: manifest.code.digest },
           digests: entryOf(found, decision.code.digest).digests,
