@@ -21,6 +21,7 @@ import {
   type TreeArtifact,
   type ValueArtifact
 } from "./Artifact.ts"
+import { crossing, type ErrorClass } from "./Crossing.ts"
 import { instanceId, nameFault, overridesFor } from "./Naming.ts"
 import { inputFault, kindOf, makeParams, showKind } from "./Parameters.ts"
 import { type Place, place, showPlace } from "./Place.ts"
@@ -237,6 +238,7 @@ export class WiringError extends Schema.TaggedError<WiringError>()("WiringError"
 
 /** Turns a declaration and a function into an applicable definition. */
 export const define = <D>(spec: NodeSpec): D => {
+  crossing(...((spec.refuses ?? []) as unknown as ReadonlyArray<ErrorClass>))
   const build = (name: string) => {
     const apply = (inputs: Record<string, AnyRef>, params: unknown): AnyNode => {
       const at = place()

@@ -10,7 +10,8 @@ import { Cause, Deferred, Effect, Exit, Result, type Scope } from "effect"
 import { RankLost } from "../dag/World.ts"
 import { hintOf } from "./Failure.ts"
 import { isSymptom, joinSeconds, type RankPlace } from "./Leader.ts"
-import { Interrupted } from "./Run.ts"
+import { Interrupted, NodeFailed } from "./Run.ts"
+import { tellError } from "./Told.ts"
 import { lineOver, type Message } from "./Wire.ts"
 import { makeWorkers, type WorkerSetup } from "./Workers.ts"
 
@@ -73,10 +74,11 @@ export const follow = (
                 message: error instanceof Error ? error.message : String(error),
                 hint: hintOf(error) ?? HINT
               }
-              line.say({ type: "failed", ...told })
+              const cause = error instanceof NodeFailed && error.cause instanceof Error ? error.cause : error
+              line.say({ type: "failed", ...told, error: tellError(cause, "") })
               const say = () =>
                 end(Effect.fail(lost(rank, `rank ${rank} of ${world} failed: ${told.message}`, told.hint)))
-              if (isSymptom(told)) setTimeout(say, CLOSER_REASON_MS).unref()
+              if (isSymptom(error)) setTimeout(say, CLOSER_REASON_MS).unref()
               else say()
             })
           )

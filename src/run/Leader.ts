@@ -9,6 +9,7 @@ import { Context, Deferred, Effect, Exit, type Scope } from "effect"
 import { read, variables } from "../dag/Environment.ts"
 import { type Meeting, RankLost } from "../dag/World.ts"
 import type { NodeTask } from "./NodeTask.ts"
+import { hasTag, heardError } from "./Told.ts"
 import { type Hello, type Line, lineOver, type Message, type Reason } from "./Wire.ts"
 
 /** Where the ranks of a run meet, and which of them this process is. */
@@ -49,7 +50,7 @@ export const joinSeconds = (): number => read(variables.joinSeconds)
 const CLOSER_REASON_MS = 5000
 
 /** Whether a failure is that of a collective: a symptom, where another rank was lost. */
-export const isSymptom = (told: { readonly message: string }): boolean => told.message.includes("CollectiveFailed")
+export const isSymptom = (error: unknown): boolean => hasTag(error, "CollectiveFailed")
 
 const listening = (server: Server, port: number, host: string | undefined): Promise<number> =>
   new Promise((resolve, reject) => {
@@ -114,7 +115,8 @@ export const lead = (
           if (lines.size === world - 1) Deferred.doneUnsafe(all, Effect.void)
         } else if (message.type === "failed" && rank !== undefined) {
           const say = () => lose(rank!, `failed: ${message.message}`, message.hint)
-          if (isSymptom(message)) setTimeout(say, CLOSER_REASON_MS).unref()
+          if (message.error !== undefined && isSymptom(heardError(message.error)))
+            setTimeout(say, CLOSER_REASON_MS).unref()
           else say()
         }
       }

@@ -1,10 +1,31 @@
 /**
- * Errors as another thread can take them: tag, message and fields cross, and make an error of the same words there.
+ * Errors as another thread or process can take them: encoded by their Schema there and decoded here, to the same class where
+ * that is named (`dag/Crossing.ts`), else to an error of the same tag, fields and words.
  *
- * Not the class: `instanceof` is lost, `_tag` and the fields (row, path, hint) are kept. A cause may be anything, so only
- * its text crosses.
+ * A cause may be anything, so only its text crosses. Secrets of the pipeline's parameters do not. Plain JSON.
  */
-import { Cause, Effect, Result } from "effect"
+import { Cause, Effect, Result, Schema } from "effect"
+import { InputUnavailable } from "../dag/Artifact.ts"
+import { NotCanonical } from "../dag/Canonical.ts"
+import { classOf, crossing } from "../dag/Crossing.ts"
+import { EnvironmentError } from "../dag/Environment.ts"
+import { ShardFormatError } from "../dag/Format.ts"
+import { HelperFailed } from "../dag/Helpers.ts"
+import { LoaderFailed } from "../dag/Loader.ts"
+import { PackageMissing } from "../dag/Missing.ts"
+import { WiringError } from "../dag/Node.ts"
+import { UndeclaredRefusal } from "../dag/Refusals.ts"
+import { WrongResult } from "../dag/Results.ts"
+import { holdsRedacted, scrub, scrubJson } from "../dag/Secrets.ts"
+import { RankLost } from "../dag/World.ts"
+import { DownloadError } from "../store/remote/DownloadError.ts"
+import { SourceError, StoreError } from "../store/Store.ts"
+import { NodeTimeout } from "./Retry.ts"
+import { Interrupted, NodeFailed, NodesFailed, SelectionError } from "./Run.ts"
+
+crossing(InputUnavailable, NotCanonical, EnvironmentError, ShardFormatError, HelperFailed, LoaderFailed, PackageMissing)
+crossing(WiringError, UndeclaredRefusal, WrongResult, RankLost, DownloadError, SourceError, StoreError, NodeTimeout)
+crossing(Interrupted, NodeFailed, NodesFailed, SelectionError)
 
 /** An effect's end as plain data: its value, or its error and whether that is a defect. */
 export type ToldExit =
@@ -14,42 +35,104 @@ export type ToldExit =
 export interface ToldError {
   readonly name: string
   readonly message: string
-  /** `_tag` and `hint` among them. */
+  /** `_tag` and `hint` among them; by the class's Schema where it has one, which then is `encoded`. */
   readonly fields: Readonly<Record<string, unknown>>
+  readonly encoded: boolean
   readonly trace: string
 }
 
 const own = ["name", "message", "stack", "cause"]
 
-/** Plain data of an error's field; what cannot be cloned is told as text. */
-const cloned = (value: unknown): unknown => {
-  try {
-    return structuredClone(value)
-  } catch {
-    return String(value)
-  }
+/** Plain data of an error's field; what has none is told as text. */
+const plain = (value: unknown, depth = 0): unknown => {
+  if (value === null || typeof value === "string" || typeof value === "boolean" || value === undefined) return value
+  if (typeof value === "number") return Number.isFinite(value) ? value : String(value)
+  if (typeof value !== "object" || depth > 8 || value instanceof Error) return String(value)
+  if (Array.isArray(value)) return value.map((one) => plain(one, depth + 1))
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, plain(one, depth + 1)]))
 }
+
+type Fields = Readonly<Record<string, unknown>>
+
+const encoders = new WeakMap<object, (error: object) => Fields | undefined>()
+
+/** The fields of an error by the Schema that its class is; undefined where it is none, or has no JSON form. */
+const encoderOf = (made: object): ((error: object) => Fields | undefined) => {
+  const known = encoders.get(made)
+  if (known !== undefined) return known
+  let encoder: (error: object) => Fields | undefined = () => undefined
+  if (Schema.isSchema(made) && !holdsRedacted(made as unknown as Schema.Top)) {
+    const encode = Schema.encodeUnknownResult(Schema.toCodecJson(made as unknown as Schema.Codec<unknown, unknown>))
+    encoder = (error) => {
+      const result = encode(error)
+      return Result.isSuccess(result) ? (plain(result.success) as Fields) : undefined
+    }
+  }
+  encoders.set(made, encoder)
+  return encoder
+}
+
+/** The same error without its cause, which may have no JSON form. */
+const withoutCause = (error: object): object =>
+  Object.defineProperties(Object.create(Object.getPrototypeOf(error)), {
+    ...Object.getOwnPropertyDescriptors(error),
+    cause: { value: undefined, configurable: true, enumerable: true, writable: true }
+  }) as object
 
 export const tellError = (error: unknown, trace: string): ToldError => {
-  if (typeof error !== "object" || error === null) return { name: "Error", message: String(error), fields: {}, trace }
+  const told = (name: string, message: string, fields: Fields, encoded: boolean): ToldError => ({
+    name,
+    message: scrub(message),
+    fields: scrubJson(fields),
+    encoded,
+    trace: scrub(trace)
+  })
+  if (typeof error !== "object" || error === null) return told("Error", String(error), {}, false)
   const { message, name, _tag } = error as { readonly [field: string]: unknown }
+  const said = [typeof name === "string" ? name : "Error", typeof message === "string" ? message : ""] as const
+  const encoded = encoderOf(error.constructor)(withoutCause(error))
+  if (encoded !== undefined) {
+    const { cause: _, ...fields } = encoded
+    return told(...said, { ...fields, ...(typeof _tag === "string" ? { _tag } : {}) }, true)
+  }
   const fields = Object.entries(error).filter(([field]) => !own.includes(field))
-  return {
-    name: typeof name === "string" ? name : "Error",
-    message: typeof message === "string" ? message : "",
-    fields: {
-      ...Object.fromEntries(fields.map(([field, value]) => [field, cloned(value)])),
+  return told(
+    ...said,
+    {
+      ...Object.fromEntries(fields.map(([field, value]) => [field, plain(value)])),
       ...(typeof _tag === "string" ? { _tag } : {})
     },
-    trace
-  }
+    false
+  )
 }
 
-/** An error that was told, made again. */
-export const heardError = ({ fields, message, name, trace }: ToldError): Error => {
+/** An error that was told, made again: of its class where that is named. */
+export const heardError = ({ encoded, fields, message, name, trace }: ToldError): Error => {
+  const made = encoded ? classOf(fields["_tag"]) : undefined
+  if (made !== undefined) {
+    const codec = Schema.toCodecJson(made as unknown as Schema.Codec<Error, unknown>)
+    const result = Schema.decodeUnknownResult(codec)(fields)
+    if (Result.isSuccess(result)) {
+      const error = result.success
+      if (error.cause === undefined) Object.defineProperty(error, "cause", { value: trace, configurable: true })
+      return error
+    }
+  }
   const error = new Error(message, { cause: trace })
-  Object.defineProperty(error, "name", { value: name })
+  Object.defineProperty(error, "name", { value: name, writable: true, configurable: true })
   return Object.assign(error, fields)
+}
+
+/** Whether an error, or one below it, has this tag. Errors that crossed are told apart by it alone. */
+export const hasTag = (error: unknown, tag: string): boolean => {
+  const seen = new Set<unknown>()
+  for (let at = error; typeof at === "object" && at !== null && !seen.has(at); ) {
+    seen.add(at)
+    const { _tag, cause } = at as { readonly _tag?: unknown; readonly cause?: unknown }
+    if (_tag === tag) return true
+    at = cause
+  }
+  return false
 }
 
 /** Runs an effect to its end and tells that. */

@@ -9,6 +9,7 @@ import type { Socket } from "node:net"
 import { read, variables } from "../dag/Environment.ts"
 import type { Meeting } from "../dag/World.ts"
 import type { NodeTask } from "./NodeTask.ts"
+import type { ToldError } from "./Told.ts"
 
 /** Why a run, or a rank's part in it, ended. */
 export interface Reason {
@@ -34,7 +35,7 @@ export type Message =
   | { readonly type: "follow"; readonly task: NodeTask; readonly meeting: Meeting }
   /** A rank has followed a fold to its end, or failed. */
   | { readonly type: "followed"; readonly name: string }
-  | ({ readonly type: "failed" } & Reason)
+  | ({ readonly type: "failed"; readonly error?: ToldError } & Reason)
   /** Rank 0: the run is over; with a reason, it failed, and with `stopped` it was asked to. */
   | { readonly type: "bye"; readonly stopped: boolean; readonly reason?: Reason }
 

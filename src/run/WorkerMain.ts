@@ -27,6 +27,7 @@ import type { Drained } from "./Outputs.ts"
 import { build, type Recipe } from "./Recipe.ts"
 import { Interrupted, NodeFailed, Stop } from "./Run.ts"
 import { attemptShard, type ShardTask } from "./ShardTask.ts"
+import { tellError } from "./Told.ts"
 import type { WorkerMessage, WorkerSetup, WorkerTask } from "./Workers.ts"
 
 const port = parentPort!
@@ -76,12 +77,14 @@ const sameCode = (node: AnyNode, task: ShardTask | NodeTask, numerics: string) =
 
 const fail = (error: unknown, bug: boolean, trace: string): void => {
   const of = error as Partial<NodeFailed> | undefined
+  const inner = error instanceof NodeFailed && typeof error.cause === "object" ? error.cause : error
   send({
     type: "failed",
     bug,
     message: error instanceof NodeFailed ? error.message : describeError(error),
     hint: hintFor(error, bug),
-    cause: scrub(typeof of?.cause === "string" ? of.cause : trace)
+    cause: scrub(typeof of?.cause === "string" ? of.cause : trace),
+    ...(bug || inner instanceof NodeFailed ? {} : { error: tellError(inner, trace) })
   })
 }
 

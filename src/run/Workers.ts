@@ -19,6 +19,7 @@ import { retried, timed } from "./Retry.ts"
 import { Interrupted, NodeFailed, Stop } from "./Run.ts"
 import type { ShardTask } from "./ShardTask.ts"
 import { endThread, startThread } from "./Thread.ts"
+import { heardError, type ToldError } from "./Told.ts"
 
 /** What a thread is started with. */
 export interface WorkerSetup {
@@ -56,6 +57,8 @@ export type WorkerMessage =
       readonly hint: string
       readonly cause: string
       readonly bug: boolean
+      /** The error itself, which the node's failure has as its cause. */
+      readonly error?: ToldError
     }
 
 /** To a thread: a task, the wish that the running fold stops at its next step, or what a fold asks of its helper or loader. */
@@ -161,6 +164,9 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
         cause: from.cause
       })
 
+    const failedBy = (task: ShardTask | NodeTask, said: Extract<WorkerMessage, { readonly type: "failed" }>) =>
+      failure(task, { ...said, cause: said.error === undefined ? said.cause : heardError(said.error) })
+
     /** Waits for one answer of a thread; ends the thread when interrupted. */
     const answer = <A, E = never>(
       thread: Thread,
@@ -175,7 +181,7 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
         thread.listener = (message) => {
           if (message === "over") return settle(Effect.fail(failure(task, thread.over!)))
           if (message.type === "failed")
-            return settle(message.bug ? Effect.die(failure(task, message)) : Effect.fail(failure(task, message)))
+            return settle(message.bug ? Effect.die(failedBy(task, message)) : Effect.fail(failedBy(task, message)))
           const result = take(message)
           if (result !== undefined) settle(result)
         }

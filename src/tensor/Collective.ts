@@ -6,6 +6,7 @@
  * so that other work goes on in between. All but `hear` end within a limit, with `CollectiveFailed`.
  */
 import { Context, type Effect, type Layer, Schema, type Scope } from "effect"
+import { crossing } from "../dag/Crossing.ts"
 import type { Meeting } from "../dag/World.ts"
 import type { TensorError } from "./Errors.ts"
 import type { Weights } from "./Ops.ts"
@@ -20,6 +21,7 @@ export class CollectiveFailed extends Schema.TaggedError<CollectiveFailed>()("Co
   hint: Schema.String,
   cause: Schema.optional(Schema.Unknown)
 }) {}
+crossing(CollectiveFailed)
 
 /** Waits for the end of what was started. */
 export type Pending = Effect.Effect<void, CollectiveFailed>

@@ -4,6 +4,7 @@
  * Regions are plain functions that throw these; `Tensors.run` and `valueAndGrad` turn them into typed failures.
  */
 import { Schema } from "effect"
+import { crossing } from "../dag/Crossing.ts"
 
 /** Shapes that do not fit an operation. Shapes are written `[2, 3]`. */
 export class ShapeMismatch extends Schema.TaggedError<ShapeMismatch>()("ShapeMismatch", {
@@ -47,3 +48,5 @@ export const isTensorError = (u: unknown): u is TensorError =>
 export const expectShape = (ok: boolean, operation: string, message: () => string, hint: string): void => {
   if (!ok) throw new ShapeMismatch({ operation, message: message(), hint })
 }
+
+crossing(ShapeMismatch, OutOfMemory, EngineUnavailable, EngineFailure)
