@@ -5,8 +5,10 @@ python scripts/datasets_golden.py
 
 splits.json  random layouts of folders, and the splits that get_data_patterns finds in each
 saved/       a DatasetDict of two splits as save_to_disk writes it, ids beyond 2^53
+pictures/    rows of messages with pictures in their cells, as Parquet of the hub's form and as save_to_disk writes them
 """
 
+import io
 import json
 import os
 import random
@@ -62,6 +64,27 @@ def saved_rows(split, count):
     )
 
 
+def pictured_rows():
+    """Four rows of one picture each, 32 x 32 of one colour; the paths are two of one name, one of its own, and none."""
+    from PIL import Image
+
+    def cell(colour, path):
+        out = io.BytesIO()
+        Image.new("RGB", (32, 32), colour).save(out, "PNG")
+        return {"bytes": out.getvalue(), "path": path}
+
+    question = {"role": "user", "content": [{"type": "image", "text": None}, {"type": "text", "text": "What colour?"}]}
+    answer = lambda text: {"role": "assistant", "content": [{"type": "text", "text": text}]}
+    colours = [("red", "image.png"), ("lime", "lime.png"), ("blue", None), ("white", "image.png")]
+    return datasets.Dataset.from_dict(
+        {
+            "id": [str(i) for i in range(4)],
+            "images": [[cell(*colour)] for colour in colours],
+            "messages": [[question, answer(colour)] for colour, _ in colours],
+        }
+    ).cast_column("images", datasets.List(datasets.Image()))
+
+
 def main():
     random.seed(0)
     cases = []
@@ -72,6 +95,10 @@ def main():
         json.dump({"datasets": datasets.__version__, "cases": cases}, out)
     shutil.rmtree(f"{OUT}/saved", ignore_errors=True)
     datasets.DatasetDict({"train": saved_rows("train", 3), "test": saved_rows("test", 2)}).save_to_disk(f"{OUT}/saved")
+    shutil.rmtree(f"{OUT}/pictures", ignore_errors=True)
+    os.makedirs(f"{OUT}/pictures/hub/data")
+    pictured_rows().to_parquet(f"{OUT}/pictures/hub/data/train-00000-of-00001.parquet")
+    pictured_rows().save_to_disk(f"{OUT}/pictures/saved")
 
 
 if __name__ == "__main__":

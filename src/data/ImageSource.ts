@@ -32,7 +32,8 @@ export class ImageUnreadable extends Schema.TaggedError<ImageUnreadable>()("Imag
     "not-a-file",
     "link",
     "encrypted",
-    "unsupported-method"
+    "unsupported-method",
+    "ambiguous"
   ]),
   message: Schema.String,
   hint: Schema.String,
@@ -77,6 +78,7 @@ const unreadableHints: Record<ImageUnreadable["reason"], string> = {
   "not-a-file": "Give a regular file of that name.",
   link: "Put the file itself in the link's place.",
   encrypted: "Decrypt the archive first (`unzip` asks for the password).",
+  ambiguous: "Give each picture a name of its own.",
   "unsupported-method": "Repack the archive with stored or deflate (for example `zip -0`)."
 }
 

@@ -29,6 +29,8 @@ export interface ParquetOptions {
   readonly without?: ReadonlyArray<string>
   /** A named column that the file does not have is an error (`fail`, default), or is left out (`skip`). */
   readonly absent?: "fail" | "skip"
+  /** Leaves out row groups that end before this row. Default 0. */
+  readonly from?: number
   /** Rows a batch at most. Default 1,024; a batch also ends with each row group. */
   readonly batchRows?: number
   /** 64-bit integers as numbers (default; one beyond 2^53 is an error), as bigints, or (`exact`) as bigints beyond 2^53 alone. */
@@ -62,6 +64,10 @@ async function* batchesOf(path: string, options: ParquetOptions): AsyncGenerator
       const rows = Number(group.num_rows)
       // Its chunks lie nowhere: pyarrow writes a table without rows as one such group, with offsets of 0.
       if (rows === 0) continue
+      if (first + rows <= (options.from ?? 0)) {
+        first += rows
+        continue
+      }
       const pagesOf = (leaf: Leaf): ColumnPages => {
         const chunk = group.columns[leaf.index]
         if (chunk?.meta_data === undefined)

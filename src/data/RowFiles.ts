@@ -6,7 +6,7 @@
  * when there is such a file, and not before.
  */
 import { open } from "node:fs/promises"
-import { basename } from "node:path"
+import { basename, relative } from "node:path"
 import { Effect, Stream } from "effect"
 import type { ArrowFileError } from "./ArrowRows.ts"
 import { type BadJsonRow, type JsonError, type JsonOptions, readJson } from "./JsonArray.ts"
@@ -26,6 +26,9 @@ export interface NumberedRow {
 
 /** Rows in order, and those between them that are not even data. */
 export interface RowFileBatch {
+  /** The file that the rows are in, relative to the folder given, and the number of its first row. */
+  readonly part: string
+  readonly before: number
   readonly rows: ReadonlyArray<NumberedRow>
   readonly refused: ReadonlyArray<{ readonly index: number; readonly error: BadJsonRow }>
 }
@@ -53,7 +56,7 @@ const headOf = async (path: string): Promise<string> => {
 }
 
 /** Rows of all parts up to a batch's end, refused ones counted. */
-export const rowsUpTo = ({ refused, rows }: RowFileBatch): number =>
+export const rowsUpTo = ({ refused, rows }: PartBatch): number =>
   1 + Math.max(rows.at(-1)?.index ?? -1, refused.at(-1)?.index ?? -1)
 
 /** Loaded here alone: who has no Parquet files needs no packages for them. Without them it is `PackageMissing`. */
@@ -70,8 +73,10 @@ export interface RowFileOptions
   readonly split?: string | undefined
 }
 
+type PartBatch = Pick<RowFileBatch, "rows" | "refused">
+
 /** Rows of one file with numbers of its own. */
-const readPart = (path: string, wanted: RowFileOptions): Stream.Stream<RowFileBatch, RowFileError> =>
+const readPart = (path: string, wanted: RowFileOptions): Stream.Stream<PartBatch, RowFileError> =>
   Stream.unwrap(
     Effect.map(kindOfFile(path), (kind) =>
       kind === "JSON"
@@ -82,18 +87,12 @@ const readPart = (path: string, wanted: RowFileOptions): Stream.Stream<RowFileBa
     )
   )
 
-const numbered = ({
-  first,
-  rows
-}: {
-  readonly first: number
-  readonly rows: ReadonlyArray<unknown>
-}): RowFileBatch => ({
+const numbered = ({ first, rows }: { readonly first: number; readonly rows: ReadonlyArray<unknown> }): PartBatch => ({
   rows: rows.map((value, i) => ({ index: first + i, value })),
   refused: []
 })
 
-const parquetRows = (path: string, wanted: RowFileOptions): Stream.Stream<RowFileBatch, RowFileError> => {
+const parquetRows = (path: string, wanted: RowFileOptions): Stream.Stream<PartBatch, RowFileError> => {
   const { layout: _, split: __, ...columns } = wanted
   return Stream.unwrap(
     Effect.map(parquetModule, ({ readParquet }) =>
@@ -102,10 +101,10 @@ const parquetRows = (path: string, wanted: RowFileOptions): Stream.Stream<RowFil
   )
 }
 
-const arrowRows = (path: string, wanted: RowFileOptions): Stream.Stream<RowFileBatch, RowFileError> =>
+const arrowRows = (path: string, wanted: RowFileOptions): Stream.Stream<PartBatch, RowFileError> =>
   Stream.unwrap(Effect.map(arrowModule, ({ readArrowRows }) => Stream.map(readArrowRows(path, wanted), numbered)))
 
-const jsonRows = (path: string, { layout }: RowFileOptions): Stream.Stream<RowFileBatch, RowFileError> =>
+const jsonRows = (path: string, { layout }: RowFileOptions): Stream.Stream<PartBatch, RowFileError> =>
   Stream.map(readJson(path, layout === undefined ? {} : { layout }), ({ refused, rows }) => ({
     rows,
     refused: refused.map((error) => ({ index: error.row, error }))
@@ -130,8 +129,10 @@ export const readRowFiles = (path: string, wanted: RowFileOptions = {}): Stream.
             const first = before
             return Stream.map(readPart(part, wanted), (batch) => {
               before += batch.rows.length + batch.refused.length
-              if (first === 0) return batch
+              const of = { part: part === path ? basename(path) : relative(path, part), before: first }
+              if (first === 0) return { ...of, ...batch }
               return {
+                ...of,
                 rows: batch.rows.map(({ index, value }) => ({ index: first + index, value })),
                 refused: batch.refused.map(({ error, index }) => ({ index: first + index, error }))
               }

@@ -51,8 +51,13 @@ export const kindOf = (name: string): RowFileKind | undefined =>
 /** Folders below each other at most. */
 const DEEPEST = 8
 
-/** Names of files that are, or seem to be, parts, relative to `root`. */
-const walk = async (root: string, below = "", depth = 0): Promise<ReadonlyArray<string>> => {
+/**
+ * Names of files that are, or seem to be, parts, relative to `root`.
+ *
+ * @example
+ * await walk("llava") // ["data/train-00000-of-00001.parquet"]
+ */
+export const walk = async (root: string, below = "", depth = 0): Promise<ReadonlyArray<string>> => {
   const found: Array<string> = []
   for (const entry of await readdir(join(root, below), { withFileTypes: true })) {
     const name = below === "" ? entry.name : `${below}/${entry.name}`

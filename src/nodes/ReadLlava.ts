@@ -5,7 +5,8 @@
  * Not a filter. A row of the wrong shape is refused with its position; a picture's name is not looked at here. A row has one
  * picture or none, in `image` or `images`, and as many marks `<image>` in its questions: a mark without a picture would be
  * trained as text, a picture without a mark would be put where nobody asked for it. Where a Parquet file has its pictures
- * inside (`{ bytes, path }`), rows name them by their path, and the bytes are not read.
+ * inside (`{ bytes, path }`), rows name them by their path, or by file and row where they have none; the bytes are not read
+ * here, and `tokenizeImages` takes them from the same files.
  */
 import { Effect, Schema } from "effect"
 import type { Refusing } from "../dag/Node.ts"
@@ -74,14 +75,9 @@ const misfit = (turns: ReadonlyArray<ChatTurn>, pictures: ReadonlyArray<Picture>
   }
 }
 
-const NAMELESS = shapeFault(
-  "its picture lies in the Parquet file and has no path",
-  "Write pictures to a folder or zip, and paths to the rows."
-)
-
 /** Turns of a row, those that `trim` keeps, and its picture or null. */
 const pictured = (
-  { value }: SourceRow,
+  { nameOf, value }: SourceRow,
   trim: (turns: ReadonlyArray<ConversationTurn>) => ReadonlyArray<ConversationTurn>
 ): RowFault | { readonly turns: ReadonlyArray<ConversationTurn>; readonly image: string | null } => {
   const chat = readChat(value)
@@ -104,7 +100,7 @@ const pictured = (
   if (fault !== undefined) return fault
   const [picture] = pictures
   if (picture === undefined) return { turns, image: null }
-  return picture.path === undefined ? NAMELESS : { turns, image: picture.path }
+  return { turns, image: nameOf(picture) }
 }
 
 const chatRows = <A>(
@@ -174,9 +170,9 @@ interface Scene {
  * The one picture that a row names, or why it has none.
  *
  * @example
- * onePicture({ id: "a", row: 0, value: { image: "a.jpg" } }) // "a.jpg"
+ * onePicture({ value: { image: "a.jpg" }, nameOf: ({ path }) => path ?? "" }) // "a.jpg"
  */
-export const onePicture = ({ value }: Pick<SourceRow, "value">): string | RowFault => {
+export const onePicture = ({ nameOf, value }: Pick<SourceRow, "nameOf" | "value">): string | RowFault => {
   const pictures = picturesOf(value)
   if (pictures._tag === "Failure")
     return { reason: "media", message: pictures.failure, hint: "Name the picture in `image`." }
@@ -188,7 +184,7 @@ export const onePicture = ({ value }: Pick<SourceRow, "value">): string | RowFau
       message: `it has ${pictures.success.length} pictures, and one picture a row is read`,
       hint: "Ask about each picture in a row of its own."
     }
-  return picture.path ?? NAMELESS
+  return nameOf(picture)
 }
 
 const sceneOf = (row: SourceRow): Scene | RowFault => {

@@ -6,11 +6,12 @@
  */
 import { Schema, Stream } from "effect"
 import type { Refusing } from "../dag/Node.ts"
+import { cellName } from "../data/CellImages.ts"
 import type { BadJsonRow } from "../data/JsonArray.ts"
 import { type RowFileError, type RowFileOptions, readRowFiles, rowsUpTo } from "../data/RowFiles.ts"
 import { idText, NO_ID } from "../data/RowId.ts"
 import { isRow, type Row, type RowFault } from "../text/ChatRow.ts"
-import { foreignMedia } from "../text/RowMedia.ts"
+import { foreignMedia, type Picture } from "../text/RowMedia.ts"
 import { Positive } from "./Params.ts"
 
 /** Parameters of every reader of rows. */
@@ -19,12 +20,18 @@ export const RowParams = {
   shardRows: Positive,
   /** Which split of a folder is read, by the name that Hugging Face `datasets` finds; needed where there are several. */
   split: Schema.optional(Schema.String),
+  /**
+   * What a picture inside of a Parquet or Arrow file is called: the `path` beside its bytes (default), or its `cell`, file and
+   * row, which is also the name of one without a path. Of use where several cells have one path.
+   */
+  pictures: Schema.optional(Schema.Literals(["path", "cell"])),
   /** Keys that are not looked at, though what they hold may be media: names of files, for instance. */
   ignore: Schema.optional(Schema.Array(Schema.String))
 } as const
 
 export interface RowParams {
   readonly split?: string | undefined
+  readonly pictures?: "path" | "cell" | undefined
   readonly ignore?: ReadonlyArray<string> | undefined
 }
 
@@ -47,6 +54,8 @@ export interface SourceRow {
   /** Its number, from 0. */
   readonly row: number
   readonly value: Row
+  /** What a picture of the row is called where pictures are read. */
+  readonly nameOf: (picture: Picture) => string
 }
 
 /** What a reader makes of a row. */
@@ -93,9 +102,9 @@ export const shapeFault = (message: string, hint = mend): RowFault => ({ reason:
 /** Streams a file's rows, or a folder's, through `make`; what does not fit is refused where it stands. */
 export const readRows = <A, Bad>(reader: RowReader<A, Bad>): Stream.Stream<ReadonlyArray<A>, RowFileError> => {
   const { idKeys = ["id"], keys, make, misshaped, params, path, refusing } = reader
-  const { ignore = [], split } = params
+  const { ignore = [], pictures, split } = params
   const known = new Set([...keys, ...idKeys])
-  const read = (value: unknown, row: number): ReadonlyArray<A> | RowFault => {
+  const read = (value: unknown, row: number, cell: string): ReadonlyArray<A> | RowFault => {
     if (!isRow(value)) return shapeFault("it is no object")
     const found = idOf(value, idKeys)
     const id = found === undefined ? reader.idOf?.(value, row) : idText(found)
@@ -107,7 +116,12 @@ export const readRows = <A, Bad>(reader: RowReader<A, Bad>): Stream.Stream<Reado
         message: `its \`${media}\` may be media, which is not read`,
         hint: `Rows have pictures in \`image\` or \`images\`. If nothing is lost without it, name the key in \`ignore\`.`
       }
-    const made = make({ id, row, value })
+    const made = make({
+      id,
+      row,
+      value,
+      nameOf: ({ path }) => (path === undefined || pictures === "cell" ? cell : path)
+    })
     return "reason" in made || !made.some(hasHalfCharacter)
       ? made
       : {
@@ -128,7 +142,7 @@ export const readRows = <A, Bad>(reader: RowReader<A, Bad>): Stream.Stream<Reado
       refusing.saw(rowsUpTo(batch))
       const rows: Array<A> = []
       for (const { index: row, value } of batch.rows) {
-        const made = read(value, row)
+        const made = read(value, row, cellName(batch.part, row - batch.before))
         if (!("reason" in made)) {
           for (const one of made) rows.push(one)
           continue

@@ -9,6 +9,7 @@ import { open, readdir, stat } from "node:fs/promises"
 import { Effect, Result, Schema, type Scope, Stream } from "effect"
 import { broadcast, type Tree } from "../dag/Artifact.ts"
 import { sharded } from "../dag/Node.ts"
+import { holdsCells, openCells } from "../data/CellImages.ts"
 import type { ImageType } from "../data/ImageHeader.ts"
 import {
   fromTar,
@@ -40,9 +41,13 @@ export class OddImage extends Schema.TaggedError<OddImage>()("OddImage", {
 const BATCH = 32
 
 /** What a path holds, by its name and its first block. */
-const kindOf = async (path: string): Promise<"folder" | "tar" | "zip"> => {
-  if ((await stat(path)).isDirectory()) return (await readdir(path)).some(isTarName) ? "tar" : "folder"
+const kindOf = async (path: string): Promise<"cells" | "folder" | "tar" | "zip"> => {
+  if ((await stat(path)).isDirectory()) {
+    if ((await readdir(path)).some(isTarName)) return "tar"
+    return (await holdsCells(path)) ? "cells" : "folder"
+  }
   if (isTarName(path)) return "tar"
+  if (await holdsCells(path)) return "cells"
   const file = await open(path, "r")
   try {
     const { buffer } = await file.read(Buffer.alloc(BLOCK), 0, BLOCK, 0)
@@ -55,8 +60,9 @@ const kindOf = async (path: string): Promise<"folder" | "tar" | "zip"> => {
 }
 
 /**
- * Opens a zip archive, a tar, a folder of tar files, or a folder of pictures. Fails when it is none of them, or is not
- * there. A folder that holds a tar file is one of tar files; what lies beside them is not looked at.
+ * Opens a zip archive, a tar, a folder of tar files, a Parquet or Arrow file whose cells hold pictures or a folder of such, or
+ * a folder of pictures. Fails when it is none of them, or is not there. A folder that holds a tar file is one of tar files, one
+ * that holds Parquet or Arrow files is one of these; what lies beside them is not looked at.
  */
 export const openImages = (
   tree: Tree,
@@ -70,11 +76,12 @@ export const openImages = (
           source: tree.path,
           name: "",
           message: cause instanceof Error ? cause.message : String(cause),
-          hint: "Pictures are a zip archive, a tar, or a folder of either tar files or pictures: check the path of the source.",
+          hint: "Pictures are a zip archive, a tar, or a folder of tar files, Parquet files or pictures: check the path of the source.",
           cause
         })
     }),
     (kind): Effect.Effect<ImageSource, ZipError | TarError | ImageSourceError, Scope.Scope> => {
+      if (kind === "cells") return openCells(tree.path, maxFileBytes === undefined ? {} : { maxFileBytes })
       if (kind === "folder") return openFolder(tree.path, maxFileBytes === undefined ? {} : { maxFileBytes })
       const options = maxFileBytes === undefined ? {} : { maxEntryBytes: maxFileBytes }
       return kind === "tar"
