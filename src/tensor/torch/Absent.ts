@@ -40,7 +40,7 @@ export const absent: ReadonlyArray<Absence> = [
     ]
   },
   {
-    reason: "random numbers come from `Random.ts`, so that a resumed run draws the same",
+    reason: "random numbers come from `src/tensor/Random.ts`, so that a resumed run draws the same",
     kernels: ["Multinomial"]
   },
   {

@@ -79,7 +79,7 @@ export const readPostProcessor = (value: unknown): Around => {
     default:
       throw new TokenizerJsonError({
         message: `post_processor ${type} is not supported`,
-        hint: "Leave `addSpecial` out and add control tokens yourself; the ids of the text itself are not affected."
+        hint: "Encode without control tokens and add them yourself; the ids of the text itself are not affected."
       })
   }
 }
