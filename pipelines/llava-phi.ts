@@ -9,7 +9,7 @@
  * Numbers are those of Zhu et al., "LLaVA-Phi" (2024); where the authors' scripts differ, they are the preset `authors`.
  */
 
-import { credits } from "../datasets/Credits.ts"
+import { credits, hubFields } from "../datasets/Credits.ts"
 import { cc595k, cc595kSample } from "../datasets/cc595k.ts"
 import { type Located, locate } from "../datasets/Dataset.ts"
 import { llavaInstruct, llavaInstructSample, mix665k } from "../datasets/llavaInstruct.ts"
@@ -54,6 +54,7 @@ import {
   tuneInstructionsOnFeatures
 } from "../src/nodes/TrainVision.ts"
 import { writeAnswers } from "../src/nodes/WriteAnswers.ts"
+import { writeCard } from "../src/nodes/WriteCard.ts"
 import { recipe } from "../src/run/Recipe.ts"
 import * as Engine from "../src/tensor/Engine.ts"
 import { numerics } from "../src/tensor/Fingerprint.ts"
@@ -553,6 +554,19 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
     },
     { ...settings.evaluate, headBias }
   )
+  // The same folder once more: its card says what the model was found to do.
+  const described = writeCard(
+    { model: exported.out.model, evaluation: evaluated.out.report, questions: questions.out.questions },
+    {
+      name: exporting.name,
+      ...hubFields(
+        settings.data,
+        Object.values(origins).map(({ node }) => node.id)
+      ),
+      measuredOn:
+        credits[settings.data][sources.questions.node.id] ?? "the held-out questions of whoever ran the recipe"
+    }
+  )
   // For LLaVA's own scoring scripts; and what tuning on pictures has cost in conversations.
   const answers = writeAnswers.named("evaluate/write")(
     { questions: questions.out.questions, answers: evaluated.out.rows },
@@ -592,10 +606,11 @@ export const llavaPhi = (settings: Settings, sources: Sources) => {
     questions,
     asked,
     evaluated,
+    described,
     answers,
     talked,
     pipeline: pipeline("llava-phi", {
-      checkpoint: exported.out.model,
+      checkpoint: described.out.model,
       report: evaluated.out.report,
       answers: answers.out.files,
       perplexity: talked.out.report,

@@ -69,15 +69,20 @@ const dtypeBytes: Readonly<Record<string, number>> = { float32: 4, float16: 2, b
 /** Everything that stages and the export write. */
 export const written = (nodes: ReadonlyArray<AnyNode>, stages: ReadonlyArray<StageCost>): ReadonlyArray<Written> => {
   const last = stages.at(-1)
-  const exports = nodes.filter(({ spec }) => spec.id === "exportCheckpoint" || spec.id === "exportTrained")
+  const isExport = ({ spec }: AnyNode) => spec.id === "exportCheckpoint" || spec.id === "exportTrained"
+  // A card's node writes the folder that it is given once more.
+  const exports = nodes.flatMap((node) => {
+    const from = node.spec.id === "writeCard" ? node.inputs["model"]?.node : node
+    return from !== undefined && isExport(from) ? [{ node, from }] : []
+  })
   if (last === undefined) return []
   const { llava } = last
   const all =
     countOf(phiShapes(llava.text)) + countOf(projectorShapes(projectorOf(llava))) + countOf(clipShapes(llava.vision))
   return [
     ...stages.flatMap(ofStage),
-    ...exports.map((node): Written => {
-      const { dtype } = node.params as { readonly dtype: string }
+    ...exports.map(({ from, node }): Written => {
+      const { dtype } = from.params as { readonly dtype: string }
       return { node: node.id, what: "export", bytes: all * dtypeBytes[dtype]! + parityBytes(llava), passing: false }
     })
   ]

@@ -1,12 +1,13 @@
 /**
  * The model card of an exported checkpoint: what it is, how it is opened, how it was made, of what. Pure text.
  *
- * No time, path or host is in it: equal work has equal cards. A figure that is asked of the exported model is not in it
- * either, because then the folder would depend on what depends on the folder.
+ * No time, path or host is in it: equal work has equal cards. Figures that are asked of the exported model are put in by
+ * `withResults` when the model has been asked: `writeCard` writes the folder that has them.
  */
 import type { LlavaConfig } from "../model/llava/Config.ts"
 import { VICUNA_SYSTEM } from "../text/Template.ts"
 import type { TrainingLog } from "./Artifacts.ts"
+import type { Evaluation } from "./Evaluate.ts"
 import { PARITY_FILE, PARITY_IMAGE } from "./Parity.ts"
 
 /** A stage of the recipe: what it was tuned by, and what came out. */
@@ -34,6 +35,8 @@ export interface CardRecord {
   /** Digest of the code that trained and exported; absent where no store knew it. */
   readonly code: string | undefined
 }
+
+const USE = "## Use"
 
 const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ")
 
@@ -104,6 +107,95 @@ print(processor.decode(out[0, inputs["input_ids"].shape[1]:], skip_special_token
 \`\`\`
 `
 
+/** What a card's first lines say for the hub. */
+export interface CardHub {
+  /** One of the hub's identifiers. */
+  readonly license: string
+  readonly baseModels: ReadonlyArray<string>
+  readonly datasets: ReadonlyArray<string>
+}
+
+/** What was asked of the model, and of what. */
+export interface CardResults {
+  readonly evaluation: Evaluation
+  /** Data set and its origin, in words. */
+  readonly measuredOn: string
+  /** Content digest of the questions; absent where no store knew it. */
+  readonly digest: string | undefined
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
+const BLIND = "the same questions with pictures swapped between scenes (blind)"
+
+/** A list of YAML; a JSON string is one of YAML as well. */
+const list = (name: string, values: ReadonlyArray<string>): ReadonlyArray<string> =>
+  values.length === 0 ? [] : [`${name}:`, ...values.map((one) => `- ${JSON.stringify(one)}`)]
+
+/** The YAML block as the hub reads it: `license`, `base_model`, `datasets`, `metrics` and `model-index`. */
+const frontMatter = (name: string, hub: CardHub, { evaluation, measuredOn }: CardResults): string =>
+  [
+    "---",
+    "library_name: transformers",
+    "pipeline_tag: image-text-to-text",
+    `license: ${hub.license}`,
+    ...(hub.license === "other" ? ["license_name: terms-of-its-sources", "license_link: README.md"] : []),
+    ...list("base_model", hub.baseModels),
+    ...list("datasets", hub.datasets),
+    "metrics:",
+    "- accuracy",
+    "model-index:",
+    `- name: ${JSON.stringify(name)}`,
+    "  results:",
+    "  - task:",
+    "      type: visual-question-answering",
+    "      name: Short answers about pictures",
+    "    dataset:",
+    "      type: held-out-questions",
+    `      name: ${JSON.stringify(measuredOn)}`,
+    "    metrics:",
+    "    - type: accuracy",
+    "      name: exact match",
+    `      value: ${evaluation.accuracy}`,
+    "    - type: accuracy",
+    `      name: ${JSON.stringify(BLIND)}`,
+    `      value: ${evaluation.blindAccuracy}`,
+    "---"
+  ].join("\n")
+
+const resultsText = ({ digest, evaluation, measuredOn }: CardResults): string => {
+  const { accuracy, blindAccuracy, blindByType, byType, notAsked, note, questions } = evaluation
+  const share = (one: { readonly questions: number; readonly right: number } | undefined) =>
+    one === undefined || one.questions === 0 ? "-" : percent(one.right / one.questions)
+  const types = Object.entries(byType).sort(([a], [b]) => (a < b ? -1 : 1))
+  return [
+    "## Results",
+    "",
+    `Of ${questions} held-out questions ${percent(accuracy)} are answered right (exact match). The baseline is ${BLIND}: ${percent(blindAccuracy)}, which is what it gets by knowing likely answers.`,
+    "",
+    "| questions | asked | right | blind |",
+    "|---|---|---|---|",
+    ...types.map(([type, own]) => `| ${cell(type)} | ${own.questions} | ${share(own)} | ${share(blindByType[type])} |`),
+    `| all | ${questions} | ${percent(accuracy)} | ${percent(blindAccuracy)} |`,
+    "",
+    `Measured on: ${measuredOn}${digest === undefined ? "" : ` (sha256 of the questions as rows: \`${digest}\`)`}.`,
+    ...(notAsked === 0 ? [] : [`${notAsked} more questions were not asked, because their pictures were refused.`]),
+    ...(note === undefined ? [] : [note]),
+    ""
+  ].join("\n")
+}
+
+/**
+ * A card with what the model was found to do, before the section on its use, and with the fields that the hub reads.
+ *
+ * @example withResults(card, "LLaVA-Phi", hub, { evaluation, measuredOn: "300 scenes", digest: undefined })
+ */
+export const withResults = (card: string, name: string, hub: CardHub, results: CardResults): string => {
+  const body = card.replace(/^---\n[\s\S]*?\n---\n/, "")
+  const at = body.indexOf(USE)
+  const [before, after] = at < 0 ? [body, ""] : [body.slice(0, at), body.slice(at)]
+  return `${frontMatter(name, hub, results)}\n${before}${resultsText(results)}\n${after}`
+}
+
 /** The text of README.md. `record` is left out where nothing is known of how the model was made. */
 export const exportCard = (name: string, config: LlavaConfig, dtype: string, record?: CardRecord): string => {
   const { text, vision } = config
@@ -128,7 +220,7 @@ A LLaVA with a Phi language model, trained by millrace's LLaVA-Phi recipe.
 
 Weights are stored as ${dtype}. ${head}
 
-## Use
+${USE}
 ${loading(dtype, text.headBias)}
 Prompts are Vicuna v1.1 with the picture first; the chat template writes them:
 

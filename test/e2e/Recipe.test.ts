@@ -71,12 +71,18 @@ describe("the whole recipe", () => {
   test("gives it a card that states its code and the contents it was made from, as the store knows them", () => {
     const card = readFileSync(join(completed(first).outputs["checkpoint"]!.path, "README.md"), "utf8")
     const { path } = completed(first).outputs["checkpoint"]!
-    const manifest = manifestsOf(bench.store).find(({ key }) => path.includes(key))!
+    const described = manifestsOf(bench.store).find(({ key }) => path.includes(key))!
+    const exported = described.parts.inputs["model"]
+    const manifest = manifestsOf(bench.store).find(({ outputs }) => outputs["model"]?.digest === exported)!
     expect(card).toContain(`Code digest: \`${manifest.code.digest}\``)
     const { inputs } = manifest.parts
     for (const port of ["shareGpt", "captions", "captionImages", "instructions", "instructionImages", "languageModel"])
       expect(card, port).toContain(`\`${inputs[port]}\``)
     expect(card).not.toContain("not recorded")
+    expect(card).toContain(`sha256 of the questions as rows: \`${described.parts.inputs["questions"]}\``)
+    const { accuracy, blindAccuracy } = completed(first).metrics as Readonly<Record<string, number>>
+    for (const share of [accuracy, blindAccuracy]) expect(card).toContain(`      value: ${share}\n`)
+    expect(card).toContain("license: cc0-1.0\n")
   })
 
   test("learns: the loss of every stage falls", () => {
@@ -129,7 +135,7 @@ describe("the whole recipe", () => {
     const changed = await bench.run(change)
     completed(changed)
     // Whether a tiny model's answers are others with this rate, nobody promises: their file may be cut off.
-    const follow = ["evaluate/answers", "evaluate/perplexity", "evaluate/write", "exportCheckpoint", "instruct/train"]
+    const follow = ["evaluate/answers", "evaluate/perplexity", "evaluate/write", "exportCheckpoint", "instruct/train", "writeCard"]
     const sure = (ids: ReadonlyArray<string>) => ids.filter((id) => id !== "evaluate/write")
     expect(sure(nodesThat("ran", changed))).toEqual(sure(follow))
     expect([...planned("run", plan), ...planned("maybe", plan)].sort()).toEqual(follow)
@@ -152,7 +158,7 @@ describe("the whole recipe", () => {
     const { metrics } = completed(pixels)
     // What follows training is cut off too when both ways give the same bits, which nobody promises.
     expect(nodesThat("ran", pixels)).toEqual(expect.arrayContaining(["instruct/train", "pretrain/train"]))
-    const dependents = ["evaluate/answers", "exportCheckpoint", "instruct/train", "pretrain/train"]
+    const dependents = ["evaluate/answers", "exportCheckpoint", "instruct/train", "pretrain/train", "writeCard"]
     expect(dependents).toEqual(expect.arrayContaining([...nodesThat("ran", pixels)]))
     const lossesOf = (value: unknown) => (value as { readonly loss: Readonly<Record<string, number>> }).loss
     const before = lossesOf(lastOf(first).metrics)
