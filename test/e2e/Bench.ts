@@ -19,7 +19,7 @@ export const small = fileURLToPath(new URL("./fixtures/small.ts", import.meta.ur
 const killer = new URL("./fixtures/killer.ts", import.meta.url).href
 
 /** Nodes of the small recipe that are no sources. */
-export const nodes = 30
+export const nodes = 32
 
 const folders: Array<string> = []
 const children = new Set<ChildProcess>()
