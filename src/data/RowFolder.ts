@@ -152,6 +152,17 @@ const snapshotOf = Effect.fnUntraced(function* (path: string, names: ReadonlyArr
   )
 })
 
+const oneFile = (path: string) =>
+  fail(path, "no-such-split", "it is one file, and files have no splits", "Leave `split` out, or give the folder.")
+
+const leftOver = (path: string, split: string, part: string, left: ReadonlyArray<string>) =>
+  fail(
+    path,
+    "unread",
+    `beside the split ${split} (${part}) it holds ${list(left)}, of no split`,
+    `Set \`split\` to "${split}" to read that alone, or move the other away.`
+  )
+
 /** The files of one split of parts. */
 const partsIn = Effect.fnUntraced(function* (path: string, split: string | undefined) {
   const files = yield* Effect.tryPromise({
@@ -173,13 +184,7 @@ const partsIn = Effect.fnUntraced(function* (path: string, split: string | undef
   )
   if (typeof name !== "string") return yield* name
   const { bases, files: parts } = splits.find((one) => one.name === name)!
-  if (split === undefined && left.length > 0)
-    return yield* fail(
-      path,
-      "unread",
-      `beside the split ${name} (${parts[0]}) it holds ${list(left)}, of no split`,
-      `Set \`split\` to "${name}" to read that alone, or move the other away.`
-    )
+  if (split === undefined && left.length > 0) return yield* leftOver(path, name, parts[0]!, left)
   const nested = parts.find((part) => part.includes("/"))
   if (bases.length > 1)
     return yield* named
@@ -226,12 +231,7 @@ export const rowFilesOf: (path: string, split?: string) => Effect.Effect<Readonl
     const top = yield* Effect.promise(() => readdir(given).catch(() => undefined))
     if (top === undefined) {
       if (split === undefined) return [given]
-      return yield* fail(
-        given,
-        "no-such-split",
-        "it is one file, and files have no splits",
-        "Leave `split` out, or give the folder."
-      )
+      return yield* oneFile(given)
     }
     const path = yield* snapshotOf(given, top)
     const names = path === given ? top : yield* Effect.promise(() => readdir(path).catch((): Array<string> => []))
@@ -246,3 +246,33 @@ export const rowFilesOf: (path: string, split?: string) => Effect.Effect<Readonl
     if (names.includes("state.json") && names.includes("dataset_info.json")) return yield* savedFiles(path, split)
     return yield* partsIn(path, split)
   })
+
+/**
+ * The tar files of a folder that hold a webdataset's split, by name; undefined where `path` is no folder. Tar files of one
+ * folder are several splits by the rule of all rows: `train-00000.tar` beside `val-00000.tar`.
+ *
+ * @example
+ * ```ts
+ * const files = yield* tarFilesOf("cc12m", isTarName, "train")
+ * ```
+ */
+export const tarFilesOf = Effect.fnUntraced(function* (
+  path: string,
+  isTar: (name: string) => boolean,
+  split?: string
+): Effect.fn.Return<ReadonlyArray<string> | undefined, NoRowFiles> {
+  const names = yield* Effect.promise(() => readdir(path).catch(() => undefined))
+  if (names === undefined && split !== undefined) return yield* oneFile(path)
+  const { left, splits } = splitsOf((names ?? []).filter(isTar))
+  // What is no folder of tar files is its reader's to tell.
+  if (splits.length === 0) return undefined
+  const name = chosen(
+    path,
+    splits.map((one) => one.name),
+    split
+  )
+  if (typeof name !== "string") return yield* name
+  const { files } = splits.find((one) => one.name === name)!
+  if (split === undefined && left.length > 0) return yield* leftOver(path, name, files[0]!, left)
+  return files
+})

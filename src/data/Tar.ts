@@ -39,6 +39,8 @@ export interface Tar {
 
 /** What to accept. */
 export interface TarOptions {
+  /** Of a folder: its tar files that are opened. Default: all. */
+  readonly files?: ReadonlyArray<string>
   /** Bytes of one entry at most. Default 64 MiB. */
   readonly maxEntryBytes?: number
 }
@@ -183,10 +185,10 @@ const scan = async (path: string, file: FileHandle, number: number, index: TarIn
   }
 }
 
-/** The files that a path means: itself, or the tar files of a folder in name order. */
-const filesOf = async (path: string): Promise<ReadonlyArray<string>> => {
+/** The files that a path means: itself, or the tar files of a folder, all or some, in name order. */
+const filesOf = async (path: string, some?: ReadonlyArray<string>): Promise<ReadonlyArray<string>> => {
   if (!(await stat(path)).isDirectory()) return [path]
-  const names = (await readdir(path)).filter((name) => isTarName(name)).sort()
+  const names = (await readdir(path)).filter((name) => isTarName(name) && some?.includes(name) !== false).sort()
   if (names.length === 0) throw tarError(path, "", "no-tars", "the folder holds no tar files")
   return names.map((name) => join(path, name))
 }
@@ -330,7 +332,7 @@ export const openTar = (path: string, options: TarOptions = {}): Effect.Effect<T
   return Effect.acquireRelease(
     Effect.tryPromise({
       try: async () => {
-        const paths = await filesOf(path)
+        const paths = await filesOf(path, options.files)
         return new OpenTar(path, paths, await indexOf(paths), maxEntryBytes)
       },
       catch: (cause) => (cause instanceof TarError ? cause : tarError(path, "", "unreadable", String(cause), { cause }))

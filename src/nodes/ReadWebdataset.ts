@@ -9,7 +9,8 @@
 import { Effect, Schema, Stream } from "effect"
 import { whole } from "../dag/Node.ts"
 import { parseJson } from "../data/JsonText.ts"
-import { openTar, type Tar } from "../data/Tar.ts"
+import { tarFilesOf } from "../data/RowFolder.ts"
+import { isTarName, openTar, type Tar } from "../data/Tar.ts"
 import { IMAGE_MARK } from "../text/Template.ts"
 import { Captions, ImageFiles } from "./Artifacts.ts"
 import { Positive } from "./Params.ts"
@@ -112,6 +113,11 @@ const read = Effect.fnUntraced(function* (tar: Tar, { id, names }: Sample, row: 
   return yield* damage ?? bad("no-caption", "no caption", "A sample needs `caption` in its .json, or a .txt.")
 })
 
+const openSplit = Effect.fnUntraced(function* (path: string, split: string | undefined) {
+  const files = yield* tarFilesOf(path, isTarName, split)
+  return yield* openTar(path, { maxEntryBytes: MAX_CAPTION, ...(files === undefined ? {} : { files }) })
+})
+
 export const readWebdataset = whole(
   {
     id: "readWebdataset",
@@ -121,7 +127,9 @@ export const readWebdataset = whole(
       /** What is asked of each picture. */
       request: Schema.String,
       /** Rows a shard of the output. */
-      shardRows: Positive
+      shardRows: Positive,
+      /** Which split of a folder's tar files is read; needed where there are several. */
+      split: Schema.optional(Schema.String)
     }),
     inputs: { files: ImageFiles },
     outputs: { rows: Captions },
@@ -131,7 +139,7 @@ export const readWebdataset = whole(
   ({ inputs, params, refuse, saw }) =>
     Effect.succeed({
       rows: Stream.unwrap(
-        Effect.map(openTar(inputs.files.path, { maxEntryBytes: MAX_CAPTION }), (tar) => {
+        Effect.map(openSplit(inputs.files.path, params.split), (tar) => {
           let row = 0
           return Stream.fromIterable(samplesOf(tar.names())).pipe(
             Stream.grouped(BATCH),

@@ -189,28 +189,30 @@ describe("Parquet", () => {
     return file
   })
 
-  it.effect("names pictures by their path, or by file and row where a picture column has none; its bytes are not read", () =>
-    Effect.gen(function* () {
-      const plain = yield* copied(
-        `SELECT 'a' AS id, 'a.jpg' AS image, ${TURNS.replaceAll("\\n", "\n")} AS conversations`
-      )
-      const { out } = yield* Node.run(readCaptions, { file: plain }, shards)
-      expect(out.rows).toEqual([{ id: "a", image: "a.jpg", caption: "A kettle.", conversations: turns }])
-      const inside = yield* copied(`
+  it.effect(
+    "names pictures by their path, or by file and row where a picture column has none; its bytes are not read",
+    () =>
+      Effect.gen(function* () {
+        const plain = yield* copied(
+          `SELECT 'a' AS id, 'a.jpg' AS image, ${TURNS.replaceAll("\\n", "\n")} AS conversations`
+        )
+        const { out } = yield* Node.run(readCaptions, { file: plain }, shards)
+        expect(out.rows).toEqual([{ id: "a", image: "a.jpg", caption: "A kettle.", conversations: turns }])
+        const inside = yield* copied(`
         SELECT i AS id, CASE WHEN i = 2 THEN NULL
           ELSE {'bytes': '\\xFF\\xD8'::BLOB, 'path': CASE WHEN i = 1 THEN NULL ELSE 'p' || i || '.jpg' END} END AS image,
           CASE WHEN i = 2 THEN ${SPOKEN} ELSE ${TURNS.replaceAll("\\n", "\n")} END AS conversations, 'llava' AS data_source
         FROM range(4) t(i)`)
-      const read = yield* Node.run(readInstructions, { file: inside }, shards)
-      expect(read.out.rows.map(({ id, image }) => [id, image])).toEqual([
-        ["0", "p0.jpg"],
-        ["1", "rows.parquet#1"],
-        ["2", null],
-        ["3", "p3.jpg"]
-      ])
-      expect(read.out.rows[0]!.conversations).toEqual(turns)
-      expect(read.refused).toEqual([])
-    }).pipe(Effect.scoped)
+        const read = yield* Node.run(readInstructions, { file: inside }, shards)
+        expect(read.out.rows.map(({ id, image }) => [id, image])).toEqual([
+          ["0", "p0.jpg"],
+          ["1", "rows.parquet#1"],
+          ["2", null],
+          ["3", "p3.jpg"]
+        ])
+        expect(read.out.rows[0]!.conversations).toEqual(turns)
+        expect(read.refused).toEqual([])
+      }).pipe(Effect.scoped)
   )
 
   it.effect("gives held-out questions of a file as of JSON", () =>

@@ -93,6 +93,33 @@ describe("readWebdataset", () => {
   )
 })
 
+it.effect("tar files of several splits in one folder are read by the one that is chosen", () =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const files = yield* scratch
+      const picture = yield* Effect.promise(() => png(28, 28, 1))
+      for (const name of ["train-000000", "train-000001", "val-000000"]) {
+        const entries = [
+          { name: `${name}.png`, data: picture },
+          { name: `${name}.txt`, data: text(name) }
+        ]
+        writeFileSync(join(files, `${name}.tar`), tarBytes(entries))
+      }
+      const ids = (split?: string) =>
+        Effect.map(
+          Node.run(readWebdataset, { files }, split === undefined ? params : { ...params, split }),
+          ({ out }) => out.rows.map(({ id }) => id)
+        )
+      expect(yield* ids("train")).toEqual(["train-000000", "train-000001"])
+      expect(yield* ids("validation")).toEqual(["val-000000"])
+      expect(yield* Effect.flip(ids())).toMatchObject({ _tag: "NoRowFiles", reason: "several-splits" })
+      expect(yield* Effect.flip(ids("test"))).toMatchObject({ _tag: "NoRowFiles", reason: "no-such-split" })
+      writeFileSync(join(files, "extra.tar"), tarBytes([]))
+      expect(yield* ids("train")).toEqual(["train-000000", "train-000001"])
+    })
+  )
+)
+
 it.effect("a .json that cannot be used leaves the caption to the .txt, and endings are read in any case", () =>
   Effect.scoped(
     Effect.gen(function* () {
