@@ -19,11 +19,12 @@ import {
 } from "./Artifact.ts"
 import { shardParts } from "./FanOut.ts"
 import type { AnyFold } from "./Fold.ts"
-import type { NodeDefinition, RefusalClass } from "./Node.ts"
+import type { NodeDefinition, NodeSpec, RefusalClass } from "./Node.ts"
 import { type Fault, inputFault, kindOf, makeParams, showKind, wrongValue } from "./Parameters.ts"
 import { makeRefusals, type Refused } from "./Refusals.ts"
-import { callEffect, checkedFold, checkedParts } from "./Results.ts"
+import { callEffect, checkedFold, checkedParts, WrongResult } from "./Results.ts"
 import { fromArray } from "./Rows.ts"
+import { changesOf, stateOf } from "./Unchanged.ts"
 
 /** What may be given for an input: rows as an array or a handle, a tree as a path, a value as itself. */
 export type Given<P> =
@@ -96,14 +97,52 @@ const givenFault = (port: string, artifact: Artifact, given: unknown): Fault | u
   return undefined
 }
 
+/** Plain data, arrays and typed arrays copied; class instances as they are. */
+const copied = <A>(value: A): A => {
+  if (typeof value !== "object" || value === null) return value
+  if (Array.isArray(value)) return value.map(copied) as A
+  if (ArrayBuffer.isView(value))
+    return value instanceof DataView ? value : ((value as unknown as Uint8Array).slice() as unknown as A)
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) return value
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, copied(one)])) as A
+}
+
+/** Rows that a node may change without changing those of the caller. */
+const apart = <Row>(rows: Rows<Row>): Rows<Row> => ({
+  ...rows,
+  batches: Stream.map(rows.batches, (batch) => batch.map(copied)),
+  get: (indices) => Effect.map(rows.get(indices), (some) => some.map(copied))
+})
+
+/** What a node sees of an input: a copy, as from a store. */
 const handle = (artifact: Artifact, given: unknown): unknown =>
   artifact.kind === "rows"
-    ? Array.isArray(given)
-      ? fromArray(given)
-      : given
+    ? apart(Array.isArray(given) ? fromArray(given) : (given as Rows<unknown>))
     : artifact.kind === "tree"
       ? { path: given }
-      : given
+      : copied(given)
+
+/** Files that a node was given are the same when it ends. */
+const sameFiles = (spec: NodeSpec, given: Readonly<Record<string, unknown>>) => {
+  const trees = Object.entries(spec.inputs)
+    .filter(([, declared]) => artifactOf(declared).kind === "tree")
+    .map(([port]) => ({ port, path: String(given[port]), before: stateOf(String(given[port])) }))
+  return Effect.suspend(() => {
+    for (const { before, path, port } of trees) {
+      const [first] = changesOf(before, stateOf(path))
+      if (first !== undefined)
+        return Effect.die(
+          new WrongResult({
+            node: spec.id,
+            message: `it ${first.how} ${first.path}, a file of its input ${port}`,
+            hint: "Inputs are read-only: copy what is to be changed, and write to the folder of an output."
+          })
+        )
+    }
+    return Effect.void
+  })
+}
 
 const drain = Effect.fnUntraced(function* (
   spec: { readonly id: string; readonly outputs: Outputs },
@@ -179,6 +218,7 @@ export const run = <
       whole[port] = handle(artifactOf(declared), given[port])
       shard[port] = declared.kind === "rows" ? (whole[port] as Rows<unknown>).batches : whole[port]
     }
+    const unchanged = sameFiles(spec, given)
     let parts: Record<string, unknown>
     if (spec.kind === "sharded")
       parts = yield* shardParts(spec, { params: made, shard, index: 0, count: 1, ...refusals })
@@ -203,6 +243,7 @@ export const run = <
       parts = checkedParts(spec.id, spec.outputs, yield* f.finish(context, state))
     }
     const out = yield* drain(spec, parts, options.into)
+    yield* unchanged
     return { out, refused: refusals.take() }
   })
   return Effect.scoped(work as Effect.Effect<unknown, unknown, Scope.Scope>) as Effect.Effect<

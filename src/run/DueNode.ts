@@ -33,6 +33,7 @@ import { placesFor, shardCount, sourcesBehind, type Where } from "./Inputs.ts"
 import type { Leader } from "./Leader.ts"
 import { type NodeTask, type NodeWatch, runNode } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
+import { watchInputs } from "./ReadOnly.ts"
 import { Attempts } from "./Retry.ts"
 import { Interrupted, NodeFailed, type NodesFailed, type RunOptions, type SelectionError, Stop } from "./Run.ts"
 import type { Selection } from "./Selection.ts"
@@ -399,7 +400,10 @@ export const execute = Effect.fnUntraced(function* (
     told as Effect.Effect<Drained, NodeFailed | Interrupted | StoreError | RankLost, never>,
     Context.merge(yield* Effect.context<never>(), services)
   )
-  const drained = yield* node.spec.engine === true ? Semaphore.withPermit(session.engine, provided) : provided
+  const sameInputs = yield* watchInputs(node, places)
+  const exit = yield* Effect.exit(engine ? Semaphore.withPermit(session.engine, provided) : provided)
+  yield* sameInputs
+  const drained = yield* exit
   const refusal = yield* tooManyRefused(node, drained, work.folder)
   if (refusal !== undefined) return yield* refusal
   yield* sourcesUnchanged(store, node, done, decision)

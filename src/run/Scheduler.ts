@@ -14,6 +14,7 @@ import { decide, type Plan, plan } from "../dag/Plan.ts"
 import { portFolder, valueFile } from "../store/Layout.ts"
 import type { Code } from "../store/Manifest.ts"
 import { type Found, type SourceError, type SourceHere, Store, StoreError } from "../store/Store.ts"
+import { type Damage, damageOf, everyFile, madeFrom } from "../store/Verify.ts"
 import { bringSource, execute, type RunError, type Session, stoppedBefore } from "./DueNode.ts"
 import { sayEmptied } from "./Emptied.ts"
 import { Events, nodeEnd } from "./Events.ts"
@@ -110,6 +111,8 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
       const scope = yield* Effect.scope
       const setup = { module: moduleUrl, choice, store: store.root }
       const done = new Map<AnyNode, Done>()
+      /** What `verify` found damaged. */
+      const damage = new Map<AnyNode, Damage>()
       const places = new Map<AnyNode, Where>()
       const context = Context.add(yield* Effect.context<Store | Events>(), Stop, stop)
       const brought = new Map<AnyNode, Effect.Effect<SourceHere, RunError>>()
@@ -190,15 +193,35 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
         let ran = false
         if (found !== undefined && options.verify === true) {
           const damaged = yield* store.verify(found)
-          if (damaged.length > 0) {
+          const mayRun = selection.mayRun.has(node)
+          const parents = Object.values(node.inputs).map((ref) => ref.node)
+          // Sound by itself, but made of what was found damaged: with the times of both, that may be known.
+          for (const parent of damaged.length > 0 ? [] : parents) {
+            const times = damage.get(parent)
+            const verdict = times === undefined || found === undefined ? "no" : madeFrom(times, found)
+            if (verdict === "no" || found === undefined) continue
+            const again = verdict === "yes" && mayRun
+            because = [
+              verdict === "yes"
+                ? `made from ${parent.id} after that was damaged`
+                : `made from ${parent.id}, which is damaged now; whether it was then is not known`
+            ]
+            const message = `${because.join("; ")}${again ? "; it is made again" : ""}`
+            yield* events.publish({ event: "notice", at: started, node: node.id, message })
+            if (!again) continue
+            yield* store.reopen(found, everyFile(found))
+            found = undefined
+          }
+          if (found !== undefined && damaged.length > 0) {
+            damage.set(node, damageOf(found, damaged))
             because = [`damaged in the store: ${damaged.map((one) => `${one.port}/${one.file}`).join(", ")}`]
             yield* events.publish({
               event: "notice",
               at: started,
               node: node.id,
-              message: `${because.join("; ")}${selection.mayRun.has(node) ? "; it is made again" : ""}`
+              message: `${because.join("; ")}${mayRun ? "; it is made again" : ""}`
             })
-            if (selection.mayRun.has(node)) yield* store.reopen(found, damaged)
+            if (mayRun) yield* store.reopen(found, damaged)
             found = undefined
           }
         }

@@ -107,6 +107,7 @@ export const hashTree = (root: string): Effect.Effect<ReadonlyArray<FileEntry>, 
       files,
       ({ path }) =>
         Effect.gen(function* () {
+          yield* io(join(root, path), (fs) => fs.chmod(join(root, path), 0o444))
           yield* syncFile(join(root, path))
           const { bytes, sha256 } = yield* hashFile(join(root, path))
           return { path, bytes, sha256 }

@@ -128,13 +128,14 @@ const sliced = (bytes: Uint8Array): ReadonlyArray<Uint8Array> => {
 
 /**
  * Opens a writer of `path`; until `finish` the bytes lie in `path.tmp`. A scope that closes early removes them, and a
- * `path.tmp` that a killed attempt left is removed first. One writer a path at a time. `hashOnly` writes nothing.
+ * `path.tmp` that a killed attempt left is removed first. One writer a path at a time. `hashOnly` writes nothing,
+ * `readOnly` leaves a file that nobody may write to.
  *
  * Pieces are copied or written before `write` returns, so an encoder may reuse its buffers.
  */
 export const openWriter = (
   path: string,
-  options: { readonly hashOnly?: boolean } = {}
+  options: { readonly hashOnly?: boolean; readonly readOnly?: boolean } = {}
 ): Effect.Effect<Writer, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
     const hash = createHash("sha256")
@@ -168,7 +169,9 @@ export const openWriter = (
             )
       )
     )
-    const file = yield* at(Scope.provide(fs.open(temporary, { flag: "wx" }), own))
+    const file = yield* at(
+      Scope.provide(fs.open(temporary, { flag: "wx", ...(options.readOnly === true ? { mode: 0o444 } : {}) }), own)
+    )
     let stage: Buffer | undefined
     let staged = 0
     const flush = Effect.suspend(() => {

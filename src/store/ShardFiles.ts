@@ -64,6 +64,7 @@ const openShardWriter = (
   Effect.gen(function* () {
     const name = Layout.shardFile(index, artifact.format.extension)
     const writer: Writer = yield* openWriter(join(Layout.portFolder(folder, port), name), {
+      readOnly: true,
       hashOnly: artifact.transient
     })
     let rows = 0

@@ -4,11 +4,12 @@
  * Not repair: `Work.reopen` turns what is found here back into unfinished work, so that only those shards are made
  * again. Reads everything once, four files at a time.
  */
+import { statSync } from "node:fs"
 import { join } from "node:path"
 import { Effect, type FileSystem } from "effect"
 import { valueDigest } from "./Digests.ts"
 import { hashFile, type Written } from "./Durable.ts"
-import { portFolder, refusedFolder } from "./Layout.ts"
+import { manifestFile, portFolder, refusedFolder } from "./Layout.ts"
 import type { Found, StoreError } from "./Store.ts"
 
 /**
@@ -19,6 +20,43 @@ export interface Damaged {
   readonly port: string
   readonly file: string
 }
+
+const timeOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.mtimeMs
+
+/** When an entry was made, and when its damaged files were last written (undefined: gone). By the file system's clock, ms. */
+export interface Damage {
+  readonly made: number | undefined
+  readonly written: ReadonlyArray<number | undefined>
+}
+
+/** The times of a damaged entry; asked for before it is reopened. */
+export const damageOf = (found: Found, damaged: ReadonlyArray<Damaged>): Damage => ({
+  made: timeOf(manifestFile(found.folder)),
+  written: damaged.map(({ file, port }) =>
+    timeOf(port === "refused" ? join(refusedFolder(found.folder), file) : join(portFolder(found.folder, port), file))
+  )
+})
+
+/**
+ * Whether another entry was made from those damaged bytes: `yes` where they were written before it was made, `no` where
+ * after; `maybe` where no time tells, as of a disk's fault.
+ */
+export const madeFrom = ({ made, written }: Damage, other: Found): "yes" | "maybe" | "no" => {
+  const at = timeOf(manifestFile(other.folder))
+  if (made === undefined || at === undefined) return "maybe"
+  const changed = written.map((time) => (time === undefined || time <= made ? "maybe" : time <= at ? "yes" : "no"))
+  return changed.includes("yes") ? "yes" : changed.includes("maybe") ? "maybe" : "no"
+}
+
+/** Every file of an entry, as if all were damaged: it is made again whole. */
+export const everyFile = (found: Found): ReadonlyArray<Damaged> =>
+  Object.entries(found.manifest.outputs).flatMap(([port, output]) =>
+    output.kind === "rows"
+      ? output.shards.map((shard) => ({ port, file: shard.file }))
+      : output.kind === "tree"
+        ? output.files.map((file) => ({ port, file: file.path }))
+        : [{ port, file: "" }]
+  )
 
 /**
  * All damaged files of an entry, in the manifest's order. Fails only for what is no damage (permissions, say).

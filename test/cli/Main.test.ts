@@ -183,7 +183,7 @@ describe("wrong usage", () => {
   const cases: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: RegExp]> = [
     [["--preset", "sampel"], /no preset is called "sampel"; did you mean "sample"\?[\s\S]*Presets: sample, slow/],
     [["--only", "trian"], /--only: no node is called "trian"; did you mean "train"\?[\s\S]*Nodes: train, words, shout/],
-    [["--set", "train.steps=abc"], /train: parameters[\s\S]*cause: Expected number/],
+    [["--set", "train.steps=abc"], /train: parameter steps: expected number, got "abc"/],
     [["--bogus"], /Unrecognized flag: --bogus/],
     [["runz"], /Unknown subcommand "runz"[\s\S]*runs/],
     [["--workers", "-1"], /Expected: 0 or more/],
