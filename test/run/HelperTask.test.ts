@@ -68,7 +68,7 @@ test("one broken by a stray timer fails its node, not the process", async () => 
   const run = await makeBench().run(weigh, { ...helped, RUN_TEST_FAULT: "help:stray:3" })
   expect(run.error).toMatchObject({
     node: "train/weigh",
-    message: "HelperFailed: a helper thread broke: thrown from a stray timer"
+    message: "HelperFailed: outside of its effect: Error: thrown from a stray timer"
   })
 })
 

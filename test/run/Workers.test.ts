@@ -35,7 +35,7 @@ describe("a worker thread", () => {
     expect(run.error).toMatchObject({
       node: "square",
       shard: 1,
-      message: "its worker thread broke: thrown from a stray timer"
+      message: "outside of its effect: Error: thrown from a stray timer"
     })
   })
 
