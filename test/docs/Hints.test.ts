@@ -151,7 +151,7 @@ const THEIRS: Readonly<Record<string, string>> = {
   "--dereference": "of tar",
   "--hard-dereference": "of tar",
   "--pretrain_mm_mlp_adapter": "of LLaVA's scripts",
-  "--torch": "of npm run pack:gpu"
+  "--torch": "of npm run build:torch"
 }
 
 describe("a flag in a sentence", () => {

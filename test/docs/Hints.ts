@@ -36,11 +36,13 @@ const visit = (node: unknown, see: (node: Tree) => void): void => {
 interface Quasi {
   readonly value: { readonly cooked: string }
 }
-/** The text of a literal, `${}` for each placeholder; undefined for other nodes. */
+/** Stands for each placeholder of a template. */
+const PLACEHOLDER = "\u0000"
+/** The text of a literal; undefined for other nodes. */
 const textOf = (node: Tree): string | undefined => {
   if (node.type === "Literal" && typeof node["value"] === "string") return node["value"]
   if (node.type !== "TemplateLiteral") return undefined
-  return (node["quasis"] as ReadonlyArray<Quasi>).map(({ value }) => value.cooked).join("${}")
+  return (node["quasis"] as ReadonlyArray<Quasi>).map(({ value }) => value.cooked).join(PLACEHOLDER)
 }
 
 const trees = new Map(sources.map((path) => [path, parseAst(readFileSync(join(root, path), "utf8"), { lang: "ts" })]))
@@ -62,7 +64,7 @@ const uncommented = sources.flatMap((path) => {
 export const named: ReadonlyArray<Named> = uncommented.flatMap(({ path, text }) =>
   [...text.matchAll(/`([^`\n]+)`/g)]
     .map((match) => ({ path, name: match[1]! }))
-    .filter(({ name }) => !name.includes("${}"))
+    .filter(({ name }) => !name.includes(PLACEHOLDER))
 )
 
 /** Flags that a sentence names, with or without backticks. Style sheets and the flags of compilers are no sentences. */
