@@ -32,7 +32,6 @@ const run = async <A>(context: Context, preset: string, file: string, use: (resu
     from: [],
     until: [],
     force: [],
-    acceptCode: false,
     workers: WORKERS,
     checkpointEveryMs: 1e9
   }

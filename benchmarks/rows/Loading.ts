@@ -27,7 +27,6 @@ const run = async (store: string, engine: string, workers: number, round: number
     from: [],
     until: [],
     force: [],
-    acceptCode: false,
     workers,
     checkpointEveryMs: 1e9
   }

@@ -108,12 +108,13 @@ export const choose = <Settings, R>(
 /** Fails with `UsageError` when a selection names a node that the pipeline has not. */
 export const checkSelection = (
   pipeline: Pipeline,
-  selection: Pick<RunOptions, "only" | "from" | "until" | "force">
+  selection: Pick<RunOptions, "only" | "from" | "until" | "force"> & { readonly acceptCode?: ReadonlyArray<string> }
 ): Effect.Effect<void, UsageError> =>
   Effect.gen(function* () {
     const ids = pipeline.nodes.map((node) => node.id)
-    for (const flag of ["only", "from", "until", "force"] as const)
-      for (const id of selection[flag])
+    const { acceptCode = [], force, from, only, until } = selection
+    for (const [flag, named] of Object.entries({ only, from, until, force, "accept-code": acceptCode }))
+      for (const id of named)
         if (!ids.includes(id)) return yield* unknown(`--${flag}: no node is called`, id, ids, "Nodes")
   })
 

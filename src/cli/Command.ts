@@ -94,7 +94,10 @@ const local = {
     "keep-going",
     "After a node failed, finish everything that does not need it; the run fails all the same"
   ),
-  acceptCode: onOff("accept-code", "Take stored results and checkpoints although the code behind them changed"),
+  acceptCode: ids(
+    "accept-code",
+    "Take these nodes' stored results and checkpoints although the code behind them changed; never those of another file or Schema"
+  ),
   quiet: onOff("quiet", "No progress and no tables"),
   checkpointEvery: Flag.Int("checkpoint-every").pipe(
     Flag.withDescription("Steps between checkpoints of training (default: one every two minutes)"),

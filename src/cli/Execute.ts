@@ -57,7 +57,7 @@ export interface RunFlags {
   /** Processes that train together, started here; see `Ranks.ts`. */
   readonly world: number | undefined
   readonly keepGoing: boolean
-  readonly acceptCode: boolean
+  readonly acceptCode: ReadonlyArray<string>
   readonly quiet: boolean
   readonly checkpointEvery: number | undefined
   readonly verify: boolean
@@ -82,11 +82,11 @@ const optionsOf = (flags: RunFlags): RunOptions => ({
 /** Flags that cut or steer a run, as typed. */
 const cuts = (flags: RunFlags): ReadonlyArray<string> => [
   ...(["only", "from", "until", "force"] as const).flatMap((name) => flags[name].map((id) => `--${name} ${id}`)),
+  ...flags.acceptCode.map((id) => `--accept-code ${id}`),
   ...(flags.workers === undefined ? [] : [`--workers ${flags.workers}`]),
   ...(flags.world === undefined ? [] : [`--world ${flags.world}`]),
   ...(flags.checkpointEvery === undefined ? [] : [`--checkpoint-every ${flags.checkpointEvery}`]),
   ...(flags.keepGoing ? ["--keep-going"] : []),
-  ...(flags.acceptCode ? ["--accept-code"] : []),
   ...(flags.verify ? ["--verify"] : [])
 ]
 
@@ -123,6 +123,7 @@ const startEvent = (
 
 const showPlan = Effect.fnUntraced(function* <S, R>(
   recipe: Recipe<S, R>,
+  moduleUrl: string,
   chosen: Chosen<R>,
   options: RunOptions,
   flags: RunFlags,
@@ -135,7 +136,7 @@ const showPlan = Effect.fnUntraced(function* <S, R>(
     if (!flags.quiet) session.output.people(["", ...told.lines].join("\n") + "\n")
     session.emit({ event: "cost", figures: told.figures })
   })
-  const found = yield* planRecipe(recipe, chosen.choice, options).pipe(
+  const found = yield* planRecipe(recipe, chosen.choice, options, moduleUrl).pipe(
     // What training costs is worth knowing before the data is fetched; the plan fails all the same.
     Effect.tapError((error) => (error._tag === "SourceError" ? cost([]) : Effect.void))
   )
@@ -264,7 +265,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
     return yield* Effect.scoped(Effect.tapError(follow(place, same, setup), endLate))
   }
   if (flags.plan)
-    return yield* showPlan(recipe, chosen, options, { ...flags, world: place?.world }, session).pipe(
+    return yield* showPlan(recipe, moduleUrl, chosen, options, { ...flags, world: place?.world }, session).pipe(
       Effect.provide(storeLayer(flags.store))
     )
 

@@ -24,6 +24,10 @@ export const KeyParts = Schema.Struct({
   formats: Schema.Record(Schema.String, Schema.String),
   /** Numerics fingerprint of the engine, for nodes that compute with one. */
   numerics: Schema.optional(Schema.String),
+  /** Digest of the Schema of each rows or value output, as it is stored. */
+  schemas: Schema.optional(Schema.Record(Schema.String, Schema.String)),
+  /** What the definition says that it closes over. */
+  closes: Schema.optional(Schema.Json),
   artifact: Schema.Number
 })
 export type KeyParts = typeof KeyParts.Type
@@ -43,12 +47,41 @@ export const encodeParams = (node: AnyNode): Schema.Json => {
   return encode(node.params) as Schema.Json
 }
 
+const schemaDigests = new WeakMap<object, string>()
+
+/** What a Schema writes, without annotations; code in it (a filter of one's own) is the code digest's to see. */
+const shapeOf = (schema: Schema.Top): string => {
+  const plain = (key: string, value: unknown): unknown =>
+    key === "annotations" || typeof value === "function"
+      ? undefined
+      : typeof value === "bigint" || typeof value === "symbol" || value instanceof RegExp
+        ? String(value)
+        : value
+  for (const stored of [() => Schema.toCodecJson(schema as Schema.Codec<unknown, unknown>), () => schema]) {
+    try {
+      return JSON.stringify(Schema.toRepresentation(stored()), plain)
+    } catch {
+      // A Schema of things that have no JSON is stored by a format of its own.
+    }
+  }
+  return "opaque"
+}
+
+/** Digest of what a Schema writes; equal for equal Schemas, whoever made them. */
+export const schemaDigest = (schema: Schema.Top): string => {
+  let known = schemaDigests.get(schema)
+  if (known === undefined) schemaDigests.set(schema, (known = sha256(shapeOf(schema)).slice(0, 32)))
+  return known
+}
+
 /** The parts of a node's key, given the content digest of each input port. */
 export const keyParts = (node: AnyNode, inputs: Readonly<Record<string, string>>, numerics: string): KeyParts => {
   const formats: Record<string, string> = {}
+  const schemas: Record<string, string> = {}
   for (const [port, artifact] of Object.entries(node.spec.outputs)) {
     const plain = artifactOf(artifact)
     if (plain.kind === "rows") formats[port] = `${plain.tag}:${plain.format.id}`
+    if (plain.kind !== "tree") schemas[port] = schemaDigest(plain.schema)
   }
   return {
     definition: node.spec.id,
@@ -57,6 +90,8 @@ export const keyParts = (node: AnyNode, inputs: Readonly<Record<string, string>>
     inputs,
     formats,
     ...(node.spec.engine === true ? { numerics } : {}),
+    schemas,
+    ...(node.spec.closes === undefined ? {} : { closes: node.spec.closes as Schema.Json }),
     artifact: artifactVersion
   }
 }

@@ -21,6 +21,7 @@ import {
   type TreeArtifact,
   type ValueArtifact
 } from "./Artifact.ts"
+import { canonical } from "./Canonical.ts"
 import { crossing, type ErrorClass } from "./Crossing.ts"
 import { instanceId, nameFault, overridesFor } from "./Naming.ts"
 import { inputFault, kindOf, makeParams, showKind } from "./Parameters.ts"
@@ -56,6 +57,11 @@ export interface Declaration<
   readonly version: string
   /** One sentence for plans, recipe pages and `show`. */
   readonly about?: string
+  /**
+   * What the node's function takes from functions around it, as plain JSON: `closes: { columns }`. Part of the key. Only
+   * for a definition that is made by a function; what differs between two uses is better a parameter.
+   */
+  readonly closes?: Readonly<Record<string, unknown>>
   /** Everything a result depends on beside inputs and code. Encoded to JSON, it is part of the key. */
   readonly params: P
   readonly inputs: I
@@ -98,7 +104,7 @@ export interface AnyNode {
   readonly place: Place
   /** Sources only: absolute path of the file or folder, or an address (`isRemote`). */
   readonly location?: string
-  /** Sources at an address only: its size, and which files of a folder. */
+  /** Sources only: the size of one at an address, and which files of a folder. */
   readonly bytes?: number
   readonly files?: ReadonlyArray<string>
   /** Sources only: what to do when it is not there. */
@@ -236,8 +242,23 @@ export class WiringError extends Schema.TaggedError<WiringError>()("WiringError"
   cause: Schema.optional(Schema.Unknown)
 }) {}
 
+const checkCloses = (spec: NodeSpec): void => {
+  try {
+    canonical(spec.closes)
+  } catch (cause) {
+    throw new WiringError({
+      node: spec.id,
+      place: showPlace(spec.place),
+      message: `closes: ${cause instanceof Error ? cause.message : String(cause)}`,
+      hint: "`closes` holds plain JSON: give what stands for the value, such as a digest or a name.",
+      cause
+    })
+  }
+}
+
 /** Turns a declaration and a function into an applicable definition. */
 export const define = <D>(spec: NodeSpec): D => {
+  if (spec.closes !== undefined) checkCloses(spec)
   crossing(...((spec.refuses ?? []) as unknown as ReadonlyArray<ErrorClass>))
   const build = (name: string) => {
     const apply = (inputs: Record<string, AnyRef>, params: unknown): AnyNode => {

@@ -10,12 +10,21 @@ import { fileURLToPath } from "node:url"
 export interface Place {
   readonly file: string
   readonly line: number
+  /** The position and those of its callers, innermost first; `file` is empty where a caller is no code of a file. */
+  readonly chain?: ReadonlyArray<Spot>
+}
+
+/** A position in a file, line and column from 1. */
+export interface Spot {
+  readonly file: string
+  readonly line: number
+  readonly column: number
 }
 
 const here = fileURLToPath(new URL(".", import.meta.url))
 
-const frame = (line: string): Place | undefined => {
-  const match = /\(?((?:file:\/\/)?[^()\s][^()]*?):(\d+)(?::\d+)?\)?$/.exec(line.trim().replace(/^at (async )?/, ""))
+const frame = (line: string): Spot | undefined => {
+  const match = /\(?((?:file:\/\/)?[^()\s][^()]*?):(\d+)(?::(\d+))?\)?$/.exec(line.trim().replace(/^at (async )?/, ""))
   if (match === null) return undefined
   let file = match[1]!.replace(/^.*?(?=file:\/\/)/, "")
   const space = file.lastIndexOf(" (")
@@ -25,16 +34,20 @@ const frame = (line: string): Place | undefined => {
   } catch {
     return undefined
   }
-  return { file, line: Number(match[2]) }
+  return { file, line: Number(match[2]), column: Number(match[3] ?? 1) }
 }
 
+const noFile: Spot = { file: "", line: 0, column: 0 }
+
 const outside = (stack: string): Place => {
-  for (const line of stack.split("\n").slice(1)) {
-    const at = frame(line)
-    if (at === undefined || at.file.startsWith(here) || at.file.startsWith("node:")) continue
-    return at
-  }
-  return { file: "<notebook>", line: 0 }
+  const frames = stack
+    .split("\n")
+    .slice(1)
+    .map((line) => frame(line) ?? noFile)
+    .filter(({ file }) => !file.startsWith(here))
+  const first = frames.findIndex(({ file }) => file !== "" && !file.startsWith("node:"))
+  if (first < 0) return { file: "<notebook>", line: 0 }
+  return { file: frames[first]!.file, line: frames[first]!.line, chain: frames.slice(first) }
 }
 
 /**
@@ -59,6 +72,9 @@ export const place = (): Place => {
     },
     get line() {
       return look().line
+    },
+    get chain() {
+      return look().chain ?? []
     }
   }
 }

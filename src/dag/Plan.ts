@@ -15,6 +15,8 @@ import type { Pipeline } from "./Pipeline.ts"
 export interface Known {
   /** Code digest that the entry was made with. */
   readonly code: string
+  /** The file of the definition that made it, where known. */
+  readonly file?: string | undefined
   /** The entry's code is the node's present code, or was accepted for it. */
   readonly accepted: boolean
   /** Content digest of each output port. */
@@ -26,6 +28,8 @@ export interface Known {
 /** Digest of a definition's code and the files behind it. */
 export interface CodeFacts {
   readonly digest: string
+  /** The file of the definition, where known. */
+  readonly file?: string | undefined
   readonly files: ReadonlyArray<{ readonly path: string; readonly sha256: string }>
   readonly packages: Readonly<Record<string, string>>
 }
@@ -56,7 +60,7 @@ export interface Facts<K extends Known, E = never, R = never> {
   readonly numerics: string
   /** Instances to run again whatever is stored. */
   readonly forced: ReadonlySet<string>
-  /** Take an entry whose code differs (`--accept-code`, or the preset's `warn`), or run again. */
+  /** Take an entry whose code differs (`--accept-code`, or the preset's `warn`), or run again. Never that of another file. */
   readonly takesOldCode: (node: AnyNode) => boolean
 }
 
@@ -86,6 +90,10 @@ export const codeChanges = (now: CodeFacts, then: CodeFacts): ReadonlyArray<stri
   return out
 }
 
+/** Outputs whose Schema is another one: what is stored under the old key cannot be read as the new. */
+const schemaChanges = (now: KeyParts, then: KeyParts): ReadonlyArray<string> =>
+  Object.keys(now.schemas ?? {}).filter((port) => now.schemas?.[port] !== then.schemas?.[port])
+
 /** What differs between two keys' parts, in words: `parameter lr 0.00002 to 0.00001`, `input rows`. */
 export const partChanges = (now: KeyParts, then: KeyParts, node: AnyNode): ReadonlyArray<string> => {
   const out: Array<string> = []
@@ -100,6 +108,8 @@ export const partChanges = (now: KeyParts, then: KeyParts, node: AnyNode): Reado
   for (const [port, digest] of Object.entries(now.inputs))
     if (then.inputs[port] !== digest) out.push(`input ${port} (${node.inputs[port]?.node.id ?? "?"}) changed`)
   if (canonical(now.formats) !== canonical(then.formats)) out.push("shard format changed")
+  for (const port of schemaChanges(now, then)) out.push(`schema of ${port} changed`)
+  if (canonical(now.closes ?? null) !== canonical(then.closes ?? null)) out.push("what it closes over changed")
   if (now.numerics !== then.numerics) out.push(`numerics ${then.numerics ?? "none"} to ${now.numerics ?? "none"}`)
   if (now.artifact !== then.artifact) out.push("artifact layout changed")
   return out
@@ -122,13 +132,23 @@ export const decide = Effect.fnUntraced(function* <K extends Known, E, R>(
   const before = yield* facts.before(node)
   const changed = before === undefined ? [] : codeChanges(code, before.code)
   const changedCode = changed.length === 0 ? "code changed" : `code of ${changed.join(", ")} changed`
-  const other = entries[0]
+  const takesOld = facts.takesOldCode(node)
+  const other = takesOld ? entries.find((entry) => entry.file === undefined || entry.file === code.file) : undefined
   if (other !== undefined)
-    return facts.takesOldCode(node)
-      ? { ...base, entry: other, oldCode: true, because: [`${changedCode}; the stored result is taken`] }
-      : { ...base, because: [changedCode] }
+    return { ...base, entry: other, oldCode: true, because: [`${changedCode}; the stored result is taken`] }
+  if (entries[0] !== undefined)
+    return {
+      ...base,
+      because: [
+        takesOld
+          ? `the stored result was made by the definition in ${entries[0].file}, not by that in ${code.file}: it is not taken`
+          : changedCode
+      ]
+    }
   if (before === undefined) return { ...base, because: ["not in the store"] }
   const because = partChanges(parts, before.parts, node)
+  if (takesOld && schemaChanges(parts, before.parts).length > 0)
+    return { ...base, because: [...because, "a result of another Schema is not taken"] }
   if (before.code.digest !== code.digest) return { ...base, because: [...because, changedCode] }
   return { ...base, because: because.length === 0 ? ["not in the store any more"] : because }
 })

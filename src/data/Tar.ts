@@ -193,8 +193,9 @@ const filesOf = async (path: string, some?: ReadonlyArray<string>): Promise<Read
   return names.map((name) => join(path, name))
 }
 
-/** Whether a file is a tar by its name, compressed or not. */
-export const isTarName = (name: string): boolean => /\.(tar|tgz|tbz2?|txz|tar\.[a-z0-9]+)$/i.test(name)
+/** Whether a file is a tar by its name, compressed or not; `._a.tar`, which macOS puts beside a.tar, is none. */
+export const isTarName = (name: string): boolean =>
+  /(^|[\\/])[^.\\/][^\\/]*\.(tar|tgz|tbz2?|txz|tar\.[a-z0-9]+)$/i.test(name)
 
 const build = async (paths: ReadonlyArray<string>): Promise<TarIndex> => {
   const index = new TarIndex()

@@ -7,7 +7,7 @@
  */
 import { Clock, Context, Effect, FileSystem, Option, type Schema, type Scope, Semaphore, Stream } from "effect"
 import type { AnyFold } from "../dag/Fold.ts"
-import type { AnyNode } from "../dag/Node.ts"
+import type { AnyNode, WiringError } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import type { Decision } from "../dag/Plan.ts"
 import { isRemote } from "../dag/Source.ts"
@@ -40,7 +40,15 @@ import type { Selection } from "./Selection.ts"
 import { runShard } from "./ShardTask.ts"
 import type { Workers } from "./Workers.ts"
 
-export type RunError = NodeFailed | NodesFailed | SelectionError | Interrupted | StoreError | SourceError | RankLost
+export type RunError =
+  | WiringError
+  | NodeFailed
+  | NodesFailed
+  | SelectionError
+  | Interrupted
+  | StoreError
+  | SourceError
+  | RankLost
 
 /** Progress events of one node are published at most this often. */
 const PROGRESS_EVERY_MS = 100
@@ -52,6 +60,8 @@ export interface Session {
   readonly pipeline: Pipeline
   readonly options: RunOptions
   readonly selection: Selection
+  /** Whether unfinished work of other code is taken over. */
+  readonly acceptsCode: (node: AnyNode) => boolean
   readonly workers: Workers
   /** One thread for the nodes that compute with an engine. */
   readonly engines: Workers
@@ -189,7 +199,8 @@ const dropDamaged = Effect.fnUntraced(function* (store: Store["Service"], key: s
 const dropEmpty = Effect.fnUntraced(
   function* (folder: string) {
     const fs = yield* FileSystem.FileSystem
-    if ((yield* fs.readDirectory(folder)).length === 0) yield* fs.remove(folder, { recursive: true })
+    if ((yield* fs.readDirectory(folder)).every((name) => name === "begun.json"))
+      yield* fs.remove(folder, { recursive: true })
   },
   (effect, folder) =>
     Effect.catch(effect, (error) => Effect.logWarning(`${folder} could not be removed: ${error.message}`))
@@ -223,7 +234,10 @@ const sourcesUnchanged = Effect.fnUntraced(function* (
   for (const [port, ref] of Object.entries(node.inputs)) {
     const where = places.get(ref.node)
     if (where?.kind !== "source") continue
-    const { digest } = yield* store.digestSource(ref.node.id, where.path)
+    const { files, location = where.path } = ref.node
+    const { digest } = yield* isRemote(location)
+      ? store.digestSource(ref.node.id, where.path, ["**"])
+      : store.digestSource(ref.node.id, location, files)
     if (digest !== decision.parts.inputs[port])
       return yield* new NodeFailed({
         node: node.id,
@@ -241,7 +255,8 @@ export const bringSource = Effect.fnUntraced(function* (
 ): Effect.fn.Return<SourceHere, RunError, Store | Events | Stop> {
   const store = yield* Store
   const spec = specOf(node)
-  if (found.here) return isRemote(spec.location) ? yield* store.fetchSource(spec, { pipeline }) : found
+  if (found.here)
+    return isRemote(spec.location) || found.partly === true ? yield* store.fetchSource(spec, { pipeline }) : found
   const events = yield* Events
   const stop = yield* Stop
   const started = yield* Clock.currentTimeMillis
@@ -303,7 +318,7 @@ export const execute = Effect.fnUntraced(function* (
   const code = decision.code as Code
   if (forced) yield* dropDamaged(store, decision.key, code.digest)
   const work = yield* Effect.raceFirst(
-    store.begin({ key: decision.key, code, acceptCode: session.options.acceptCode, fresh: forced }),
+    store.begin({ key: decision.key, code, acceptCode: session.acceptsCode(node), fresh: forced }),
     Effect.andThen(stop.wait, Effect.fail(stoppedBefore(node)))
   )
   if (!forced) {

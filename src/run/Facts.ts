@@ -2,7 +2,9 @@
 import { relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
-import type { AnyNode } from "../dag/Node.ts"
+import { canonical } from "../dag/Canonical.ts"
+import { type AnyNode, WiringError } from "../dag/Node.ts"
+import { type Spot, showPlace } from "../dag/Place.ts"
 import type { Before, Facts, Known, SourceFact } from "../dag/Plan.ts"
 import { isRemote } from "../dag/Source.ts"
 import { type Code, type Manifest, rowsOut } from "../store/Manifest.ts"
@@ -45,6 +47,7 @@ const bytesOf = (manifest: Manifest): number =>
 export const entryOf = (found: Found, code: string): Entry => ({
   found,
   code: found.manifest.code.digest,
+  file: found.manifest.code.file,
   accepted: found.aliased || found.manifest.code.digest === code,
   digests: Object.fromEntries(Object.entries(found.manifest.outputs).map(([port, output]) => [port, output.digest])),
   rows: rowsOut(found.manifest),
@@ -58,19 +61,62 @@ export interface FactOptions {
   readonly takesOldCode: (node: AnyNode) => boolean
   /** Digests taken so far: the plan of a run takes them all, so that none is taken after an edit. */
   readonly codes: Map<AnyNode["spec"], Code>
+  /** The call that made the recipe: where the code of its services lies. */
+  readonly services: ReadonlyArray<Spot>
   /** List the store's keys once (a plan of many nodes) instead of asking for each key (a run, where others write). */
   readonly listed: boolean
 }
 
-/** Digest of the code behind a node's definition and its declared assets. */
-export const codeOf = (store: Store["Service"], node: AnyNode): Effect.Effect<Code, StoreError> =>
+/** Digest of the code behind a node's definition, its declared assets, and the services that it uses. */
+export const codeOf = (
+  store: Store["Service"],
+  node: AnyNode,
+  services: ReadonlyArray<Spot>
+): Effect.Effect<Code, StoreError> =>
   store.codeOf({
     file: node.spec.place.file,
-    assets: (node.spec.assets ?? []).map((url) => fileURLToPath(url))
+    assets: (node.spec.assets ?? []).map((url) => fileURLToPath(url)),
+    services,
+    ...(node.spec.place.chain === undefined ? {} : { chain: node.spec.place.chain })
   })
 
+/** A definition whose result depends on what no key and no digest can tell. */
+const openClosure = (node: AnyNode, names: ReadonlyArray<string>) =>
+  new WiringError({
+    node: node.id,
+    place: showPlace(node.spec.place),
+    message: `the definition "${node.spec.id}" is made by a function and uses ${names.join(", ")} of it; nothing in the node's key says what ${names.length === 1 ? "that is" : "those are"}`,
+    hint: "Make it a parameter (`params`), or state in the declaration what is closed over, as plain JSON: `closes: { name: value }`."
+  })
+
+/**
+ * Different definitions of one id, version and code would take each other's results. Those made by one function from
+ * values that their text shows are told apart by their code; all others must differ in what a key holds.
+ */
+export const checkDefinitions = Effect.fnUntraced(function* <E, R>(
+  nodes: ReadonlyArray<AnyNode>,
+  facts: Pick<Facts<Entry, E, R>, "code">
+): Effect.fn.Return<void, E | WiringError, R> {
+  const first = new Map<string, AnyNode>()
+  for (const node of nodes) {
+    if (node.spec.kind === "source") continue
+    const code = (yield* facts.code(node)) as Code
+    const { closes, id, version } = node.spec
+    const name = canonical([id, version, closes ?? null, code.digest])
+    const other = first.get(name)
+    if (other === undefined) first.set(name, node)
+    else if (other.spec !== node.spec && (code.weak || code.unplaced === true))
+      return yield* new WiringError({
+        node: node.id,
+        place: showPlace(node.spec.place),
+        message: `two definitions are called "${id}", version ${version}, and have the same code: one at ${showPlace(other.spec.place)}, one at ${showPlace(node.spec.place)}`,
+        hint: "Make it once and apply it with `.named`; what differs must be a parameter, or stated in `closes`."
+      })
+  }
+})
+
 /** The planner's facts, and of sources also where they stand. */
-export interface StoreFacts extends Facts<Entry, StoreError | SourceError> {
+export interface StoreFacts extends Facts<Entry, StoreError | SourceError | WiringError> {
   readonly source: (
     node: AnyNode
   ) => Effect.Effect<SourceFact & { readonly found: SourceLook }, StoreError | SourceError>
@@ -90,7 +136,11 @@ export const storeFacts = Effect.fnUntraced(function* (
   const code = (node: AnyNode) => {
     const known = codes.get(node.spec)
     return known === undefined
-      ? Effect.tap(codeOf(store, node), (found) => Effect.sync(() => codes.set(node.spec, found)))
+      ? Effect.tap(codeOf(store, node, options.services), (found) =>
+          found.closesOver !== undefined
+            ? Effect.fail(openClosure(node, found.closesOver))
+            : Effect.sync(() => codes.set(node.spec, found))
+        )
       : Effect.succeed(known)
   }
   return {
@@ -148,7 +198,7 @@ export const storeFacts = Effect.fnUntraced(function* (
 /** Looks at all sources before anything else, so that what is missing is told in one error and not one by one. */
 export const checkSources = Effect.fnUntraced(function* (
   nodes: ReadonlyArray<AnyNode>,
-  facts: Pick<Facts<Entry, StoreError | SourceError>, "source">
+  facts: Pick<StoreFacts, "source">
 ): Effect.fn.Return<void, StoreError | SourceError> {
   const failed: Array<StoreError | SourceError> = []
   for (const node of nodes) {

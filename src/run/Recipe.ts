@@ -4,10 +4,12 @@
  * Worker threads import the recipe's module (its default export) and build the same pipeline from the same preset and
  * overrides; closures never cross a thread.
  */
+import { fileURLToPath } from "node:url"
 import type { Effect, Layer, Schema, Scope } from "effect"
 import type { Costing, Estimate } from "../dag/Costing.ts"
 import { withOverrides } from "../dag/Naming.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
+import { type Place, place, type Spot } from "../dag/Place.ts"
 import type { Finished, Part } from "../dag/Sections.ts"
 
 /** What a finished run shows a person, made from the recipe's value outputs. */
@@ -51,8 +53,20 @@ export interface Recipe<Settings, R> {
   readonly cost?: (settings: Settings, asked: Costing) => Effect.Effect<Estimate, any, Scope.Scope>
 }
 
-/** Types a recipe value; see `pipelines/llava-phi.ts`. */
-export const recipe = <Settings, R>(value: Recipe<Settings, R>): Recipe<Settings, R> => value
+const places = new WeakMap<object, Place>()
+
+/** Types a recipe value; see `pipelines/llava-phi.ts`. Where it is called says where the code of `services` lies. */
+export const recipe = <Settings, R>(value: Recipe<Settings, R>): Recipe<Settings, R> => {
+  places.set(value, place())
+  return value
+}
+
+/** The call of `recipe` that made a recipe, and its callers; where it was made otherwise, its module. */
+export const recipeChain = (recipe: object, moduleUrl: string): ReadonlyArray<Spot> => {
+  const chain = places.get(recipe)?.chain
+  if (chain !== undefined) return chain
+  return moduleUrl.startsWith("file:") ? [{ file: fileURLToPath(moduleUrl), line: 0, column: 0 }] : []
+}
 
 /** Which pipeline a recipe makes: small, serialisable, the same in every thread. */
 export interface Choice {

@@ -9,7 +9,8 @@ export interface RunOptions {
   readonly from: ReadonlyArray<string>
   readonly until: ReadonlyArray<string>
   readonly force: ReadonlyArray<string>
-  readonly acceptCode: boolean
+  /** Nodes whose stored result and unfinished work are taken although the code behind them changed; none when left out. */
+  readonly acceptCode?: ReadonlyArray<string> | false
   /** Worker threads for CPU-bound sharded nodes, and threads of a training step and its loader; 0 runs all beside the caller. */
   readonly workers: number
   /** Steps between checkpoints of folds; when absent, one every `checkpointEveryMs`. */

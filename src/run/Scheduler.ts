@@ -8,7 +8,7 @@
  * first. Nothing here decides what is done: only the store does.
  */
 import { Clock, Context, Deferred, Effect, type FileSystem, Layer, Schema, Semaphore } from "effect"
-import type { AnyNode } from "../dag/Node.ts"
+import type { AnyNode, WiringError } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import { decide, type Plan, plan } from "../dag/Plan.ts"
 import { portFolder, valueFile } from "../store/Layout.ts"
@@ -18,12 +18,12 @@ import { type Damage, damageOf, everyFile, madeFrom } from "../store/Verify.ts"
 import { bringSource, execute, type RunError, type Session, stoppedBefore } from "./DueNode.ts"
 import { sayEmptied } from "./Emptied.ts"
 import { Events, nodeEnd } from "./Events.ts"
-import { checkSources, type Entry, entryOf, storeFacts } from "./Facts.ts"
+import { checkDefinitions, checkSources, type Entry, entryOf, storeFacts } from "./Facts.ts"
 import { describeError } from "./Failure.ts"
 import { makeFailures } from "./Failures.ts"
 import type { Where } from "./Inputs.ts"
 import { Leading } from "./Leader.ts"
-import { build, type Choice, type Recipe } from "./Recipe.ts"
+import { build, type Choice, type Recipe, recipeChain } from "./Recipe.ts"
 import { Interrupted, type RunOptions, SelectionError, Stop } from "./Run.ts"
 import { type Selection, select } from "./Selection.ts"
 import { makeWorkers } from "./Workers.ts"
@@ -41,6 +41,7 @@ export interface RunResult {
 
 const factsFor = (
   recipe: Recipe<any, any>,
+  moduleUrl: string,
   choice: Choice,
   pipeline: Pipeline,
   selection: Selection,
@@ -50,24 +51,31 @@ const factsFor = (
 ) =>
   storeFacts({
     codes,
+    services: recipeChain(recipe, moduleUrl),
     pipeline: pipeline.name,
     numerics: recipe.numerics(choice.engine),
     forced: selection.forced,
     takesOldCode: (node) =>
-      options.acceptCode || recipe.whenCodeDiffers?.(recipe.presets[choice.preset], node.id) === "warn",
+      acceptsCode(options, node) || recipe.whenCodeDiffers?.(recipe.presets[choice.preset], node.id) === "warn",
     listed
   })
+
+/** Whether `--accept-code` names a node. */
+const acceptsCode = (options: RunOptions, node: AnyNode): boolean =>
+  Array.isArray(options.acceptCode) && options.acceptCode.includes(node.id)
 
 /** What a run would do, without doing it. The pipeline must build (`Recipe.build`); a wrong override throws. */
 export const planRecipe = Effect.fnUntraced(function* <S, R>(
   recipe: Recipe<S, R>,
   choice: Choice,
-  options: RunOptions
-): Effect.fn.Return<Plan<Entry>, SelectionError | StoreError | SourceError, Store> {
+  options: RunOptions,
+  moduleUrl = ""
+): Effect.fn.Return<Plan<Entry>, SelectionError | StoreError | SourceError | WiringError, Store> {
   const pipeline = build(recipe, choice)
   const selection = yield* select(pipeline, options)
-  const facts = yield* factsFor(recipe, choice, pipeline, selection, options, new Map(), true)
+  const facts = yield* factsFor(recipe, moduleUrl, choice, pipeline, selection, options, new Map(), true)
   yield* checkSources(selection.nodes, facts)
+  yield* checkDefinitions(selection.nodes, facts)
   return yield* plan(selection, facts)
 })
 
@@ -95,8 +103,9 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
       const pipeline = build(recipe, choice)
       const selection = yield* select(pipeline, options)
       const codes = new Map<AnyNode["spec"], Code>()
-      const planning = yield* factsFor(recipe, choice, pipeline, selection, options, codes, true)
+      const planning = yield* factsFor(recipe, moduleUrl, choice, pipeline, selection, options, codes, true)
       yield* checkSources(selection.nodes, planning)
+      yield* checkDefinitions(selection.nodes, planning)
       const planned = yield* plan(selection, planning)
       for (const step of planned.steps)
         yield* events.publish({
@@ -107,7 +116,7 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
           ...(step.rows === undefined ? {} : { rows: step.rows }),
           ...(step.bytes === undefined ? {} : { bytes: step.bytes })
         })
-      const facts = yield* factsFor(recipe, choice, pipeline, selection, options, codes, false)
+      const facts = yield* factsFor(recipe, moduleUrl, choice, pipeline, selection, options, codes, false)
       const scope = yield* Effect.scope
       const setup = { module: moduleUrl, choice, store: store.root }
       const done = new Map<AnyNode, Done>()
@@ -129,6 +138,7 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
         pipeline,
         options,
         selection,
+        acceptsCode: (node) => acceptsCode(options, node),
         workers: yield* makeWorkers(options.workers, setup),
         engines: yield* makeWorkers(1, setup),
         services: yield* Effect.cached(

@@ -24,7 +24,7 @@ import { helpersFor, roomOf, runHelp } from "./HelperTask.ts"
 import { loaderFor, runLoad } from "./LoaderTask.ts"
 import { followNode, type NodeTask, type NodeWatch, runNode, sendingWatch } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
-import { build, type Recipe } from "./Recipe.ts"
+import { build, type Recipe, recipeChain } from "./Recipe.ts"
 import { Interrupted, NodeFailed, Stop } from "./Run.ts"
 import { attemptShard, type ShardTask } from "./ShardTask.ts"
 import { tellError } from "./Told.ts"
@@ -52,6 +52,8 @@ const prepare = async () => {
   return {
     nodes,
     numerics: recipe.numerics(setup.choice.engine),
+    /** Where the code of the recipe's services lies. */
+    services: recipeChain(recipe, setup.module),
     runtime: ManagedRuntime.make(Layer.provideMerge(services, NodeServices.layer)),
     filesRuntime: ManagedRuntime.make(Layer.provideMerge(files, NodeServices.layer))
   }
@@ -59,9 +61,9 @@ const prepare = async () => {
 
 type Prepared = Awaited<ReturnType<typeof prepare>>
 
-const sameCode = (node: AnyNode, task: ShardTask | NodeTask, numerics: string) =>
+const sameCode = (node: AnyNode, task: ShardTask | NodeTask, { numerics, services }: Prepared) =>
   Effect.gen(function* () {
-    const code = yield* codeOf(yield* Store, node)
+    const code = yield* codeOf(yield* Store, node, services)
     // The recipe was imported when this thread started: its parameters and wiring must be those of the plan.
     const key = keyOf(keyParts(node, task.inputs, numerics))
     if (code.digest !== task.code || key !== task.key)
@@ -126,15 +128,15 @@ const withThreads =
     )
   }
 
-const serveNode = async ({ numerics, runtime }: Prepared, node: AnyNode, task: NodeTask) => {
+const serveNode = async (prepared: Prepared, node: AnyNode, task: NodeTask) => {
   const watch = sendingWatch((message) => send({ type: "heard", message }))
   const hearing: NodeWatch = {
     ...watch,
     step: (step, total, metrics) => Effect.andThen(watch.step(step, total, metrics), turn)
   }
-  const exit = await runtime.runPromiseExit(
+  const exit = await prepared.runtime.runPromiseExit(
     Effect.andThen(
-      sameCode(node, task, numerics),
+      sameCode(node, task, prepared),
       runNode(withoutRetries(node), task, hearing).pipe(
         blaming(node.id),
         Effect.provideService(Stop, stop),
@@ -152,20 +154,20 @@ const serveNode = async ({ numerics, runtime }: Prepared, node: AnyNode, task: N
 /** What this thread was asked by the fold that it helps or loads for. */
 const asked = Effect.runSync(Queue.unbounded<Asked>())
 
-const serveHelp = async ({ numerics, runtime }: Prepared, node: AnyNode, task: NodeTask) => {
-  const exit = await runtime.runPromiseExit(
+const serveHelp = async (prepared: Prepared, node: AnyNode, task: NodeTask) => {
+  const exit = await prepared.runtime.runPromiseExit(
     Effect.andThen(
-      sameCode(node, task, numerics),
+      sameCode(node, task, prepared),
       runHelp(node, task, asked, (id, answer) => send({ type: "answer", id, answer }))
     )
   )
   if (Exit.isFailure(exit)) failCause(exit.cause)
 }
 
-const serveLoad = async ({ filesRuntime, numerics }: Prepared, node: AnyNode, task: NodeTask) => {
-  const exit = await filesRuntime.runPromiseExit(
+const serveLoad = async (prepared: Prepared, node: AnyNode, task: NodeTask) => {
+  const exit = await prepared.filesRuntime.runPromiseExit(
     Effect.andThen(
-      sameCode(node, task, numerics),
+      sameCode(node, task, prepared),
       runLoad(
         node,
         task,
@@ -178,9 +180,9 @@ const serveLoad = async ({ filesRuntime, numerics }: Prepared, node: AnyNode, ta
   if (Exit.isFailure(exit)) failCause(exit.cause)
 }
 
-const serveFollow = async ({ numerics, runtime }: Prepared, node: AnyNode, task: NodeTask) => {
-  const exit = await runtime.runPromiseExit(
-    Effect.andThen(sameCode(node, task, numerics), followNode(node, task)).pipe(withThreads(node, task))
+const serveFollow = async (prepared: Prepared, node: AnyNode, task: NodeTask) => {
+  const exit = await prepared.runtime.runPromiseExit(
+    Effect.andThen(sameCode(node, task, prepared), followNode(node, task)).pipe(withThreads(node, task))
   )
   if (Exit.isSuccess(exit)) return send({ type: "followed" })
   failCause(exit.cause)
@@ -203,7 +205,7 @@ const watchStray = (): void => {
 }
 
 const serve = (prepared: Prepared) => {
-  const { nodes, numerics, runtime } = prepared
+  const { nodes, runtime } = prepared
   port.on("message", async (task: WorkerTask) => {
     if (task.kind === "stop") {
       stopping = true
@@ -229,7 +231,7 @@ const serve = (prepared: Prepared) => {
     }
     const exit = await runtime.runPromiseExit(
       Effect.andThen(
-        sameCode(node, task, numerics),
+        sameCode(node, task, prepared),
         blaming(node.id)(attemptShard(node, task, onRows))
       ) as Effect.Effect<any, unknown, Store>
     )

@@ -14,6 +14,7 @@
  * | `.../checkpoints/step-NNNNNNNNN/`       | what a fold left; `gc` removes those of finished nodes                   |
  * | `.../origins.json`                      | other codes whose unfinished work was taken over (`--accept-code`)       |
  * | `work/<key>.<code>/`                    | the same inner layout, unfinished, invisible to readers                  |
+ * | `.../begun.json`                        | the file of the definition that the work is for                          |
  * | `.../forced`                            | begun by `--force`: the next `--force` goes on with it                   |
  * | `locks/<key>.<code>.lock`               | who works on it: process, start time, token (32 digits of each name)     |
  * | `locks/gc.lock`                         | held while a collection removes, and while a run writes its first record |
@@ -24,6 +25,8 @@
  * | `runs/<id>/report.html`, `tensorboard/` | the run as a page, and its training figures                              |
  * | `downloads/`                            | fetched sources, see `remote/Downloads.ts`                               |
  * | `uses/<pipeline>/<instance>.json`       | the download that a source was last, for `gc`                            |
+ * | `views/<id>/`                           | links to the files of a source's folder that are the source's            |
+ * | `sources/<id>.json`                     | remembered digests of the files of one large folder                      |
  * | `sources.json`, `code.json`             | remembered digests; losing them costs time only                          |
  *
  * Names that start with a dot or end in `.tmp` are on their way in or out and mean nothing to readers.
@@ -53,6 +56,7 @@ export const recordsFolder = (folder: string): string => join(folder, "shards")
 export const recordFile = (folder: string, index: number): string => join(folder, "shards", `${pad(index)}.json`)
 export const manifestFile = (folder: string): string => join(folder, "manifest.json")
 export const originsFile = (folder: string): string => join(folder, "origins.json")
+export const begunFile = (folder: string): string => join(folder, "begun.json")
 export const forcedFile = (folder: string): string => join(folder, "forced")
 export const checkpointsFolder = (folder: string): string => join(folder, "checkpoints")
 export const stepName = (step: number): string => `step-${String(step).padStart(9, "0")}`
@@ -89,6 +93,8 @@ export const layoutOf = (root: string) => ({
   uses: join(root, "uses"),
   use: (pipeline: string, instance: string) => join(root, "uses", encodeName(pipeline), `${encodeName(instance)}.json`),
   sources: join(root, "sources.json"),
+  sourceLists: join(root, "sources"),
+  views: join(root, "views"),
   code: join(root, "code.json")
 })
 export type Layout = ReturnType<typeof layoutOf>

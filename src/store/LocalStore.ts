@@ -136,7 +136,7 @@ export const layer = (options: {
       })
       const local = (spec: SourceSpec) =>
         Effect.map(
-          sources.digest(spec.node, spec.location),
+          sources.digest(spec.node, spec.location, spec.files),
           (found): SourceHere => ({
             here: true,
             path: resolve(spec.location),
@@ -210,7 +210,14 @@ export const layer = (options: {
                   return fetched
                 })
               )
-            : local(spec),
+            : here(
+                Effect.gen(function* () {
+                  const found = yield* local(spec)
+                  return found.partly === true
+                    ? { ...found, path: yield* sources.shown(spec.location, spec.files) }
+                    : found
+                })
+              ),
         codeOf: codes.digest,
         find: (key, code) => here(Entries.find(layout, key, code)),
         keys: Entries.keys(layout),

@@ -62,7 +62,13 @@ export const Code = Schema.Struct({
   digest: Schema.String,
   weak: Schema.Boolean,
   files: Schema.Array(CodeFile),
-  packages: Schema.Record(Schema.String, Schema.String)
+  packages: Schema.Record(Schema.String, Schema.String),
+  /** The file of the definition itself; of older entries unknown. */
+  file: Schema.optional(Schema.String),
+  /** What the definition closes over that nothing tells: such a node is not run, so no entry has it. */
+  closesOver: Schema.optional(Schema.Array(Schema.String)),
+  /** The definition was not found in its file, so all of the file counts, and what it closes over is not known. */
+  unplaced: Schema.optional(Schema.Boolean)
 })
 export type Code = typeof Code.Type
 

@@ -2,49 +2,50 @@
  * Content digests of sources, remembered so that an unchanged file is hashed once.
  *
  * Not keyed by place: the digest of a file is the sha256 of its bytes, of a folder that of its list of files. What is
- * remembered is (path, size, mtime, inode) -> digest; losing it costs time only, so a cache that cannot be written is
- * reported and no error. A file that changed less than two seconds ago is not remembered: a second write within its
- * time stamp's grain would go unseen.
+ * remembered is (path, size, times, inode) -> digest; `ctime` among the times, which no program sets back. Losing it costs
+ * time only, so a cache that cannot be written is reported and no error. A file that changed just now is not
+ * remembered: a second write within its time stamp's grain would go unseen.
  */
 import { basename, join, resolve } from "node:path"
 import { Clock, Effect, FileSystem, Schema, Semaphore } from "effect"
 import { digestOf } from "../dag/Canonical.ts"
-import { treeDigest, type Walked, walk } from "./Digests.ts"
-import { hashFile, instead, readJsonIfGood, writeWhole } from "./Durable.ts"
+import { treeDigest } from "./Digests.ts"
+import { hashFile, instead, makeFolder, readJsonIfGood, writeWhole } from "./Durable.ts"
 import type { Layout } from "./Layout.ts"
 import type { FileEntry } from "./Manifest.ts"
+import { filesOf, linked, type SourceFile, statOf } from "./SourceFiles.ts"
 import { SourceError, StoreError } from "./Store.ts"
 
 const Remembered = Schema.Struct({ stat: Schema.String, digest: Schema.String, bytes: Schema.Number })
 const SourceCache = Schema.Struct({
-  format: Schema.Literal(1),
+  format: Schema.Literal(2),
   files: Schema.Record(Schema.String, Remembered)
 })
+type Remembered = typeof Remembered.Type
 
-/** Time stamps younger than this are not trusted, ms. */
-const GRAIN_MS = 2_000
-/** Folders of more files than this are remembered as one. */
-const EACH_AT_MOST = 4_096
+/** Files of a folder of more than this are remembered in a list of its own, read only when one of them changed. */
+const TOGETHER_AT_MOST = 4_096
+
+export interface Digested {
+  readonly digest: string
+  readonly bytes: number
+  /** Some files of the folder are not the source's. */
+  readonly partly: boolean
+}
 
 export interface Sources {
   readonly digest: (
     node: string,
-    path: string
-  ) => Effect.Effect<{ readonly digest: string; readonly bytes: number }, SourceError | StoreError>
+    path: string,
+    files?: ReadonlyArray<string>
+  ) => Effect.Effect<Digested, SourceError | StoreError>
+  /** The folder that a node is shown: the source's own, or where it is `partly` the source, one of links. */
+  readonly shown: (path: string, files?: ReadonlyArray<string>) => Effect.Effect<string, StoreError>
   /** Digests that are known without reading: of files that were hashed while they came. */
   readonly learn: (
     files: ReadonlyArray<{ readonly path: string; readonly digest: string; readonly bytes: number }>
   ) => Effect.Effect<void>
 }
-
-const asWalked = (info: FileSystem.File.Info): Walked => ({
-  path: "",
-  bytes: Number(info.size),
-  mtimeMs: info.mtime._tag === "Some" ? info.mtime.value.getTime() : 0,
-  inode: `${info.dev}:${info.ino._tag === "Some" ? info.ino.value : 0n}`
-})
-
-const statLine = (file: Walked): string => `${file.bytes} ${file.mtimeMs} ${file.inode}`
 
 /** Digests with the store's memory; `readOnly` remembers in this process only. */
 export const make = (
@@ -54,7 +55,7 @@ export const make = (
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const one = yield* Semaphore.make(1)
-    const known = new Map<string, typeof Remembered.Type>()
+    const known = new Map<string, Remembered>()
     let loaded = false
 
     const load = Effect.gen(function* () {
@@ -65,55 +66,64 @@ export const make = (
     const save = Effect.gen(function* () {
       yield* load // what other processes learnt meanwhile
       const text = JSON.stringify({
-        format: 1,
+        format: 2,
         files: Object.fromEntries([...known].sort(([a], [b]) => (a < b ? -1 : 1)))
       })
       yield* writeWhole(layout.sources, text + "\n", { shared: true })
     }).pipe(Effect.catch((error) => Effect.logWarning(`source digests are not remembered: ${error.message}`)))
 
-    const lookUp = (path: string, stat: string) => {
-      const entry = known.get(path)
-      return entry?.stat === stat ? entry : undefined
-    }
-    const learn = (path: string, stat: string, newestMs: number, nowMs: number, digest: string, bytes: number) => {
-      if (nowMs - newestMs < GRAIN_MS) return false
-      known.set(path, { stat, digest, bytes })
-      return true
-    }
+    const isSettled = (file: SourceFile, nowMs: number) => nowMs - file.changedMs >= file.grainMs
 
-    const digestFile = (path: string, file: Walked, nowMs: number) =>
+    const digestFile = (path: string, file: SourceFile, memory: Map<string, Remembered>, nowMs: number) =>
       Effect.gen(function* () {
-        const stat = statLine(file)
-        const entry = lookUp(path, stat)
-        if (entry !== undefined) return { ...entry, learnt: false }
+        const entry = memory.get(path)
+        if (entry?.stat === file.stat) return { ...entry, learnt: false }
         const { bytes, sha256 } = yield* hashFile(path)
-        return { digest: sha256, bytes, learnt: learn(path, stat, file.mtimeMs, nowMs, sha256, bytes) }
+        const learnt = isSettled(file, nowMs)
+        if (learnt) memory.set(path, { stat: file.stat, digest: sha256, bytes })
+        return { digest: sha256, bytes, learnt }
       })
 
-    const digestFolder = (path: string, nowMs: number) =>
+    /** What is remembered of the files of a large folder. */
+    const listOf = (path: string) => join(layout.sourceLists, `${digestOf(path).slice(0, 32)}.json`)
+    const readList = Effect.fnUntraced(function* (path: string) {
+      const cache = yield* readJsonIfGood(listOf(path), SourceCache)
+      return new Map(Object.entries(cache?.files ?? {}))
+    })
+    const writeList = (path: string, memory: ReadonlyMap<string, Remembered>) =>
       Effect.gen(function* () {
-        const { files } = yield* walk(path, { links: "follow" })
-        const stat = digestOf(files.map((file) => [file.path, statLine(file)]))
-        const entry = lookUp(path, stat)
-        if (entry !== undefined) return { ...entry, learnt: false }
+        yield* makeFolder(layout.sourceLists)
+        const text = JSON.stringify({ format: 2, files: Object.fromEntries(memory) })
+        yield* writeWhole(listOf(path), text + "\n", { shared: true })
+      }).pipe(Effect.catch((error) => Effect.logWarning(`source digests are not remembered: ${error.message}`)))
+
+    const digestFolder = (path: string, patterns: ReadonlyArray<string> | undefined, nowMs: number) =>
+      Effect.gen(function* () {
+        const { files, partly } = yield* filesOf(path, patterns)
+        const stat = digestOf(files.map((file) => [file.path, file.stat]))
+        const name = patterns === undefined ? path : `${path}\n${patterns.join("\n")}`
+        const entry = known.get(name)
+        if (entry?.stat === stat) return { ...entry, partly, learnt: false }
+        const isLarge = files.length > TOGETHER_AT_MOST
+        const memory = isLarge ? yield* readList(path) : known
         const hashed = yield* Effect.forEach(
           files,
           (file) =>
-            Effect.gen(function* () {
-              const at = join(path, file.path)
-              const found = files.length <= EACH_AT_MOST ? yield* digestFile(at, file, nowMs) : yield* plain(at)
-              return { path: file.path, bytes: found.bytes, sha256: found.digest } satisfies FileEntry
-            }),
+            Effect.map(
+              digestFile(join(path, file.path), file, memory, nowMs),
+              ({ bytes, digest }) => ({ path: file.path, bytes, sha256: digest }) satisfies FileEntry
+            ),
           { concurrency: 4 }
         )
         const digest = treeDigest(hashed)
         const bytes = hashed.reduce((sum, file) => sum + file.bytes, 0)
-        const newestMs = files.reduce((newest, file) => Math.max(newest, file.mtimeMs), 0)
-        return { digest, bytes, learnt: learn(path, stat, newestMs, nowMs, digest, bytes) }
+        const learnt = files.every((file) => isSettled(file, nowMs))
+        if (learnt) known.set(name, { stat, digest, bytes })
+        if (isLarge && !options.readOnly) yield* writeList(path, memory)
+        return { digest, bytes, partly, learnt }
       })
-    const plain = (path: string) => Effect.map(hashFile(path), ({ bytes, sha256 }) => ({ bytes, digest: sha256 }))
 
-    const digest = (node: string, given: string) =>
+    const digest = (node: string, given: string, patterns?: ReadonlyArray<string>) =>
       Effect.gen(function* () {
         const path = resolve(given)
         const sourceError = (message: string, hint: string, cause?: unknown) =>
@@ -126,15 +136,22 @@ export const make = (
             `${path} does not exist`,
             `Download ${basename(path)} to that place, or give its real location where "${node}" is defined.`
           )
+        if (patterns !== undefined && !patterns.includes("**") && info.type !== "Directory")
+          return yield* sourceError(
+            `${path} is one file, and \`files\` names some below it`,
+            "Leave `files` out, or give the folder as the source."
+          )
         const nowMs = yield* Clock.currentTimeMillis
         if (!loaded) yield* load
         const found = yield* Effect.catchIf(
-          info.type === "Directory" ? digestFolder(path, nowMs) : digestFile(path, asWalked(info), nowMs),
+          info.type === "Directory"
+            ? digestFolder(path, patterns, nowMs)
+            : Effect.map(digestFile(path, statOf(path, "")!, known, nowMs), (one) => ({ ...one, partly: false })),
           (error: StoreError) => error instanceof StoreError,
           (error) => Effect.fail(sourceError(error.message, error.hint, error))
         )
         if (found.learnt && !options.readOnly) yield* save
-        return { digest: found.digest, bytes: found.bytes }
+        return { digest: found.digest, bytes: found.bytes, partly: found.partly }
       })
 
     const learnAll: Sources["learn"] = (files) =>
@@ -142,8 +159,8 @@ export const make = (
         const nowMs = yield* Clock.currentTimeMillis
         if (!loaded) yield* load
         for (const { bytes, digest, path } of files) {
-          const file = asWalked(yield* fs.stat(path))
-          learn(resolve(path), statLine(file), file.mtimeMs, nowMs, digest, bytes)
+          const file = statOf(path, "")
+          if (file !== undefined && isSettled(file, nowMs)) known.set(resolve(path), { stat: file.stat, digest, bytes })
         }
         if (!options.readOnly) yield* save
       }).pipe(
@@ -154,6 +171,13 @@ export const make = (
 
     return {
       learn: learnAll,
-      digest: (node, path) => one.withPermits(1)(Effect.provideService(digest(node, path), FileSystem.FileSystem, fs))
+      digest: (node, path, files) =>
+        one.withPermits(1)(Effect.provideService(digest(node, path, files), FileSystem.FileSystem, fs)),
+      shown: (given, patterns) =>
+        Effect.gen(function* () {
+          const path = resolve(given)
+          const { files } = yield* filesOf(path, patterns)
+          return yield* linked(layout.views, path, files)
+        })
     }
   })

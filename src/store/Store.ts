@@ -13,6 +13,7 @@ import type { Artifact, Handle, RowsArtifact } from "../dag/Artifact.ts"
 import type { StateFiles } from "../dag/Fold.ts"
 import type { ShardReader } from "../dag/Format.ts"
 import type { KeyParts } from "../dag/Key.ts"
+import type { Spot } from "../dag/Place.ts"
 import type { Refused } from "../dag/Refusals.ts"
 import type { Code, Manifest, ShardRecord } from "./Manifest.ts"
 
@@ -49,7 +50,7 @@ export interface SourceSpec {
   /** Digest of the content, where the recipe states it. */
   readonly sha256?: string
   readonly bytes?: number
-  /** Of a folder address: names below it, `*` for any letters but a slash. */
+  /** Of a folder, here or at an address: names below it, `*` for any letters but a slash. */
   readonly files?: ReadonlyArray<string>
 }
 
@@ -60,6 +61,8 @@ export interface SourceHere {
   readonly path: string
   readonly digest: string
   readonly bytes: number
+  /** Some files of the folder are not the source's: `fetchSource` gives a folder without them. */
+  readonly partly?: boolean
 }
 
 /** Where a source stands. `digest` is known of what is not here when the recipe states it, or the address is pinned. */
@@ -138,10 +141,11 @@ export class Store extends Context.Service<
   {
     /** Absolute folder. */
     readonly root: string
-    /** Content digest of a file or folder: sha256 of bytes, remembered by (path, size, mtime, inode). */
+    /** Content digest of a file or folder: sha256 of bytes, remembered by (path, size, times, inode). */
     readonly digestSource: (
       node: string,
-      path: string
+      path: string,
+      files?: ReadonlyArray<string>
     ) => Effect.Effect<{ readonly digest: string; readonly bytes: number }, SourceError | StoreError>
     /** Where a source stands; never a request. A path that does not exist fails, an address may be not here yet. */
     readonly lookAtSource: (spec: SourceSpec) => Effect.Effect<SourceLook, SourceError | StoreError>
@@ -162,6 +166,10 @@ export class Store extends Context.Service<
     readonly codeOf: (definition: {
       readonly file: string
       readonly assets: ReadonlyArray<string>
+      /** The call that made the definition, and its callers. Without it the whole module counts. */
+      readonly chain?: ReadonlyArray<Spot>
+      /** The call that made the recipe whose services the node runs with, and its callers. */
+      readonly services?: ReadonlyArray<Spot>
     }) => Effect.Effect<Code, StoreError>
     /** All entries under a key, that of `code` first; `aliased` is about `code`. Sizes of files are checked, digests are not. */
     readonly find: (key: string, code: string) => Effect.Effect<ReadonlyArray<Found>, StoreError>

@@ -13,9 +13,10 @@ import { canonical, NotCanonical } from "../dag/Canonical.ts"
 import { type KeyParts, keyOf } from "../dag/Key.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import { hashTree, rowsDigest, treeDigest, valueDigest } from "./Digests.ts"
-import { io, makeFolder, namesIn, readJson, removeWhole, syncFolder, writeWhole } from "./Durable.ts"
+import { io, makeFolder, namesIn, readJson, readJsonIfGood, removeWhole, syncFolder, writeWhole } from "./Durable.ts"
 import { readEntry } from "./Entries.ts"
 import {
+  begunFile,
   checkpointsFolder,
   forcedFile,
   type Layout,
@@ -156,6 +157,7 @@ const publish = (
   })
 
 const Origins = Schema.Array(Schema.String)
+const Begun = Schema.Struct({ file: Schema.String })
 
 /** Codes whose unfinished work lies in a folder. It stays with the entry, should that ever be made again in part. */
 const originsOf = (folder: string): Effect.Effect<ReadonlyArray<string>, StoreError, FileSystem.FileSystem> =>
@@ -188,7 +190,8 @@ const commit = (
       begunBy: yield* originsOf(folder),
       peakMemory: shards.reduce((peak, record) => Math.max(peak, record.peakMemory), done.peakMemory)
     }
-    yield* io(folder, (fs) => fs.remove(forcedFile(folder), { force: true }))
+    for (const one of [forcedFile(folder), begunFile(folder)])
+      yield* io(folder, (fs) => fs.remove(one, { force: true }))
     yield* writeWhole(manifestFile(folder), canonical(manifest) + "\n")
     return yield* publish(layout, folder, manifest)
   })
@@ -200,20 +203,21 @@ const holdsWork = (folder: string): Effect.Effect<boolean, StoreError, FileSyste
     return held.length > 0
   })
 
-/** Unfinished work of other code digests under the same key, most recent first. */
+/** Unfinished work of other code digests of the same definition under the same key, most recent first. */
 const others = (
   layout: Layout,
   key: string,
-  own: string
+  own: Code
 ): Effect.Effect<ReadonlyArray<string>, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const names = (yield* namesIn(layout.works)).filter(
-      (name) => name.startsWith(`${key}.`) && name !== `${key}.${own}`
+      (name) => name.startsWith(`${key}.`) && name !== `${key}.${own.digest}`
     )
     const dated: Array<{ readonly name: string; readonly at: number }> = []
     for (const name of names) {
       const path = join(layout.works, name)
       if (!(yield* holdsWork(path))) continue
+      if ((yield* readJsonIfGood(begunFile(path), Begun))?.file !== own.file) continue
       const info = yield* io(path, (fs) => fs.stat(path))
       dated.push({ name, at: info.mtime._tag === "Some" ? info.mtime.value.getTime() : 0 })
     }
@@ -252,7 +256,7 @@ const prepare = (
     if (!work.fresh && !(yield* holdsWork(folder))) {
       if ((yield* has(entry)) && (yield* readEntry(entry)) === undefined) yield* takeOver(layout, entry, folder)
       else if (work.acceptCode)
-        for (const code of yield* others(layout, work.key, work.code.digest)) {
+        for (const code of yield* others(layout, work.key, work.code)) {
           const free = yield* Effect.result(tryLock(layout.lock(work.key, code)))
           if (free._tag === "Failure") {
             if (free.failure.reason === "locked") continue
@@ -266,6 +270,8 @@ const prepare = (
         }
     }
     yield* makeFolder(folder)
+    const { file } = work.code
+    if (file !== undefined) yield* writeWhole(begunFile(folder), canonical({ file }) + "\n")
     if (work.fresh) yield* writeWhole(forcedFile(folder), "")
   })
 

@@ -103,7 +103,7 @@ test("--accept-code takes the old result, records for which code, and needs no s
   const { bench, run, write } = makeProject()
   const first = await run()
   write("helper.ts", helperText("Math.max(1, 2)"))
-  const other = await run({ acceptCode: true })
+  const other = await run({ acceptCode: ["times"] })
   expect(other).toMatchObject({ nodesRun: 0, nodesCached: 2 })
   expect(other.events.find((event) => event.event === "notice")).toMatchObject({
     node: "times",

@@ -79,7 +79,7 @@ const fill = Effect.gen(function* () {
       ports.reduce((sum, [, ref]) => sum + values.get(ref.node)!, (node.params as { n: number }).n) % 1_000_003
     const parts = keyParts(node, inputs, "plain")
     const key = keyOf(parts)
-    const code = yield* codeOf(opened, node)
+    const code = yield* codeOf(opened, node, [])
     const digest = valueDigest("sum", value)
     digests.set(node, digest)
     values.set(node, value)

@@ -139,7 +139,7 @@ export const make = (
     const names = yield* namesIn(root)
     const path = address.folder ? root : names.length === 1 ? join(root, names[0]!) : undefined
     if (names.length === 0 || path === undefined) return undefined
-    const found = yield* sources.digest(spec.node, path)
+    const found = yield* sources.digest(spec.node, path, ["**"])
     if (found.digest === digest) return { here: true, path, digest, bytes: found.bytes } satisfies SourceHere
     yield* Effect.logWarning(`${path} is not what was fetched from ${show(address)} any more; it is fetched again`)
     return undefined
