@@ -218,12 +218,21 @@ export const sniffFile = async (path: string, wanted: Wanted): Promise<WrongFile
 }
 
 /**
- * Parses a file that is one JSON document (`config.json`, `tokenizer.json`, an index). Throws what reading throws,
- * `WrongFileFault` where the file is something else, and `SyntaxError` where it is damaged.
+ * Parses a file that is one JSON document (`config.json`, `tokenizer.json`, an index). Throws what reading throws, and
+ * `WrongFileFault` where the file is something else, cut or damaged.
  */
-export const readJsonDocument = async (path: string): Promise<unknown> => parseJsonDocument(await readFile(path))
+export const readJsonDocument = async (path: string): Promise<unknown> => {
+  const bytes = await readFile(path)
+  try {
+    return parseJsonDocument(bytes)
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause
+    const hint = "It must be one JSON document: correct it, or download it again and compare its size."
+    throw new WrongFileFault({ kind: "damaged", message: `is no whole JSON: ${cause.message}`, hint }, cause)
+  }
+}
 
-/** As `readJsonDocument`, of bytes. */
+/** As `readJsonDocument`, of bytes; `SyntaxError` where they are cut or damaged. */
 export const parseJsonDocument = (bytes: Uint8Array): unknown => {
   const wrong = wrongFile(bytes, bytes.length, "json")
   if (wrong !== undefined) throw new WrongFileFault(wrong)

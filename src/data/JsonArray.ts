@@ -157,7 +157,7 @@ const refuse = (path: string, span: JsonSpan, reason: BadJsonRow["reason"], deta
     message: `${basename(path)}: row ${span.index} at byte ${span.offset}: ${detail}`,
     hint:
       reason === "too-large"
-        ? `Raise maxRowBytes, or look for an unescaped quote or an unclosed bracket: ${look}`
+        ? `No row needs so much: look for an unescaped quote or an unclosed bracket with: ${look}`
         : `Look at it with: ${look}`
   })
 }

@@ -180,6 +180,10 @@ describe("wrong files", () => {
       const folder = yield* scratch
       expect(yield* Effect.promise(() => sniffFile(join(folder, "absent"), "json"))).toBeUndefined()
       const path = join(folder, "config.json")
+      writeFileSync(path, '{"model_type": "phi", "hidden_si')
+      const cut = yield* Effect.flip(readJsonFile(path))
+      expect(cut.message).toContain("is no whole JSON")
+      expect(cut.hint).toContain("download it again")
       writeFileSync(path, '\ufeff{"a": 1}')
       expect(yield* Effect.promise(() => readJsonDocument(path))).toEqual({ a: 1 })
     })

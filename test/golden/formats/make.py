@@ -1,6 +1,6 @@
 """Makes cases.json: small pictures in many formats, and what PIL's Image.open(f).convert("RGB") makes of each.
 
-    pip install pillow numpy tifffile && python make.py > cases.json
+    pip install pillow numpy tifffile imagecodecs && python make.py > cases.json
 
 `rgb` is the SHA-256 of the pixels in rows; null where PIL itself refuses the file. What PIL cannot write is put together
 here: GIFs from their codes, BMPs from their headers, TIFFs with tifffile.
@@ -13,6 +13,7 @@ import struct
 import sys
 import zlib
 
+import imagecodecs
 import numpy as np
 import PIL
 import tifffile
@@ -311,6 +312,10 @@ saved("avif animated", big, "AVIF", quality=80, save_all=True, append_images=[bi
 exif = Image.Exif()
 exif[274] = 6
 saved("avif orientation", big, "AVIF", quality=80, exif=exif)
+
+for bits in (10, 12):
+    deep = np.kron(np.random.default_rng(0).integers(0, 1 << bits, (10, 10, 3)).astype(np.uint16), np.ones((4, 4, 1), np.uint16))
+    case(f"avif {bits} bits", imagecodecs.avif_encode(deep, level=95, bitspersample=bits), "avif")
 
 # PNG
 
