@@ -1,9 +1,10 @@
 /**
  * How much the full presets train on, where the data itself is not here: rows as published, mean lengths of a row.
  *
- * Not measured. Lengths are derived from the files' sizes as their hosts show them (`listedSize`) by the two guesses below;
- * what a filter will leave is not known before it has run, so all rows are counted.
+ * Not measured. Lengths are derived from the files' sizes as their hosts show them (`listedSize`) by the two guesses below.
+ * What rules are expected to take of CC-595K is `CaptionRules.ts`; of the other files all rows are counted.
  */
+import { CC595K } from "./CaptionRules.ts"
 
 /** Guess: bytes of a file that become a token of English text. */
 const BYTES_A_TOKEN = 4.2
@@ -26,11 +27,11 @@ const sft = {
   source: `guess: ${Math.round((conversations * CONVERSATION) / 1e6)} M English tokens in the 604 MB of ShareGPT's split copy`
 }
 const pretrain = {
-  examples: 595_375,
+  examples: CC595K,
   text: 16,
   labels: 15,
   pictured: 1,
-  source: "all 595,375 rows of CC-595K, the most that its filter can leave; 16 tokens a caption are a guess"
+  source: "CC-595K's 595,375 rows, less what its rules are expected to take; 16 tokens a caption are a guess"
 }
 const text150 = textOf(229e6, 157_712)
 const text665 = textOf(1.03e9, 665_298)

@@ -40,6 +40,8 @@ export interface Known {
   readonly published?: { readonly [node: string]: Assumed }
   /** What the recipe's authors report, as a sentence. */
   readonly reported?: string
+  /** What is expected beside costs (rows that rules take, say), as lines; they stand last. */
+  readonly expected?: ReadonlyArray<string>
 }
 
 /**
@@ -104,5 +106,5 @@ export const estimate = (asked: Costing, known: Known = {}): Effect.Effect<Estim
       cards: costs,
       reported: known.reported
     })
-    return { figures, lines }
+    return { figures, lines: [...lines, ...(known.expected ?? [])] }
   })

@@ -1,17 +1,16 @@
 /**
- * LLaVA's noun-phrase balance over captions, and the text rules around it; every dropped row is refused by its rule.
+ * Text rules over captions and LLaVA's noun-phrase balance; every dropped row is refused by its rule.
  *
  * Two passes over the rows: phrases are found and counted, then each caption's decision is told. Memory is some 70 bytes a
- * row and 70 a distinct phrase (see `text/Balance.ts`). LLaVA-Phi's own "filtered subset" is defined nowhere; these rules
- * are ours.
+ * row and 70 a distinct phrase (see `text/Balance.ts`). The rules and their parameters are `text/Captions.ts`.
  */
 import { Effect, Result, Schema, Stream } from "effect"
 import { whole } from "../dag/Node.ts"
 import { countCaptions } from "../text/Balance.ts"
-import { CAPTION_RULES, countDecision, emptyCounts, TEXT_RULES } from "../text/Captions.ts"
-import { nounPhrases } from "../text/NounPhrases.ts"
+import { CAPTION_HINTS, CAPTION_RULES, CaptionOptions, countDecision, emptyCounts } from "../text/Captions.ts"
+import { nounPhrases, phraseWeights } from "../text/NounPhrases.ts"
 import { Captions, FilterReport, ImageConversations } from "./Artifacts.ts"
-import { Positive, Share } from "./Params.ts"
+import { Positive } from "./Params.ts"
 
 /** A rule of the caption filter took the row. */
 export class CaptionDropped extends Schema.TaggedError<CaptionDropped>()("CaptionDropped", {
@@ -24,28 +23,13 @@ export class CaptionDropped extends Schema.TaggedError<CaptionDropped>()("Captio
 export const filterCaptions = whole(
   {
     id: "filterCaptions",
-    version: "2",
+    version: "3",
     about: "Balances captions by noun phrases and drops short, long, repetitive and duplicate ones.",
-    params: Schema.Struct({
-      shardRows: Positive,
-      seed: Schema.Int,
-      /** Words, bounds included. Emoji and punctuation are none. */
-      minWords: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)),
-      maxWords: Schema.Int,
-      /** Least share of distinct words, from 4 words on. */
-      minDistinctShare: Share,
-      /** Longest run of one word. */
-      maxRun: Positive,
-      /** Of captions equal but for case and punctuation the first stays; so it does of rows with one id. */
-      dropDuplicates: Schema.Boolean,
-      /** Phrases in fewer captions than this add none. */
-      minCount: Positive,
-      /** Captions that one phrase adds at most. */
-      perPhrase: Positive
-    }),
+    params: Schema.Struct({ shardRows: Positive, ...CaptionOptions.fields }),
     inputs: { rows: Captions },
     outputs: { rows: ImageConversations, report: FilterReport },
-    refuses: [CaptionDropped]
+    refuses: [CaptionDropped],
+    assets: [phraseWeights]
   },
   ({ flatMap, inputs, params, report }) =>
     Effect.gen(function* () {
@@ -80,7 +64,7 @@ export const filterCaptions = whole(
                     reason: decision.rule,
                     id: row.id,
                     detail: decision.detail,
-                    hint: "Loosen this rule's parameter of filterCaptions to keep such rows."
+                    hint: CAPTION_HINTS[decision.rule]
                   })
                 )
           })
@@ -88,7 +72,7 @@ export const filterCaptions = whole(
         report: Effect.sync(() => ({
           rowsIn: inputs.rows.length,
           rowsOut: counts.kept,
-          taken: TEXT_RULES.map((rule) => ({ rule, rows: counts.dropped[rule] })),
+          taken: CAPTION_RULES.map((rule) => ({ rule, rows: counts.dropped[rule] })),
           phrases,
           frequentPhrases,
           cappedPhrases

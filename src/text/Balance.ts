@@ -16,10 +16,11 @@
  * with the smallest draws of (seed, phrase, id), so they depend on no order of rows. Rows of one id, which only
  * `dropDuplicates: false` lets through, have one draw: all of them are taken or none, perhaps more than 100.
  */
+import { Schema } from "effect"
 import { DigestTable, grown } from "../dag/DigestTable.ts"
 import { Utf8List } from "../dag/Utf8List.ts"
 import { extend, type RandomStream, stream } from "../tensor/Random.ts"
-import { type CaptionDecision, type CaptionOptions, drop, KEEP, ruleOfWords, wordsOf } from "./Captions.ts"
+import { type CaptionDecision, CaptionOptions, drop, KEEP, ruleOfWords, wordsOf } from "./Captions.ts"
 
 /** A caption with its noun phrases (`NounPhrases.nounPhrases`); a getter is asked only where no other rule took the row. */
 export interface CaptionRow {
@@ -108,18 +109,18 @@ class Smallest {
 /**
  * Starts pass 1 of the caption filter. `rows` is a hint of how many there will be: memory is then taken once.
  *
- * Throws `RangeError` for a `perPhrase` or `minCount` below one.
+ * With `perPhrase: null` nothing is balanced: no row is asked for its phrases. Throws `RangeError` for options out of bounds.
  *
  * @example
- * const counter = countCaptions({ ...CAPTION_DEFAULTS, seed: 0 })
+ * const counter = countCaptions(options)
  * for (const row of rows) counter.add(row)
  * const plan = counter.finish()
  * const kept = rows.filter((row, at) => plan.decide(at, row.caption).keep)
  */
 export const countCaptions = (options: CaptionOptions, rows = 1024): CaptionCounter => {
   const { dropDuplicates, minCount, perPhrase, seed } = options
-  if (!(perPhrase >= 1) || !(minCount >= 1)) {
-    throw new RangeError(`perPhrase ${perPhrase} and minCount ${minCount} must be at least 1`)
+  if (!Schema.is(CaptionOptions)(options)) {
+    throw new RangeError(`no options of the caption filter: ${JSON.stringify(options)}`)
   }
   const root = stream(seed, "captions")
   let ids: DigestTable | undefined = new DigestTable(dropDuplicates ? rows : 0)
@@ -158,7 +159,7 @@ export const countCaptions = (options: CaptionOptions, rows = 1024): CaptionCoun
     if (dropDuplicates && !isNew(texts!, extend(root, "caption", words.join(" ")))) return SAME_CAPTION
     idDraws[at] = draw53(id)
     const from = held
-    const list = row.phrases
+    const list = perPhrase === null ? [] : row.phrases
     if (held + list.length > found.length) found = grown(found, Math.max(found.length * 2, held + list.length))
     for (const phrase of list) {
       const number = phraseNumber(phrase)
@@ -185,7 +186,8 @@ export const countCaptions = (options: CaptionOptions, rows = 1024): CaptionCoun
   const finish = (): CaptionPlan => {
     ids = undefined
     texts = undefined
-    const isCapped = (number: number): boolean => counts[number]! >= minCount && counts[number]! > perPhrase
+    const limit = perPhrase ?? Number.POSITIVE_INFINITY
+    const isCapped = (number: number): boolean => counts[number]! >= minCount && counts[number]! > limit
     let frequentPhrases = 0
     let cappedPhrases = 0
     const groups = new Int32Array(phrases.size).fill(-1)
@@ -195,7 +197,7 @@ export const countCaptions = (options: CaptionOptions, rows = 1024): CaptionCoun
     }
     const draw = (at: number, number: number): number =>
       draw53(extend({ low: phrases.lowOf(number), high: phrases.highOf(number) }, idDraws[at]!))
-    const smallest = new Smallest(cappedPhrases, perPhrase)
+    const smallest = new Smallest(cappedPhrases, perPhrase ?? 0)
     const startOf = (at: number): number => (at === 0 ? 0 : ends[at - 1]!)
     for (let at = 0; at < captions; at++) {
       for (let i = startOf(at); i < ends[at]!; i++) {
@@ -203,7 +205,7 @@ export const countCaptions = (options: CaptionOptions, rows = 1024): CaptionCoun
         if (group >= 0) smallest.add(group, draw(at, found[i]!))
       }
     }
-    for (let at = 0; at < captions; at++) {
+    for (let at = 0; at < captions && perPhrase !== null; at++) {
       if (fates[at] !== KEPT) continue
       let fate = NO_FREQUENT_PHRASE
       for (let i = startOf(at); i < ends[at]! && fate !== KEPT; i++) {

@@ -1,14 +1,13 @@
 /**
- * The caption filter's rules: which there are, those that need one caption or one picture alone, and counts for a report.
+ * The caption filter's rules: which there are, their parameters, those that need one caption alone, and counts for a report.
  *
- * Not the noun-phrase balance, which needs all captions: see `Balance.ts`.
+ * Not the noun-phrase balance, which needs all captions: see `Balance.ts`. Not what a picture must be: `tokenizeImages`
+ * refuses small and narrow ones, and those that do not open.
  */
+import { Schema } from "effect"
 
-/** Why a row was dropped, in the order in which the rules are asked. The image rules are asked first, by `imageRule`. */
+/** Why a row was dropped, in the order in which the rules are asked. */
 export const CAPTION_RULES = [
-  "ImageUnreadable",
-  "ImageTooSmall",
-  "ImageAspectRatio",
   "TooFewWords",
   "TooManyWords",
   "Repetitive",
@@ -17,9 +16,6 @@ export const CAPTION_RULES = [
   "OverRepresented"
 ] as const
 
-/** The rules that need no picture, in the order in which they are asked; a report lists them all, those that took none too. */
-export const TEXT_RULES = CAPTION_RULES.slice(3)
-
 export type CaptionRule = (typeof CAPTION_RULES)[number]
 
 /** A row stays, or goes by the first rule that takes it. */
@@ -27,33 +23,36 @@ export type CaptionDecision =
   | { readonly keep: true }
   | { readonly keep: false; readonly rule: CaptionRule; readonly detail: string }
 
-/** Parameters of the text rules; `CAPTION_DEFAULTS` are the defaults. */
-export interface CaptionOptions {
-  readonly seed: number
-  /** Words, bounds included. */
-  readonly minWords: number
-  readonly maxWords: number
-  /** Least share of distinct words, asked from 4 words on. */
-  readonly minDistinctShare: number
-  /** Longest run of one word. */
-  readonly maxRun: number
-  /** Whether captions equal but for case, punctuation and spacing stay once only, the first, and rows of one id too. */
-  readonly dropDuplicates: boolean
-  /** Phrases seen in fewer captions add none. */
-  readonly minCount: number
-  /** Captions that one phrase adds at most. */
-  readonly perPhrase: number
-}
+const atLeast = (minimum: number) => Schema.Int.check(Schema.isGreaterThanOrEqualTo(minimum))
 
-export const CAPTION_DEFAULTS: CaptionOptions = {
-  seed: 0,
-  minWords: 3,
-  maxWords: 60,
-  minDistinctShare: 0.5,
-  maxRun: 2,
-  dropDuplicates: true,
-  minCount: 3,
-  perPhrase: 100
+/** Parameters of the rules, with their bounds. `filterCaptions` takes these and no others of its own. */
+export const CaptionOptions = Schema.Struct({
+  seed: Schema.Int,
+  /** Words, bounds included; emoji and punctuation are none. 0, and null, ask for nothing. */
+  minWords: atLeast(0),
+  maxWords: Schema.NullOr(atLeast(1)),
+  /** Least share of distinct words, asked from 4 words on. 0 asks for nothing. */
+  minDistinctShare: Schema.Number.check(Schema.isBetween({ minimum: 0, maximum: 1 })),
+  /** Longest run of one word; null for any. */
+  maxRun: Schema.NullOr(atLeast(1)),
+  /** Whether captions equal but for case, punctuation and spacing stay once only, the first, and rows of one id too. */
+  dropDuplicates: Schema.Boolean,
+  /** Phrases seen in fewer captions add none. Not asked where `perPhrase` is null. */
+  minCount: atLeast(1),
+  /** Captions that one phrase adds at most; null turns the balance off, and no phrase is looked for. */
+  perPhrase: Schema.NullOr(atLeast(1))
+})
+export type CaptionOptions = typeof CaptionOptions.Type
+
+/** What keeps a row that a rule took: said to who reads the refusal. */
+export const CAPTION_HINTS: { readonly [Rule in CaptionRule]: string } = {
+  TooFewWords: "Lower `minWords` of `filterCaptions` to keep such captions.",
+  TooManyWords: "Raise `maxWords` of `filterCaptions`, or set it to null, to keep such captions.",
+  Repetitive: "Lower `minDistinctShare` or raise `maxRun` of `filterCaptions` to keep such captions.",
+  DuplicateCaption: "Set `dropDuplicates` of `filterCaptions` to false to keep such rows.",
+  NoFrequentPhrase:
+    "Lower `minCount` of `filterCaptions` to keep such captions; `perPhrase` null turns the balance off.",
+  OverRepresented: "Raise `perPhrase` of `filterCaptions` to keep more of them; null turns the balance off."
 }
 
 export const KEEP: CaptionDecision = { keep: true }
@@ -67,7 +66,7 @@ export const wordsOf = (caption: string): ReadonlyArray<string> =>
  * The rules that need one caption alone: number of words, repetition.
  *
  * @example
- * textRule("dog dog dog", CAPTION_DEFAULTS) // { keep: false, rule: "Repetitive", detail: "dog 3 times in a row" }
+ * textRule("dog dog dog", { ...options, maxRun: 2 }) // { keep: false, rule: "Repetitive", detail: "dog 3 times in a row" }
  */
 export const textRule = (caption: string, options: CaptionOptions): CaptionDecision =>
   ruleOfWords(wordsOf(caption), options)
@@ -75,41 +74,16 @@ export const textRule = (caption: string, options: CaptionOptions): CaptionDecis
 /** `textRule` on words that are at hand. */
 export const ruleOfWords = (words: ReadonlyArray<string>, options: CaptionOptions): CaptionDecision => {
   if (words.length < options.minWords) return drop("TooFewWords", `${words.length} words`)
-  if (words.length > options.maxWords) return drop("TooManyWords", `${words.length} words`)
+  if (options.maxWords !== null && words.length > options.maxWords) return drop("TooManyWords", `${words.length} words`)
   let run = 1
   for (let i = 1; i < words.length; i++) {
     run = words[i] === words[i - 1] ? run + 1 : 1
-    if (run > options.maxRun) return drop("Repetitive", `${words[i]} ${run} times in a row`)
+    if (options.maxRun !== null && run > options.maxRun) return drop("Repetitive", `${words[i]} ${run} times in a row`)
   }
   const distinct = new Set(words).size
   return words.length >= 4 && distinct < words.length * options.minDistinctShare
     ? drop("Repetitive", `${distinct} distinct of ${words.length} words`)
     : KEEP
-}
-
-/** Bounds on an image's size in pixels; aspect is the longer over the shorter side. */
-export interface ImageBounds {
-  readonly minSide: number
-  readonly maxAspect: number
-}
-
-export const IMAGE_DEFAULTS: ImageBounds = { minSide: 64, maxAspect: 4 }
-
-/**
- * The image rules, from the size that a decoder's header read; `undefined` for an image that cannot be read.
- *
- * @example
- * imageRule({ width: 640, height: 60 }, IMAGE_DEFAULTS) // rule "ImageTooSmall"
- */
-export const imageRule = (
-  size: { readonly width: number; readonly height: number } | undefined,
-  bounds: ImageBounds
-): CaptionDecision => {
-  if (size === undefined || !(size.width > 0 && size.height > 0)) return drop("ImageUnreadable", "no readable image")
-  const short = Math.min(size.width, size.height)
-  const long = Math.max(size.width, size.height)
-  if (short < bounds.minSide) return drop("ImageTooSmall", `${size.width} x ${size.height}`)
-  return long > short * bounds.maxAspect ? drop("ImageAspectRatio", `${size.width} x ${size.height}`) : KEEP
 }
 
 /** Rows kept, and rows taken by each rule, in the order of the rules. */
@@ -128,9 +102,6 @@ export interface CaptionCounts {
 export const emptyCounts = (): CaptionCounts => ({
   kept: 0,
   dropped: {
-    ImageUnreadable: 0,
-    ImageTooSmall: 0,
-    ImageAspectRatio: 0,
     TooFewWords: 0,
     TooManyWords: 0,
     Repetitive: 0,

@@ -416,7 +416,8 @@ test("a preset whose files are not there names all of them and where they belong
   const recipe = fileURLToPath(new URL("../../pipelines/llava-phi.ts", import.meta.url))
   const data = join(freshFolder(), "data")
   const args = [recipe, "--preset", "paper", "--plan", "--store", join(freshFolder(), "store")]
-  const { status, stderr } = spawnSync(process.execPath, args, {
+  args.push("--set", "filterCaptions.minWords=3")
+  const { status, stderr, stdout } = spawnSync(process.execPath, args, {
     encoding: "utf8",
     env: { ...process.env, NODE_OPTIONS: "", MILLRACE_DATA: data }
   })
@@ -425,4 +426,7 @@ test("a preset whose files are not there names all of them and where they belong
   for (const name of ["sharegpt", "cc595k/images.zip", "llava-instruct/train2017.zip", "phi-2", "held-out/images"])
     expect(stderr).toContain(name)
   expect(stderr).toContain("hint: Set MILLRACE_DATA")
+  // What can be said without them is said all the same, for the parameters that were asked for.
+  expect(stdout).toContain("TooFewWords (minWords=3): 441;")
+  expect(stdout).toContain("OverRepresented (perPhrase=null): 0; off")
 })

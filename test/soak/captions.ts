@@ -1,7 +1,9 @@
 /**
  * The caption filter at CC-3M's size: time and peak memory of its two passes alone, or of the node in a stored run.
  *
- *     npm run soak -- captions [rows] [filter|stored]
+ *     npm run soak -- captions [rows] [filter|stored|twice]
+ *
+ * `twice` balances what a balance left, with another seed: the share that a second balance takes (docs/presets.md).
  *
  * Not a test: it times. Captions are made up row by row from a vocabulary with a long tail (a word's chance falls with its
  * rank), so that distinct noun phrases keep coming as they do in real ones; one row in 30 repeats an earlier caption.
@@ -20,8 +22,9 @@ import { type RunOptions, Stop } from "../../src/run/Run.ts"
 import { runRecipe } from "../../src/run/Scheduler.ts"
 import { layer as localStore } from "../../src/store/LocalStore.ts"
 import { countCaptions } from "../../src/text/Balance.ts"
-import { CAPTION_DEFAULTS, countDecision, emptyCounts } from "../../src/text/Captions.ts"
+import { countDecision, emptyCounts } from "../../src/text/Captions.ts"
 import { nounPhrases } from "../../src/text/NounPhrases.ts"
+import { captionOptions } from "../text/fixtures/captions.ts"
 
 const nouns =
   "person actor artist man woman city player football team river mountain beach house street car tree dog cat bird flower wall sky sea boat bridge church garden kitchen table bottle illustration background pattern dress hair festival event award film album stage crowd game match stadium island village forest lake snow sunset building tower castle temple market train bus horse elephant lion child girl boy family bride wedding cake food salad soup coffee glass wine book letter map flag hat shirt shoe bag ring watch phone computer desk chair lamp window door roof fence field farm road path stone rock cloud storm rain light shadow colour paper poster logo icon vector".split(
@@ -84,8 +87,38 @@ const said = (what: string): void => {
 }
 console.log(`${rows} rows, ${mode}, node ${process.version}, ${cpus().length} x ${cpus()[0]?.model}`)
 
-if (mode === "filter") {
-  const counter = countCaptions(CAPTION_DEFAULTS, rows)
+if (mode === "twice") {
+  // As CC-595K came about: the first balance alone, without our other rules. Two to four phrases a caption, of 3,000 nouns
+  // with one of 100 adjectives before every fifth: far more alike than the captions above, as CC-3M's are.
+  const phrasesOf = (row: number): ReadonlyArray<string> => {
+    const roll = dice(row)
+    for (let i = 0; i < 4; i++) roll()
+    return Array.from({ length: 2 + Math.floor(roll() * 2.5) }, () => {
+      const noun = rank(roll(), 3000)
+      return roll() < 0.2 ? `${rank(roll(), 100)} ${noun}` : `${noun}`
+    })
+  }
+  const only = {
+    ...captionOptions,
+    minWords: 0,
+    maxWords: null,
+    minDistinctShare: 0,
+    maxRun: null,
+    dropDuplicates: false
+  }
+  let left = Array.from({ length: rows }, (_, row) => row)
+  for (const seed of [0, 1]) {
+    const counter = countCaptions({ ...only, seed }, left.length)
+    for (const row of left) counter.add({ id: String(row), caption: "", phrases: phrasesOf(row) })
+    const plan = counter.finish()
+    const before = left.length
+    left = left.filter((_, at) => plan.decide(at, "").keep)
+    said(
+      `balance ${seed + 1} takes ${(100 * (1 - left.length / before)).toFixed(1)} % of ${before} and leaves ${left.length}`
+    )
+  }
+} else if (mode === "filter") {
+  const counter = countCaptions(captionOptions, rows)
   for (let at = 0; at < rows; at++) {
     const { caption, id } = rowOf(at)
     counter.add({
@@ -126,7 +159,7 @@ if (mode === "filter") {
     presets: { only: {} },
     build: () => {
       const { out } = makeCaptions({}, { rows, shardRows: 65_536 })
-      const kept = filterCaptions({ rows: out.rows }, { ...CAPTION_DEFAULTS, shardRows: 4096 }).out
+      const kept = filterCaptions({ rows: out.rows }, { ...captionOptions, shardRows: 4096 }).out
       return { pipeline: pipeline("captions", { rows: kept.rows, report: kept.report }) }
     },
     services: () => NodeFileSystem.layer as Layer.Layer<never>,

@@ -3,7 +3,6 @@ import { Arbitrary, Schema } from "effect"
 import { extend, shuffle, stream } from "../../src/tensor/Random.ts"
 import { type CaptionRow, countCaptions } from "../../src/text/Balance.ts"
 import {
-  CAPTION_DEFAULTS,
   CAPTION_RULES,
   type CaptionOptions,
   countDecision,
@@ -11,6 +10,7 @@ import {
   textRule,
   wordsOf
 } from "../../src/text/Captions.ts"
+import { captionOptions } from "./fixtures/captions.ts"
 
 const run = (rows: ReadonlyArray<CaptionRow>, options: CaptionOptions, expected?: number) => {
   const counter = countCaptions(options, expected)
@@ -26,7 +26,7 @@ const rowsOf = (phrases: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<Ca
 const Phrase = Schema.Literals(["dog", "cat", "red car", "old house", "tree", "man", "woman", "boat"])
 const Phrases = Schema.Array(Phrase).check(Schema.isMaxLength(4))
 const tables = Arbitrary.map(Arbitrary.array(Arbitrary.schema(Phrases), { maxLength: 60 }), rowsOf)
-const small = { ...CAPTION_DEFAULTS, perPhrase: 5 }
+const small = { ...captionOptions, perPhrase: 5 }
 
 /** Rows with repeated ids and captions, short ones and ones that say a word thrice. */
 const Loose = Schema.Struct({
@@ -66,7 +66,7 @@ const plainly = (rows: ReadonlyArray<CaptionRow>, options: CaptionOptions): Read
   const frequent = [...holders].filter(([, members]) => members.length >= options.minCount)
   for (const [phrase, members] of frequent) {
     const draws = members.map((at) => draw(phrase, rows[at]!.id))
-    const last = draws.toSorted((a, b) => a - b)[Math.min(options.perPhrase, draws.length) - 1]!
+    const last = draws.toSorted((a, b) => a - b)[Math.min(options.perPhrase ?? draws.length, draws.length) - 1]!
     for (const [i, at] of members.entries()) if (draws[i]! <= last) taken.add(at)
   }
   const counted = new Set(frequent.flatMap(([, members]) => members))
@@ -110,7 +110,7 @@ describe("the noun-phrase balance", () => {
   it("takes exactly perPhrase captions of a phrase that stands alone, another set for another seed", () => {
     const rows = rowsOf(Array(1000).fill(["dog"]))
     const kept = (seed: number): ReadonlyArray<number> =>
-      run(rows, { ...CAPTION_DEFAULTS, seed }).decisions.flatMap(({ keep }, i) => (keep ? [i] : []))
+      run(rows, { ...captionOptions, seed }).decisions.flatMap(({ keep }, i) => (keep ? [i] : []))
     expect(kept(0).length).toBe(100)
     expect(kept(0)).toEqual(kept(0))
     expect(kept(1).length).toBe(100)
@@ -120,7 +120,7 @@ describe("the noun-phrase balance", () => {
   })
 
   it("counts a phrase once a caption", () => {
-    const { plan } = run(rowsOf([["dog", "dog"], ["dog"]]), CAPTION_DEFAULTS)
+    const { plan } = run(rowsOf([["dog", "dog"], ["dog"]]), captionOptions)
     expect([plan.phrases, plan.frequentPhrases]).toEqual([1, 0])
   })
 
@@ -141,7 +141,7 @@ describe("the noun-phrase balance", () => {
         `place ${i % 700}`
       ])
     )
-    const options = { ...CAPTION_DEFAULTS, perPhrase: 20, seed: 3 }
+    const options = { ...captionOptions, perPhrase: 20, seed: 3 }
     const { decisions } = run(rows, options)
     expect(decisions.map((decision) => (decision.keep ? "keep" : decision.rule))).toEqual(plainly(rows, options))
   })
@@ -163,7 +163,7 @@ describe("the noun-phrase balance", () => {
       lazy("c", "The first bird!"),
       lazy("d", "bird")
     ]
-    const { decisions } = run(rows, { ...CAPTION_DEFAULTS, minCount: 1, perPhrase: 1 })
+    const { decisions } = run(rows, { ...captionOptions, minCount: 1, perPhrase: 1 })
     expect(asked).toEqual(["a", "b"])
     const details = decisions.flatMap((decision) => (decision.keep ? [] : [decision.detail]))
     expect(details).toEqual([
@@ -175,10 +175,35 @@ describe("the noun-phrase balance", () => {
   })
 
   it("refuses to decide a row that it never saw, and limits below one", () => {
-    const { plan } = run(rowsOf([["dog"]]), CAPTION_DEFAULTS)
+    const { plan } = run(rowsOf([["dog"]]), captionOptions)
     expect(() => plan.decide(1, "a dog")).toThrow(RangeError)
-    expect(() => countCaptions({ ...CAPTION_DEFAULTS, perPhrase: 0 })).toThrow(RangeError)
+    for (const wrong of [{ perPhrase: 0 }, { minCount: 0 }, { maxRun: 1.5 }, { minDistinctShare: 2 }])
+      expect(() => countCaptions({ ...captionOptions, ...wrong })).toThrow(RangeError)
   })
+
+  it.prop(
+    "is off where `perPhrase` is null: the other rules alone decide, and no phrase is asked for",
+    [looseTables],
+    ([rows]) => {
+      const options = { ...captionOptions, perPhrase: null }
+      const asked = rows.map(
+        ({ caption, id }): CaptionRow => ({
+          id,
+          caption,
+          get phrases(): ReadonlyArray<string> {
+            throw new Error("a row was asked for its phrases")
+          }
+        })
+      )
+      const { decisions, plan } = run(asked, options)
+      const balanced = plainly(rows, captionOptions)
+      expect(plan.phrases).toBe(0)
+      decisions.forEach((decision, at) => {
+        const rule = decision.keep ? "keep" : decision.rule
+        expect(rule).toBe(["NoFrequentPhrase", "OverRepresented"].includes(balanced[at]!) ? "keep" : balanced[at])
+      })
+    }
+  )
 })
 
 describe("the rules around it", () => {
@@ -188,7 +213,7 @@ describe("the rules around it", () => {
       caption,
       phrases: ["dog"]
     }))
-    const options = { ...CAPTION_DEFAULTS, minCount: 1 }
+    const options = { ...captionOptions, minCount: 1 }
     const dropped = run(rows, options).decisions.map((decision) => (decision.keep ? "keep" : decision.rule))
     expect(dropped).toEqual(["keep", "DuplicateCaption", "DuplicateCaption", "keep"])
     expect(run(rows, { ...options, dropDuplicates: false }).decisions.every(({ keep }) => keep)).toBe(true)
@@ -199,7 +224,7 @@ describe("the rules around it", () => {
       ...Array.from({ length: 5 }, (_, i) => ({ id: `d${i}`, caption: "the same dog again", phrases: ["dog"] })),
       { id: "x", caption: "a dog", phrases: ["dog"] }
     ]
-    expect(run(rows, CAPTION_DEFAULTS).plan.frequentPhrases).toBe(0)
+    expect(run(rows, captionOptions).plan.frequentPhrases).toBe(0)
   })
 })
 

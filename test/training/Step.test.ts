@@ -137,6 +137,42 @@ describe("Step", () => {
     }).pipe(Effect.provide(Engine.wasm))
   )
 
+  it.effect("a step of text alone gives the projector a gradient of zero: its moments shrink, and move it still", () =>
+    Effect.gen(function* () {
+      const model = llavaTrainable(tinyLlava)
+      const { trained, frozen } = splitTrained(yield* uploadLlava, (name) => !name.startsWith("vision."))
+      const options = { lr: 1e-3, seed: 2, dropout: false }
+      const text = { ...textBatch([9, 12], 12, 4), images: 0, pixels: new Float32Array(0) }
+      const first = yield* trainStep(model, yield* initialState(trained), frozen, [imageBatch([12, 9], 12, 1)], {
+        ...options,
+        step: 0
+      })
+      const before = yield* saveState(first.state)
+      const second = yield* trainStep(model, first.state, frozen, [text], { ...options, step: 1 })
+      const after = yield* saveState(second.state)
+      const { beta1, beta2, eps, weightDecay } = recipeAdamW
+      for (const name of Object.keys(trained).filter((one) => one.startsWith("projector."))) {
+        const [m, v, w] = (["m", "v", "weights"] as const).map((part) => before.tensors[`${part}/${name}`]!.values)
+        const rate = 1e-3 / (1 - beta1 ** 2)
+        const decay = before.tensors[`weights/${name}`]!.shape.length > 1 ? 1e-3 * weightDecay : 0
+        after.tensors[`m/${name}`]!.values.forEach((one, i) => {
+          expect(Math.abs(one - beta1 * m![i]!)).toBeLessThanOrEqual(1e-6 * Math.abs(m![i]!))
+        })
+        after.tensors[`v/${name}`]!.values.forEach((one, i) => {
+          expect(Math.abs(one - beta2 * v![i]!)).toBeLessThanOrEqual(1e-6 * v![i]!)
+        })
+        let moved = 0
+        after.tensors[`weights/${name}`]!.values.forEach((one, i) => {
+          const root = Math.sqrt((beta2 * v![i]!) / (1 - beta2 ** 2)) + eps
+          const wanted = w![i]! * (1 - decay) - (rate * beta1 * m![i]!) / root
+          expect(Math.abs(one - wanted)).toBeLessThan(1e-6)
+          moved = Math.max(moved, Math.abs(one - w![i]!))
+        })
+        expect(moved).toBeGreaterThan(1e-4)
+      }
+    }).pipe(Effect.provide(Engine.wasm))
+  )
+
   it.effect("a trained vision tower has gradients too, the same with checkpointing", () =>
     Effect.gen(function* () {
       const run = (checkpoint: boolean) =>
