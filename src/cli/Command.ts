@@ -98,7 +98,7 @@ const local = {
     "accept-code",
     "Take these nodes' stored results and checkpoints although the code behind them changed; never those of another file or Schema"
   ),
-  quiet: onOff("quiet", "No progress and no tables"),
+  quiet: onOff("quiet", "No progress and no table of nodes; the recipe's summary and where outputs lie are told"),
   checkpointEvery: Flag.Int("checkpoint-every").pipe(
     Flag.withDescription("Steps between checkpoints of training (default: one every two minutes)"),
     Flag.withMetavar("STEPS"),

@@ -360,6 +360,8 @@ export const execute = Effect.fnUntraced(function* <S, R>(
     if (!(flags.quiet && session.json)) {
       for (const line of summary.lines) output.people(line + "\n")
       for (const line of outputLines(result.outputs)) say(line)
+      if (Object.keys(result.outputs).length === 0)
+        say(`No output of ${pipeline.name} was reached; \`show last\` lists what was made.`)
       sayPage(path)
     }
     yield* take(last)

@@ -5,7 +5,7 @@
  */
 import { columns } from "../dag/Describe.ts"
 import type { AnyNode } from "../dag/Node.ts"
-import { bytes, duration, figure, type NodeView, number, rowsWritten, type View } from "../run/Progress.ts"
+import { bytes, duration, figure, type NodeView, number, rowsRead, rowsWritten, type View } from "../run/Progress.ts"
 
 /** One line of a plan, as far as it is shown. */
 export interface PlanLine {
@@ -75,20 +75,29 @@ const refused = (node: NodeView): string => {
 }
 
 /**
- * The nodes of a run: what ran, how long, rows in, out and refused. Sources are left out. Where attempts failed, a column
- * counts them.
+ * The nodes of a run: what ran, how long, rows in and out (a number an input or output), rows refused. `last loss` is that of
+ * the last step alone, a mean over its tokens. Sources are left out. Where attempts failed, a column counts them.
  */
 export const nodeTable = (view: View): string => {
   const nodes = [...view.nodes.values()].filter((node) => node.kind !== "source")
   const failed = nodes.some((node) => (node.failedAttempts ?? 0) > 0)
   return columns([
-    ["node", "status", "seconds", ...(failed ? ["failed attempts"] : []), "rows in", "rows out", "loss", "refused"],
+    [
+      "node",
+      "status",
+      "seconds",
+      ...(failed ? ["failed attempts"] : []),
+      "rows in",
+      "rows out",
+      "last loss",
+      "refused"
+    ],
     ...nodes.map((node) => [
       node.id,
       node.end?.status ?? "unfinished",
       node.end === undefined || ["cached", "skipped"].includes(node.end.status) ? "-" : node.end.seconds.toFixed(1),
       ...(failed ? [node.failedAttempts === undefined ? "-" : number(node.failedAttempts)] : []),
-      node.end === undefined ? "-" : number(node.end.rowsIn),
+      node.end === undefined ? "-" : rowsRead(node.end),
       node.end === undefined ? "-" : rowsWritten(node.end),
       node.metrics["loss"] === undefined ? "-" : figure(node.metrics["loss"]),
       refused(node)

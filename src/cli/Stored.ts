@@ -5,6 +5,7 @@
  * the store read-only, so they work while a run goes on and on a store that cannot be written.
  */
 import { existsSync } from "node:fs"
+import { join, sep } from "node:path"
 import { Clock, Effect, Option, Stream } from "effect"
 import { columns } from "../dag/Describe.ts"
 import { didYouMean } from "../dag/Nearest.ts"
@@ -133,6 +134,22 @@ const lineage = Effect.fnUntraced(function* (run: Record_) {
   return rows
 })
 
+/**
+ * Outputs where they lie in the store at `root`. A record has the paths of the store as it was named then, perhaps from
+ * another folder, and it may have been moved since.
+ */
+export const inStore = <O extends { readonly path: string }>(
+  root: string,
+  outputs: Readonly<Record<string, O>>
+): Readonly<Record<string, O>> =>
+  Object.fromEntries(
+    Object.entries(outputs).map(([name, output]) => {
+      const at = output.path.lastIndexOf(`${sep}entries${sep}`)
+      const path = at < 0 ? output.path : join(root, output.path.slice(at + 1))
+      return [name, { ...output, path: existsSync(path) ? path : `${path} (not in the store any more)` }]
+    })
+  )
+
 /** `show RUN`; `last` is the newest. */
 export const showRun = (root: string, id: string, session: Session) =>
   Effect.gen(function* () {
@@ -178,7 +195,7 @@ export const showRun = (root: string, id: string, session: Session) =>
     if (losses.size > 0) say(["", "losses", ...[...losses].map(([node, of]) => lossLine(node, of))].join("\n"))
     const made = yield* lineage(run)
     if (made.length > 0) say(`\n${columns([["made", "key", "by", "from"], ...made])}`)
-    const outputs = outputLines(view.run?.outputs ?? {})
+    const outputs = outputLines(inStore(store.root, view.run?.outputs ?? {}))
     if (outputs.length > 0) say(`\n${outputs.join("\n")}`)
     const page = pagePath(store.root, run.id)
     if (existsSync(page)) say(`\nThis run as a page: ${page}`)

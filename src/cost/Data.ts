@@ -54,6 +54,8 @@ export interface Amount extends Tokens {
   /** The most micro-batches that one device has in a step. */
   readonly microBatches: number
   readonly exact: boolean
+  /** False where nothing is known of the examples: the counts are zeros then, and are not told. */
+  readonly known: boolean
   readonly source: string
 }
 
@@ -110,6 +112,7 @@ export const exactAmount = (lengths: Lengths, batching: Batching, world: number)
     micro,
     microBatches,
     exact: true,
+    known: true,
     source: "its examples are in the store"
   }
 }
@@ -151,6 +154,7 @@ export const assumedAmount = (
     },
     microBatches: Math.ceil(batch / (world * some)),
     exact: false,
+    known: assumed.examples > 0,
     source: assumed.source
   }
 }

@@ -49,6 +49,9 @@ export interface Known {
  *
  * @example estimate(asked, { published: { "sft/train": { examples: 75_000, ... } } })
  */
+const told = <F extends Readonly<Record<string, number>>>(known: boolean, figures: F) =>
+  known ? figures : (Object.fromEntries(Object.keys(figures).map((name) => [name, null])) as { [K in keyof F]: null })
+
 export const estimate = (asked: Costing, known: Known = {}): Effect.Effect<Estimate, unknown, Scope.Scope> =>
   Effect.gen(function* () {
     const wanted = yield* chosenCards(asked.card)
@@ -72,14 +75,16 @@ export const estimate = (asked: Costing, known: Known = {}): Effect.Effect<Estim
         exact: amount.exact,
         source: amount.source,
         shapes: stage.shapes,
-        examples: amount.examples,
-        rows: amount.rows,
-        tokens: Math.round(amount.tokens),
-        lossTokens: Math.round(amount.labels),
-        images: Math.round(amount.images),
-        steps: amount.steps,
-        flops,
-        executed,
+        ...told(amount.known, {
+          examples: amount.examples,
+          rows: amount.rows,
+          tokens: Math.round(amount.tokens),
+          lossTokens: Math.round(amount.labels),
+          images: Math.round(amount.images),
+          steps: amount.steps,
+          flops,
+          executed
+        }),
         trained: weights.trained,
         frozen: weights.frozen,
         checkpointBytes: checkpointBytes({ settings: stage.settings, weights }),

@@ -38,7 +38,8 @@ const memory = (bytes: number): string => {
 
 const hours = (n: number): string => (n >= 10 ? n.toFixed(0) : n >= 0.1 ? n.toFixed(1) : n.toPrecision(1))
 
-const marked = (stage: StageCost, text: string): string => (stage.amount.exact ? text : `~${text}`)
+const marked = (stage: StageCost, text: string): string =>
+  stage.amount.known ? (stage.amount.exact ? text : `~${text}`) : "?"
 
 const stageTable = (stages: ReadonlyArray<StageCost>): ReadonlyArray<string> =>
   columns([
@@ -53,7 +54,7 @@ const stageTable = (stages: ReadonlyArray<StageCost>): ReadonlyArray<string> =>
         marked(stage, large(amount.labels)),
         marked(stage, number(amount.steps)),
         marked(stage, peta(flops)),
-        `+${(100 * (flops === 0 ? 0 : executed / flops - 1)).toFixed(0)} %`,
+        amount.known ? `+${(100 * (flops === 0 ? 0 : executed / flops - 1)).toFixed(0)} %` : "?",
         `~${memory(held.bytes)}`
       ]
     })
@@ -73,14 +74,17 @@ const memoryLines = (stages: ReadonlyArray<StageCost>): ReadonlyArray<string> =>
     return `  ${node.id}: ${terms.join(", ")} (${amount.micro.rows} x ${number(amount.micro.time)} tokens at once, ${again} computed again)`
   })
 
-const cardTable = ({ cards, world }: Costed): ReadonlyArray<string> =>
-  columns([
+const cardTable = ({ cards, stages: costs, world }: Costed): ReadonlyArray<string> => {
+  const unknown = new Set(costs.flatMap(({ amount, node }) => (amount.known ? [] : [node.id])))
+  /** A sum that some stage is missing from is told as a bound, one of nothing not at all. */
+  const summed = (text: string) => (unknown.size === 0 ? `~${text}` : unknown.size === costs.length ? "?" : `> ${text}`)
+  return columns([
     ["card", ...(cards[0]?.stages.map(({ node }) => node) ?? []), "all", ...(world > 1 ? ["card-hours"] : []), "fits"],
     ...cards.map(({ card, cardHours, fits, hours: all, stages }) => [
       world > 1 ? `${world} x ${card.name}` : card.name,
-      ...stages.map((stage) => `~${hours(stage.hours)} h`),
-      `~${hours(all)} h`,
-      ...(world > 1 ? [`~${hours(cardHours)}`] : []),
+      ...stages.map((stage) => (unknown.has(stage.node) ? "?" : `~${hours(stage.hours)} h`)),
+      summed(`${hours(all)} h`),
+      ...(world > 1 ? [summed(hours(cardHours))] : []),
       fits
         ? "yes"
         : `not ${stages
@@ -89,6 +93,7 @@ const cardTable = ({ cards, world }: Costed): ReadonlyArray<string> =>
             .join(", ")}`
     ])
   ]).split("\n")
+}
 
 const diskLines = ({ written }: Costed): ReadonlyArray<string> => {
   const sum = (some: ReadonlyArray<Written>) => some.reduce((all, { bytes }) => all + bytes, 0)
@@ -117,7 +122,7 @@ export const page = (costed: Costed): ReadonlyArray<string> => {
   const devices = `${world} device${world === 1 ? "" : "s"}`
   const most = Math.max(0, ...stages.map(({ weights }) => 12 * weights.trained))
   return [
-    `What it will cost with ${engine}${engineWhy === undefined ? "" : ` (${engineWhy})`} on ${devices}; ~ is computed from published sizes or rests on a guess`,
+    `What it will cost with ${engine}${engineWhy === undefined ? "" : ` (${engineWhy})`} on ${devices}; ~ is computed from published sizes or rests on a guess${stages.every(({ amount }) => amount.known) ? "" : ", ? is not known before its data is in the store"}`,
     ...stageTable(stages),
     "Memory of a device:",
     ...memoryLines(stages),

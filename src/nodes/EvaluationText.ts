@@ -7,7 +7,10 @@ const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 const loss = (value: number | null | undefined): string =>
   value === null || value === undefined || Number.isNaN(value) ? "-" : value.toFixed(3)
 
-/** Losses by stage: the mean of the first and last tenth of the steps, and on held-out rows. */
+/**
+ * Losses by stage. A step's loss is the mean over its tokens; told is the mean of those of the first and of the last tenth of
+ * the steps, each step alike. Beside it the mean over all held-out tokens.
+ */
 const stageLines = ({ stages }: Evaluation): ReadonlyArray<string> =>
   (["sft", "pretrain", "instruct"] as const).map((stage) => {
     const log = stages[stage]
@@ -60,25 +63,23 @@ export const yesNoLines = ({ all, byCategory }: YesNo): ReadonlyArray<string> =>
  * The lines and figures that a run ends with.
  *
  * @example
- * summarise({ report: evaluation }).metrics // { accuracy: 0.5, blindAccuracy: 0.2, loss: { sft: 1.2, ... } }
+ * summarise({ report: evaluation }).metrics // { accuracy: 0.5, blindAccuracy: 0.2, heldOutLoss: { sft: 1.2, ... } }
  */
 export const summarise = (values: Readonly<Record<string, unknown>>) => {
   const report = values["report"] as Evaluation | undefined
   if (report === undefined) return { metrics: {}, lines: [] }
   const { instruct, pretrain, sft } = report.stages
   const after = values["perplexity"] as Perplexity | undefined
-  // Where nothing was held out, the last step's loss stands in; the line for people shows a dash.
-  const held = (log: { readonly heldOutLoss: number | null; readonly losses: ReadonlyArray<number> }) =>
-    log.heldOutLoss ?? log.losses[log.losses.length - 1] ?? null
   return {
     metrics: {
       accuracy: report.accuracy,
       blindAccuracy: report.blindAccuracy,
-      loss: { sft: held(sft), pretrain: held(pretrain), instruct: held(instruct) },
+      // Null where nothing was held out: no other loss stands in for it.
+      heldOutLoss: { sft: sft.heldOutLoss, pretrain: pretrain.heldOutLoss, instruct: instruct.heldOutLoss },
       ...(after === undefined ? {} : { perplexity: after.perplexity })
     },
     lines: [
-      "Loss (first tenth of the steps -> last tenth)",
+      "Loss, mean of the steps (first tenth of them -> last tenth)",
       ...stageLines(report),
       ...perplexityLines(report, after),
       "",

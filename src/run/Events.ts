@@ -93,7 +93,9 @@ export const Event = Schema.Union([
     kind: Schema.Literals(["source", "sharded", "whole", "fold"]),
     status: Status,
     seconds: count,
+    /** Rows of all inputs together, and of each where there are several. Of a sharded node those of its first input. */
     rowsIn: count,
+    rowsInByPort: Schema.optional(Schema.Record(Schema.String, count)),
     /** Rows of all ports together, and of each port where there are several. */
     rowsOut: count,
     rowsByPort: Schema.optional(Schema.Record(Schema.String, count)),
@@ -163,7 +165,8 @@ export const nodeEnd = (
   status: "ran" | "cached",
   seconds: number,
   at: number,
-  manifest: Manifest
+  manifest: Manifest,
+  rowsInByPort?: Readonly<Record<string, number>>
 ): Event => ({
   event: "node-end",
   at,
@@ -172,6 +175,7 @@ export const nodeEnd = (
   status,
   seconds,
   rowsIn: manifest.rowsIn,
+  ...(rowsInByPort === undefined ? {} : { rowsInByPort }),
   rowsOut: rowsOut(manifest),
   ...(Object.keys(rowsByPort(manifest)).length > 1 ? { rowsByPort: rowsInOrder(node, manifest) } : {}),
   refused: rowsRefused(manifest),

@@ -300,6 +300,13 @@ export const rowsWritten = (end: {
 }): string =>
   end.rowsByPort === undefined ? number(end.rowsOut) : Object.values(end.rowsByPort).map(number).join(" + ")
 
+/** Rows that a node read: one number, or one an input (`2,697 + 113 + 2,750`); rows of several inputs are unlike things. */
+export const rowsRead = (end: {
+  readonly rowsIn: number
+  readonly rowsInByPort?: Readonly<Record<string, number>> | undefined
+}): string =>
+  end.rowsInByPort === undefined ? number(end.rowsIn) : Object.values(end.rowsInByPort).map(number).join(" + ")
+
 /** One line for the end of a node: status, time, rows, refusals by reason. */
 export const endLine = (event: Of<"node-end">): string => {
   const rows = event.rowsOut > 0 ? [`${rowsWritten(event)} rows`] : []

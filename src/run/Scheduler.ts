@@ -24,6 +24,7 @@ import { makeFailures } from "./Failures.ts"
 import type { Where } from "./Inputs.ts"
 import { Leading } from "./Leader.ts"
 import { build, type Choice, type Recipe, recipeChain } from "./Recipe.ts"
+import { rowsReadByPort } from "./RowsRead.ts"
 import { Interrupted, type RunOptions, SelectionError, Stop } from "./Run.ts"
 import { type Selection, select } from "./Selection.ts"
 import { makeWorkers } from "./Workers.ts"
@@ -289,7 +290,8 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
         if (ran) counts.ran++
         else counts.cached++
         const at = yield* Clock.currentTimeMillis
-        yield* events.publish(nodeEnd(node, ran ? "ran" : "cached", (at - started) / 1000, at, manifest))
+        const read = yield* rowsReadByPort(node, manifest)
+        yield* events.publish(nodeEnd(node, ran ? "ran" : "cached", (at - started) / 1000, at, manifest, read))
         const emptied = yield* sayEmptied(node, found)
         if (emptied !== undefined) yield* events.publish({ event: "notice", at, node: node.id, message: emptied })
         return yield* finish(node, {

@@ -34,9 +34,24 @@ it("the node table names the two largest reasons and leaves sources out", () => 
     { ...end, node: "clean", kind: "sharded", refused: 10, refusedBy: { A: 1, B: 6, C: 3 } } as const
   ].reduce(reduce, reduce(empty, { event: "node-start", at: 0, node: "sft", kind: "fold", because: [] }))
   expect(nodeTable(view).split("\n")).toEqual([
-    "node   status      seconds  rows in  rows out  loss  refused",
-    "sft    unfinished  -        -        -         -     -",
-    "clean  ran         1.3      2,000    1,990     -     10 (B 6, C 3, 1 more)"
+    "node   status      seconds  rows in  rows out  last loss  refused",
+    "sft    unfinished  -        -        -         -          -",
+    "clean  ran         1.3      2,000    1,990     -          10 (B 6, C 3, 1 more)"
+  ])
+})
+
+it("the node table tells rows of several inputs apart, and calls the last step's loss that", () => {
+  const end = { event: "node-end", at: 0, status: "ran", seconds: 1, rowsOut: 0, refused: 0, refusedBy: {} } as const
+  const rowsInByPort = { data: 2697, heldOut: 113, images: 2750 }
+  const view = [
+    { event: "node-start", at: 0, node: "train", kind: "fold", because: [] } as const,
+    { event: "node-progress", at: 0, node: "train", step: 1, metrics: { loss: 3 } } as const,
+    { event: "node-progress", at: 0, node: "train", step: 2, metrics: { loss: 1 } } as const,
+    { ...end, node: "train", kind: "fold", rowsIn: 5560, rowsInByPort } as const
+  ].reduce(reduce, empty)
+  expect(nodeTable(view).split("\n")).toEqual([
+    "node   status  seconds  rows in              rows out  last loss  refused",
+    "train  ran     1.0      2,697 + 113 + 2,750  0         1          0"
   ])
 })
 

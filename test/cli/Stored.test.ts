@@ -1,7 +1,7 @@
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
-import { runsTable } from "../../src/cli/Stored.ts"
+import { inStore, runsTable } from "../../src/cli/Stored.ts"
 import type { RunRecord } from "../../src/store/RunLog.ts"
 import { folder, recipe, start, words } from "./process.ts"
 
@@ -9,6 +9,21 @@ const home = folder()
 const store = join(home.path, "store")
 const ask = (...args: ReadonlyArray<string>) => start([words, ...args, "--store", store]).ended
 afterAll(() => home.remove())
+
+it("outputs are told where they lie in the store that is looked at, wherever it was when they were made", () => {
+  const at = folder()
+  const here = join("entries", "ab", "abcd", "0123", "ports", "model")
+  mkdirSync(join(at.path, here), { recursive: true })
+  const recorded = (before: string, rest = here) => ({ model: { digest: "d", path: join(before, rest) } })
+  for (const before of [".millrace", "/elsewhere/store", at.path, "/has/entries/in/its/name"])
+    expect(inStore(at.path, recorded(before))["model"]).toEqual({ digest: "d", path: join(at.path, here) })
+  expect(existsSync(join(at.path, here))).toBe(true)
+  const gone = join("entries", "cd", "gone")
+  expect(inStore(at.path, recorded("/old", gone))["model"]!.path).toBe(
+    `${join(at.path, gone)} (not in the store any more)`
+  )
+  at.remove()
+})
 
 describe("what a store remembers", () => {
   beforeAll(async () => {
@@ -44,7 +59,9 @@ describe("what a store remembers", () => {
     expect(stdout).toMatch(/^train +ran +\d+\.\d +18 +0 +0\.1429 +0$/m)
     expect(stdout).toMatch(/^ {2}train: step 1 1, .*step 7 0\.1429$/m)
     expect(stdout).toMatch(/^train +[0-9a-f]{12} +train 1, code [0-9a-f]{12} +rows: shout [0-9a-f]{12}$/m)
-    expect(stdout).toMatch(/^report +[0-9a-f]{12} +\//m)
+    const [, path = ""] = /^report +[0-9a-f]{12} +(\/.*)$/m.exec(stdout) ?? []
+    expect(path.startsWith(store)).toBe(true)
+    expect(existsSync(path)).toBe(true)
     expect((await ask("show", "last")).stdout).toContain("words: NodeFailed: Broken: the words ran out at line two")
   })
 

@@ -48,7 +48,7 @@ describe("the whole recipe", () => {
       metrics: {
         accuracy: shareOf,
         blindAccuracy: shareOf,
-        loss: { sft: lossOf, pretrain: lossOf, instruct: lossOf },
+        heldOutLoss: { sft: lossOf, pretrain: lossOf, instruct: lossOf },
         perplexity: lossOf
       }
     })
@@ -135,7 +135,14 @@ describe("the whole recipe", () => {
     const changed = await bench.run(change)
     completed(changed)
     // Whether a tiny model's answers are others with this rate, nobody promises: their file may be cut off.
-    const follow = ["evaluate/answers", "evaluate/perplexity", "evaluate/write", "exportCheckpoint", "instruct/train", "writeCard"]
+    const follow = [
+      "evaluate/answers",
+      "evaluate/perplexity",
+      "evaluate/write",
+      "exportCheckpoint",
+      "instruct/train",
+      "writeCard"
+    ]
     const sure = (ids: ReadonlyArray<string>) => ids.filter((id) => id !== "evaluate/write")
     expect(sure(nodesThat("ran", changed))).toEqual(sure(follow))
     expect([...planned("run", plan), ...planned("maybe", plan)].sort()).toEqual(follow)

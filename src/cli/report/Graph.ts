@@ -7,7 +7,7 @@
 import type { AnyNode } from "../../dag/Node.ts"
 import type { Pipeline } from "../../dag/Pipeline.ts"
 import { showLocation } from "../../dag/Source.ts"
-import { duration, type NodeView, number, rowsWritten, type View } from "../../run/Progress.ts"
+import { duration, type NodeView, number, rowsRead, rowsWritten, type View } from "../../run/Progress.ts"
 import { anchor, escape } from "./Html.ts"
 import { type Layout, layout, type Sizes } from "./Layers.ts"
 import type { Cell, CutEdge, Line } from "./Trunks.ts"
@@ -35,7 +35,7 @@ const titleOf = (node: AnyNode, state: State, seen: NodeView | undefined): strin
   const end = seen?.end
   lines.push(state === "ran" ? `ran in ${duration(end!.seconds * 1000)}` : state)
   if (end !== undefined && (end.status === "ran" || end.status === "cached")) {
-    lines.push(`${number(end.rowsIn)} rows in, ${rowsWritten(end)} out, ${number(end.refused)} refused`)
+    lines.push(`${rowsRead(end)} rows in, ${rowsWritten(end)} out, ${number(end.refused)} refused`)
     for (const [reason, rows] of Object.entries(end.refusedBy)) lines.push(`  ${reason} ${number(rows)}`)
     if (end.key !== undefined) lines.push(`key ${end.key.slice(0, 12)}`)
   }

@@ -8,7 +8,7 @@ import { encodeParams } from "../../dag/Key.ts"
 import type { Pipeline } from "../../dag/Pipeline.ts"
 import type { Card, Part, Section } from "../../dag/Sections.ts"
 import type { History } from "../../run/History.ts"
-import { duration, number, rowsWritten, type View } from "../../run/Progress.ts"
+import { duration, number, rowsRead, rowsWritten, type View } from "../../run/Progress.ts"
 import type { Choice } from "../../run/Recipe.ts"
 import { type CurveOptions, curveSvg } from "./Curve.ts"
 import { graphSvg, type State, stateOf } from "./Graph.ts"
@@ -113,7 +113,7 @@ const nodeRows = ({ pipeline, view }: Told): string => {
       `<tr id="${escape(anchor(node.id))}"><td>${escape(node.id)}</td>`,
       `<td><span class="state ${state}">${state}</span></td>`,
       `<td class="figures">${seconds === undefined ? "" : `${bar(slowest > 0 ? seconds / slowest : 0)}${seconds.toFixed(1)}`}</td>${attempts}`,
-      `<td class="figures">${made === undefined || made.rowsIn === 0 ? "" : number(made.rowsIn)}</td>`,
+      `<td class="figures">${made === undefined || made.rowsIn === 0 ? "" : rowsRead(made)}</td>`,
       `<td class="figures">${made === undefined || made.rowsOut === 0 ? "" : escape(rowsWritten(made))}</td>`,
       `<td class="reasons">${made === undefined || made.refused === 0 ? "" : `<b>${number(made.refused)}</b> `}${reasonsHtml(made?.refusedBy ?? {})}</td>`,
       `<td><code>${end?.key === undefined ? "" : end.key.slice(0, 12)}</code></td></tr>`
