@@ -1,7 +1,7 @@
 /**
  * The files of a folder that hold one split of a data set, in the order in which they are read.
  *
- * Not a reader. A folder may be parts of a data set (`DatasetSplits.ts` says which split each is of), what `save_to_disk` of
+ * Not a reader. A folder may be parts of a data set (its card says which split each is of, or `DatasetSplits.ts`), what `save_to_disk` of
  * Hugging Face `datasets` leaves (one split, or several under `dataset_dict.json`), or a repository in the hub's cache (its
  * snapshot). Nothing is guessed: more than one split and no choice, rows that would be passed over, files of two kinds are
  * errors that name what was found.
@@ -9,6 +9,7 @@
 import { readdir, readFile, stat } from "node:fs/promises"
 import { basename, join } from "node:path"
 import { Effect, Schema } from "effect"
+import { splitsOfCard } from "./DatasetCard.ts"
 import { isData, splitsOf } from "./DatasetSplits.ts"
 
 /** A folder that does not say what its rows are, or holds rows that would be passed over. */
@@ -163,13 +164,29 @@ const leftOver = (path: string, split: string, part: string, left: ReadonlyArray
     `Set \`split\` to "${split}" to read that alone, or move the other away.`
   )
 
+/** The splits that the folder's card states, if it states any. */
+const statedSplits = Effect.fnUntraced(function* (path: string, files: ReadonlyArray<string>) {
+  const card = yield* Effect.promise(() => readFile(join(path, "README.md"), "utf8").catch(() => ""))
+  return yield* Effect.try({
+    try: () => splitsOfCard(card, files.filter(isData)),
+    catch: (cause) =>
+      fail(
+        path,
+        "several-splits",
+        `README.md says which files are which split, and is not read: ${cause instanceof Error ? cause.message : String(cause)}`,
+        "Give the files of one split: one file, or a folder that holds them alone."
+      )
+  })
+})
+
 /** The files of one split of parts. */
 const partsIn = Effect.fnUntraced(function* (path: string, split: string | undefined) {
   const files = yield* Effect.tryPromise({
     try: () => walk(path),
     catch: (cause) => fail(path, "no-files", String(cause), "Check the folder and its permissions.")
   })
-  const { left, named, splits } = splitsOf(files)
+  const stated = yield* statedSplits(path, files)
+  const { left, named, splits } = stated === undefined ? splitsOf(files) : { left: [], named: true, splits: stated }
   if (splits.length === 0)
     return yield* fail(
       path,
@@ -184,6 +201,13 @@ const partsIn = Effect.fnUntraced(function* (path: string, split: string | undef
   )
   if (typeof name !== "string") return yield* name
   const { bases, files: parts } = splits.find((one) => one.name === name)!
+  if (parts.length === 0)
+    return yield* fail(
+      path,
+      "no-files",
+      `its split ${name} has no JSON, Parquet or Arrow file`,
+      "Write it as one of these."
+    )
   if (split === undefined && left.length > 0) return yield* leftOver(path, name, parts[0]!, left)
   const nested = parts.find((part) => part.includes("/"))
   if (bases.length > 1)

@@ -88,6 +88,8 @@ const OTHERS: Readonly<Record<string, string>> = {
   "flatten_indices()": "of datasets, in Python",
   _data_files: "a field of a folder that datasets saved",
   _indices_data_files: "a field of a folder that datasets saved",
+  configs: "a field of the card of a data set on the hub",
+  data_files: "a field of the card of a data set on the hub",
   file: "a program",
   "[": "a character of JSON",
   "]": "a character of JSON",
