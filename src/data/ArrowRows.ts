@@ -13,13 +13,14 @@ import { open } from "node:fs/promises"
 import type { Field, RecordBatch } from "apache-arrow"
 import { Schema, Stream } from "effect"
 import { missing } from "../dag/Missing.ts"
+import { sniffFile } from "../dag/WrongFile.ts"
 
 const { RecordBatchReader, Type } = await import("apache-arrow").catch(missing("apache-arrow"))
 
 /** An Arrow file that cannot be read, or cannot be read further. */
 export class ArrowFileError extends Schema.TaggedError<ArrowFileError>()("ArrowFileError", {
   path: Schema.String,
-  reason: Schema.Literals(["damaged", "truncated", "no-column", "unsupported", "unreadable"]),
+  reason: Schema.Literals(["wrong-file", "damaged", "truncated", "no-column", "unsupported", "unreadable"]),
   /** Rows that were read before. */
   row: Schema.Number,
   message: Schema.String,
@@ -41,6 +42,7 @@ export interface ArrowRows {
 }
 
 const hints: Readonly<Record<ArrowFileError["reason"], string>> = {
+  "wrong-file": "Give an Arrow file, as `save_to_disk` writes them.",
   damaged: "Save the data set again, or write it as Parquet with `to_parquet`.",
   truncated: "The file is cut short: copy it again and compare its size.",
   "no-column": "Give a data set that has one of them.",
@@ -48,13 +50,20 @@ const hints: Readonly<Record<ArrowFileError["reason"], string>> = {
   unreadable: "Check that the file exists and may be read."
 }
 
-const failure = (path: string, reason: ArrowFileError["reason"], row: number, detail: string, cause?: unknown) =>
+const failure = (
+  path: string,
+  reason: ArrowFileError["reason"],
+  row: number,
+  detail: string,
+  cause?: unknown,
+  hint = hints[reason]
+) =>
   new ArrowFileError({
     path,
     reason,
     row,
     message: `${path}: ${detail}`,
-    hint: hints[reason],
+    hint,
     ...(cause === undefined ? {} : { cause })
   })
 
@@ -138,6 +147,8 @@ const wrapped = (path: string, row: number, cause: unknown): ArrowFileError => {
 async function* batchesOf(path: string, options: ArrowRowsOptions): AsyncGenerator<ArrowRows> {
   let first = 0
   try {
+    const wrong = await sniffFile(path, "arrow")
+    if (wrong !== undefined) throw failure(path, "wrong-file", 0, wrong.message, undefined, wrong.hint)
     if (!(await isWhole(path))) throw failure(path, "truncated", 0, "it does not end as an Arrow file or stream does")
     const reader = await RecordBatchReader.from(createReadStream(path))
     let converts: ReadonlyArray<readonly [string, Convert]> | undefined

@@ -93,6 +93,7 @@ const readers: ReadonlyArray<readonly [name: string, file: string, wanted: Wante
   ["JSON Lines, zstd", "rows.jsonl.zst", "zstd", (path) => Stream.runDrain(readRowFiles(path))],
   ["Parquet rows", "rows.parquet", "parquet", (path) => Stream.runDrain(readRowFiles(path))],
   ["Parquet", "rows.parquet", "parquet", describeParquet],
+  ["Arrow rows", "data-00000-of-00001.arrow", "arrow", (path) => Stream.runDrain(readRowFiles(path))],
   ["zip", "images.zip", "zip", (path) => openZip(path)],
   ["tar", "images.tar", "tar", (path) => openTar(path)],
   ["pictures by name, zip", "images.zip", "zip", (path) => openImages({ path })],
