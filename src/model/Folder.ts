@@ -11,7 +11,7 @@ import type { TensorError } from "../tensor/Errors.ts"
 import type { Tensor, Weights } from "../tensor/Ops.ts"
 import { Tensors } from "../tensor/Tensors.ts"
 import { type CheckpointError, openCheckpoint } from "./Checkpoint.ts"
-import type { ConfigError } from "./ConfigError.ts"
+import { type ConfigError, inFile } from "./ConfigError.ts"
 import { configText } from "./ConfigText.ts"
 import { type ClipConfig, clipConfigJson, decodeClipConfig } from "./clip/Config.ts"
 import { clipSources } from "./clip/Names.ts"
@@ -39,6 +39,9 @@ export interface OpenModel<Config> {
   readonly config: Config
   readonly sources: ReadonlyArray<WeightSource<CheckpointError>>
 }
+
+/** The file of a model's shape in its folder. */
+const CONFIG = "config.json"
 
 const readConfig = (folder: string): Effect.Effect<unknown, ModelFolderError> => {
   const path = join(folder, "config.json")
@@ -71,7 +74,7 @@ export const openPhi = (
   Effect.gen(function* () {
     const checkpoint = yield* openCheckpoint(folder)
     const headBias = options.headBias !== "drop" && hasHeadBias(checkpoint)
-    const config = yield* decodePhiConfig(yield* readConfig(folder), { headBias })
+    const config = yield* decodePhiConfig(yield* readConfig(folder), { headBias }).pipe(inFile(join(folder, CONFIG)))
     return { config, sources: yield* phiSources(checkpoint, config) }
   })
 
@@ -82,7 +85,7 @@ export const openPhi = (
  */
 export const openClip = (folder: string): Effect.Effect<OpenModel<ClipConfig>, FolderError, Scope.Scope> =>
   Effect.gen(function* () {
-    const config = yield* decodeClipConfig(yield* readConfig(folder))
+    const config = yield* decodeClipConfig(yield* readConfig(folder)).pipe(inFile(join(folder, CONFIG)))
     return { config, sources: yield* clipSources(yield* openCheckpoint(folder), config) }
   })
 
@@ -98,7 +101,7 @@ export const openLlava = (
   Effect.gen(function* () {
     const checkpoint = yield* openCheckpoint(folder)
     const headBias = options.headBias !== "drop" && hasHeadBias(checkpoint)
-    const config = yield* decodeLlavaConfig(yield* readConfig(folder), { headBias })
+    const config = yield* decodeLlavaConfig(yield* readConfig(folder), { headBias }).pipe(inFile(join(folder, CONFIG)))
     return { config, sources: yield* llavaSources(checkpoint, config) }
   })
 

@@ -8,6 +8,7 @@ import { join } from "node:path"
 import { Effect, Schema, Stream } from "effect"
 import type { Rows, Tree } from "../dag/Artifact.ts"
 import { openCheckpoint } from "../model/Checkpoint.ts"
+import { inFile } from "../model/ConfigError.ts"
 import { patchCount } from "../model/clip/Config.ts"
 import { pixelBytes, putPixels } from "../model/clip/Pixels.ts"
 import { greedyLlava } from "../model/Generate.ts"
@@ -16,7 +17,7 @@ import { llavaSources } from "../model/llava/Names.ts"
 import { segmentsOfLengths } from "../model/TokenBatch.ts"
 import { promptFor } from "../text/Template.ts"
 import type { PicturedConversations, Pixels } from "./Artifacts.ts"
-import { controlIds, loadTokenizer } from "./LoadTokenizer.ts"
+import { controlIds, loadTokenizer, sameImageToken } from "./LoadTokenizer.ts"
 import { HeadBias, loadWeights, readJsonFile } from "./ModelFiles.ts"
 import { Positive } from "./Params.ts"
 
@@ -85,9 +86,11 @@ export const openAsker = Effect.fnUntraced(function* (
 ) {
   const tokenizer = yield* loadTokenizer(model)
   const { eosId, imageId, padId } = yield* controlIds(tokenizer, model.path)
-  const config = yield* decodeLlavaConfig(yield* readJsonFile(join(model.path, "config.json")), {
-    headBias: params.headBias === "keep"
-  })
+  const path = join(model.path, "config.json")
+  const config = yield* decodeLlavaConfig(yield* readJsonFile(path), { headBias: params.headBias === "keep" }).pipe(
+    inFile(path)
+  )
+  yield* sameImageToken(config.imageToken, imageId, model.path)
   const weights = yield* loadWeights(yield* llavaSources(yield* openCheckpoint(model.path), config))
   const patches = patchCount(config.vision)
   const side = config.vision.imageSize

@@ -11,7 +11,6 @@ import { basename, join } from "node:path"
 import { Effect, Schema, type Scope, Stream } from "effect"
 import { BadImage, fitImage, withImage } from "../data/Images.ts"
 import { patchCount } from "../model/clip/Config.ts"
-import { CLIP_MEAN, CLIP_STD } from "../model/clip/Pixels.ts"
 import { type FolderError, openLlava } from "../model/Folder.ts"
 import type { NewToken } from "../model/Generate.ts"
 import { remembering } from "../model/generate/Memory.ts"
@@ -21,8 +20,9 @@ import type { TensorError } from "../tensor/Errors.ts"
 import type { Tensors } from "../tensor/Tensors.ts"
 import { type BadExample, promptFor, type Turn } from "../text/Template.ts"
 import { textStream } from "../text/TextStream.ts"
-import { type BadTokenizer, controlIds, loadTokenizer } from "./LoadTokenizer.ts"
+import { type BadTokenizer, controlIds, loadTokenizer, sameImageToken } from "./LoadTokenizer.ts"
 import { loadWeights, ModelFileError, readJsonFile } from "./ModelFiles.ts"
+import { readFit } from "./ProcessorFile.ts"
 
 /** The folder holds another kind of model. */
 export class NotLlava extends Schema.TaggedError<NotLlava>()("NotLlava", {
@@ -85,44 +85,6 @@ export interface ChatModel {
   ) => Stream.Stream<Piece, AskError>
 }
 
-const Processor = Schema.Struct({
-  do_pad: Schema.optional(Schema.NullOr(Schema.Boolean)),
-  image_mean: Schema.optional(Schema.Array(Schema.Number)),
-  image_std: Schema.optional(Schema.Array(Schema.Number))
-})
-/** transformers 5 keeps the picture's part inside the processor's file. */
-const Nested = Schema.Struct({ image_processor: Schema.Unknown })
-
-const near = (given: ReadonlyArray<number> | undefined, ours: ReadonlyArray<number>): boolean =>
-  given === undefined || (given.length === 3 && given.every((one, i) => Math.abs(one - ours[i]!) < 1e-6))
-
-/** Whether pictures are cropped or padded to a square. */
-const readFit = Effect.fnUntraced(function* (folder: string): Effect.fn.Return<"crop" | "pad", ModelFileError> {
-  const path = join(folder, "preprocessor_config.json")
-  const bad = (message: string, cause?: unknown) =>
-    new ModelFileError({
-      path,
-      message,
-      hint: "It says how pictures become the tower's squares; export the model again, or copy it from the original.",
-      cause
-    })
-  const json = yield* readJsonFile(path).pipe(
-    Effect.catch((error) =>
-      readJsonFile(join(folder, "processor_config.json")).pipe(
-        Effect.flatMap(Schema.decodeUnknownEffect(Nested)),
-        Effect.map((nested) => nested.image_processor),
-        Effect.mapError(() => bad(error.message, error.cause))
-      )
-    )
-  )
-  const processor = yield* Schema.decodeUnknownEffect(Processor)(json).pipe(
-    Effect.mapError((cause) => bad(cause.message, cause))
-  )
-  if (!near(processor.image_mean, CLIP_MEAN) || !near(processor.image_std, CLIP_STD))
-    return yield* bad("pictures are normalised by another mean and deviation than CLIP's, which is not supported")
-  return processor.do_pad === true ? "pad" : "crop"
-})
-
 const Kind = Schema.Struct({ model_type: Schema.optional(Schema.String) })
 
 /** Fails with `NotLlava` for another model's folder. */
@@ -150,10 +112,11 @@ export const openChatModel = Effect.fnUntraced(function* (
   folder: string
 ): Effect.fn.Return<ChatModel, ChatError, Tensors | Scope.Scope> {
   yield* checkKind(folder)
-  const fit = yield* readFit(folder)
   const tokenizer = yield* loadTokenizer({ path: folder })
   const { eosId, imageId } = yield* controlIds(tokenizer, folder)
   const { config, sources } = yield* openLlava(folder)
+  yield* sameImageToken(config.imageToken, imageId, folder)
+  const fit = yield* readFit(folder, config.vision.imageSize)
   const continued = yield* remembering(yield* loadWeights(sources), config)
   const contextLength = config.text.maxPositions
 

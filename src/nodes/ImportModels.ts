@@ -11,6 +11,7 @@ import { Effect, Schema } from "effect"
 import type { Tree } from "../dag/Artifact.ts"
 import { whole } from "../dag/Node.ts"
 import { type Checkpoint, openCheckpoint } from "../model/Checkpoint.ts"
+import { inFile } from "../model/ConfigError.ts"
 import { decodeLlavaConfig, projectorOf } from "../model/llava/Config.ts"
 import { llavaSources } from "../model/llava/Names.ts"
 import {
@@ -26,8 +27,9 @@ import {
 import { decodePhiConfig } from "../model/phi/Config.ts"
 import { openTorchFile } from "../model/pickle/TorchFile.ts"
 import type { WeightSource } from "../model/Weights.ts"
+import { IMAGE_MARK } from "../text/Template.ts"
 import * as A from "./Artifacts.ts"
-import { loadTokenizer } from "./LoadTokenizer.ts"
+import { loadTokenizer, sameImageToken } from "./LoadTokenizer.ts"
 import {
   fromSources,
   HeadBias,
@@ -103,9 +105,10 @@ export const importLlava = whole(
           message: `its language model is ${text}`,
           hint: "Only Phi language models are computed here (text_config.model_type phi)."
         })
-      const config = yield* decodeLlavaConfig(json, { headBias: params.headBias === "keep" })
+      const config = yield* decodeLlavaConfig(json, { headBias: params.headBias === "keep" }).pipe(inFile(path))
       const sources = yield* llavaSources(yield* openCheckpoint(folder), config)
       const tokenizer = yield* loadTokenizer(inputs.files)
+      yield* sameImageToken(config.imageToken, tokenizer.tokenToId(IMAGE_MARK), folder)
       const { dtype } = params
       return {
         model: (into: string) => writePhi(into, config.text, fromSources(part(sources, "language."), dtype)),
@@ -171,12 +174,12 @@ export const importOriginal = whole(
               ? "That is transformers' layout: importLlava reads it."
               : "Only Phi language models are computed here (model_type llava_phi)."
         })
-      const fields = yield* decodeOriginal(json)
+      const fields = yield* decodeOriginal(json).pipe(inFile(path))
       const config = yield* decodePhiConfig(json, {
         headBias: params.headBias === "keep",
         modelTypes: ORIGINAL_TYPES,
         others: originalFields
-      })
+      }).pipe(inFile(path))
       const weights = yield* openCheckpoint(folder)
       const apart = join(folder, PROJECTOR_FILE)
       const isApart = existsSync(apart)
@@ -239,7 +242,7 @@ export const importProjector = whole(
         return { projector: (into: string) => writeProjector(into, config, fromSources(sources, params.dtype)) }
       }
       const json = join(inputs.files.path, "config.json")
-      const fields = existsSync(json) ? yield* decodeOriginal(yield* readJsonFile(json)) : undefined
+      const fields = existsSync(json) ? yield* decodeOriginal(yield* readJsonFile(json)).pipe(inFile(json)) : undefined
       const checkpoint = yield* openTorchFile(file)
       const sizes = yield* checkedSizes(checkpoint, fields)
       const sources = yield* originalProjector(checkpoint, sizes, true)

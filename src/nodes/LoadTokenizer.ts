@@ -43,6 +43,22 @@ export const loadTokenizer = (tree: Tree): Effect.Effect<Tokenizer, BadTokenizer
       })
   })
 
+/** Fails where a model's config and its tokenizer mean two tokens by `<image>`; a tokenizer without one says nothing. */
+export const sameImageToken = (
+  config: number,
+  tokenizer: number | undefined,
+  path: string
+): Effect.Effect<void, BadTokenizer> =>
+  tokenizer === undefined || config === tokenizer
+    ? Effect.void
+    : Effect.fail(
+        new BadTokenizer({
+          path,
+          message: `config.json says that <image> is token ${config}, tokenizer.json that it is ${tokenizer}`,
+          hint: "Take both files from one model, or set image_token_index to the tokenizer's id."
+        })
+      )
+
 /** The ids of `<|endoftext|>`, `<image>` and `<pad>`; all three must be in the vocabulary. */
 export const controlIds = (tokenizer: Tokenizer, path: string): Effect.Effect<ControlIds, BadTokenizer> =>
   Effect.gen(function* () {

@@ -10,7 +10,7 @@ import { Effect, Schema, type Scope } from "effect"
 import type { Tree } from "../dag/Artifact.ts"
 import { readJsonDocument, WrongFileFault } from "../dag/WrongFile.ts"
 import { type CheckpointError, openCheckpoint } from "../model/Checkpoint.ts"
-import type { ConfigError } from "../model/ConfigError.ts"
+import { type ConfigError, inFile } from "../model/ConfigError.ts"
 import { configText } from "../model/ConfigText.ts"
 import { type ClipConfig, clipConfigJson, decodeClipConfig } from "../model/clip/Config.ts"
 import { clipSources } from "../model/clip/Names.ts"
@@ -87,15 +87,16 @@ export const openPhi = Effect.fnUntraced(function* (
   tree: Tree,
   headBias: HeadBias
 ): Effect.fn.Return<ModelFile<PhiConfig>, LoadError, Scope.Scope> {
-  const config = yield* decodePhiConfig(yield* readJsonFile(join(tree.path, "config.json")), {
-    headBias: headBias === "keep"
-  })
+  const path = join(tree.path, "config.json")
+  const config = yield* decodePhiConfig(yield* readJsonFile(path), { headBias: headBias === "keep" }).pipe(inFile(path))
   return { config, sources: yield* phiSources(yield* openCheckpoint(tree.path), config) }
 })
 
 /** What a vision tower's folder says of its shapes. */
-export const readClipConfig = (tree: Tree) =>
-  Effect.flatMap(readJsonFile(join(tree.path, "config.json")), decodeClipConfig)
+export const readClipConfig = (tree: Tree) => {
+  const path = join(tree.path, "config.json")
+  return Effect.flatMap(readJsonFile(path), decodeClipConfig).pipe(inFile(path))
+}
 
 /** Opens a CLIP vision tower's folder, with or without a text tower in it. */
 export const openClip = Effect.fnUntraced(function* (

@@ -157,6 +157,22 @@ describe("importLlava", () => {
         json.vision_feature_layer = 9
       })
       expect(yield* from(none)).toMatchObject({ _tag: "ConfigError", field: "vision_feature_layer" })
+      const token = yield* changed("token", (json) => {
+        json.image_token_index = 5
+      })
+      const other = JSON.parse(readFileSync(join(stock, "config.json"), "utf8")).image_token_index
+      expect(yield* from(token)).toMatchObject({
+        _tag: "BadTokenizer",
+        message: `config.json says that <image> is token 5, tokenizer.json that it is ${other}`
+      })
+      const strange = yield* changed("strange", (json) => {
+        json.text_config.new_thing = 1
+      })
+      expect(yield* from(strange)).toMatchObject({
+        _tag: "ConfigError",
+        field: "new_thing",
+        path: join(strange, "config.json")
+      })
       const wide = yield* changed("wide", (json) => {
         json.text_config.intermediate_size = 48
       })
