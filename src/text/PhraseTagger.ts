@@ -13,16 +13,12 @@ import * as F from "./PhraseFeatures.ts"
 const ROW = F.ROLES.length * F.LABELS + 2 * 9
 const OWN_PAIRS = F.ROLES.length * F.LABELS
 const NEXT_PAIRS = OWN_PAIRS + 9
-/** Words whose scores are kept: 300 bytes each. */
+/** Words whose scores are kept: 66 bytes and a key each. Then all are forgotten, and it begins anew. */
 const MOST_WORDS = 100_000
 
-interface Known {
-  readonly keys: F.WordKeys
-  readonly scores: Float64Array
-}
-
-const scoresOf = (keys: F.WordKeys, weights: F.Weights): Known => {
-  const scores = new Float64Array(ROW)
+/** A word's scores to `scores`, which are whole numbers. */
+const scoreWord = (keys: F.WordKeys, weights: F.Weights, scores: Float64Array): void => {
+  scores.fill(0)
   F.ROLES.forEach((role, i) => {
     for (const key of F.soloKeys(role, keys)) weights.add(key, scores, F.LABELS * i)
   })
@@ -30,7 +26,6 @@ const scoresOf = (keys: F.WordKeys, weights: F.Weights): Known => {
     for (const key of F.soloPairs(0, keys)) weights.add(F.paired(key, label), scores, OWN_PAIRS + F.LABELS * label)
     for (const key of F.soloPairs(1, keys)) weights.add(F.paired(key, label), scores, NEXT_PAIRS + F.LABELS * label)
   }
-  return { keys, scores }
 }
 
 /** Labels of a caption's words. */
@@ -46,44 +41,64 @@ export interface Tagger {
  * tagger(weights).label(["a", "red", "square"]) // [OUTSIDE, BEGINS, CONTINUES]
  */
 export const tagger = (weights: F.Weights): Tagger => {
-  const edge = scoresOf(F.EDGE, weights)
-  const known = new Map<string, Known>()
+  // All words in one array, a row each; row 0 is what stands before the first word and after the last.
+  const known = new Map<string, number>()
+  let pool = new Int16Array(ROW * 1024)
+  let keys: Array<F.WordKeys> = []
+  const sums = new Float64Array(ROW)
   const joint = new Int32Array(F.JOINT)
   const step = new Float64Array(9)
   const here3 = new Float64Array(F.LABELS)
   let labels = new Uint8Array(64)
   let best = new Float64Array(F.LABELS * 64)
   let from = new Uint8Array(F.LABELS * 64)
-  let row: Array<Known> = []
+  let row: Array<number> = []
 
-  const knownOf = (word: string): Known => {
+  const keep = (word: F.WordKeys): number => {
+    const at = keys.push(word) - 1
+    if (pool.length < ROW * (at + 1)) {
+      const larger = new Int16Array(2 * pool.length)
+      larger.set(pool)
+      pool = larger
+    }
+    scoreWord(word, weights, sums)
+    pool.set(sums, ROW * at)
+    return at
+  }
+  keep(F.EDGE)
+
+  const knownOf = (word: string): number => {
     const found = known.get(word)
     if (found !== undefined) return found
-    const made = scoresOf(F.keysOf(word), weights)
-    if (known.size < MOST_WORDS) known.set(word, made)
+    const made = keep(F.keysOf(word))
+    known.set(word, made)
     return made
   }
 
   /** Scores of word `at`: each label alone to `here3`, each pair of labels to `step`. */
   const score = (at: number): void => {
-    const last2 = row[at - 2] ?? edge
-    const last = row[at - 1] ?? edge
+    const last = row[at - 1] ?? 0
     const here = row[at]!
-    const next = row[at + 1] ?? edge
-    const next2 = row[at + 2] ?? edge
+    const next = row[at + 1] ?? 0
+    const next2 = row[at + 2] ?? 0
+    const before2 = ROW * (row[at - 2] ?? 0)
+    const before = ROW * last + 3
+    const own = ROW * here
+    const after = ROW * next
+    const after2 = ROW * next2 + 12
     for (let label = 0; label < F.LABELS; label++)
       here3[label] =
-        last2.scores[label]! +
-        last.scores[3 + label]! +
-        here.scores[6 + label]! +
-        next.scores[9 + label]! +
-        next2.scores[12 + label]!
-    F.jointKeys(last.keys, here.keys, next.keys, next2.keys, joint)
+        pool[before2 + label]! +
+        pool[before + label]! +
+        pool[own + 6 + label]! +
+        pool[after + 9 + label]! +
+        pool[after2 + label]!
+    F.jointKeys(keys[last]!, keys[here]!, keys[next]!, keys[next2]!, joint)
     for (let i = 0; i < F.JOINT; i++) weights.add(joint[i]!, here3, 0)
     if (at === 0) return
-    for (let i = 0; i < 9; i++) step[i] = here.scores[OWN_PAIRS + i]! + next.scores[NEXT_PAIRS + i]!
+    for (let i = 0; i < 9; i++) step[i] = pool[own + OWN_PAIRS + i]! + pool[after + NEXT_PAIRS + i]!
     for (let which = 0; which < F.JOINT_PAIRS; which++) {
-      const key = F.jointPair(which, last.keys, here.keys, next.keys)
+      const key = F.jointPair(which, keys[last]!, keys[here]!, keys[next]!)
       for (let label = 0; label < F.LABELS; label++) weights.add(F.paired(key, label), step, F.LABELS * label)
     }
   }
@@ -112,6 +127,10 @@ export const tagger = (weights: F.Weights): Tagger => {
       labels = new Uint8Array(2 * n)
       best = new Float64Array(6 * n)
       from = new Uint8Array(6 * n)
+    }
+    if (known.size > MOST_WORDS) {
+      known.clear()
+      keys = keys.slice(0, 1)
     }
     row = words.map(knownOf)
     for (let at = 0; at < n; at++) {

@@ -61,6 +61,15 @@ describe("the noun-phrase tagger", () => {
       }
     })
 
+  it("forgets words when it has met too many, and says the same after", () => {
+    const fast = tagger(shipped)
+    const sentence = ["soldiers", "march", "past", "a", "red", "square"]
+    const before = [...fast.label(sentence).slice(0, sentence.length)]
+    for (let i = 0; i < 1010; i++) fast.label(Array.from({ length: 100 }, (_, j) => `w${i}x${j}`))
+    expect([...fast.label(sentence).slice(0, sentence.length)]).toEqual(before)
+    expect(before).toEqual([...plainly(sentence, shipped)])
+  })
+
   it("reads weights back as they were written, and nothing for other keys", () => {
     const entries = [
       [7, 1, -2, 127],
