@@ -89,11 +89,12 @@ describe("layout", () => {
   it("of LLaVA-Phi fits 900 pixels, and is the same each time", () => {
     const { nodes } = build(llavaPhi, { preset: "sample", settings: [], engine: "wasm" })
     const inputs = nodes.map((node) => [...new Set(Object.values(node.inputs).map((ref) => nodes.indexOf(ref.node)))])
-    expect(inputs).toHaveLength(38)
+    expect(inputs).toHaveLength(40)
     const drawn = check(inputs)
     // The page makes what is wider than its window smaller, down to 700 pixels.
     expect(drawn.width).toBeLessThanOrEqual(900)
-    expect(drawn.layers).toBeLessThanOrEqual(15)
+    // The longest chain of nodes, from the raw conversations to the answers.
+    expect(drawn.layers).toBeLessThanOrEqual(16)
     expect(drawn.cut).toEqual([])
     expect(layout(inputs, sizes)).toEqual(drawn)
   })
