@@ -11,6 +11,9 @@
  * | pre_tokenizer | ByteLevel with or without its pattern and `add_prefix_space`; Split (isolated) and Digits before it |
  * | added_tokens | all flags |
  * | post_processor | ByteLevel, TemplateProcessing, RobertaProcessing, BertProcessing, and sequences of them |
+ * | decoder | ByteLevel |
+ *
+ * A field that is not known here is refused by its name, unless it is null or false.
  */
 import { Schema } from "effect"
 import type { AddedToken } from "./Added.ts"
@@ -45,6 +48,7 @@ const TokenizerJson = Schema.Struct({
   normalizer: Schema.Unknown,
   pre_tokenizer: Schema.Unknown,
   post_processor: Schema.optional(Schema.Unknown),
+  decoder: Schema.optional(Schema.Unknown),
   model: Model
 })
 
@@ -92,6 +96,50 @@ const decode = <S extends Schema.ConstraintDecoder<unknown>>(schema: S, value: u
   }
 }
 
+/** Fields by part. `truncation` and `padding` are what a caller of `tokenizers` asks for; nobody is asked here. */
+const known = {
+  "tokenizer.json": [
+    ...["version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder"],
+    "model"
+  ],
+  model: [
+    ...["type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback"],
+    ...["ignore_merges", "vocab", "merges"]
+  ],
+  pre_tokenizer: [
+    ...["type", "add_prefix_space", "trim_offsets", "use_regex", "individual_digits", "pattern", "behavior", "invert"],
+    "pretokenizers"
+  ],
+  normalizer: ["type", "normalizers"],
+  decoder: ["type", "add_prefix_space", "trim_offsets", "use_regex", "decoders"]
+} as const
+
+const kinds: ReadonlySet<unknown> = new Set(["BPE", "ByteLevel", "Split", "Digits", "NFC", "Sequence", null, undefined])
+
+/** Refuses a part with a field that nobody here knows the meaning of. */
+const refuseUnknown = (part: unknown, what: keyof typeof known): void => {
+  if (typeof part !== "object" || part === null) return
+  // A part of another kind is refused as that, where it is read.
+  if ("type" in part && !kinds.has(part.type)) return
+  const names: ReadonlyArray<string> = known[what]
+  for (const [field, value] of Object.entries(part))
+    if (!names.includes(field) && value !== null && value !== false)
+      refuse(`${what} has the field ${field}, which is not known here`, EXACT_HINT)
+}
+
+/** Ids become text as byte-level BPE has it; another decoder would write other text. */
+const checkDecoder = (value: unknown): void => {
+  if (value === null || value === undefined) return
+  refuseUnknown(value, "decoder")
+  const { decoders, type } = decode(
+    Schema.Struct({ type: Schema.String, decoders: Schema.optional(Schema.Array(Schema.Unknown)) }),
+    value,
+    "decoder"
+  )
+  if (type === "Sequence") for (const one of decoders ?? []) checkDecoder(one)
+  else if (type !== "ByteLevel") refuse(`decoder ${type} is not supported`, EXACT_HINT)
+}
+
 const whole: Splitter = (_text, from, to, emit) => emit(from, to)
 
 const SplitPattern = Schema.Union([Schema.Struct({ Regex: Schema.String }), Schema.Struct({ String: Schema.String })])
@@ -117,8 +165,9 @@ const nest =
 const readSplitter = (value: unknown): PreTokenizer => {
   if (value === null || value === undefined) return refuse("there is no pre_tokenizer", EXACT_HINT)
   const top = decode(Pre, value, "pre_tokenizer")
-  const steps =
-    top.type === "Sequence" ? (top.pretokenizers ?? []).map((step) => decode(Pre, step, "a pretokenizer")) : [top]
+  const inner = top.type === "Sequence" ? (top.pretokenizers ?? []) : [value]
+  for (const step of [value, ...inner]) refuseUnknown(step, "pre_tokenizer")
+  const steps = inner.map((step) => decode(Pre, step, "a pretokenizer"))
   let before: Splitter | undefined
   for (const [i, step] of steps.entries()) {
     if (step.type === "ByteLevel") {
@@ -149,6 +198,7 @@ const readSplitter = (value: unknown): PreTokenizer => {
 /** Whether the normalizer is NFC; anything but that and none is refused. */
 const readNormalizer = (value: unknown): boolean => {
   if (value === null || value === undefined) return false
+  refuseUnknown(value, "normalizer")
   const { normalizers, type } = decode(
     Schema.Struct({ type: Schema.String, normalizers: Schema.optional(Schema.Array(Schema.Unknown)) }),
     value,
@@ -181,6 +231,9 @@ export const parseTokenizerJson = (source: string | object): ParsedTokenizer => 
   if (type !== undefined && type !== "BPE") refuse(`model ${type} is not BPE`, EXACT_HINT)
   const file = decode(TokenizerJson, value, "tokenizer.json")
   const { model } = file
+  refuseUnknown(value, "tokenizer.json")
+  refuseUnknown((value as { readonly model: unknown }).model, "model")
+  checkDecoder(file.decoder)
   if (model.dropout) refuse("BPE dropout makes ids random", "Set model.dropout to null.")
   if (model.byte_fallback === true) refuse("a model with byte_fallback is not byte-level", SENTENCEPIECE_HINT)
   if (model.continuing_subword_prefix || model.end_of_word_suffix) {
