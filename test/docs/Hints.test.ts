@@ -80,7 +80,6 @@ const OTHERS: Readonly<Record<string, string>> = {
   dumb: "a value of TERM",
   ".out.NAME": "an output of a node",
   ".named": "a method of a definition",
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the sentence's
   "./plugins/${name}.ts": "an example of an import that cannot be followed",
   "{ NAME: node.out.PORT }": "an argument of pipeline",
   "(folder) => Effect...": "what a tree output is",

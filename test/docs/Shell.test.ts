@@ -76,6 +76,8 @@ const programFaults = (words: ReadonlyArray<string>, env: ShellCommand["env"]): 
   }
   if (program === "npm") return /^(ci|test|install)$/.test(rest[0] ?? "") ? [] : [`npm ${rest[0]} is not known here`]
   if (program === "jupyter") return existsSync(join(root, rest.at(-1)!)) ? [] : [`there is no ${rest.at(-1)}`]
+  if (program === "python3" || program === "python")
+    return existsSync(join(root, rest[0]!)) ? [] : [`there is no ${rest[0]}`]
   if (program === "pip") return rest[0] === "install" ? [] : [`pip ${rest[0]} is not known here`]
   return [`${program} is a program that is not known here`]
 }

@@ -1,7 +1,7 @@
 /**
  * Shell lines of the documentation as commands: variables set before, words, what a launcher starts.
  *
- * Not a shell: words, quotes, `$(...)`, comments and `&&`, which is what these pages use; anything else is an error.
+ * Not a shell: words, quotes, `$(...)`, comments, `<`, `>` and `&&`, which is what these pages use; anything else is an error.
  */
 import { blocksOf, type Page } from "./Markdown.ts"
 
@@ -20,7 +20,7 @@ export interface ShellCommand {
  */
 export const wordsOf = (line: string): ReadonlyArray<string> => {
   const words: Array<string> = []
-  const token = /\s+|#.*$|((?:'[^']*'|"[^"]*"|\$\([^)]*\)|&&|[^\s'"$#&|;<>`\\])+)/gy
+  const token = /\s+|#.*$|((?:'[^']*'|"[^"]*"|\$\([^)]*\)|&&|[<>](?= )|[^\s'"$#&|;<>`\\])+)/gy
   let at = 0
   while (at < line.length) {
     token.lastIndex = at
@@ -45,7 +45,11 @@ export const commandsOf = (line: string, where: string): ReadonlyArray<ShellComm
     commands.push({ where, env, words: first < 0 ? [] : words.slice(first) })
     words = []
   }
-  for (const word of wordsOf(line)) word === "&&" ? end() : words.push(word)
+  const all = wordsOf(line)
+  for (const [i, word] of all.entries())
+    if (word === "&&") end()
+    // Files that are read and written are the reader's own.
+    else if (!/^[<>]$/.test(word) && !/^[<>]$/.test(all[i - 1] ?? "")) words.push(word)
   if (words.length > 0) end()
   return commands
 }
