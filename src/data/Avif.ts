@@ -31,7 +31,7 @@ export const avifSize = (bytes: Uint8Array): { readonly width: number; readonly 
 
 const load = async () => {
   const { default: decode, init } = await import("@jsquash/avif/decode.js").catch(missing("@jsquash/avif"))
-  const wasm = new URL("./codec/dec/avif_dec.wasm", import.meta.resolve("@jsquash/avif/decode.js"))
+  const wasm = new URL(import.meta.resolve("@jsquash/avif/codec/dec/avif_dec.wasm"))
   await init(new WebAssembly.Module(await readFile(wasm)))
   return decode
 }
