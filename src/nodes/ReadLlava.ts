@@ -77,10 +77,10 @@ const misfit = (turns: ReadonlyArray<ChatTurn>, pictures: ReadonlyArray<Picture>
 
 /** Turns of a row, those that `trim` keeps, and its picture or null. */
 const pictured = (
-  { nameOf, value }: SourceRow,
+  { ignore, nameOf, value }: SourceRow,
   trim: (turns: ReadonlyArray<ConversationTurn>) => ReadonlyArray<ConversationTurn>
 ): RowFault | { readonly turns: ReadonlyArray<ConversationTurn>; readonly image: string | null } => {
-  const chat = readChat(value)
+  const chat = readChat(value, ignore)
   if (chat._tag === "Failure") return chat.failure
   const own = picturesOf(value)
   if (own._tag === "Failure") return { reason: "media", message: own.failure, hint: "Name the picture in `image`." }

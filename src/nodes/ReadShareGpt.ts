@@ -30,8 +30,8 @@ export const CHAT_IDS = ["id", "conversation_id", "conversation_hash", "prompt_i
 export const messagesId = (value: Row, row: number): string | undefined =>
   value["conversations"] === undefined || value["conversations"] === null ? `row-${row}` : undefined
 
-const make = ({ id, value }: SourceRow, rule: GroupRule) => {
-  const chat = readChat(value)
+const make = ({ id, ignore, value }: SourceRow, rule: GroupRule) => {
+  const chat = readChat(value, ignore)
   if (chat._tag === "Failure") return chat.failure
   const pictures = picturesOf(value)
   if (pictures._tag === "Failure" || pictures.success.length + chat.success.pictures.length > 0)

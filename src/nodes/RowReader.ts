@@ -25,7 +25,7 @@ export const RowParams = {
    * row, which is also the name of one without a path. Of use where several cells have one path.
    */
   pictures: Schema.optional(Schema.Literals(["path", "cell"])),
-  /** Keys that are not looked at, though what they hold may be media: names of files, for instance. */
+  /** Keys of rows and turns that are not looked at, though what they hold may be media or change what is trained. */
   ignore: Schema.optional(Schema.Array(Schema.String))
 } as const
 
@@ -37,13 +37,23 @@ export interface RowParams {
 
 /**
  * A row that is what it should be and holds what is not handled: a role or call of a tool, a kind of message part, a weight of
- * its own for a turn, media, marks that do not fit the pictures, several pictures, half of a character.
+ * its own for a turn, a key of a turn that is not known, media, marks that do not fit the pictures, several pictures, half of a character.
  * `row` counts from 0 in its file, or over a folder's parts.
  */
 export class UnsupportedRow extends Schema.TaggedError<UnsupportedRow>()("UnsupportedRow", {
   row: Schema.Number,
   id: Schema.optional(Schema.String),
-  reason: Schema.Literals(["role", "tools", "part", "loss", "media", "marks", "several-pictures", "half-character"]),
+  reason: Schema.Literals([
+    "role",
+    "tools",
+    "part",
+    "loss",
+    "turn-key",
+    "media",
+    "marks",
+    "several-pictures",
+    "half-character"
+  ]),
   message: Schema.String,
   hint: Schema.String
 }) {}
@@ -56,6 +66,8 @@ export interface SourceRow {
   readonly value: Row
   /** What a picture of the row is called where pictures are read. */
   readonly nameOf: (picture: Picture) => string
+  /** Keys that are not to be looked at. */
+  readonly ignore: ReadonlyArray<string>
 }
 
 /** What a reader makes of a row. */
@@ -120,6 +132,7 @@ export const readRows = <A, Bad>(reader: RowReader<A, Bad>): Stream.Stream<Reado
       id,
       row,
       value,
+      ignore,
       nameOf: ({ path }) => (path === undefined || pictures === "cell" ? cell : path)
     })
     return "reason" in made || !made.some(hasHalfCharacter)
@@ -158,6 +171,6 @@ export const readRows = <A, Bad>(reader: RowReader<A, Bad>): Stream.Stream<Reado
 }
 
 const idOf = (value: Row, keys: ReadonlyArray<string>): unknown => {
-  const key = keys.find((one) => value[one] !== undefined)
+  const key = keys.find((one) => value[one] !== undefined && value[one] !== null)
   return key === undefined ? undefined : value[key]
 }

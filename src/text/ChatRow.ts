@@ -12,10 +12,11 @@
  * turn. A picture among the parts is the mark `<image>` in the text and a picture of the row.
  *
  * Not a cleaner: order of roles, HTML and dirt stay as found. What is not in the table is refused by its name, above all
- * roles and calls of tools: a conversation with parts left out is another one. Pure.
+ * roles and calls of tools: a conversation with parts left out is another one. So is a key of a turn that is no known fact
+ * about it: what it says may be loss, reasoning or text that is left out. Pure.
  */
 import { Result } from "effect"
-import { foreignMedia, isBlank, PICTURE_KEYS, type Picture, picturesOf } from "./RowMedia.ts"
+import { foreignMedia, isBlank, isFact, PICTURE_KEYS, type Picture, picturesOf } from "./RowMedia.ts"
 import { IMAGE_MARK } from "./Template.ts"
 
 export interface ChatTurn {
@@ -41,6 +42,7 @@ export interface RowFault {
     | "marks"
     | "several-pictures"
     | "half-character"
+    | "turn-key"
   readonly message: string
   readonly hint: string
 }
@@ -63,6 +65,13 @@ const CALLS = ["tool_calls", "function_call", "tool_call_id", "tools", "function
 /** Whether a turn is to be learned. Loss is on the answers here, all of them. */
 const WEIGHTS = ["weight", "loss", "train"]
 const TURN_KEYS: ReadonlySet<string> = new Set(["from", "role", "value", "content", ...CALLS, ...WEIGHTS])
+/** Facts about a turn beside those about any row: who wrote it, when, how long it is. They change nothing that is trained. */
+const TURN_FACTS: ReadonlySet<string> = new Set([
+  ...["name", "user", "user_id", "message_id", "msg_id", "parent", "parent_id", "turn_id", "turn_identifier", "rank"],
+  ...["create_time", "update_time", "time", "status", "end_turn", "metadata", "meta", "length", "num_tokens", "tokens"],
+  // ShareGPT's own, of the same text.
+  ...["text", "markdown", "html"]
+])
 
 const SHAPE_HINT =
   'Expected { id, conversations: [{ from, value }] } or { messages: [{ role, content }] } with text in "value" or "content".'
@@ -164,31 +173,45 @@ const inlinePicture = (part: Row): Result.Result<ReadonlyArray<Picture>, string>
   return picturesOf({ image: isRow(value) ? value["url"] : value })
 }
 
-const checkTurn = (turn: Row, role: ChatTurn["from"], at: string): Result.Result<void, RowFault> => {
+const checkTurn = (
+  turn: Row,
+  role: ChatTurn["from"],
+  at: string,
+  ignore: ReadonlyArray<string>
+): Result.Result<void, RowFault> => {
   const call = CALLS.find((key) => !isBlank(turn[key]))
   if (call !== undefined)
     return fault("tools", `${at} has ${call}`, "Tools are not trained: remove the row, or write calls as text.")
   for (const key of WEIGHTS) {
     const weight = turn[key]
-    if (weight === undefined || weight === null || Number(weight) === (role === "gpt" ? 1 : 0)) continue
+    if (weight === undefined || weight === null || ignore.includes(key) || Number(weight) === (role === "gpt" ? 1 : 0))
+      continue
     return fault(
       "loss",
       `${at} is from ${role} and has ${key} ${shown(weight)}`,
       "Loss is on every answer and on nothing else: remove the row, or the key to train it so."
     )
   }
-  const media = foreignMedia(turn, TURN_KEYS)
+  const media = foreignMedia(turn, TURN_KEYS, ignore)
   if (media !== undefined || PICTURE_KEYS.values().some((key) => !isBlank(turn[key])))
     return fault(
       "media",
       `${at} carries media in ${media ?? "image"}`,
       "Pictures are named by the row's `image` or `images`."
     )
+  for (const key in turn) {
+    if (TURN_KEYS.has(key) || TURN_FACTS.has(key) || isFact(key) || ignore.includes(key) || isBlank(turn[key])) continue
+    return fault(
+      "turn-key",
+      `${at} has ${key} ${shown(turn[key])}, which is not read`,
+      "If the turn is the same without it, name the key in `ignore`; else write it into the text, or remove the row."
+    )
+  }
   return Result.succeed(undefined)
 }
 
 /**
- * Reads the turns of one row, or says why not.
+ * Reads the turns of one row, or says why not. Keys of turns that `ignore` names are not looked at.
  *
  * @example
  * ```ts
@@ -197,7 +220,7 @@ const checkTurn = (turn: Row, role: ChatTurn["from"], at: string): Result.Result
  * readChat({ conversations: [{ from: "tool", value: "{}" }] }) // failure, reason "role", names "tool"
  * ```
  */
-export const readChat = (row: Row): Result.Result<Chat, RowFault> => {
+export const readChat = (row: Row, ignore: ReadonlyArray<string> = []): Result.Result<Chat, RowFault> => {
   const found = listOf(row)
   if (Result.isFailure(found)) return Result.fail(found.failure)
   const { key, list } = found.success
@@ -224,7 +247,7 @@ export const readChat = (row: Row): Result.Result<Chat, RowFault> => {
         `${at} is from ${shown(role.success)}`,
         "Roles are human or user, gpt or assistant, and system: rename the role in the source, or remove the row."
       )
-    const checked = checkTurn(turn, from, at)
+    const checked = checkTurn(turn, from, at, ignore)
     if (Result.isFailure(checked)) return Result.fail(checked.failure)
     const content = either(turn, at, "value", "content")
     if (Result.isFailure(content)) return Result.fail(content.failure)

@@ -35,6 +35,14 @@ const FACTS: ReadonlySet<string> = new Set([
   ...["detoxify_moderation", "toxic", "redacted", "state", "country", "hashed_ip", "header", "turn", "num_turns"]
 ])
 
+/**
+ * Whether a key is known to hold a fact about a row or a turn.
+ *
+ * @example
+ * isFact("timestamp") // true
+ */
+export const isFact = (key: string): boolean => FACTS.has(key)
+
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value)
 

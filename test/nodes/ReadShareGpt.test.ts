@@ -102,6 +102,25 @@ describe("readShareGpt", () => {
   )
 })
 
+it.effect("an id that is null is none: the next key has it, or the row's number", () =>
+  Effect.gen(function* () {
+    const messages = [
+      { role: "user", content: "Hi" },
+      { role: "assistant", content: "Hello" }
+    ]
+    const file = join(yield* scratch, "rows.json")
+    writeFileSync(
+      file,
+      JSON.stringify([
+        { id: null, conversation_id: "c", messages },
+        { id: null, messages }
+      ])
+    )
+    const { out } = yield* Node.run(readShareGpt, { file }, { shardRows: 4 })
+    expect(out.rows.map(({ id }) => id)).toEqual(["c", "row-1"])
+  }).pipe(Effect.scoped)
+)
+
 it.effect("a folder's files are read in name order, and rows count on from file to file", () =>
   Effect.gen(function* () {
     const folder = mkdtempSync(join(tmpdir(), "millrace-parts-"))

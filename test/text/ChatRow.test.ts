@@ -55,6 +55,13 @@ describe("readChat", () => {
     ["tools of the row", { ...says({ role: "assistant", content: "x" }), tools: '[{"name":"f"}]' }, "tools", "tools"],
     ["an answer without loss", says({ role: "assistant", content: "x", weight: 0 }), "loss", "weight 0"],
     ["a question with loss", says({ role: "user", content: "x", train: true }), "loss", "train true"],
+    [
+      "a weight by another name",
+      says({ role: "assistant", content: "x", loss_weight: 0 }),
+      "turn-key",
+      "loss_weight 0"
+    ],
+    ["reasoning beside the answer", says({ role: "assistant", content: "x", thinking: "y" }), "turn-key", "thinking"],
     ["a video part", says({ role: "user", content: [{ type: "video", video: "a.mp4" }] }), "part", '"video"'],
     [
       "a sound part",
@@ -84,6 +91,14 @@ describe("readChat", () => {
       expect(Result.isFailure(result) && result.failure.message).toContain(names)
       expect(Result.isFailure(result) && result.failure.hint).not.toBe("")
     })
+
+  it("takes facts about a turn, and keys that are named in ignore", () => {
+    const turn = { role: "user", content: "Hi", name: "bob", timestamp: 3, markdown: "Hi", refusal: null, mask: 1 }
+    expect(readChat({ messages: [turn] }, ["mask"])).toEqual(
+      Result.succeed({ turns: [{ from: "human", value: "Hi" }], pictures: [] })
+    )
+    expect(readChat({ messages: [turn] })._tag).toBe("Failure")
+  })
 
   it("a system beside the list is its first turn", () => {
     const messages = [{ role: "user", content: "Hi" }]
