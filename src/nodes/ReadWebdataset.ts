@@ -4,7 +4,7 @@
  * Not a reader of pictures: a row names its picture, and `tokenizeImages` reads it from the same files. A sample is the
  * entries that share everything before the first dot of their last part, and follow each other. Its caption is the
  * `caption` of its `.json`, or else its `.txt`, without blanks at the ends; a `.json` that is damaged, too large or has no
- * caption leaves it to the `.txt`. Endings are read in any case (`.JPG`, `.TXT`), as the webdataset library does.
+ * whole caption leaves it to the `.txt`. Endings are read in any case (`.JPG`, `.TXT`), as the webdataset library does.
  */
 import { Effect, Schema, Stream } from "effect"
 import { whole } from "../dag/Node.ts"
@@ -102,8 +102,10 @@ const read = Effect.fnUntraced(function* (tar: Tar, { id, names }: Sample, row: 
         `${name}: the caption has ${IMAGE_MARK} in it`,
         "Take the mark out of the caption."
       )
-    if (!caption.isWellFormed())
-      return yield* bad("bad-caption", `${name}: half of a character (a lone surrogate)`, "Mend or remove the file.")
+    if (!caption.isWellFormed()) {
+      damage ??= damaged("half of a character (a lone surrogate)")
+      continue
+    }
     const conversations = [
       { from: "human" as const, value: `<image>\n${request}` },
       { from: "gpt" as const, value: caption }

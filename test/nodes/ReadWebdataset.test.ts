@@ -130,7 +130,8 @@ it.effect("a .json that cannot be used leaves the caption to the .txt, and endin
         ["b", Uint8Array.of(0xff, 0xfe)],
         ["c", text('{"caption":NaN}')],
         ["d", text("x".repeat((1 << 20) + 1))],
-        ["e", text("[]")]
+        ["e", text("[]")],
+        ["i", text('{"caption":"half \\ud83d"}')]
       ]
       const entries = bad.flatMap(([id, json]) => [
         { name: `${id}.JPG`, data: picture },
@@ -153,8 +154,8 @@ it.effect("a .json that cannot be used leaves the caption to the .txt, and endin
         ["f", "a mill"]
       ])
       expect(refused.map(({ reason, row }) => [row, reason])).toEqual([
-        [6, "BadSample: mark-in-caption"],
-        [7, "BadSample: bad-caption"]
+        [7, "BadSample: mark-in-caption"],
+        [8, "BadSample: bad-caption"]
       ])
     })
   )
