@@ -43,6 +43,8 @@ export const otherTypes = {
   xcf: "GIMP (XCF)",
   wmf: "Windows metafile",
   pcx: "PCX",
+  tga: "Targa (TGA)",
+  sgi: "SGI",
   fits: "FITS",
   dicom: "DICOM",
   video: "video (MP4 or QuickTime)",
@@ -163,9 +165,9 @@ const starts: ReadonlyArray<readonly [string, ImageType | OtherType]> = [
   ["%PDF", "pdf"],
   ["%!PS", "postscript"],
   ["\xc5\xd0\xd3\xc6", "postscript"],
-  ["\0\0\x01\0", "ico"],
-  ["\0\0\x02\0", "ico"],
   ["icns", "icns"],
+  ["\x01\xda\0\x01", "sgi"],
+  ["\x01\xda\x01\x01", "sgi"],
   ["\xff\x0a", "jxl"],
   ["\0\0\0\x0cJXL \r\n\x87\n", "jxl"],
   ["\0\0\0\x0cjP  \r\n\x87\n", "jp2"],
@@ -184,6 +186,16 @@ const starts: ReadonlyArray<readonly [string, ImageType | OtherType]> = [
   ["\x1aE\xdf\xa3", "matroska"]
 ]
 
+/** Whether the header is a Targa's, which has no magic bytes: kind, colour map, sides and depth must be possible together. */
+const isTga = (bytes: Uint8Array): boolean => {
+  if (bytes.length < 18) return false
+  const [, map, kind] = bytes
+  const kinds = map === 0 ? [2, 3, 10, 11] : map === 1 ? [1, 9] : []
+  if (!kinds.includes(kind!) || (map === 0 && bytes.subarray(3, 8).some((byte) => byte !== 0))) return false
+  const sides = bytes[12]! + bytes[13]! > 0 && bytes[14]! + bytes[15]! > 0
+  return sides && [8, 15, 16, 24, 32].includes(bytes[16]!) && bytes[17]! < 0x40
+}
+
 /** The type by magic bytes alone. */
 export const sniff = (bytes: Uint8Array): ImageType | OtherType | undefined => {
   const head = text(bytes, 0, 16)
@@ -191,6 +203,9 @@ export const sniff = (bytes: Uint8Array): ImageType | OtherType | undefined => {
   for (const [start, type] of starts) if (head.startsWith(start)) return type
   if (head.startsWith("RIFF") && head.slice(8, 12) === "WEBP") return "webp"
   if (head.slice(4, 8) === "ftyp") return isoType(bytes)
+  // A count above 0 follows; the colour map of a TGA, which begins alike, is empty there.
+  if (/^\0\0[\x01\x02]\0(?!\0\0)/.test(head)) return "ico"
+  if (isTga(bytes)) return "tga"
   if (/^P[1-7fF][\s#]/.test(head)) return "netpbm"
   if (/^\x0a[\0-\x05]\x01[\x01\x02\x04\x08]/.test(head)) return "pcx"
   if (text(bytes, 128, 132) === "DICM") return "dicom"
