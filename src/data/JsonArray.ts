@@ -58,7 +58,10 @@ export interface JsonBatch {
 
 /** How to cut. Every field has a default. */
 export interface JsonOptions {
-  /** `array` (one top-level array) or `lines` (JSON Lines). Default: by extension, `.jsonl`/`.ndjson` are lines. */
+  /**
+   * `array` (one top-level array) or `lines` (JSON Lines). Default: by extension, `.jsonl`/`.ndjson` are lines, unless the
+   * first character is `[`: a row is no array, and `datasets` reads such a file as the array that it is.
+   */
   readonly layout?: "array" | "lines"
   /** Rows a batch at most. Default 1,024; a batch also ends with each chunk. */
   readonly batchRows?: number
@@ -135,6 +138,9 @@ async function* readChunks(path: string, chunkBytes: number): AsyncGenerator<Buf
 
 const layoutOf = (path: string): "array" | "lines" => (/\.(jsonl|ndjson)(\.(gz|zst))?$/i.test(path) ? "lines" : "array")
 
+/** Whether the first character is `[`, in the first chunk. */
+const beginsArray = (bytes: Buffer): boolean => /^(?:\xef\xbb\xbf)?[\s]*\[/.test(bytes.toString("latin1", 0, 4096))
+
 const faultError = (path: string, fault: SplitterFault): JsonError =>
   new JsonError({
     path,
@@ -172,10 +178,12 @@ export async function* parseChunks(
   path: string,
   options: JsonOptions = {}
 ): AsyncGenerator<JsonBatch> {
-  const layout = options.layout ?? layoutOf(path)
   const limits = { maxRowBytes: options.maxRowBytes ?? 64 * MIB, maxDepth: options.maxDepth ?? 1000 }
   const batchRows = Math.max(1, options.batchRows ?? 1024)
-  const splitter = layout === "array" ? new JsonSplitter(limits) : new LineSplitter(limits)
+  const splitterFor = (layout: "array" | "lines") =>
+    layout === "array" ? new JsonSplitter(limits) : new LineSplitter(limits)
+  let splitter = splitterFor(options.layout ?? layoutOf(path))
+  let undecided = options.layout === undefined && layoutOf(path) === "lines"
   let rows: Array<JsonRow> = []
   let refused: Array<BadJsonRow> = []
   const parse = (span: JsonSpan): void => {
@@ -224,6 +232,10 @@ export async function* parseChunks(
   try {
     for await (const chunk of chunks) {
       const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+      if (undecided) {
+        undecided = false
+        if (beginsArray(bytes)) splitter = splitterFor("array")
+      }
       const error = yield* drain(splitter.push(bytes))
       if (error !== undefined) throw error
     }

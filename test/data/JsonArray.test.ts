@@ -36,6 +36,10 @@ const cut = (bytes: Uint8Array, size: number): Array<Uint8Array> => {
   return out
 }
 
+async function* stream(text: string): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(text)
+}
+
 const Value = Schema.Union([
   Schema.String,
   Schema.Finite,
@@ -104,6 +108,23 @@ describe("JsonArray", () => {
         assert.strictEqual(chopped.error?.message, whole.error?.message)
       })
   )
+
+  it("reads an array that is called .jsonl as the array it is, unless told that it is lines", async () => {
+    const rows = [{ a: 1 }, { a: [2] }]
+    for (const text of [JSON.stringify(rows), `\ufeff \n${JSON.stringify(rows, null, 2)}\n`]) {
+      const got: Array<unknown> = []
+      for await (const batch of parseChunks(stream(text), "rows.jsonl")) {
+        assert.deepStrictEqual(batch.refused, [])
+        got.push(...batch.rows.map(({ value }) => value))
+      }
+      assert.deepStrictEqual(got, rows)
+    }
+    for await (const batch of parseChunks(stream("[1]\n[2]\n"), "rows.jsonl", { layout: "lines" }))
+      assert.deepStrictEqual(
+        batch.rows.map(({ value }) => value),
+        [[1], [2]]
+      )
+  })
 
   it("isolates rows that do not parse and goes on with their neighbours", async () => {
     const text = `\ufeff  [ {"a":1} , {"a":1]} , {"b":2}, nope,, {"c":3} {"d":4}, "\\"],[" , [1,[2,"]"]], ]  \n`
