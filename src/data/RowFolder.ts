@@ -10,7 +10,7 @@ import { readdir, readFile, stat } from "node:fs/promises"
 import { basename, join } from "node:path"
 import { Effect, Schema } from "effect"
 import { splitsOfCard } from "./DatasetCard.ts"
-import { isData, splitsOf } from "./DatasetSplits.ts"
+import { isData, type Splits, splitsOf } from "./DatasetSplits.ts"
 
 /** A folder that does not say what its rows are, or holds rows that would be passed over. */
 export class NoRowFiles extends Schema.TaggedError<NoRowFiles>()("NoRowFiles", {
@@ -53,12 +53,17 @@ export const kindOf = (name: string): RowFileKind | undefined =>
 const DEEPEST = 8
 
 /**
- * Names of files that are, or seem to be, parts, relative to `root`.
+ * Names of files that are, or seem to be, parts, relative to `root`; or of those whose last part is `wanted`.
  *
  * @example
  * await walk("llava") // ["data/train-00000-of-00001.parquet"]
  */
-export const walk = async (root: string, below = "", depth = 0): Promise<ReadonlyArray<string>> => {
+export const walk = async (
+  root: string,
+  wanted: (name: string) => boolean = (name) => LIKE_A_PART.test(name) && !CACHE.test(name),
+  below = "",
+  depth = 0
+): Promise<ReadonlyArray<string>> => {
   const found: Array<string> = []
   for (const entry of await readdir(join(root, below), { withFileTypes: true })) {
     const name = below === "" ? entry.name : `${below}/${entry.name}`
@@ -71,8 +76,9 @@ export const walk = async (root: string, below = "", depth = 0): Promise<Readonl
         )
       : entry.isDirectory()
     if (!isFolder) {
-      if (LIKE_A_PART.test(entry.name) && !CACHE.test(entry.name) && isData(name)) found.push(name)
-    } else if (depth < DEEPEST && !entry.name.startsWith("__")) found.push(...(await walk(root, name, depth + 1)))
+      if (wanted(entry.name) && isData(name)) found.push(name)
+    } else if (depth < DEEPEST && !entry.name.startsWith("__"))
+      found.push(...(await walk(root, wanted, name, depth + 1)))
   }
   return found
 }
@@ -97,7 +103,7 @@ const chosen = (path: string, names: ReadonlyArray<string>, split: string | unde
       path,
       "several-splits",
       `it has the splits ${list(names)}, and nothing says which is meant`,
-      `Set the reader's \`split\`, to "${names[0]}" for instance, or give one file.`
+      `Set the reader's \`split\`, to "${names.find((name) => name.startsWith("train")) ?? names[0]}" for instance, or give one file.`
     )
   return split ?? names[0]!
 }
@@ -164,6 +170,35 @@ const leftOver = (path: string, split: string, part: string, left: ReadonlyArray
     `Set \`split\` to "${split}" to read that alone, or move the other away.`
   )
 
+/** Tables that `datasets` reads and nothing here does: they may be the split that is meant. */
+const OTHER_TABLE = /\.(csv|tsv|txt|xml|xlsx?|orc|feather|pkl|pickle|npy|avro)(\.(gz|zst|bz2|xz|zip))?$/i
+
+/**
+ * Why a choice that nobody made would be a wrong one: capitals hide splits from the rules (`Test.jsonl`), or the split for
+ * training is there in a format that is not read, and another would be taken for it.
+ */
+const doubtOf = Effect.fnUntraced(function* (path: string, files: ReadonlyArray<string>, { named, splits }: Splits) {
+  const hidden = splitsOf(files.map((file) => file.toLowerCase()))
+  if (!named && hidden.named && hidden.splits.length + hidden.left.length > 1)
+    return yield* fail(
+      path,
+      "several-splits",
+      `but for capitals its files would be of the splits ${list(hidden.splits.map(({ name }) => name))} (${list(files)})`,
+      'Call them in lower case, give one file, or set `split` to "train" to read all of them.'
+    )
+  const name = splits[0]!.name
+  if (name.startsWith("train")) return
+  const tables = splitsOf(yield* Effect.promise(() => walk(path, (each) => OTHER_TABLE.test(each))))
+  const train = tables.named ? tables.splits.find((one) => one.name.startsWith("train")) : undefined
+  if (train === undefined) return
+  return yield* fail(
+    path,
+    "unread",
+    `its split ${train.name} is ${list(train.files)}, which is not read, and the split ${name} is beside it`,
+    `Write it as JSON Lines or Parquet, or set \`split\` to "${name}" to read that.`
+  )
+})
+
 /** The splits that the folder's card states, if it states any. */
 const statedSplits = Effect.fnUntraced(function* (path: string, files: ReadonlyArray<string>) {
   const card = yield* Effect.promise(() => readFile(join(path, "README.md"), "utf8").catch(() => ""))
@@ -200,6 +235,7 @@ const partsIn = Effect.fnUntraced(function* (path: string, split: string | undef
     split
   )
   if (typeof name !== "string") return yield* name
+  if (split === undefined && stated === undefined) yield* doubtOf(path, files, { left, named, splits })
   const { bases, files: parts } = splits.find((one) => one.name === name)!
   if (parts.length === 0)
     return yield* fail(

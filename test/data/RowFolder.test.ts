@@ -56,6 +56,25 @@ describe("splits of a folder", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("neither capitals nor another format make a split for testing the one that is read", () =>
+    Effect.gen(function* () {
+      const capitals = yield* folderOf(["Train.jsonl", "TEST.jsonl"])
+      const [reason, message] = yield* failing(capitals)
+      expect([reason, message]).toEqual(["several-splits", expect.stringContaining("train, test")])
+      expect((yield* namesIn(capitals, "train")).length).toBe(2)
+      for (const names of [
+        ["train.csv", "test.jsonl"],
+        ["data/train/0.txt", "data/test/0.jsonl"]
+      ]) {
+        const folder = yield* folderOf(names)
+        expect((yield* failing(folder)).slice(0, 2)).toEqual(["unread", expect.stringContaining(names[0]!)])
+        expect(yield* namesIn(folder, "test")).toEqual([names[1]])
+      }
+      for (const names of [["Test.jsonl"], ["LLaVA_A.jsonl", "LLaVA_B.jsonl"], ["train.jsonl", "test.csv"]])
+        expect(yield* namesIn(yield* folderOf(names))).toEqual(names.filter((name) => name.endsWith(".jsonl")))
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("one split needs no choice, wherever it lies", () =>
     Effect.gen(function* () {
       for (const names of [
