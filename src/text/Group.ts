@@ -11,7 +11,8 @@ import { Schema } from "effect"
  * What a row's group is.
  *
  * `sharegpt`: an id of ShareGPT is seven letters or digits; FastChat's split puts `_` and the number of the part's first
- * turn behind it (`wgByO4Y_0`, `wgByO4Y_8`). Other ids stand for themselves. `part`: any id may end in `_` and such a number.
+ * turn behind it (`wgByO4Y_0`, `wgByO4Y_8`), once more for each time that a file is split (`wgByO4Y_8_0`). Other ids stand
+ * for themselves. `part`: any id may end in `_` and such a number.
  * `id`: each id is a conversation of its own, whatever it looks like. `{ field }`: that field of the row, text or a number.
  */
 export const GroupRule = Schema.Union([
@@ -24,7 +25,7 @@ export type GroupRule = typeof GroupRule.Type
 export type IdRule = Extract<GroupRule, string>
 
 const PART: Readonly<Record<IdRule, RegExp | undefined>> = {
-  sharegpt: /^([A-Za-z0-9]{7})_\d+$/,
+  sharegpt: /^([A-Za-z0-9]{7})(?:_\d+)+$/,
   part: /^(.+)_\d+$/s,
   id: undefined
 }
@@ -37,6 +38,7 @@ const PART: Readonly<Record<IdRule, RegExp | undefined>> = {
  * @example
  * ```ts
  * groupOfId("wgByO4Y_8", "sharegpt") // "wgByO4Y"
+ * groupOfId("wgByO4Y_8_4", "sharegpt") // "wgByO4Y"
  * groupOfId("text_8", "sharegpt") // "text_8"
  * ```
  */

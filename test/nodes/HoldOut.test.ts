@@ -177,12 +177,11 @@ describe("no group lies on both sides", () => {
         "sharegpt"
       ])
       const file = join(yield* scratch, "ShareGPT_unfiltered_cleaned_split.json")
-      const rows = ["QWJhYvA_0", "QWJhYvA_16", "i6IyJda_0", "identity_3"].map((id) =>
-        conversation(id, [["So?", "Yes."]])
-      )
+      const ids = ["QWJhYvA_0", "QWJhYvA_16", "QWJhYvA_16_4", "i6IyJda_0", "identity_3"]
+      const rows = ids.map((id) => conversation(id, [["So?", "Yes."]]))
       writeFileSync(file, JSON.stringify(rows))
       const { out } = yield* Node.run(readShareGpt, { file }, { shardRows: 8, group: group! })
-      expect(out.rows.map(groupOf)).toEqual(["QWJhYvA", "QWJhYvA", "i6IyJda", "identity_3"])
+      expect(out.rows.map(groupOf)).toEqual(["QWJhYvA", "QWJhYvA", "QWJhYvA", "i6IyJda", "identity_3"])
     })
   )
 
