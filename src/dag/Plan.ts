@@ -32,6 +32,8 @@ export interface CodeFacts {
   readonly file?: string | undefined
   readonly files: ReadonlyArray<{ readonly path: string; readonly sha256: string }>
   readonly packages: Readonly<Record<string, string>>
+  /** Digests of the packages' code as installed and of what they depend on, by `name@version`, where known. */
+  readonly installed?: Readonly<Record<string, string>> | undefined
 }
 
 /** What an instance was made of when it last ran, and how large it came out. */
@@ -87,6 +89,24 @@ export const codeChanges = (now: CodeFacts, then: CodeFacts): ReadonlyArray<stri
     if (!now.files.some((other) => other.path === file.path)) out.push(`${file.path} (gone)`)
   for (const [name, version] of Object.entries(now.packages))
     if (then.packages[name] !== version) out.push(`${name} ${then.packages[name] ?? "(new)"} to ${version}`)
+  return [...out, ...installedChanges(now, then)]
+}
+
+/** Packages edited in place, and other versions of packages that packages depend on. */
+const installedChanges = (now: CodeFacts, then: CodeFacts): ReadonlyArray<string> => {
+  if (now.installed === undefined || then.installed === undefined) return []
+  const [present, past] = [now.installed, then.installed]
+  const out: Array<string> = []
+  const split = (key: string) => [key.slice(0, key.lastIndexOf("@")), key.slice(key.lastIndexOf("@") + 1)] as const
+  for (const [key, digest] of Object.entries(present)) {
+    const [name, version] = split(key)
+    if (past[key] !== undefined) {
+      if (past[key] !== digest) out.push(`${name} ${version} (its installed files)`)
+    } else if (now.packages[name] === then.packages[name]) {
+      const old = Object.keys(past).filter((one) => split(one)[0] === name && present[one] === undefined)
+      out.push(`${name} ${old.length === 0 ? "(new)" : old.map((one) => split(one)[1]).join(", ")} to ${version}`)
+    }
+  }
   return out
 }
 

@@ -3,9 +3,10 @@
  *
  * Covered: the module and all local modules that it imports (bundled and minified by esbuild, so that comments, blanks
  * and local names do not count, nor does what is never used), versions of the packages they import, declared assets,
- * imported files that are no code (wasm, text), and files under a `vendor` folder (as bytes: they are large and never
- * edited by hand). Not covered: the framework itself (`dag`, `store`, `run`, `cli`: how a node runs is no part of what
- * it computes), Node's own modules, types, and packages that packages import. Where this package is installed in another
+ * imported files that are no code (wasm, text), files under a `vendor` folder (as bytes: they are large and never
+ * edited by hand), and the code of those packages as installed, with that of all packages that they depend on (see
+ * `code/Installed.ts`). Not covered: the framework itself (`dag`, `store`, `run`, `cli`: how a node runs is no part of
+ * what it computes), Node's own modules, types, and native binaries. Where this package is installed in another
  * project, its own entries are read through (`millrace/dag` is framework, `millrace/nodes/...` is code like any other),
  * and the installed JavaScript has the digest of the TypeScript it was made from.
  *
@@ -20,7 +21,8 @@ import { fileURLToPath } from "node:url"
 import { Effect, FileSystem, Schema, Semaphore } from "effect"
 import { digestOf, sha256 } from "../dag/Canonical.ts"
 import type { Spot } from "../dag/Place.ts"
-import { type Bundled, bundle, codeExtensions, isVendored, ownFrames } from "./code/Bundle.ts"
+import { type Bundled, bundle, codeExtensions, isVendored, ownFrames, self } from "./code/Bundle.ts"
+import { type Direct, Installed, Tree } from "./code/Installed.ts"
 import { reading, statLine, upwards, versionOf } from "./code/Packages.ts"
 import { readJsonIfGood, writeWhole } from "./Durable.ts"
 import type { Layout } from "./Layout.ts"
@@ -28,11 +30,16 @@ import { Code, type CodeFile } from "./Manifest.ts"
 import { StoreError } from "./Store.ts"
 
 /** Version of this algorithm; raising it makes all code look new. */
-const ALGORITHM = 2
+const ALGORITHM = 3
 
 const Input = Schema.Struct({ path: Schema.String, stat: Schema.String })
-const Entry = Schema.Struct({ inputs: Schema.Array(Input), code: Code })
-const Cache = Schema.Struct({ algorithm: Schema.Number, entries: Schema.Record(Schema.String, Entry) })
+const Imported = Schema.Struct({ name: Schema.String, from: Schema.String })
+const Entry = Schema.Struct({ inputs: Schema.Array(Input), imports: Schema.Array(Imported), code: Code })
+const Cache = Schema.Struct({
+  algorithm: Schema.Number,
+  entries: Schema.Record(Schema.String, Entry),
+  installed: Schema.Record(Schema.String, Tree)
+})
 type Entry = typeof Entry.Type
 
 /** What was defined where no file is (a notebook cell): says so, and never equals anything else by accident of content. */
@@ -56,12 +63,15 @@ export interface Definition {
   readonly services?: ReadonlyArray<Spot>
 }
 
-const compute = async ({ assets, chain = [], file, services = [] }: Definition): Promise<Entry> => {
+const compute = async (
+  { assets, chain = [], file, services = [] }: Definition,
+  packagesAt: Installed
+): Promise<Entry> => {
   const read = reading()
   const isCode = codeExtensions.has(extname(file)) && !isVendored(file)
   const own: Bundled | undefined = isCode ? await bundle({ file, chain }) : undefined
   const raw = new Set(own === undefined ? [file] : own.collected.raw)
-  const packagesFrom = new Map(own?.collected.packages)
+  const packagesFrom = new Map([...(own?.collected.packages ?? [])].map(([name, from]) => [name, new Set(from)]))
   const files = new Set(own?.files)
   const note = (stats: ReadonlyMap<string, string>) => {
     for (const [path, stat] of stats) if (!read.inputs.has(path)) read.inputs.set(path, stat)
@@ -79,7 +89,8 @@ const compute = async ({ assets, chain = [], file, services = [] }: Definition):
       provided = sha256(layers.text)
       for (const path of layers.files) files.add(path)
       for (const path of layers.collected.raw) raw.add(path)
-      for (const [name, from] of layers.collected.packages) packagesFrom.set(name, from)
+      for (const [name, from] of layers.collected.packages)
+        packagesFrom.set(name, new Set([...(packagesFrom.get(name) ?? []), ...from]))
     }
   }
   const base = dirname(upwards(dirname(file), "package.json") ?? file)
@@ -90,30 +101,42 @@ const compute = async ({ assets, chain = [], file, services = [] }: Definition):
     .map((path) => ({ path: shown(path), sha256: hashed(path) }))
     .sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0))
   const packages: Record<string, string> = {}
-  for (const [name, from] of [...packagesFrom].sort(([a], [b]) => (a < b ? -1 : 1)))
-    packages[name] = versionOf(name, from, read)
+  const imports: Array<Direct> = []
+  for (const [name, from] of [...packagesFrom].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    packages[name] = [...new Set([...from].map((one) => versionOf(name, one, read)))].sort().join(", ")
+    for (const one of from) imports.push({ name, from: one })
+  }
+  const installed = packagesAt.digests(imports, self, read)
   const digest = digestOf({
     algorithm: ALGORITHM,
     text: sha256(text),
     ...(marks.length === 0 ? {} : { marks }),
     ...(provided === undefined ? {} : { provided }),
     packages,
+    installed,
     raw: [...raw].map(hashed).sort(),
     assets: assets.map(hashed).sort()
   })
   return {
     inputs: [...read.inputs].map(([path, stat]) => ({ path, stat })),
+    imports,
     code: {
       digest,
       weak: false,
       files: shownFiles,
       packages,
+      installed,
       file: shown(file),
       ...(open.length === 0 ? {} : { closesOver: open }),
       ...(placed ? {} : { unplaced: true })
     }
   }
 }
+
+/** Nothing that a digest was made of is another: no file of the project, and no package as installed. */
+const isCurrent = ({ code, imports, inputs }: Entry, installed: Installed): boolean =>
+  inputs.every((input) => statLine(input.path) === input.stat) &&
+  digestOf(installed.digests(imports, self, reading())) === digestOf(code.installed ?? {})
 
 export interface CodeDigests {
   /** See `Store.codeOf`. Assets may be paths or `file:` URLs. */
@@ -128,6 +151,7 @@ export const make = (
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const known = new Map<string, Entry>()
+    const installed = new Installed()
     const loading = yield* Semaphore.make(1)
     const saving = yield* Semaphore.make(1)
     let loaded = false
@@ -137,6 +161,7 @@ export const make = (
       const cache = yield* readJsonIfGood(layout.code, Cache)
       if (cache?.algorithm !== ALGORITHM) return
       for (const [name, entry] of Object.entries(cache.entries)) if (!known.has(name)) known.set(name, entry)
+      installed.add(cache.installed)
     })
     const load = loading.withPermits(1)(
       Effect.suspend(() =>
@@ -155,9 +180,14 @@ export const make = (
       Effect.gen(function* () {
         if (!unsaved) return
         unsaved = false
+        installed.changed = false
         yield* read
         const entries = Object.fromEntries([...known].sort(([a], [b]) => (a < b ? -1 : 1)))
-        yield* writeWhole(layout.code, JSON.stringify({ algorithm: ALGORITHM, entries }) + "\n", { shared: true })
+        yield* writeWhole(
+          layout.code,
+          JSON.stringify({ algorithm: ALGORITHM, entries, installed: installed.remembered() }) + "\n",
+          { shared: true }
+        )
       }).pipe(Effect.catch((error) => Effect.logWarning(`code digests are not remembered: ${error.message}`)))
     )
 
@@ -182,9 +212,18 @@ export const make = (
       const services = definition.services === undefined ? [] : ["services", ...spots(definition.services)]
       const name = [file, ...assets, ...spots(definition.chain), ...services].join("\n")
       const remembered = known.get(name)
-      if (remembered?.inputs.every((input) => statLine(input.path) === input.stat) === true) return remembered.code
+      if (remembered !== undefined && isCurrent(remembered, installed)) {
+        if (installed.changed && !options.readOnly) {
+          unsaved = true
+          yield* save
+        }
+        return remembered.code
+      }
       const startMs = Date.now()
-      const entry = yield* Effect.tryPromise({ try: () => compute({ ...definition, assets }), catch: failed(file) })
+      const entry = yield* Effect.tryPromise({
+        try: () => compute({ ...definition, assets }, installed),
+        catch: failed(file)
+      })
       if (entry.inputs.some((input) => changedSince(input.path, startMs))) return entry.code
       known.set(name, entry)
       unsaved = true

@@ -63,6 +63,8 @@ export const Code = Schema.Struct({
   weak: Schema.Boolean,
   files: Schema.Array(CodeFile),
   packages: Schema.Record(Schema.String, Schema.String),
+  /** Digests of these packages' code as installed and of all that they depend on, by `name@version`; of older entries unknown. */
+  installed: Schema.optional(Schema.Record(Schema.String, Schema.String)),
   /** The file of the definition itself; of older entries unknown. */
   file: Schema.optional(Schema.String),
   /** What the definition closes over that nothing tells: such a node is not run, so no entry has it. */

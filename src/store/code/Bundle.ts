@@ -24,7 +24,7 @@ const framework = ["../../dag/", "../", "../../run/", "../../cli/"].map((folder)
 /** Folder of the tensors' service: what it computes is told by its numerics fingerprint, which is in the key. */
 const tensors = fileURLToPath(new URL("../../tensor/", import.meta.url))
 /** This package's own name, under which others import it. */
-const self = "millrace"
+export const self = "millrace"
 export const codeExtensions = new Set([".ts", ".mts", ".cts", ".tsx", ".js", ".mjs", ".cjs", ".jsx", ".json"])
 /** A computed name counts all code below a folder; a folder of more files is refused. */
 const COMPUTED_AT_MOST = 5_000
@@ -36,11 +36,14 @@ const asSource = (name: string): string => name.replace(/\.js$/, ".ts")
 
 /** What bundling found beside the text. */
 export interface Collected {
-  /** Names of packages, and a folder that imports each. */
-  readonly packages: Map<string, string>
+  /** Names of packages, and the folders that import each: two may find two versions. */
+  readonly packages: Map<string, Set<string>>
   /** Absolute paths of files that are hashed as bytes. */
   readonly raw: Set<string>
 }
+
+const addPackage = ({ packages }: Collected, name: string, from: string): void =>
+  void packages.set(name, (packages.get(name) ?? new Set()).add(from))
 
 /** A module the project did not write, by its place in the project; where the project itself lies says nothing. */
 export const isVendored = (path: string): boolean => {
@@ -278,7 +281,7 @@ const namedFiles = (graph: Graph, reached: Reached, collected: Collected): void 
       )
       if (path !== undefined) add(path)
     } else if (!isBuiltin(named.specifier) && /^[@a-z]/i.test(named.specifier) && !named.specifier.includes(":"))
-      collected.packages.set(packageName(named.specifier), folder)
+      addPackage(collected, packageName(named.specifier), folder)
   }
   for (const [path, indices] of reached.statements) {
     const { module } = graph.get(path)!
@@ -416,7 +419,7 @@ export const bundle = async (asked: Asked): Promise<Bundled> => {
         if (!external) return { path }
         if (target.kind !== "other" || isBuiltin(path)) return { path, external }
         if (target.package !== undefined) {
-          collected.packages.set(target.package, target.from ?? args.resolveDir)
+          addPackage(collected, target.package, target.from ?? args.resolveDir)
           return { path, external }
         }
         if (!isAbsolute(path)) return { path, external }

@@ -46,7 +46,10 @@ const LockFile = Schema.Struct({
       Schema.Struct({
         version: Schema.optional(Schema.String),
         resolved: Schema.optional(Schema.String),
-        link: Schema.optional(Schema.Boolean)
+        link: Schema.optional(Schema.Boolean),
+        dependencies: Schema.optional(Schema.Record(Schema.String, Schema.Unknown)),
+        os: Schema.optional(Schema.Unknown),
+        cpu: Schema.optional(Schema.Unknown)
       })
     )
   )
@@ -69,21 +72,48 @@ const readLock = (path: string, read: Reading): typeof LockFile.Type => {
   return lock
 }
 
-/** A package's version, from the nearest lock file above `from`, else from the package itself, else "unknown". */
-export const versionOf = (name: string, from: string, read: Reading): string => {
+/** What the nearest lock file above `from` says of a package. */
+export const locked = (
+  name: string,
+  from: string,
+  read: Reading
+):
+  | {
+      readonly version: string
+      /** The folder that it is to be installed in. */
+      readonly folder: string
+      readonly depends: ReadonlyArray<string>
+      /** For one platform: does not count. */
+      readonly aside: boolean
+    }
+  | undefined => {
   const lockPath = upwards(from, "package-lock.json")
-  if (lockPath !== undefined) {
-    const packages = readLock(lockPath, read).packages ?? {}
-    const nested = relative(dirname(lockPath), from)
-      .split(sep)
-      .filter((part) => part !== "")
-    for (let depth = nested.length; depth >= 0; depth--) {
-      const found = packages[[...nested.slice(0, depth), "node_modules", name].join("/")]
-      if (found === undefined) continue
-      const target = found.link === true ? packages[found.resolved ?? ""] : found
-      if (target?.version !== undefined) return target.version
+  if (lockPath === undefined) return undefined
+  const root = dirname(lockPath)
+  const packages = readLock(lockPath, read).packages ?? {}
+  const nested = relative(root, from)
+    .split(sep)
+    .filter((part) => part !== "")
+  for (let depth = nested.length; depth >= 0; depth--) {
+    const place = [...nested.slice(0, depth), "node_modules", name].join("/")
+    const found = packages[place]
+    if (found === undefined) continue
+    const target = found.link === true ? packages[found.resolved ?? ""] : found
+    if (target?.version === undefined) continue
+    return {
+      version: target.version,
+      folder: join(root, found.link === true ? (found.resolved ?? "") : place),
+      depends: Object.keys(target.dependencies ?? {}).sort(),
+      aside: target.os !== undefined || target.cpu !== undefined
     }
   }
+  return undefined
+}
+
+/** A package's version, from the nearest lock file above `from`, else from the package itself, else "unknown". */
+export const versionOf = (name: string, from: string, read: Reading): string => {
+  const found = locked(name, from, read)
+  if (found !== undefined) return found.version
   const manifest = upwards(from, join("node_modules", name, "package.json"))
   if (manifest === undefined) return "unknown"
   return decodePackage(JSON.parse(read.bytes(manifest).toString("utf8"))).version ?? "unknown"
