@@ -38,6 +38,7 @@ const startWasm = async (): Promise<TfEngine> => {
         tf.Tensor,
         tf.Tensor
       ],
+    squares: (t) => engine.kernels.squares(engine.backend.dataIdMap.get(t.dataId).memoryOffset, t.size),
     engineBytes: engine.heapBytes
   }
 }
@@ -73,7 +74,7 @@ export const wasmPlain: Layer.Layer<Tensors, EngineUnavailable> = Layer.effect(
   Tensors,
   Effect.tryPromise({
     try: async () => {
-      const { adamW: _, ...engine } = await wasmEngine()
+      const { adamW: _, squares: __, ...engine } = await wasmEngine()
       return { ...engine, native: {} }
     },
     catch: (cause) => unavailable("wasm", String(cause), "Run `npm ci`.", cause)

@@ -88,7 +88,7 @@ export interface TensorsShape {
     lr: number,
     update: number
   ) => Effect.Effect<OptimiserTensors, TensorError>
-  /** Euclidean norm over all of `tensors`, at least one; the sum over tensors is in doubles. */
+  /** Euclidean norm over all of `tensors`, at least one; squares are summed in doubles. */
   readonly norm: (tensors: Weights) => Effect.Effect<number, TensorError>
   /** Float32 values to the engine; `values` may be reused afterwards. */
   readonly upload: (
@@ -118,6 +118,8 @@ export interface TfEngine {
   /** Regions the engine provides; the rest run from plain operations. */
   readonly native: Partial<Regions>
   readonly adamW?: (w: Tensor, m: Tensor, v: Tensor, g: Tensor, scalars: AdamWScalars) => [Tensor, Tensor, Tensor]
+  /** The sum of a float tensor's squares in doubles; without it, values are read and summed here. */
+  readonly squares?: (t: Tensor) => number
   readonly engineBytes: () => number
 }
 
@@ -136,6 +138,13 @@ export const uploadPixels: Compute["pixels"] = (bytes_MHWC, [images, height, wid
       for (let i = 0; i < plane; i++) out[to + i] = level[bytes_MHWC[from + i * channels]!]!
     }
   return tf.tensor4d(out, [images, channels, height, width])
+}
+
+/** `TfEngine.squares` from values that are read. In f32 a long sum loses what is small beside it. */
+const plainSquares = (t: Tensor): number => {
+  let sum = 0
+  for (const one of t.dataSync() as Float32Array) sum += one * one
+  return sum
 }
 
 /** `TensorsShape` over a TF.js backend, with the tape of `Tape.ts`. */
@@ -197,10 +206,8 @@ export const makeTensors = (engine: TfEngine): TensorsShape => {
       }),
     norm: (tensors) =>
       active(() => {
-        const sums = tf.tidy(() => tf.stack(Object.values(tensors).map((t) => tf.sum(tf.square(t)))))
-        const sum = (sums.dataSync() as Float32Array).reduce((total, one) => total + one, 0)
-        sums.dispose()
-        return Math.sqrt(sum)
+        const squares = engine.squares ?? plainSquares
+        return Math.sqrt(Object.values(tensors).reduce((sum, t) => sum + squares(t), 0))
       }),
     upload: (values, shape) =>
       active(() => tf.tensor(values, [...shape], values instanceof Int32Array ? "int32" : "float32")),

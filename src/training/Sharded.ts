@@ -18,6 +18,7 @@ import type { TensorError } from "../tensor/Errors.ts"
 import type { Tensor, Weights } from "../tensor/Ops.ts"
 import { Tensors } from "../tensor/Tensors.ts"
 import type { Slice, Vector } from "../tensor/Vectors.ts"
+import { clipCoefficient } from "./Clip.ts"
 import { gradientOf } from "./Gradient.ts"
 import { type Cut, cutBuckets, type Shapes } from "./Share.ts"
 import {
@@ -208,9 +209,8 @@ export const share = (
             rows: yield* namesOf(cuts),
             hint: "The loss is finite but its gradient is not: look at these rows, or lower the learning rate."
           })
-        const limit = options.maxGradNorm
-        if (limit !== undefined && gradNorm > limit)
-          for (const { gradient } of slices) yield* collective.scale(gradient, limit / gradNorm)
+        const scale = clipCoefficient(gradNorm, options.maxGradNorm)
+        if (scale < 1) for (const { gradient } of slices) yield* collective.scale(gradient, scale)
         yield* collective.adamW(slices, options.adamW ?? recipeAdamW, options.lr, train.update + 1)
         const gathered = yield* Effect.forEach(whole, collective.gather)
         yield* Effect.forEach(gathered, (pending) => pending, { discard: true })

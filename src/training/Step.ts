@@ -15,6 +15,7 @@ import type { TensorError } from "../tensor/Errors.ts"
 import type { Tensor, Weights } from "../tensor/Ops.ts"
 import { tf } from "../tensor/Ops.ts"
 import { Tensors } from "../tensor/Tensors.ts"
+import { clipCoefficient } from "./Clip.ts"
 import { alone, type Crew } from "./Crew.ts"
 
 /** The loss or a gradient is NaN or infinite. The state from before the step is untouched. */
@@ -50,7 +51,7 @@ export interface StepOptions {
   readonly adamW?: AdamWOptions
   /** Default true: dropout at the model's own rate. */
   readonly dropout?: boolean
-  /** Scales the gradient down to this norm when it is longer. Default: no clipping, as in the recipe. */
+  /** Scales a longer gradient down to this norm, as torch does (`Clip.ts`). Default: no clipping, as in the recipe. */
   readonly maxGradNorm?: number
   /** Threads that compute micro-batches; the bits are the same with any. Default: this one. */
   readonly crew?: Crew
@@ -169,12 +170,12 @@ export const trainStep = <Batch extends TokenBatch, Prepared extends tf.TensorCo
           rows: rowsOf(microBatches),
           hint: "The loss is finite but its gradient is not: look at these rows, or lower the learning rate."
         })
-      const limit = options.maxGradNorm
-      if (limit !== undefined && gradNorm > limit) {
+      const scale = clipCoefficient(gradNorm, options.maxGradNorm)
+      if (scale < 1) {
         grads = yield* tensors.run(
           () =>
             Object.fromEntries(
-              Object.entries(summed).map(([name, g]) => [name, tf.mul(g, tf.scalar(limit / gradNorm))])
+              Object.entries(summed).map(([name, g]) => [name, tf.mul(g, tf.scalar(scale))])
             ) as tf.NamedTensorMap
         )
         yield* tensors.free(summed)

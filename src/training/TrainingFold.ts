@@ -66,8 +66,8 @@ export const TrainingSettings = {
   eps: Schema.Number,
   /** Decoupled; not applied to biases and norms. */
   weightDecay: Schema.Number,
-  /** Longest gradient, by Euclidean norm; null does not clip. */
-  maxGradNorm: Schema.NullOr(Schema.Number),
+  /** Longest gradient, by Euclidean norm; null does not clip. Zero, which some trainers read so, would stop all learning. */
+  maxGradNorm: Schema.NullOr(Schema.Number.check(Schema.isGreaterThan(0))),
   /** Dropout at the model's own rate while training. */
   dropout: Schema.Boolean,
   /** Blocks of which only the input is kept, to be computed again for their gradients: all, every k-th, none. The same bits. */

@@ -239,22 +239,34 @@ describe("Step", () => {
     }).pipe(Effect.provide(Engine.wasm))
   )
 
-  it.effect("clipping scales the gradient to the limit and leaves a shorter one alone", () =>
-    Effect.gen(function* () {
-      const step = (maxGradNorm?: number) =>
-        Effect.gen(function* () {
-          const state = yield* initialState(yield* uploadPhi)
-          const options = { lr: 1e-3, seed: 0, step: 0, ...(maxGradNorm === undefined ? {} : { maxGradNorm }) }
-          const result = yield* trainStep(phiTrainable(tinyPhi), state, {}, batches(0), options)
-          return { norm: result.gradNorm, saved: yield* saveState(result.state) }
-        })
-      const [free, loose, tight] = [yield* step(), yield* step(1e6), yield* step(0.5)]
-      expect(bits(loose.saved)).toEqual(bits(free.saved))
-      expect(tight.norm).toBe(free.norm)
-      const name = "m/model.layers.0.mlp.fc1.weight"
-      const ratio = tight.saved.tensors[name]!.values.map((x) => (x * free.norm) / 0.5)
-      expect(relativeError(ratio, free.saved.tensors[name]!.values)).toBeLessThan(1e-5)
-    }).pipe(Effect.provide(Engine.wasm))
+  it.effect(
+    "clipping scales the gradient by torch's coefficient within 1e-6, at the limit too; a shorter one is left",
+    () =>
+      Effect.gen(function* () {
+        const step = (maxGradNorm?: number) =>
+          Effect.gen(function* () {
+            const state = yield* initialState(yield* uploadPhi)
+            const options = { lr: 1e-3, seed: 0, step: 0, ...(maxGradNorm === undefined ? {} : { maxGradNorm }) }
+            const result = yield* trainStep(phiTrainable(tinyPhi), state, {}, batches(0), options)
+            return { norm: result.gradNorm, saved: yield* saveState(result.state) }
+          })
+        const free = yield* step()
+        // After one step the first moment is the gradient times 1 - beta1: its norm and its scaling, in doubles.
+        const moments = Object.entries(free.saved.tensors).filter(([name]) => name.startsWith("m/"))
+        const squares = moments.reduce((sum, [, { values }]) => values.reduce((all, x) => all + x * x, sum), 0)
+        const norm = Math.sqrt(squares) / (1 - recipeAdamW.beta1)
+        expect(Math.abs(free.norm - norm)).toBeLessThan(1e-6 * norm)
+        for (const limit of [1e6, free.norm * 1.001]) expect(bits((yield* step(limit)).saved)).toEqual(bits(free.saved))
+        for (const limit of [0.5, 1e-3, free.norm]) {
+          const clipped = yield* step(limit)
+          expect(clipped.norm).toBe(free.norm)
+          if (limit === free.norm) expect(bits(clipped.saved)).not.toEqual(bits(free.saved))
+          for (const [name, { values }] of moments) {
+            const expected = Float64Array.from(values, (x) => x * (limit / (norm + 1e-6)))
+            expect(relativeError(clipped.saved.tensors[name]!.values, expected), name).toBeLessThan(1e-6)
+          }
+        }
+      }).pipe(Effect.provide(Engine.wasm))
   )
 
   it.effect("an update with a gradient missing is refused before anything is consumed", () =>

@@ -17,6 +17,7 @@ import { dtypes, type Made } from "./Addon.ts"
 import type { TorchBackend } from "./Backend.ts"
 import { joinOf } from "./Collective.ts"
 import { fusedAdamW } from "./FusedAdamW.ts"
+import { normsOf } from "./Norms.ts"
 import { gatherPixels } from "./Pixels.ts"
 import { makeRegions, type TorchOptions } from "./Regions.ts"
 
@@ -111,10 +112,10 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
   const active = <A>(f: () => A) => run(() => withoutTape(f))
 
   /** Values of a tensor: at once on a CPU; from a GPU without blocking this thread, which can load the next batch meanwhile. */
-  const settled = (tensor: Tensor): Effect.Effect<ArrayLike<number>, TensorError> =>
+  const readBack = <A extends Float32Array | Float64Array>(into: A, handle: number): Effect.Effect<A, TensorError> =>
     options.device === "cpu"
-      ? active(() => tensor.dataSync() as Float32Array)
-      : Effect.tryPromise({ try: () => tensor.data() as Promise<Float32Array>, catch: (cause) => cause }).pipe(
+      ? active(() => addon.read(into, handle))
+      : Effect.tryPromise({ try: () => addon.readLater(into, handle), catch: (cause) => cause }).pipe(
           Effect.catch((cause) =>
             active(() => {
               throw cause
@@ -183,7 +184,7 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
         }
       })
       return Effect.flatMap(pass, ({ grads, loss }) =>
-        settled(loss).pipe(
+        readBack(new Float32Array(1), backend.handle(loss)).pipe(
           Effect.map((values) => ({ value: values[0]!, grads })),
           Effect.onError(() => Effect.sync(() => freeAll([grads]))),
           Effect.ensuring(Effect.sync(() => loss.dispose()))
@@ -222,23 +223,22 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
       ),
     read: (tensor) => active(() => tensor.dataSync() as Float32Array | Int32Array),
     norm: (tensors) =>
-      Effect.flatMap(
-        active(() => {
-          const norms = addon.aten("_foreach_norm.Scalar")(
-            Object.values(tensors).map((t) => backend.handle(t)),
-            2
-          )
-          const each = Array.from({ length: norms.number() }, () => norms.tensor().handle)
-          const all = addon.aten("stack")(each).tensor()
-          addon.free(each)
-          return backend.tensor(all)
-        }),
-        (all) =>
-          settled(all).pipe(
-            Effect.map((values) => Math.hypot(...Array.from(values))),
-            Effect.ensuring(Effect.sync(() => all.dispose()))
-          )
-      ),
+      Effect.suspend(() => {
+        const each = Object.values(tensors)
+        return Effect.flatMap(
+          active(() =>
+            normsOf(
+              addon,
+              each.map((t) => backend.handle(t))
+            )
+          ),
+          (all) =>
+            readBack(new Float64Array(each.length), all).pipe(
+              Effect.map((norms) => Math.sqrt(norms.reduce((sum, norm) => sum + norm * norm, 0))),
+              Effect.ensuring(Effect.sync(() => addon.free([all])))
+            )
+        )
+      }),
     free: (...tensors) => Effect.sync(() => freeAll(tensors)),
     memory: Effect.sync(() => {
       const { numBytes, numTensors } = tf.memory()

@@ -10,6 +10,7 @@ import type { Vector, Vectors } from "../Vectors.ts"
 import { type Argument, dtypes, type Made } from "./Addon.ts"
 import type { TorchBackend } from "./Backend.ts"
 import { fusedAdamW } from "./FusedAdamW.ts"
+import { normsOf } from "./Norms.ts"
 
 /** A vector's handle in the addon. */
 export interface TorchVector extends Vector {
@@ -71,12 +72,10 @@ export const makeVectors = (backend: TorchBackend, active: Active): Vectors => {
     squares: (vectors) =>
       active(() => {
         if (vectors.length === 0) return 0
-        const norms = addon.aten("_foreach_norm.Scalar")(vectors.map(handleOf), 2)
-        const handles = Array.from({ length: norms.number() }, () => norms.tensor().handle)
-        const all = addon.aten("stack")(handles, 0).tensor().handle
+        const all = normsOf(addon, vectors.map(handleOf))
         let sum = 0
-        for (const norm of addon.read(new Float32Array(vectors.length), all)) sum += norm * norm
-        addon.free([all, ...handles])
+        for (const norm of addon.read(new Float64Array(vectors.length), all)) sum += norm * norm
+        addon.free([all])
         return sum
       }),
     adamW: (slices, options, lr, update) =>

@@ -121,6 +121,7 @@ export interface KernelExports {
     o2: number,
     eps: number
   ): void
+  squares(x: number, n: number): number
   segmentSum(x: number, ids: number, out: number, N: number, D: number, S: number): void
   gatherRows(x: number, ids: number, out: number, N: number, D: number): void
   dropout(x: number, keys: number, y: number, B: number, n: number, threshold: number, scale: number): void

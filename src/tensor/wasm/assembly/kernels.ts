@@ -1,5 +1,5 @@
 /**
- * The wasm engine's own kernels (AssemblyScript, SIMD), all f32: one file a kernel, exported from here.
+ * The wasm engine's own kernels (AssemblyScript, SIMD), of f32: one file a kernel, exported from here.
  *
  * They run inside the heap of tfjs-backend-wasm, so a tensor is a pointer (bytes); counts and strides are elements.
  *
@@ -17,3 +17,4 @@ export { adamW } from "./optimiser"
 export { gemm, scratchBytes, setup } from "./product"
 export { rotary } from "./rotary"
 export { gatherRows, segmentSum } from "./rows"
+export { squares } from "./squares"
