@@ -201,3 +201,32 @@ it("a pipeline prints as a table, as Mermaid and as JSON", () => {
     nodes: [{ id: "words.txt" }, { id: "read" }, { params: { times: 2 } }, {}]
   })
 })
+
+it.effect.prop(
+  "whatever is stored and whatever is accepted, a result that another file's definition made is never taken",
+  {
+    made: Schema.Array(
+      Schema.Struct({ file: Schema.Literals(["a.ts", "b.ts", "c.ts"]), code: Schema.Literals(["c1", "c2", "c3"]) })
+    ).check(Schema.isMaxLength(4)),
+    own: Schema.Literals(["a.ts", "b.ts"]),
+    takes: Schema.Boolean
+  },
+  ({ made, own, takes }) =>
+    Effect.gen(function* () {
+      const w = world()
+      const p = graph(2)
+      w.run(p.nodes)
+      const facts = w.facts({
+        takesOldCode: () => takes,
+        code: () => Effect.succeed({ digest: "now", file: own, files: [], packages: {} }),
+        entries: (key) => Effect.sync(() => made.map((one) => ({ ...w.entries.get(key)!, ...one, accepted: false })))
+      })
+      const read = (yield* plan(p, facts)).steps[1]!
+      const taken = read.decision?.entry
+      expect(taken === undefined ? undefined : taken.file).toBe(
+        takes && made.some(({ file }) => file === own) ? own : undefined
+      )
+      if (takes && taken === undefined && made.length > 0)
+        expect(read.because.join()).toContain(`not by that in ${own}`)
+    })
+)

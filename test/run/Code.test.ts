@@ -116,6 +116,57 @@ test("--accept-code takes the old result, records for which code, and needs no s
   expect(plain.events.filter((event) => event.event === "notice")).toEqual([])
 })
 
+for (const [how, when, options] of [
+  ["--accept-code", "rerun", { acceptCode: ["start", "times"] }],
+  ["a preset that says warn", "warn", {}]
+] as const)
+  test(`${how} never takes what another file's definition of the same id made, and says whose it is`, async () => {
+    const { run, write } = makeProject(when)
+    await run()
+    write("other.ts", startText.replace("n: 2", "n: 20"))
+    write("recipe.ts", recipeText(when).replace('"./start.ts"', '"./other.ts"'))
+    const moved = await run(options)
+    expect(planOf(moved.events, "start")?.because).toEqual([
+      "the stored result was made by the definition in start.ts, not by that in other.ts: it is not taken"
+    ])
+    expect(moved).toMatchObject({ status: "completed", nodesRun: 2, nodesCached: 0 })
+    write("other.ts", startText.replace("n: 2", "n: 30"))
+    // Its own file's older result is taken, as asked for.
+    expect(await run(options)).toMatchObject({ status: "completed", nodesRun: 0, nodesCached: 2 })
+  })
+
+test("--accept-code never takes rows of another Schema: a field more, a type that changed, a field that left", async () => {
+  const { run, write } = makeProject()
+  const take = { acceptCode: ["start", "times"] }
+  await run()
+  for (const [fields, row] of [
+    ["n: Schema.Number, m: Schema.Number", "{ n: 1, m: 2 }"],
+    ["n: Schema.Number, m: Schema.String", '{ n: 1, m: "2" }'],
+    ["n: Schema.Number, m: Schema.optional(Schema.String)", "{ n: 1 }"],
+    ["n: Schema.Int", "{ n: 1 }"]
+  ] as const) {
+    write("rows.ts", rowsText.replace("n: Schema.Number", fields))
+    write("start.ts", startText.replace("{ n: 1 }", row).replace("{ n: 2 }", row))
+    write("times.ts", timesText.replace("{ n }) => ({ n: n", `{ n, ...rest }) => ({ ...rest, n: n`))
+    const changed = await run(take)
+    expect(changed).toMatchObject({ status: "completed", nodesRun: 2, nodesCached: 0 })
+    expect(planOf(changed.events, "start")?.because).toEqual([
+      "schema of rows changed",
+      "a result of another Schema is not taken"
+    ])
+  }
+})
+
+test("--accept-code takes results of the nodes it names, and of no other", async () => {
+  const { run, write } = makeProject()
+  await run()
+  write("helper.ts", helperText("Math.max(1, 2)"))
+  write("start.ts", startText.replace("{ n: 2 }", "{ n: Math.max(1, 2) }"))
+  const one = await run({ acceptCode: ["times"] })
+  expect(planOf(one.events, "start")).toMatchObject({ status: "run", because: ["code of start.ts changed"] })
+  expect(one).toMatchObject({ status: "completed", nodesRun: 1, nodesCached: 1 })
+})
+
 test("a preset that says warn takes the old result and says so", async () => {
   const { run, write } = makeProject("warn")
   await run()

@@ -161,6 +161,19 @@ describe("Work", () => {
     }).pipe(Effect.provide(storeAt(temporaryFolder())))
   )
 
+  it.live("`acceptCode` never takes over what another file's definition began", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const begin = (code: string, file: string) =>
+        store.begin({ key, code: { ...codeOf(code), file }, acceptCode: true, fresh: false })
+      yield* Effect.scoped(Effect.flatMap(begin("old", "a.ts"), (work) => shardOf(work.folder, 0)))
+      const shards = (code: string, file: string) =>
+        Effect.scoped(Effect.map(begin(code, file), (work) => work.shards.size))
+      assert.strictEqual(yield* shards("other", "b.ts"), 0)
+      assert.strictEqual(yield* shards("new", "a.ts"), 1)
+    }).pipe(Effect.provide(storeAt(temporaryFolder())))
+  )
+
   it.live("committing what exists keeps the existing entry", () =>
     Effect.gen(function* () {
       const store = yield* Store
