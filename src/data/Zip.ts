@@ -204,6 +204,7 @@ class OpenZip implements Zip {
     const info = this.#index.get(name, this.#fault)
     if (info === undefined) throw this.#fault(name, "not-found", "no such entry")
     if ((info.flags & FLAG_ENCRYPTED) !== 0) throw this.#fault(name, "encrypted", "the entry is encrypted")
+    if (info.link) throw this.#fault(name, "link", "is a symbolic link, not the file itself")
     if (info.method !== STORED && info.method !== DEFLATED) {
       throw this.#fault(name, "unsupported-method", `compression method ${info.method} is not read`)
     }

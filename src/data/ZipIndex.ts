@@ -31,6 +31,8 @@ export interface ZipEntryInfo {
   readonly size: number
   /** Of the local header, from the start of the archive. */
   readonly offset: number
+  /** Whether it is a symbolic link, whose bytes are the name of another file. */
+  readonly link: boolean
 }
 
 /** Makes the error for a record; the index knows no path. */
@@ -240,7 +242,10 @@ export class ZipIndex {
         extra = stop
       }
     }
+    // The mode is Unix's where the archive was made there, or on macOS.
+    const unix = directory[at + 5] === 3 || directory[at + 5] === 19
     return {
+      link: unix && directory.readUInt16LE(at + 40) >>> 12 === 0o12,
       flags: directory.readUInt16LE(at + 8),
       method: directory.readUInt16LE(at + 10),
       crc: directory.readUInt32LE(at + 16),

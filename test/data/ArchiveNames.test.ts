@@ -162,6 +162,38 @@ describe("names in archives", () => {
     })
   )
 
+  it.effect("a link in a zip is called that, and its bytes are no picture", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const bytes = Buffer.from(
+          zipBytes([
+            { name: "a.jpg", data: text("b.jpg") },
+            { name: "b.jpg", data: text("picture") }
+          ])
+        )
+        const record = bytes.indexOf("PK\x01\x02", 0, "latin1")
+        for (const [host, mode, isLink] of [
+          [3, 0o120777, true],
+          [19, 0o120755, true],
+          [3, 0o100644, false],
+          [0, 0o120777, false]
+        ] as const) {
+          bytes[record + 5] = host
+          bytes.writeUInt16LE(mode, record + 40)
+          const images = fromZip(yield* openZip(file(bytes)))
+          const read = yield* Effect.result(images.read("a.jpg"))
+          if (read._tag === "Success") assert.deepStrictEqual([isLink, show(read.success)], [false, "b.jpg"])
+          else
+            assert.deepStrictEqual(
+              [isLink, read.failure._tag, "reason" in read.failure && read.failure.reason],
+              [true, "ImageUnreadable", "link"]
+            )
+          assert.strictEqual(show(yield* images.read("b.jpg")), "picture")
+        }
+      })
+    )
+  )
+
   it.effect("an archive whose files are all encrypted is called that when it is opened", () =>
     Effect.gen(function* () {
       const bytes = Buffer.from(
