@@ -202,13 +202,15 @@ export const makeCommand = <S, R>(recipe: Recipe<S, R>, moduleUrl: string, sessi
       Effect.gen(function* () {
         const { pipeline } = yield* choose(recipe, wanted(yield* base))
         session.output.result(
-          format === "table"
-            ? toTable(pipeline)
-            : format === "mermaid"
-              ? toMermaid(pipeline)
-              : format === "markdown"
-                ? toMarkdown(pipeline)
-                : JSON.stringify(toJson(pipeline), null, 2)
+          session.json && format === "table"
+            ? JSON.stringify(toJson(pipeline))
+            : format === "table"
+              ? toTable(pipeline)
+              : format === "mermaid"
+                ? toMermaid(pipeline)
+                : format === "markdown"
+                  ? toMarkdown(pipeline)
+                  : JSON.stringify(toJson(pipeline), null, 2)
         )
       })
   ).pipe(Command.withDescription("The pipeline, without running or looking anything up"))

@@ -5,7 +5,7 @@
  */
 import { Effect, Stream } from "effect"
 import { columns } from "../dag/Describe.ts"
-import { number } from "../run/Progress.ts"
+import { number, rowsRead } from "../run/Progress.ts"
 
 /** One refused row as a line: shard, row, reason, and the error's other fields. */
 export interface RefusedRow {
@@ -82,25 +82,31 @@ export const quarantineText = (node: string, view: QuarantineView): string => {
   ].join("\n")
 }
 
-/** Rows that a node refused for one reason. */
+/**
+ * Rows that a node refused for one reason. `rowsIn` where they can only be rows of one input. A node that reads several
+ * inputs whole has `rowsInByPort` instead, where that is known: which input a row was refused of is not.
+ */
 export interface Drop {
   readonly node: string
-  readonly rowsIn: number
+  readonly rowsIn?: number
+  readonly rowsInByPort?: Readonly<Record<string, number>>
   readonly reason: string
   readonly rows: number
 }
 
-/** Nodes in the pipeline's order, the most frequent reason of each first. */
+/** Nodes in the pipeline's order, the most frequent reason of each first; a share where it is known of how many rows. */
 export const dropsTable = (drops: ReadonlyArray<Drop>): string => {
   if (drops.length === 0) return "no stored result refused a row"
   const order = [...new Set(drops.map(({ node }) => node))]
   const sorted = drops.toSorted((a, b) => order.indexOf(a.node) - order.indexOf(b.node) || b.rows - a.rows)
   return columns([
     ["node", "rows in", "reason", "refused", "of its rows"],
-    ...sorted.map(({ node, reason, rows, rowsIn }, i) => {
+    ...sorted.map(({ node, reason, rows, rowsIn, rowsInByPort }, i) => {
       const first = sorted[i - 1]?.node !== node
-      const share = rowsIn === 0 ? "-" : `${((100 * rows) / rowsIn).toFixed(1)} %`
-      return [first ? node : "", first ? number(rowsIn) : "", reason, number(rows), share]
+      const share = rowsIn === undefined || rowsIn === 0 ? "-" : `${((100 * rows) / rowsIn).toFixed(1)} %`
+      const read =
+        rowsIn === undefined && rowsInByPort === undefined ? "-" : rowsRead({ rowsIn: rowsIn ?? 0, rowsInByPort })
+      return [first ? node : "", first ? read : "", reason, number(rows), share]
     })
   ])
 }

@@ -9,14 +9,16 @@ import { join, sep } from "node:path"
 import { Clock, Effect, Option, Stream } from "effect"
 import { columns } from "../dag/Describe.ts"
 import { didYouMean } from "../dag/Nearest.ts"
+import type { AnyNode } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import { bytes, duration, empty, figure, number, reduce, type View } from "../run/Progress.ts"
+import { rowsReadByPort } from "../run/RowsRead.ts"
 import * as Gc from "../store/Gc.ts"
-import { rowsRefused } from "../store/Manifest.ts"
+import { type Manifest, rowsRefused } from "../store/Manifest.ts"
 import * as RunLog from "../store/RunLog.ts"
 import { type Found, Store, StoreError } from "../store/Store.ts"
 import { nodeCalled, UsageError } from "./Choose.ts"
-import { decodeEvent } from "./EventJson.ts"
+import { decodeEvent, encodeEvent } from "./EventJson.ts"
 import { type Drop, dropsTable, quarantineText, rowsIn, viewQuarantine } from "./Quarantine.ts"
 import { nodeTable, outputLines } from "./Report.ts"
 import type { Session } from "./Session.ts"
@@ -32,8 +34,12 @@ const field = (value: unknown, name: string): unknown =>
 
 const preset = (run: Record_): string => String(field(run.settings, "preset") ?? "-")
 
+/** How the nodes ended; a source that was fetched or found is no node that ran. */
 const nodeCounts = (run: Record_): string => {
-  const statuses = Object.values(run.nodes).map((node) => field(node, "status"))
+  const statuses = Object.values(run.nodes).map((node) => {
+    const status = field(node, "status")
+    return field(node, "kind") === "source" && (status === "ran" || status === "cached") ? "source" : status
+  })
   const parts = ["ran", "cached", "failed", "interrupted", "skipped"].flatMap((status) => {
     const count = statuses.filter((one) => one === status).length
     return count === 0 ? [] : [`${count} ${status}`]
@@ -145,9 +151,19 @@ export const inStore = <O extends { readonly path: string }>(
   Object.fromEntries(
     Object.entries(outputs).map(([name, output]) => {
       const at = output.path.lastIndexOf(`${sep}entries${sep}`)
-      const path = at < 0 ? output.path : join(root, output.path.slice(at + 1))
-      return [name, { ...output, path: existsSync(path) ? path : `${path} (not in the store any more)` }]
+      return [name, { ...output, path: at < 0 ? output.path : join(root, output.path.slice(at + 1)) }]
     })
+  )
+
+/** The same for people, with what is gone said to be. */
+const orGone = <O extends { readonly path: string }>(
+  outputs: Readonly<Record<string, O>>
+): Readonly<Record<string, O>> =>
+  Object.fromEntries(
+    Object.entries(outputs).map(([name, output]) => [
+      name,
+      existsSync(output.path) ? output : { ...output, path: `${output.path} (not in the store any more)` }
+    ])
   )
 
 /** `show RUN`; `last` is the newest. */
@@ -170,8 +186,11 @@ export const showRun = (root: string, id: string, session: Session) =>
     const losses = new Map<string, Losses>()
     yield* Stream.runForEach(RunLog.events(store.root, run.id), (json) =>
       Effect.sync(() => {
-        if (session.json) session.output.result(JSON.stringify(json))
-        const event = Option.getOrUndefined(decodeEvent(json))
+        const recorded = Option.getOrUndefined(decodeEvent(json))
+        const event =
+          recorded?.event === "run" ? { ...recorded, outputs: inStore(store.root, recorded.outputs) } : recorded
+        // What this version does not know is passed on as it was written.
+        if (session.json) session.output.result(JSON.stringify(event === undefined ? json : encodeEvent(event)))
         if (event === undefined) {
           unknown++
           return
@@ -195,7 +214,7 @@ export const showRun = (root: string, id: string, session: Session) =>
     if (losses.size > 0) say(["", "losses", ...[...losses].map(([node, of]) => lossLine(node, of))].join("\n"))
     const made = yield* lineage(run)
     if (made.length > 0) say(`\n${columns([["made", "key", "by", "from"], ...made])}`)
-    const outputs = outputLines(inStore(store.root, view.run?.outputs ?? {}))
+    const outputs = outputLines(orGone(view.run?.outputs ?? {}))
     if (outputs.length > 0) say(`\n${outputs.join("\n")}`)
     const page = pagePath(store.root, run.id)
     if (existsSync(page)) say(`\nThis run as a page: ${page}`)
@@ -217,6 +236,9 @@ const entryCalled = Effect.fnUntraced(function* (called: string) {
     hint: "Give at least 6 digits of a key, and of its code after a slash where there are several; `show last` lists both."
   })
 })
+
+/** `1 thing`, `2 things`. */
+const counted = (count: number, what: string): string => `${number(count)} ${what}${count === 1 ? "" : "s"}`
 
 /** `gc`: what would go; `--collect` removes it, `--pin` and `--unpin` decide what stays. */
 export const gc = (
@@ -258,25 +280,34 @@ export const gc = (
     if (pins.length > 0) say(`pins: ${pins.map((pin) => `${pin.name} ${pin.key.slice(0, 12)}`).join(", ")}`)
     const halves = plan.resumable.filter((one) => one.kind === "download").length
     if (plan.resumable.length > halves)
-      say(`${plan.resumable.length - halves} unfinished nodes can be resumed and stay`)
-    if (halves > 0) say(`${halves} unfinished downloads can be resumed and stay`)
-    say(`${plan.kept} entries are reached; ${plan.garbage.length} things could go, ${bytes(plan.bytes)}`)
+      say(`${counted(plan.resumable.length - halves, "unfinished node")} can be resumed and stay`)
+    if (halves > 0) say(`${counted(halves, "unfinished download")} can be resumed and stay`)
+    const reached = plan.kept === 1 ? "1 entry is" : `${number(plan.kept)} entries are`
+    say(`${reached} reached; ${counted(plan.garbage.length, "thing")} could go, ${bytes(plan.bytes)}`)
     if (flags.collect) say(`removed ${bytes(yield* Gc.collect(store.root, plan))}`)
     else if (plan.garbage.length > 0) say("Nothing was removed; --collect does.")
   }).pipe(Effect.provide(storeLayer(root, { readOnly: !writes })))
 }
+
+/** What a stored result refused, by reason, with the rows that it read. */
+export const dropsOf = Effect.fnUntraced(function* (node: AnyNode, { refused, rowsIn, ...manifest }: Manifest) {
+  const inputs = Object.values(node.inputs).filter((ref) => ref.artifact.kind === "rows")
+  const several = node.spec.kind !== "sharded" && inputs.length > 1
+  const rowsInByPort = several ? yield* rowsReadByPort(node, manifest) : undefined
+  const read = several ? (rowsInByPort === undefined ? {} : { rowsInByPort }) : { rowsIn }
+  return Object.entries(refused).map(([reason, rows]): Drop => ({ node: node.id, ...read, reason, rows }))
+})
 
 /** `quarantine`: rows that the latest stored results of all nodes refused, by node and reason. */
 export const drops = (root: string, pipeline: Pipeline, session: Session) =>
   Effect.gen(function* () {
     const store = yield* Store
     const found: Array<Drop> = []
-    for (const { id } of pipeline.nodes) {
-      const last = yield* store.last(pipeline.name, id)
+    for (const node of pipeline.nodes) {
+      const last = yield* store.last(pipeline.name, node.id)
       const entry = last === undefined ? undefined : (yield* store.find(last.key, last.code))[0]
       if (entry === undefined) continue
-      const { refused, rowsIn } = entry.manifest
-      for (const [reason, rows] of Object.entries(refused)) found.push({ node: id, rowsIn, reason, rows })
+      found.push(...(yield* dropsOf(node, entry.manifest)))
     }
     if (session.json) for (const drop of found) session.output.result(JSON.stringify(drop))
     session.output.people(dropsTable(found) + "\n")

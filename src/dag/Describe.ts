@@ -56,9 +56,7 @@ export const toTable = (pipeline: Pipeline): string =>
     ...pipeline.nodes.map((node) => [
       node.id,
       node.spec.kind,
-      Object.values(node.inputs)
-        .map((ref) => `${ref.node.id}.${ref.port}`)
-        .join(", ") || "-",
+      [...new Set(Object.values(node.inputs).map((ref) => `${ref.node.id}.${ref.port}`))].join(", ") || "-",
       Object.values(node.spec.outputs).map(showArtifact).join(", ")
     ])
   ])

@@ -18,7 +18,7 @@ import { Store, type StoreError } from "../store/Store.ts"
  */
 export const rowsReadByPort = (
   node: AnyNode,
-  manifest: Manifest
+  manifest: Pick<Manifest, "parents" | "parts">
 ): Effect.Effect<Readonly<Record<string, number>> | undefined, StoreError, Store> =>
   Effect.gen(function* () {
     const ports = Object.keys(node.spec.inputs).filter((port) => node.inputs[port]?.artifact.kind === "rows")

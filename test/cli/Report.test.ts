@@ -50,8 +50,8 @@ it("the node table tells rows of several inputs apart, and calls the last step's
     { ...end, node: "train", kind: "fold", rowsIn: 5560, rowsInByPort } as const
   ].reduce(reduce, empty)
   expect(nodeTable(view).split("\n")).toEqual([
-    "node   status  seconds  rows in              rows out  last loss  refused",
-    "train  ran     1.0      2,697 + 113 + 2,750  0         1          0"
+    "node   status  seconds  rows in                                rows out  last loss  refused",
+    "train  ran     1.0      2,697 data, 113 heldOut, 2,750 images  0         1          0"
   ])
 })
 

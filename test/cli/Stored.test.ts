@@ -1,9 +1,13 @@
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import { inStore, runsTable } from "../../src/cli/Stored.ts"
 import type { RunRecord } from "../../src/store/RunLog.ts"
 import { folder, recipe, start, words } from "./process.ts"
+
+interface RunEvent {
+  readonly outputs: Readonly<Record<string, { readonly path: string }>>
+}
 
 const home = folder()
 const store = join(home.path, "store")
@@ -19,9 +23,7 @@ it("outputs are told where they lie in the store that is looked at, wherever it 
     expect(inStore(at.path, recorded(before))["model"]).toEqual({ digest: "d", path: join(at.path, here) })
   expect(existsSync(join(at.path, here))).toBe(true)
   const gone = join("entries", "cd", "gone")
-  expect(inStore(at.path, recorded("/old", gone))["model"]!.path).toBe(
-    `${join(at.path, gone)} (not in the store any more)`
-  )
+  expect(inStore(at.path, recorded("/old", gone))["model"]!.path).toBe(join(at.path, gone))
   at.remove()
 })
 
@@ -63,6 +65,32 @@ describe("what a store remembers", () => {
     expect(path.startsWith(store)).toBe(true)
     expect(existsSync(path)).toBe(true)
     expect((await ask("show", "last")).stdout).toContain("words: NodeFailed: Broken: the words ran out at line two")
+  })
+
+  it("show tells paths of the store that is looked at, as text and with --json, and says what is gone", async () => {
+    const [, last] = (await ask("runs", "--json")).stdout.trimEnd().split("\n")
+    const { id } = JSON.parse(last!) as RunRecord
+    const moved = folder()
+    const copy = join(moved.path, "copy")
+    cpSync(store, copy, { recursive: true })
+    const told = async () => {
+      const [text, json] = await Promise.all(
+        [[], ["--json"]].map((more) => start([words, "show", id, ...more, "--store", copy]).ended)
+      )
+      const event = JSON.parse(json!.stdout.trimEnd().split("\n").at(-1)!) as RunEvent
+      return { path: event.outputs["report"]!.path, text: text!.stdout }
+    }
+    const { path, text } = await told()
+    expect(path.startsWith(join(copy, "entries"))).toBe(true)
+    expect(existsSync(path)).toBe(true)
+    expect(text).toMatch(new RegExp(`^report .* ${path}$`, "m"))
+    // Entries are read-only.
+    chmodSync(dirname(path), 0o755)
+    rmSync(path, { recursive: true, force: true })
+    const gone = await told()
+    expect(gone.path).toBe(path)
+    expect(gone.text).toContain(`${path} (not in the store any more)`)
+    moved.remove()
   })
 
   it("show says which other code an entry was accepted for", async () => {
@@ -134,6 +162,9 @@ describe("what a store remembers", () => {
       nodes: ReadonlyArray<{ id: string; params: unknown }>
     }
     expect(json.nodes[2]).toMatchObject({ id: "train", params: { steps: 9 } })
+    const line = (await graph("--json", "--set", "train.steps=9")).stdout
+    expect(line.trimEnd()).not.toContain("\n")
+    expect(JSON.parse(line)).toEqual(json)
   })
 
   it("a store that is not there is an error with a hint, and is not made", async () => {
@@ -151,7 +182,8 @@ it("a run that was killed has no duration; one that goes on says so far", () => 
     settings: { preset: "s" },
     startedMs: 0,
     status: "running",
-    nodes: { a: { status: "ran" } },
+    // A source that was fetched is no node that ran.
+    nodes: { a: { status: "ran" }, b: { status: "ran", kind: "source" } },
     process: { pid: 1, start: "", host: "h", boot: "", namespace: "" }
   }
   const lines = runsTable([base, { ...base, status: "killed" }, { ...base, settings: null, nodes: {} }], 65_000).split(

@@ -161,6 +161,15 @@ describe("lines", () => {
     )
   })
 
+  it("say rows of each port: two as a sum, more by the ports' names, so that none reads as data that is missing", () => {
+    const line = (rowsByPort: Readonly<Record<string, number>>) =>
+      endLine(end("a", 1, { refused: 0, refusedBy: {}, rowsByPort }) as Extract<Event, { event: "node-end" }>)
+    expect(line({ train: 1277, heldOut: 54 })).toBe("a  ran in 2.0 s  1,277 + 54 rows")
+    expect(line({ rows: 1849, pixels: 1849, misnamed: 0 })).toBe(
+      "a  ran in 2.0 s  1,849 rows, 1,849 pixels, 0 misnamed"
+    )
+  })
+
   it("name the refusals and the failure of a node", () => {
     expect(endLine(end("a", 1) as Extract<Event, { event: "node-end" }>)).toBe(
       "a  ran in 2.0 s  8 rows  2 refused (TooShort 2)"

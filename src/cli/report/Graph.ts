@@ -35,7 +35,7 @@ const titleOf = (node: AnyNode, state: State, seen: NodeView | undefined): strin
   const end = seen?.end
   lines.push(state === "ran" ? `ran in ${duration(end!.seconds * 1000)}` : state)
   if (end !== undefined && (end.status === "ran" || end.status === "cached")) {
-    lines.push(`${rowsRead(end)} rows in, ${rowsWritten(end)} out, ${number(end.refused)} refused`)
+    lines.push(`rows in: ${rowsRead(end)}`, `rows out: ${rowsWritten(end)}`, `refused: ${number(end.refused)}`)
     for (const [reason, rows] of Object.entries(end.refusedBy)) lines.push(`  ${reason} ${number(rows)}`)
     if (end.key !== undefined) lines.push(`key ${end.key.slice(0, 12)}`)
   }

@@ -70,7 +70,7 @@ describe("a page", () => {
     const html = page(told(ran, { flags: ["--until train"] }))
     expect(html).toContain("1m 05s")
     expect([count(html, 'class="node ran"'), count(html, 'class="node cached"')]).toEqual([2, 1])
-    expect(html).toContain("20 rows in, 18 out, 6 refused")
+    expect(html).toContain("rows in: 20\nrows out: 18\nrefused: 6")
     expect(html).toContain("<b>6</b> <span>Bad: b 3</span>, <span>a 1</span>; <span>TooLoud 2</span>")
     expect(html).toContain("key aaaaaaaaaaaa")
     expect(count(html, 'class="curve"') + count(html, 'class="curve small"')).toBe(2)
