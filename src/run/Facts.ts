@@ -170,7 +170,7 @@ export const storeFacts = Effect.fnUntraced(function* (
       const known = looked.get(node)
       if (known !== undefined) return known
       const spec = specOf(node)
-      const found = yield* Effect.mapError(store.lookAtSource(spec), (error) =>
+      const found = yield* Effect.mapError(store.lookAtSource(spec, options.pipeline), (error) =>
         error instanceof SourceError && node.hint !== undefined && !isRemote(spec.location)
           ? new SourceError({
               node: node.id,

@@ -2,7 +2,7 @@
  * What may go from a store: shown first, then removed. And pins, which keep what no pipeline reaches.
  *
  * Kept: everything that the last manifests of the given pipelines and the pins reach through their parents; downloads
- * that these read, or that a source of the pipelines was last; work and downloads that a living process has locked;
+ * that these read, or that a source of the pipelines was last; links to its files and digests of them; work and downloads that a living process has locked;
  * unfinished work and downloads that could still be resumed, unless asked for. A parent is reached by key
  * *and* content: of several entries under a key, those whose outputs the consumer read. Nothing is collected while a
  * run is alive on this store, because what it will need next is written nowhere yet; one that starts meanwhile waits.
@@ -21,14 +21,14 @@ import { isHeld, lock, look, tryLock } from "./Lock.ts"
 import { Manifest } from "./Manifest.ts"
 import * as Process from "./Process.ts"
 import * as RunLog from "./RunLog.ts"
-import { unreached, used } from "./remote/Unreached.ts"
+import { unreached, unreachedViews, used } from "./remote/Unreached.ts"
 import { type Found, StoreError } from "./Store.ts"
 
 const PinRecord = Schema.Struct({ key: Schema.String, code: Schema.String })
 
 /** Something that would go. */
 export interface Garbage {
-  readonly kind: "entry" | "work" | "checkpoints" | "download" | "leftover"
+  readonly kind: "entry" | "work" | "checkpoints" | "download" | "links" | "digests" | "leftover"
   /** Absolute path. */
   readonly path: string
   /** Bytes on disk. */
@@ -210,11 +210,16 @@ export const plan = (root: string, options: GcOptions = {}): Effect.Effect<GcPla
       const what = done ? "finished elsewhere" : something ? "unfinished work" : "empty work"
       yield* add(into, { kind: "work", path, what, key, code })
     }
-    const content = new Set(yield* used(layout, options.pipelines))
+    const uses = yield* used(layout, options.pipelines)
+    const content = new Set(uses.map(({ digest }) => digest))
     for (const { folder, manifest } of [...all.values()].flat())
       if (keep.has(folder)) for (const digest of Object.values(manifest?.parts.inputs ?? {})) content.add(digest)
     for (const { resumable: goesOn, ...one } of yield* unreached(layout, content))
       yield* add(goesOn && options.unfinished !== true ? resumable : garbage, { ...one, key: "", code: "" })
+    // What links lead to is no part of the store, and may be gone.
+    for (const one of yield* unreachedViews(layout, uses))
+      if (one.kind === "links") garbage.push({ ...one, bytes: 0, key: "", code: "" })
+      else yield* add(garbage, { ...one, key: "", code: "" })
     yield* leftovers(layout, garbage)
     const bytes = garbage.reduce((sum, one) => sum + one.bytes, 0)
     return { garbage, bytes, kept: keep.size, resumable, options }
@@ -282,7 +287,7 @@ const collectAlone = (root: string, shown: GcPlan): Effect.Effect<number, StoreE
         continue
       }
       const held =
-        one.kind !== "download"
+        one.key !== ""
           ? tryLock(layout.lock(one.key, one.code))
           : one.lock === undefined
             ? Effect.void

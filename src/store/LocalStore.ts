@@ -4,7 +4,7 @@
  * Not where the work is done: finding is in `Entries.ts`, making in `Work.ts`, shards in `ShardFiles.ts` and
  * `Readers.ts`, digests of code and sources in `CodeDigest.ts` and `Sources.ts`. Several processes may share a store.
  */
-import { dirname, resolve } from "node:path"
+import { basename, dirname, resolve } from "node:path"
 import { Effect, FileSystem, Layer, Schema, Stream } from "effect"
 import { HttpClient } from "effect/http"
 import type { Artifact, Handle, RowsArtifact } from "../dag/Artifact.ts"
@@ -143,14 +143,25 @@ export const layer = (options: {
             ...found
           })
         )
-      const remember = (spec: SourceSpec, pipeline: string, digest: string) =>
+      const remember = (spec: SourceSpec, pipeline: string, { digest, list }: SourceHere, view?: string) =>
         Effect.gen(function* () {
+          if (readOnly) return
           const path = layout.use(pipeline, spec.node)
           const before = yield* readJsonIfGood(path, Downloads.UseRecord)
-          if (before?.digest === digest || readOnly) return
+          const seen = view ?? (before?.digest === digest ? before.view : undefined)
+          if (before?.digest === digest && before.list === list && before.view === seen) return
+          const record = {
+            digest,
+            ...(list === undefined ? {} : { list }),
+            ...(seen === undefined ? {} : { view: seen })
+          }
           yield* makeFolder(dirname(path))
-          yield* writeWhole(path, `${JSON.stringify({ digest })}\n`, { shared: true })
+          yield* writeWhole(path, `${JSON.stringify(record)}\n`, { shared: true })
         })
+      const lookHere = (spec: SourceSpec, pipeline: string | undefined) =>
+        Effect.tap(local(spec), (found) =>
+          found.list === undefined || pipeline === undefined ? Effect.void : here(remember(spec, pipeline, found))
+        )
       const here = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provideService(effect, FileSystem.FileSystem, fs)
       const writable = Effect.suspend(() =>
         readOnly
@@ -199,23 +210,25 @@ export const layer = (options: {
       return Store.of({
         root: layout.root,
         digestSource: sources.digest,
-        lookAtSource: (spec) => (isRemote(spec.location) ? here(downloads.look(spec)) : local(spec)),
+        lookAtSource: (spec, pipeline) =>
+          isRemote(spec.location) ? here(downloads.look(spec)) : lookHere(spec, pipeline),
         fetchSource: (spec, { pipeline, ...watch }) =>
           isRemote(spec.location)
             ? here(
                 Effect.gen(function* () {
                   const found = yield* downloads.look(spec)
                   const fetched = found.here ? found : yield* downloads.fetch(spec, watch)
-                  yield* remember(spec, pipeline, fetched.digest)
+                  yield* remember(spec, pipeline, fetched)
                   return fetched
                 })
               )
             : here(
                 Effect.gen(function* () {
                   const found = yield* local(spec)
-                  return found.partly === true
-                    ? { ...found, path: yield* sources.shown(spec.location, spec.files) }
-                    : found
+                  const path = found.partly === true ? yield* sources.shown(spec.location, spec.files) : undefined
+                  if (path !== undefined || found.list !== undefined)
+                    yield* remember(spec, pipeline, found, path === undefined ? undefined : basename(path))
+                  return path === undefined ? found : { ...found, path }
                 })
               ),
         codeOf: codes.digest,

@@ -31,6 +31,8 @@ export interface Digested {
   readonly bytes: number
   /** Some files of the folder are not the source's. */
   readonly partly: boolean
+  /** Name of the list that remembers its files, where it has one of its own. */
+  readonly list?: string
 }
 
 export interface Sources {
@@ -97,14 +99,19 @@ export const make = (
         yield* writeWhole(listOf(path), text + "\n", { shared: true })
       }).pipe(Effect.catch((error) => Effect.logWarning(`source digests are not remembered: ${error.message}`)))
 
-    const digestFolder = (path: string, patterns: ReadonlyArray<string> | undefined, nowMs: number) =>
+    const digestFolder = (
+      path: string,
+      patterns: ReadonlyArray<string> | undefined,
+      nowMs: number
+    ): Effect.Effect<Digested & { readonly learnt: boolean }, StoreError, FileSystem.FileSystem> =>
       Effect.gen(function* () {
         const { files, partly } = yield* filesOf(path, patterns)
         const stat = digestOf(files.map((file) => [file.path, file.stat]))
         const name = patterns === undefined ? path : `${path}\n${patterns.join("\n")}`
         const entry = known.get(name)
-        if (entry?.stat === stat) return { ...entry, partly, learnt: false }
         const isLarge = files.length > TOGETHER_AT_MOST
+        const list: { readonly list?: string } = isLarge ? { list: basename(listOf(path)) } : {}
+        if (entry?.stat === stat) return { digest: entry.digest, bytes: entry.bytes, ...list, partly, learnt: false }
         const memory = isLarge ? yield* readList(path) : known
         const hashed = yield* Effect.forEach(
           files,
@@ -120,7 +127,7 @@ export const make = (
         const learnt = files.every((file) => isSettled(file, nowMs))
         if (learnt) known.set(name, { stat, digest, bytes })
         if (isLarge && !options.readOnly) yield* writeList(path, memory)
-        return { digest, bytes, partly, learnt }
+        return { digest, bytes, partly, learnt, ...list }
       })
 
     const digest = (node: string, given: string, patterns?: ReadonlyArray<string>) =>
@@ -146,12 +153,21 @@ export const make = (
         const found = yield* Effect.catchIf(
           info.type === "Directory"
             ? digestFolder(path, patterns, nowMs)
-            : Effect.map(digestFile(path, statOf(path, "")!, known, nowMs), (one) => ({ ...one, partly: false })),
+            : Effect.map(
+                digestFile(path, statOf(path, "")!, known, nowMs),
+                ({ bytes, digest, learnt }): Digested & { readonly learnt: boolean } => ({
+                  digest,
+                  bytes,
+                  learnt,
+                  partly: false
+                })
+              ),
           (error: StoreError) => error instanceof StoreError,
           (error) => Effect.fail(sourceError(error.message, error.hint, error))
         )
         if (found.learnt && !options.readOnly) yield* save
-        return { digest: found.digest, bytes: found.bytes, partly: found.partly }
+        const { bytes, digest, list, partly } = found
+        return { digest, bytes, partly, ...(list === undefined ? {} : { list }) }
       })
 
     const learnAll: Sources["learn"] = (files) =>

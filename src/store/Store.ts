@@ -63,6 +63,8 @@ export interface SourceHere {
   readonly bytes: number
   /** Some files of the folder are not the source's: `fetchSource` gives a folder without them. */
   readonly partly?: boolean
+  /** Name of the list in the store that remembers the digests of a large folder's files. */
+  readonly list?: string
 }
 
 /** Where a source stands. `digest` is known of what is not here when the recipe states it, or the address is pinned. */
@@ -147,8 +149,11 @@ export class Store extends Context.Service<
       path: string,
       files?: ReadonlyArray<string>
     ) => Effect.Effect<{ readonly digest: string; readonly bytes: number }, SourceError | StoreError>
-    /** Where a source stands; never a request. A path that does not exist fails, an address may be not here yet. */
-    readonly lookAtSource: (spec: SourceSpec) => Effect.Effect<SourceLook, SourceError | StoreError>
+    /**
+     * Where a source stands; never a request. A path that does not exist fails, an address may be not here yet. What is
+     * remembered of a large folder is kept by `gc` for `pipeline`.
+     */
+    readonly lookAtSource: (spec: SourceSpec, pipeline?: string) => Effect.Effect<SourceLook, SourceError | StoreError>
     /**
      * A source's files on this disk: fetched if they are not here, durable and checked when this returns. Two callers,
      * in one process or two, fetch once. `pipeline` is what `gc` keeps it for. Interrupted, it goes on the next time.

@@ -191,6 +191,49 @@ describe("Gc", () => {
     }).pipe(Effect.provide(storeAt(temporaryFolder())))
   )
 
+  it.live("links to a source's files and lists of their digests go when no source is that any more", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const folder = temporaryFolder()
+      for (const name of ["a.txt", "b.txt", ".DS_Store"]) writeFileSync(join(folder, name), name)
+      const large = temporaryFolder()
+      for (let i = 0; i < 4_097; i++) writeFileSync(join(large, `${i}`), "")
+      const bring = (node: string, location: string) => store.fetchSource({ node, location }, { pipeline: "p" })
+      const inStore = (name: string) => (existsSync(join(store.root, name)) ? readdirSync(join(store.root, name)) : [])
+      const first = yield* bring("small", folder)
+      yield* store.lookAtSource({ node: "large", location: large }, "p")
+      yield* store.lookAtSource({ node: "small", location: folder }, "p")
+      assert.deepStrictEqual((yield* Gc.plan(store.root)).garbage, [])
+      writeFileSync(join(folder, "c.txt"), "c")
+      const second = yield* bring("small", folder)
+      mkdirSync(join(store.root, "views", `${"0".repeat(32)}.1.tmp`))
+      const plan = yield* Gc.plan(store.root)
+      assert.sameDeepMembers(
+        plan.garbage.map((one) => [one.kind, one.what, one.bytes]),
+        [
+          ["links", "links to files of a source", 0],
+          ["links", "half made or half removed", 0]
+        ]
+      )
+      yield* Gc.collect(store.root, plan)
+      assert.isFalse(existsSync(first.path))
+      assert.deepStrictEqual(readdirSync(second.path), ["a.txt", "b.txt", "c.txt"])
+      assert.lengthOf(inStore("sources"), 1)
+      // Another pipeline's sources are not those of this one; and the source's own files stay whatever goes.
+      const other = yield* Gc.plan(store.root, { pipelines: ["q"] })
+      assert.sameMembers(
+        other.garbage.map((one) => one.what),
+        ["links to files of a source", "digests of a source's files"]
+      )
+      yield* Gc.collect(store.root, other)
+      assert.deepStrictEqual([inStore("views"), inStore("sources")], [[], []])
+      assert.lengthOf(readdirSync(folder), 4)
+      const again = yield* bring("small", folder)
+      assert.deepStrictEqual([again.path, again.digest], [second.path, second.digest])
+      assert.deepStrictEqual(readdirSync(again.path), ["a.txt", "b.txt", "c.txt"])
+    }).pipe(Effect.provide(storeAt(temporaryFolder())))
+  )
+
   it.live(
     "nothing goes while a run is alive, or when a root cannot be read; what became reachable meanwhile stays",
     () =>

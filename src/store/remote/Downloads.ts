@@ -46,7 +46,12 @@ export const AddressRecord = Schema.Struct({
 })
 
 /** Which content a source of a pipeline was last: the store's `uses/<pipeline>/<instance>.json`. */
-export const UseRecord = Schema.Struct({ digest: Schema.String })
+export const UseRecord = Schema.Struct({
+  digest: Schema.String,
+  /** Of a folder on this disk: its folder of links, and the list of its files' digests. */
+  view: Schema.optional(Schema.String),
+  list: Schema.optional(Schema.String)
+})
 
 /** Names under a folder of downloads. */
 export const layoutIn = (root: string) => ({

@@ -25,13 +25,13 @@ export interface Unreached {
   readonly lock?: string
 }
 
-/** Digests that sources of these pipelines (all that are known when undefined) were last. */
+/** What sources of these pipelines (all that are known when undefined) were last. */
 export const used = (
   layout: Layout,
   pipelines: ReadonlyArray<string> | undefined
-): Effect.Effect<ReadonlySet<string>, StoreError, FileSystem.FileSystem> =>
+): Effect.Effect<ReadonlyArray<typeof UseRecord.Type>, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    const out = new Set<string>()
+    const out: Array<typeof UseRecord.Type> = []
     for (const folder of yield* namesIn(layout.uses)) {
       if (folder.startsWith(".") || (pipelines !== undefined && !pipelines.includes(decodeName(folder)))) continue
       for (const name of yield* namesIn(join(layout.uses, folder))) {
@@ -47,7 +47,7 @@ export const used = (
               hint: "Run that pipeline once (it writes the file anew), or delete the file if the pipeline is gone."
             })
         )
-        if (record !== undefined) out.add(record.digest)
+        if (record !== undefined) out.push(record)
       }
     }
     return out
@@ -86,4 +86,31 @@ export const unreached = (
       out.push({ kind: "download", path, what, resumable: true, lock })
     }
     return out
+  })
+
+/** Folders of links to a source's files, and lists of their digests, that no source was last. */
+export const unreachedViews = (
+  layout: Layout,
+  uses: ReadonlyArray<typeof UseRecord.Type>
+): Effect.Effect<
+  ReadonlyArray<{ readonly kind: "links" | "digests"; readonly path: string; readonly what: string }>,
+  StoreError,
+  FileSystem.FileSystem
+> =>
+  Effect.gen(function* () {
+    const keep = new Set(uses.flatMap(({ list, view }) => [list, view].filter((name) => name !== undefined)))
+    const views = (yield* namesIn(layout.views)).filter((name) => !keep.has(name))
+    const lists = (yield* namesIn(layout.sourceLists)).filter((name) => !keep.has(name))
+    return [
+      ...views.map((name) => ({
+        kind: "links" as const,
+        path: join(layout.views, name),
+        what: /^[0-9a-f]{32}$/.test(name) ? "links to files of a source" : "half made or half removed"
+      })),
+      ...lists.map((name) => ({
+        kind: "digests" as const,
+        path: join(layout.sourceLists, name),
+        what: name.endsWith(".json") && !name.startsWith(".") ? "digests of a source's files" : "half written"
+      }))
+    ]
   })
