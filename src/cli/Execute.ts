@@ -158,6 +158,7 @@ const showPlan = Effect.fnUntraced(function* <S, R>(
       status: step.status,
       because: step.because,
       ...(step.rows === undefined ? {} : { rows: step.rows }),
+      ...(step.rowsByPort === undefined ? {} : { rowsByPort: step.rowsByPort }),
       ...(step.bytes === undefined ? {} : { bytes: step.bytes })
     })
   session.output.people((flags.quiet ? planCounts(plan.steps) : planTable(plan.steps)) + "\n")

@@ -13,6 +13,7 @@ export interface PlanLine {
   readonly status: "source" | "cached" | "run" | "maybe"
   readonly because: ReadonlyArray<string>
   readonly rows?: number | undefined
+  readonly rowsByPort?: Readonly<Record<string, number>> | undefined
   readonly bytes?: number | undefined
 }
 
@@ -48,6 +49,12 @@ export const planCounts = (steps: ReadonlyArray<Pick<PlanLine, "status">>): stri
  */
 export const planTable = (steps: ReadonlyArray<PlanLine>): string => {
   const hasRows = (step: PlanLine) => Object.values(step.node.spec.outputs).some((output) => output.kind === "rows")
+  /** In the order of the declaration; a manifest read back has them by name. */
+  const rows = ({ node, rowsByPort }: PlanLine, rowsOut: number): string => {
+    const order = Object.keys(node.spec.outputs)
+    const ports = Object.entries(rowsByPort ?? {}).sort(([a], [b]) => order.indexOf(a) - order.indexOf(b))
+    return rowsWritten({ rowsOut, rowsByPort: rowsByPort === undefined ? undefined : Object.fromEntries(ports) })
+  }
   const size = (step: PlanLine, value: number | undefined, show: (n: number) => string) =>
     value === undefined ? "" : `${step.status === "run" || step.status === "maybe" ? "~" : ""}${show(value)}`
   return [
@@ -55,7 +62,7 @@ export const planTable = (steps: ReadonlyArray<PlanLine>): string => {
       ["node", "rows", "bytes", "plan"],
       ...steps.map((step) => [
         step.node.id,
-        hasRows(step) ? size(step, step.rows, number) : "-",
+        hasRows(step) ? size(step, step.rows, (count) => rows(step, count)) : "-",
         size(step, step.bytes, bytes),
         planned(step)
       ])

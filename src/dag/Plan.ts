@@ -22,6 +22,8 @@ export interface Known {
   /** Content digest of each output port. */
   readonly digests: Readonly<Record<string, string>>
   readonly rows: number
+  /** Rows of each output port, of a node with several: they may be unlike things. */
+  readonly rowsByPort?: Readonly<Record<string, number>> | undefined
   readonly bytes: number
 }
 
@@ -42,6 +44,8 @@ export interface Before {
   readonly code: CodeFacts
   readonly key: string
   readonly rows: number
+  /** Rows of each output port, of a node with several: they may be unlike things. */
+  readonly rowsByPort?: Readonly<Record<string, number>> | undefined
   readonly bytes: number
 }
 
@@ -180,6 +184,7 @@ export interface PlanStep<K extends Known> {
   readonly because: ReadonlyArray<string>
   /** Of the stored result, or estimated from the last one. */
   readonly rows?: number
+  readonly rowsByPort?: Readonly<Record<string, number>>
   readonly bytes?: number
   readonly decision?: Decision<K>
 }
@@ -188,8 +193,13 @@ export interface Plan<K extends Known> {
   readonly steps: ReadonlyArray<PlanStep<K>>
 }
 
-const estimate = (before: Before | undefined) =>
-  before === undefined ? {} : { rows: before.rows, bytes: before.bytes }
+const sizeOf = ({ bytes, rows, rowsByPort }: Pick<Known, "rows" | "rowsByPort" | "bytes">) => ({
+  rows,
+  ...(rowsByPort === undefined ? {} : { rowsByPort }),
+  bytes
+})
+
+const estimate = (before: Before | undefined) => (before === undefined ? {} : sizeOf(before))
 
 /** Why a node whose inputs will change may or must run. */
 const guess = (
@@ -256,8 +266,7 @@ export const plan = Effect.fnUntraced(function* <K extends Known, E, R>(
         node,
         status: "cached",
         because: decision.because,
-        rows: decision.entry.rows,
-        bytes: decision.entry.bytes,
+        ...sizeOf(decision.entry),
         decision
       })
     }

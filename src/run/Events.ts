@@ -31,6 +31,8 @@ export const Event = Schema.Union([
     status: Schema.Literals(["source", "cached", "run", "maybe"]),
     because: Schema.Array(Schema.String),
     rows: Schema.optional(count),
+    /** Rows of each rows output, of a node with several. */
+    rowsByPort: Schema.optional(Schema.Record(Schema.String, count)),
     bytes: Schema.optional(count)
   }),
   /** What the plan's training will cost, as the recipe counts it. */

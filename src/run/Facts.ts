@@ -7,7 +7,7 @@ import { type AnyNode, WiringError } from "../dag/Node.ts"
 import { type Spot, showPlace } from "../dag/Place.ts"
 import type { Before, Facts, Known, SourceFact } from "../dag/Plan.ts"
 import { isRemote } from "../dag/Source.ts"
-import { type Code, type Manifest, rowsOut } from "../store/Manifest.ts"
+import { type Code, type Manifest, rowsByPort, rowsOut } from "../store/Manifest.ts"
 import { type Found, SourceError, type SourceLook, type SourceSpec, Store, type StoreError } from "../store/Store.ts"
 
 /** A stored entry as planning sees it. */
@@ -43,6 +43,12 @@ const sourceFact = (found: SourceLook): SourceFact & { readonly found: SourceLoo
 const bytesOf = (manifest: Manifest): number =>
   Object.values(manifest.outputs).reduce((sum, output) => sum + output.bytes, 0)
 
+/** Rows of each port where there are several. */
+const rowsOfPorts = (manifest: Manifest): Readonly<Record<string, number>> | undefined => {
+  const rows = rowsByPort(manifest)
+  return Object.keys(rows).length > 1 ? rows : undefined
+}
+
 /** What planning needs to know of an entry; `code` is the digest of the node's present code. */
 export const entryOf = (found: Found, code: string): Entry => ({
   found,
@@ -51,6 +57,7 @@ export const entryOf = (found: Found, code: string): Entry => ({
   accepted: found.aliased || found.manifest.code.digest === code,
   digests: Object.fromEntries(Object.entries(found.manifest.outputs).map(([port, output]) => [port, output.digest])),
   rows: rowsOut(found.manifest),
+  rowsByPort: rowsOfPorts(found.manifest),
   bytes: bytesOf(found.manifest)
 })
 
@@ -163,6 +170,7 @@ export const storeFacts = Effect.fnUntraced(function* (
         code: manifest.code,
         key: last.key,
         rows: rowsOut(manifest),
+        rowsByPort: rowsOfPorts(manifest),
         bytes: bytesOf(manifest)
       } satisfies Before
     }),

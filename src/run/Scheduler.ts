@@ -115,6 +115,7 @@ export const runRecipe = Effect.fnUntraced(function* <S, R>(
           status: step.status,
           because: step.because,
           ...(step.rows === undefined ? {} : { rows: step.rows }),
+          ...(step.rowsByPort === undefined ? {} : { rowsByPort: step.rowsByPort }),
           ...(step.bytes === undefined ? {} : { bytes: step.bytes })
         })
       const facts = yield* factsFor(recipe, moduleUrl, choice, pipeline, selection, options, codes, false)

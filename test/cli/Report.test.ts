@@ -1,8 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
+import llavaPhi from "../../pipelines/llava-phi.ts"
 import { choose } from "../../src/cli/Choose.ts"
 import { nodeTable, outputLines, planTable, runLine } from "../../src/cli/Report.ts"
 import { empty, reduce } from "../../src/run/Progress.ts"
+import { build } from "../../src/run/Recipe.ts"
 import words from "./fixtures/words.ts"
 
 describe("the plan", () => {
@@ -25,6 +27,25 @@ describe("the plan", () => {
       ])
     })
   )
+})
+
+it("the plan does not add rows of several outputs, which need not be alike", () => {
+  const { nodes } = build(llavaPhi, { preset: "sample", settings: [], engine: "wasm" })
+  const line = (id: string, status: "cached" | "run", rowsByPort: Readonly<Record<string, number>>) => {
+    const rows = Object.values(rowsByPort).reduce((sum, count) => sum + count, 0)
+    return { node: nodes.find((one) => one.id === id)!, status, because: [], rows, rowsByPort, bytes: 10 }
+  }
+  expect(
+    planTable([
+      line("pretrain/tokenizeImages", "run", { misnamed: 0, pixels: 849, rows: 849 }),
+      line("sft/holdOut", "cached", { heldOut: 54, train: 1277 })
+    ]).split("\n")
+  ).toEqual([
+    "node                     rows                               bytes  plan",
+    "pretrain/tokenizeImages  ~849 rows, 849 pixels, 0 misnamed  ~10 B  will run",
+    "sft/holdOut              1,277 + 54                         10 B   cached",
+    "1 cached, 1 will run, 0 may run"
+  ])
 })
 
 it("the node table names the two largest reasons and leaves sources out", () => {
