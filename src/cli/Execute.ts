@@ -18,6 +18,7 @@ import { makeHistory } from "../run/History.ts"
 import { isSymptom, type Leader, Leading, lead, type RankPlace } from "../run/Leader.ts"
 import { reduce } from "../run/Progress.ts"
 import type { Recipe, Summary } from "../run/Recipe.ts"
+import { Recorded } from "../run/Record.ts"
 import { Interrupted, NodeFailed, type RunOptions, Stop } from "../run/Run.ts"
 import { planRecipe, type RunResult, runRecipe } from "../run/Scheduler.ts"
 import { select } from "../run/Selection.ts"
@@ -304,7 +305,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
           Effect.sync(() => output.intercept(terminal.aside)),
           (end) => Effect.sync(end)
         )
-      const running = runRecipe(recipe, moduleUrl, choice, options)
+      const running = Effect.provideService(runRecipe(recipe, moduleUrl, choice, options), Recorded, true)
       const result = yield* place === undefined ? running : together(running, place, same)
       return { result, summary: yield* summarize(recipe, result) }
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(tapped(take), Stop.layer)))

@@ -24,6 +24,7 @@ import { makeFailures } from "./Failures.ts"
 import type { Where } from "./Inputs.ts"
 import { Leading } from "./Leader.ts"
 import { build, type Choice, type Recipe, recipeChain } from "./Recipe.ts"
+import { Recorded, recorded } from "./Record.ts"
 import { rowsReadByPort } from "./RowsRead.ts"
 import { Interrupted, type RunOptions, SelectionError, Stop } from "./Run.ts"
 import { type Selection, select } from "./Selection.ts"
@@ -87,8 +88,24 @@ interface Done {
   readonly found?: Found
 }
 
-/** Runs a recipe. Publishes every event but `start` and the last; see the file header for the order of things. */
+/**
+ * Runs a recipe. Publishes every event but `start` and the last; see the file header for the order of things. The run
+ * leaves a record in the store, unless who asks keeps it (`Recorded`).
+ */
 export const runRecipe = Effect.fnUntraced(function* <S, R>(
+  recipe: Recipe<S, R>,
+  moduleUrl: string,
+  choice: Choice,
+  options: RunOptions
+): Effect.fn.Return<RunResult, RunError, Store | Events | Stop | FileSystem.FileSystem> {
+  const running = runNodes(recipe, moduleUrl, choice, options)
+  if (yield* Recorded) return yield* running
+  const { name, nodes } = build(recipe, choice)
+  const count = nodes.filter((node) => node.spec.kind !== "source").length
+  return yield* recorded({ name, nodes: count }, choice, running)
+})
+
+const runNodes = Effect.fnUntraced(function* <S, R>(
   recipe: Recipe<S, R>,
   moduleUrl: string,
   choice: Choice,

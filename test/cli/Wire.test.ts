@@ -4,9 +4,10 @@ import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema, Stream } from "effect"
-import { makeThinning, record } from "../../src/cli/Wire.ts"
+import { record } from "../../src/cli/Wire.ts"
 import type { Event } from "../../src/run/Events.ts"
 import { empty, reduce } from "../../src/run/Progress.ts"
+import { makeThinning } from "../../src/run/Record.ts"
 import * as RunLog from "../../src/store/RunLog.ts"
 
 const progress = (node: string, at: number): Event => ({ event: "node-progress", at, node, step: at })
