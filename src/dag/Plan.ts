@@ -214,16 +214,13 @@ const guess = (
   if (forced) return { status: "run" as const, because: ["forced"] }
   if (before === undefined) return { status: "run" as const, because: ["not in the store"] }
   const now = keyParts(node, before.parts.inputs, numerics)
-  const own = partChanges(now, before.parts, node)
+  const own = [...partChanges(now, before.parts, node)]
   if (before.code.digest !== code.digest) {
     const changed = codeChanges(code, before.code)
-    return {
-      status: "run" as const,
-      because: [...own, changed.length === 0 ? "code changed" : `code of ${changed.join(", ")} changed`]
-    }
+    own.push(changed.length === 0 ? "code changed" : `code of ${changed.join(", ")} changed`)
   }
-  if (own.length > 0) return { status: "run" as const, because: own }
-  return { status: "maybe" as const, because: [`if ${waits} changes`] }
+  // What its inputs will be is not known, so an earlier run may have left just this result.
+  return { status: "maybe" as const, because: [...own, `if ${waits} changes`] }
 }
 
 /** Plans the given nodes (inputs before consumers). */
@@ -233,6 +230,8 @@ export const plan = Effect.fnUntraced(function* <K extends Known, E, R>(
 ): Effect.fn.Return<Plan<K>, E, R> {
   const digests = new Map<AnyNode, Readonly<Record<string, string>> | undefined>()
   const steps: Array<PlanStep<K>> = []
+  /** Nodes that will run, by key and code. */
+  const due = new Map<string, AnyNode>()
   for (const node of pipeline.nodes) {
     if (node.spec.kind === "source") {
       const { because = [], bytes, digest } = yield* facts.source(node)
@@ -258,8 +257,17 @@ export const plan = Effect.fnUntraced(function* <K extends Known, E, R>(
     for (const [port, ref] of Object.entries(node.inputs)) inputs[port] = digests.get(ref.node)![ref.port]!
     const decision = yield* decide(node, inputs, facts)
     if (decision.entry === undefined) {
-      digests.set(node, undefined)
-      steps.push({ node, status: "run", because: decision.because, ...estimate(yield* facts.before(node)), decision })
+      // A forced result that comes out different is told and not stored: what follows reads the stored one.
+      const kept = facts.forced.has(node.id) ? yield* facts.entries(decision.key, decision.code.digest) : []
+      digests.set(node, kept.find((entry) => entry.code === decision.code.digest)?.digests)
+      const same = `${decision.key} ${decision.code.digest}`
+      const first = facts.forced.has(node.id) ? undefined : due.get(same)
+      if (first === undefined) due.set(same, node)
+      const [status, because] =
+        first === undefined
+          ? (["run", decision.because] as const)
+          : (["maybe", [`is the same as ${first.id}, whose result it takes`]] as const)
+      steps.push({ node, status, because, ...estimate(yield* facts.before(node)), decision })
     } else {
       digests.set(node, decision.entry.digests)
       steps.push({

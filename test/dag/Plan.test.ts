@@ -149,7 +149,7 @@ it.effect("a changed source, a forced node", () =>
     expect(lines(yield* plan(graph(2), moved))[1]).toBe("read: run (input file (words.txt) changed)")
     expect(lines(yield* plan(graph(2), w.facts({ forced: new Set(["shout"]) }))).slice(2)).toEqual([
       "shout: run (forced)",
-      "louder: maybe (if shout changes)"
+      "louder: cached"
     ])
   })
 )
