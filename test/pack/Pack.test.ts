@@ -115,7 +115,7 @@ describe("the tarball", () => {
 describe("a project without the recipe's packages", () => {
   beforeAll(() => {
     plain.write("tsconfig.json", config)
-    for (const name of ["nodes.ts", "words.ts"]) plain.write(name, textOf(name))
+    for (const name of ["nodes.ts", "words.ts", "program.ts"]) plain.write(name, textOf(name))
     plain.write("threads.ts", threads)
     plain.write("wrong.ts", wrong)
   })
@@ -141,6 +141,19 @@ describe("a project without the recipe's packages", () => {
     expect(second.err + second.out).toContain("completed: 0 nodes ran, 2 cached")
     const longer = await plain.node(["words.ts", "--preset", "long", "--plan"])
     expect(longer.err + longer.out).toContain("will run, because parameter longest 5 to 50")
+  })
+
+  it("runs the recipe from the page's program, which leaves a record like any other", {
+    timeout: 120_000
+  }, async () => {
+    const listed = async () =>
+      (await plain.node(["words.ts", "runs"])).out.split("\n").filter((line) => / words /.test(line))
+    const before = await listed()
+    const { code, err, out } = await plain.node(["program.ts"])
+    expect({ code, err: code === 0 ? "" : err }).toEqual({ code: 0, err: "" })
+    expect(out).toBe("1 1\n")
+    expect((await plain.node(["program.ts"])).out).toBe("0 2\n")
+    expect((await listed()).length).toBe(before.length + 2)
   })
 
   it("starts worker threads from the installed JavaScript", { timeout: 120_000 }, async () => {
@@ -235,7 +248,7 @@ describe("a project with all packages", () => {
   })
 
   it("no code of the page is left out", () => {
-    const tried = ["nodes.ts", "words.ts", "clean.ts", "llava.ts"]
+    const tried = ["nodes.ts", "words.ts", "program.ts", "clean.ts", "llava.ts"]
     expect([...files.keys()].sort()).toEqual(tried.sort())
     const code = pages().flatMap(blocksOf).filter(isElsewhere)
     expect(code.filter((block) => ![...files.values()].some((one) => one.text === block.text))).toEqual([])

@@ -37,6 +37,9 @@ const PackageJson = Schema.Struct({
   dependencies: Names,
   optionalDependencies: Names,
   peerDependencies: Names,
+  peerDependenciesMeta: Schema.optional(
+    Schema.Record(Schema.String, Schema.Struct({ optional: Schema.optional(Schema.Boolean) }))
+  ),
   os: Schema.optional(Schema.Unknown),
   cpu: Schema.optional(Schema.Unknown),
   main: Schema.optional(Schema.Unknown),
@@ -94,11 +97,13 @@ const readTree = (folder: string, name: string): Tree => {
   }
   if (aside) look("")
   else visit("")
-  const depends = Object.keys({
-    ...manifest.dependencies,
-    ...manifest.optionalDependencies,
-    ...manifest.peerDependencies
-  })
+  // An optional peer is there or not by what else a project does (a compiler, types): it would tell machines apart.
+  const peers = Object.keys(manifest.peerDependencies ?? {}).filter(
+    (peer) => manifest.peerDependenciesMeta?.[peer]?.optional !== true
+  )
+  const depends = [
+    ...new Set([...Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies }), ...peers])
+  ]
   return {
     name,
     version: manifest.version ?? "unknown",

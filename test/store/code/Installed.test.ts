@@ -21,7 +21,7 @@ export const n = whole({ id: "n" }, () => left)
 `,
   "nodes/apart.ts": "export const apart = 1\n",
   "node_modules/left/package.json":
-    '{ "name": "left", "version": "1.0.0", "main": "index.js", "dependencies": { "right": "1", "inner": "1" }, "optionalDependencies": { "left-linux": "1" } }',
+    '{ "name": "left", "version": "1.0.0", "main": "index.js", "dependencies": { "right": "1", "inner": "1" }, "optionalDependencies": { "left-linux": "1" }, "peerDependencies": { "compiler": "1" }, "peerDependenciesMeta": { "compiler": { "optional": true } } }',
   "node_modules/left/index.js":
     'exports.left = require("right").right + require("inner").inner + require("./lib/deep")',
   "node_modules/left/lib/deep.js": "module.exports = 1",
@@ -37,6 +37,8 @@ export const n = whole({ id: "n" }, () => left)
   "node_modules/right/index.js": "exports.right = 1",
   "node_modules/left-linux/package.json": '{ "name": "left-linux", "version": "1.0.0", "os": ["linux"] }',
   "node_modules/left-linux/index.js": "1",
+  "node_modules/compiler/package.json": '{ "name": "compiler", "version": "1.0.0" }',
+  "node_modules/compiler/index.js": "1",
   "node_modules/nobody/package.json": '{ "name": "nobody", "version": "1.0.0" }',
   "node_modules/nobody/index.js": "1"
 }
@@ -101,6 +103,7 @@ describe("installed packages", () => {
     ["a hidden folder", "left/.cache/x.js", "2"],
     ["machine code", "left/build/native.node", "other code"],
     ["a package for one platform", "left-linux/index.js", "2"],
+    ["an optional peer", "compiler/index.js", "2"],
     ["a package that nobody imports", "nobody/index.js", "2"]
   ] as const)
     it.live(`${what} does not count`, () =>
