@@ -230,7 +230,9 @@ describe("a project with all packages", () => {
     const entries = ["dag", "run", "store", "cli"].map((entry) => `millrace/${entry}`)
     const { err, out } = await full.node(["loads.mjs", ...entries])
     expect(err).toBe("")
-    expect(JSON.parse(out)).toEqual(["effect", "millrace"])
+    // The parser of code digests is a dependency of its own, in a package for each platform.
+    const loaded = (JSON.parse(out) as ReadonlyArray<string>).filter((name) => !name.startsWith("@oxc-parser/"))
+    expect(loaded).toEqual(["effect", "millrace", "oxc-parser"])
   })
 
   it("every entry loads", { timeout: 120_000 }, async () => {
@@ -301,7 +303,10 @@ describe("a node that imports the package", () => {
       edit("dist/src/dag/Naming.js", "\n", "\nglobalThis.somethingNew = 1;\n")
       edit("dist/src/text/Split.js", "\n", "\nglobalThis.somethingNew = 1;\n")
       expect(await digest()).toBe(before)
-      edit("dist/src/text/Conversation.js", "id: Schema.String", "id: Schema.Number")
+      // Of another declaration in the same file, and of the one that the node uses.
+      edit("dist/src/text/Conversation.js", "model: Schema.optional", "model: Schema.optionalKey")
+      expect(await digest()).toBe(before)
+      edit("dist/src/text/Conversation.js", "id: Schema.String,\n    group", "id: Schema.Number,\n    group")
       expect(await digest()).not.toBe(before)
     } finally {
       own.remove()
