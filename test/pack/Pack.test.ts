@@ -65,7 +65,15 @@ describe("the tarball", () => {
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name).slice(root.length))
     expect([...stray].sort()).toEqual(
-      [...sample, ...native, "src/data/wasm/jpeg.wasm", "src/data/wasm/resample.wasm", "src/tensor/wasm/kernels.wasm"]
+      [
+        ...sample,
+        ...native,
+        "src/data/wasm/jpeg.wasm",
+        "src/data/wasm/resample.wasm",
+        "src/tensor/wasm/kernels.wasm",
+        "src/text/phrases.NOTICE.txt",
+        "src/text/phrases.bin"
+      ]
         .map((path) => `dist/${path}`)
         .sort()
     )
@@ -122,7 +130,7 @@ describe("a project without the recipe's packages", () => {
 
   it("has none of them", () => {
     const there = readdirSync(join(plain.folder, "node_modules"))
-    expect(optional.length).toBe(10)
+    expect(optional.length).toBe(9)
     expect(optional.filter((name) => there.includes(name.split("/")[0]!))).toEqual([])
   })
 
@@ -205,11 +213,11 @@ describe("a project without the recipe's packages", () => {
 
   it("is told by name and hint which package a node needs", { timeout: 120_000 }, async () => {
     plain.write("say.mjs", say)
-    const entries = ["nodes/TokenizeImages", "nodes/KeepLanguages", "text/Conversation"]
+    const entries = ["data/Images", "nodes/KeepLanguages", "text/Conversation"]
     const { err, out } = await plain.node(["say.mjs", ...entries.map((entry) => `millrace/${entry}`)])
     expect(err).toBe("")
     expect(out.trim().split("\n")).toEqual([
-      `millrace/nodes/TokenizeImages true sharp npm install sharp@${manifest.devDependencies["sharp"]}`,
+      `millrace/data/Images true sharp npm install sharp@${manifest.devDependencies["sharp"]}`,
       `millrace/nodes/KeepLanguages true apache-arrow npm install apache-arrow@${manifest.devDependencies["apache-arrow"]}`,
       "millrace/text/Conversation works"
     ])
