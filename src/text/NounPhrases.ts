@@ -21,6 +21,9 @@ export const phraseWeights = new URL("./phrases.bin", import.meta.url)
 
 let loaded: Tagger | undefined
 
+/** First and second word of a corner's name: "the bottom left of the page" is one phrase also where the tagger ends it early. */
+const corner = { first: /^(?:top|bottom|upper|lower)$/i, second: /^(?:left|right)$/i } as const
+
 /**
  * The distinct noun phrases of a caption, lower case, single spaces, in order of appearance.
  *
@@ -38,6 +41,7 @@ export const nounPhrases = (caption: string): ReadonlyArray<string> => {
     if (labels[at] !== BEGINS) continue
     const { from } = words[at]!
     while (at + 1 < words.length && labels[at + 1] === CONTINUES) at++
+    if (corner.first.test(words[at]!.word) && corner.second.test(words[at + 1]?.word ?? "")) at++
     const text = caption.slice(from, words[at]!.to)
     if (/\p{L}/u.test(text)) phrases.add(text.toLowerCase().replaceAll("’", "'").replaceAll(/\s+/g, " "))
   }

@@ -92,7 +92,7 @@ describe("readJson of compressed files", () => {
         const zeroed = Buffer.from(second).fill(0, 0, 4)
         expect((yield* file("zeroed", first, zeroed)).reason).toBe("unreadable")
         expect((yield* file("empty")).reason).toBe("truncated")
-        expect((yield* file("plain", rows(0, 9))).reason).toBe("unreadable")
+        expect((yield* file("plain", rows(0, 9))).reason).toBe("wrong-file")
       })
     )
 

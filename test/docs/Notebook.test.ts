@@ -126,7 +126,7 @@ describe("the notebook", () => {
   it("asks whatever checkpoint the store has, and gets text for an answer", () => {
     for (const notebook of [committed, fresh]) {
       const [size, answers] = codeCells(notebook).filter(dependsOnCheckpoint)
-      expect(plainText(size!.outputs)).toMatch(/\| [\d,]+ \| 9 \| \d+ layers of \d+ \| \d+ layers of \d+ \| 1,537 \|$/)
+      expect(plainText(size!.outputs)).toMatch(/\| [\d,]+ \| 9 \| \d+ layers of \d+ \| \d+ layers of \d+ \| 1,526 \|$/)
       const [header, , ...rows] = plainText(answers!.outputs).split("\n")
       expect(header).toBe("| question | answer | truth |")
       expect(rows.length).toBe(4)

@@ -159,7 +159,11 @@ describe("summarise", () => {
       stages: { ...logs, pretrain: { ...log, losses: [] } }
     }
     const { lines, metrics } = summarise({ report })
-    expect(metrics).toEqual({ accuracy: 0.5, blindAccuracy: 0.25, loss: { sft: 1, pretrain: null, instruct: 1.5 } })
+    expect(metrics).toEqual({
+      accuracy: 0.5,
+      blindAccuracy: 0.25,
+      heldOutLoss: { sft: null, pretrain: null, instruct: 1.5 }
+    })
     expect(lines.join("\n")).not.toContain("NaN")
     expect(lines.join("\n")).not.toContain("The tower")
     const note = "The tower is made up."

@@ -105,7 +105,7 @@ describe("trainLanguageModel", () => {
           )
         const long = yield* fails(data, { maxTokens: 40 } as never)
         expect(long._tag).toBe("ExampleTooLong")
-        expect(yield* fails([], {})).toMatchObject({ _tag: "NothingToLearn", step: 0 })
+        expect(yield* fails([], {})).toMatchObject({ _tag: "NoExamples" })
         const blown = yield* fails(data, { lr: 1e30, batch: 2, microBatch: 1, epochs: 3 } as never)
         expect(blown).toMatchObject({ _tag: "NonFiniteLoss", step: 1 })
         const rows = (blown as { readonly rows: ReadonlyArray<string> }).rows.flatMap((row) => row.split("+"))

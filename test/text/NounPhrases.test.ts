@@ -34,6 +34,8 @@ describe("nounPhrases", () => {
   it.each([
     "a [red square]",
     "a [green circle] at the [bottom left]",
+    "a [sign] at the [top right] of the [wall]",
+    "in the [lower left] of the [picture]",
     "[soldiers] march in the [parade]",
     "A [black and white photo] of a [man's hat] on the [old wooden table]",
     "two [young women] in [red t-shirts] are playing with their [dogs] near the [Golden Gate Bridge]",

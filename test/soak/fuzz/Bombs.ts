@@ -482,7 +482,8 @@ export const bombs: ReadonlyArray<Bomb> = [
     says: "BadImage: too-large",
     seconds: 10,
     megabytes: 300,
-    run: () => picture(Buffer.concat([Buffer.from("GIF89a"), Buffer.alloc(4, 0xff), Buffer.alloc(40)]))
+    // A screen of 65,535 by 65,535 with one frame of one pixel.
+    run: () => picture(Buffer.from("474946383961ffffffff800000000000ffffff2c00000000010001000002024401003b", "hex"))
   },
   {
     name: "arrow-footer-of-2-gb",
