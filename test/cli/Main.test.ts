@@ -71,7 +71,8 @@ describe("a run", () => {
     expect(all.filter((one) => one.event === "plan").map((one) => [one.node, one.status])).toEqual([
       ["words", "run"],
       ["shout", "maybe"],
-      ["train", "run"]
+      // Its parameter changed, but what "shout" will give is not known: an older run may have left this very result.
+      ["train", "maybe"]
     ])
     expect(last(stdout)).toMatchObject({ event: "run", status: "completed", metrics: { loss: 1 / 3 } })
     expect(Object.keys(last(stdout).outputs)).toEqual(["shouted", "report"])

@@ -49,6 +49,16 @@ const Value = Schema.Union([
   Schema.Record(Schema.String, Schema.Union([Schema.String, Schema.Null, Schema.Array(Schema.Int)]))
 ])
 
+/** A whole number beyond 2^53 is read as a bigint, because a double may stand for several (`JsonText`); here as the double. */
+const asDoubles = (value: unknown): unknown =>
+  typeof value === "bigint"
+    ? Number(value)
+    : Array.isArray(value)
+      ? value.map(asDoubles)
+      : typeof value === "object" && value !== null
+        ? Object.fromEntries(Object.entries(value).map(([key, one]) => [key, asDoubles(one)]))
+        : value
+
 describe("JsonArray", () => {
   it.effect.prop(
     "gives the rows of JSON.parse however the bytes are chunked and indented",
@@ -63,7 +73,7 @@ describe("JsonArray", () => {
         const got = await collect(cut(Buffer.from(text), size))
         assert.isUndefined(got.error)
         assert.deepStrictEqual(
-          got.rows.map((r) => r.value),
+          got.rows.map((r) => asDoubles(r.value)),
           JSON.parse(text)
         )
         assert.deepStrictEqual(
@@ -72,7 +82,7 @@ describe("JsonArray", () => {
         )
         for (const row of got.rows) {
           const tail = Buffer.from(text).subarray(row.offset).toString()
-          assert.isTrue(tail.replace(/\s/g, "").startsWith(JSON.stringify(row.value).replace(/\s/g, "")))
+          assert.isTrue(tail.replace(/\s/g, "").startsWith(JSON.stringify(asDoubles(row.value)).replace(/\s/g, "")))
         }
       })
   )
@@ -86,7 +96,7 @@ describe("JsonArray", () => {
         const got = await collect(cut(Buffer.from(text), size), { layout: "lines" })
         assert.isUndefined(got.error)
         assert.deepStrictEqual(
-          got.rows.map((r) => r.value),
+          got.rows.map((r) => asDoubles(r.value)),
           JSON.parse(JSON.stringify(rows))
         )
       })

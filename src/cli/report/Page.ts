@@ -98,6 +98,13 @@ const reasonsHtml = (refusedBy: Readonly<Record<string, number>>): string => {
     .join("; ")
 }
 
+/** Rows of several ports, a part each: a line may break between two parts and in none. */
+const rowParts = (rows: string): string =>
+  rows
+    .split(/(?<=,) (?=\d)|(?= \+ )/)
+    .map((part) => `<span>${escape(part.trim())}</span>`)
+    .join(" ")
+
 const nodeRows = ({ pipeline, view }: Told): string => {
   const nodes = pipeline.nodes.filter((node) => node.spec.kind !== "source")
   const slowest = Math.max(0, ...nodes.map((node) => view.nodes.get(node.id)?.end?.seconds ?? 0))
@@ -113,8 +120,8 @@ const nodeRows = ({ pipeline, view }: Told): string => {
       `<tr id="${escape(anchor(node.id))}"><td>${escape(node.id)}</td>`,
       `<td><span class="state ${state}">${state}</span></td>`,
       `<td class="figures">${seconds === undefined ? "" : `${bar(slowest > 0 ? seconds / slowest : 0)}${seconds.toFixed(1)}`}</td>${attempts}`,
-      `<td class="figures">${made === undefined || made.rowsIn === 0 ? "" : rowsRead(made)}</td>`,
-      `<td class="figures">${made === undefined || made.rowsOut === 0 ? "" : escape(rowsWritten(made))}</td>`,
+      `<td class="figures rows">${made === undefined || made.rowsIn === 0 ? "" : rowParts(rowsRead(made))}</td>`,
+      `<td class="figures rows">${made === undefined || made.rowsOut === 0 ? "" : rowParts(rowsWritten(made))}</td>`,
       `<td class="reasons">${made === undefined || made.refused === 0 ? "" : `<b>${number(made.refused)}</b> `}${reasonsHtml(made?.refusedBy ?? {})}</td>`,
       `<td><code>${end?.key === undefined ? "" : end.key.slice(0, 12)}</code></td></tr>`
     ].join("")

@@ -48,7 +48,7 @@ table.nodes, table.outputs, .card table { width: 100% }
 th { text-align: left; font-weight: 500; color: var(--soft); font-size: 12.5px }
 th, td { padding: 4px 28px 4px 0; border-bottom: 1px solid var(--line); vertical-align: baseline }
 th:last-child, td:last-child { padding-right: 0 }
-th.figures, td.figures { text-align: right; white-space: nowrap }
+th.figures, td.figures { text-align: right; white-space: nowrap } td.rows { white-space: normal } td.rows span { white-space: nowrap }
 table.nodes th, table.nodes td { padding-right: 16px } table.nodes td:first-child { white-space: nowrap }
 td.reasons { padding-left: 8px } .reasons b { color: var(--text); font-weight: 500; font-size: 14px; margin-right: 4px } .reasons span { white-space: nowrap }
 table.parameters td:nth-child(3) { overflow-wrap: anywhere }
