@@ -94,7 +94,7 @@ describe("the cost of a plan, beside the run", () => {
         [`${node} ${what}`, bytes / manifests.get(key ?? "")!.outputs[port[what as keyof typeof port]]!.bytes] as const
       ]
     })
-    expect(shares.length).toBe(5)
+    expect(shares.length).toBe(6)
     for (const [name, share] of shares) {
       expect(share, name).toBeGreaterThan(0.8)
       expect(share, name).toBeLessThan(1.2)

@@ -14,7 +14,7 @@ import { type Bench, completed, type Ended, filesBelow, makeBench } from "./Benc
 /** Rows that are learnt by heart, so that the best step is not the last. */
 const asked = [
   ...["--until", "sft/train", "--checkpoint-every", "2"],
-  ...["epochs=12", "lr=1e-2", "evaluateEvery=5", "keepBest=true"].flatMap((one) => ["--set", `sft/train.${one}`])
+  ...["epochs=12", "lr=3e-2", "evaluateEvery=5", "keepBest=true"].flatMap((one) => ["--set", `sft/train.${one}`])
 ]
 
 interface Log {

@@ -36,19 +36,26 @@ const keyOf = (node: Schema.Json): { readonly key: string; readonly code: string
   return typeof key === "string" ? { key, code: typeof code === "string" ? code : "" } : undefined
 }
 
-/** Folders of the checkpoints that a run made or took from the store, by node. */
+/**
+ * Folders of the checkpoints that a run made or took from the store, by node. One that another was made from, as the folder
+ * with the card is made from the export, is left out.
+ */
 const checkpointsOf = Effect.fnUntraced(function* (run: RunLog.RunRecord) {
   const store = yield* Store
-  const folders = new Map<string, string>()
+  const found: Array<{ readonly id: string; readonly folder: string; readonly digest: string }> = []
+  const read = new Set<string>()
   for (const [id, node] of Object.entries(run.nodes)) {
     const known = keyOf(node)
     if (known === undefined) continue
     const entries = yield* store.find(known.key, known.code)
     const entry = entries.find((one) => one.manifest.code.digest === known.code) ?? entries.find((one) => one.aliased)
     for (const [port, output] of Object.entries(entry?.manifest.outputs ?? {}))
-      if (output.kind === "tree" && output.tag === CHECKPOINT) folders.set(id, portFolder(entry!.folder, port))
+      if (output.kind === "tree" && output.tag === CHECKPOINT) {
+        found.push({ id, folder: portFolder(entry!.folder, port), digest: output.digest })
+        for (const digest of Object.values(entry!.manifest.parts.inputs)) read.add(digest)
+      }
   }
-  return folders
+  return new Map(found.filter(({ digest }) => !read.has(digest)).map(({ folder, id }) => [id, folder] as const))
 })
 
 const inStore = (root: string, wanted: string | undefined) =>
