@@ -52,7 +52,8 @@ const ofStage = (stage: StageCost): ReadonlyArray<Written> => {
     whole + (trains === "projector" ? projector : trains === "all" ? weights.trained + weights.frozen : weights.trained)
   return [
     ...one(pixels, "pixels", pictures * vision.imageSize ** 2 * 3),
-    ...one(features ? images : undefined, "features", pictures * patchCount(vision) * vision.hiddenSize * 4),
+    // Beside the numbers of a picture, its offset and the layer they are of.
+    ...one(features ? images : undefined, "features", pictures * (patchCount(vision) * vision.hiddenSize * 4 + 16)),
     // Ids and labels, as made and again as split.
     ...one(node.inputs["data"]?.node, "tokens", 2 * 8 * examples),
     ...one(node, "model", 4 * model),
