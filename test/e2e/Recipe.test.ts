@@ -167,7 +167,8 @@ describe("the whole recipe", () => {
     expect(nodesThat("ran", pixels)).toEqual(expect.arrayContaining(["instruct/train", "pretrain/train"]))
     const dependents = ["evaluate/answers", "exportCheckpoint", "instruct/train", "pretrain/train", "writeCard"]
     expect(dependents).toEqual(expect.arrayContaining([...nodesThat("ran", pixels)]))
-    const lossesOf = (value: unknown) => (value as { readonly heldOutLoss: Readonly<Record<string, number>> }).heldOutLoss
+    const lossesOf = (value: unknown) =>
+      (value as { readonly heldOutLoss: Readonly<Record<string, number>> }).heldOutLoss
     const before = lossesOf(lastOf(first).metrics)
     for (const [stage, loss] of Object.entries(lossesOf(metrics))) expect(loss).toBeCloseTo(before[stage]!, 3)
   })
