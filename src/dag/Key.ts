@@ -98,3 +98,6 @@ export const keyParts = (node: AnyNode, inputs: Readonly<Record<string, string>>
 
 /** The key: sha256 of the canonical JSON of its parts, 64 hex digits. */
 export const keyOf = (parts: KeyParts): string => sha256(canonical(parts))
+
+/** The parts that are the same whatever the inputs hold, as canonical JSON: definition, settings, names of input ports. */
+export const settingsOf = (parts: KeyParts): string => canonical({ ...parts, inputs: Object.keys(parts.inputs).sort() })

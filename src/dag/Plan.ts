@@ -7,7 +7,7 @@
  */
 import { Effect } from "effect"
 import { canonical } from "./Canonical.ts"
-import { type KeyParts, keyOf, keyParts } from "./Key.ts"
+import { type KeyParts, keyOf, keyParts, settingsOf } from "./Key.ts"
 import type { AnyNode } from "./Node.ts"
 import type { Pipeline } from "./Pipeline.ts"
 
@@ -63,6 +63,8 @@ export interface Facts<K extends Known, E = never, R = never> {
   readonly code: (node: AnyNode) => Effect.Effect<CodeFacts, E, R>
   readonly entries: (key: string, code: string) => Effect.Effect<ReadonlyArray<K>, E, R>
   readonly before: (node: AnyNode) => Effect.Effect<Before | undefined, E, R>
+  /** Whether a result of this definition and these settings (`settingsOf`) is stored, whatever its inputs were. */
+  readonly storedWith: (settings: string) => Effect.Effect<boolean, E, R>
   readonly numerics: string
   /** Instances to run again whatever is stored. */
   readonly forced: ReadonlySet<string>
@@ -201,27 +203,40 @@ const sizeOf = ({ bytes, rows, rowsByPort }: Pick<Known, "rows" | "rowsByPort" |
 
 const estimate = (before: Before | undefined) => (before === undefined ? {} : sizeOf(before))
 
-/** Why a node whose inputs will change may or must run. */
-const guess = (
+/**
+ * Why a node whose inputs are not known yet may or must run. What its inputs will be is not known, so an earlier run may
+ * have left just this result, and an equal node of this run may make it.
+ */
+const guess = Effect.fnUntraced(function* <K extends Known, E, R>(
   node: AnyNode,
-  changing: ReadonlyArray<AnyNode>,
-  before: Before | undefined,
+  parts: KeyParts,
   code: CodeFacts,
-  numerics: string,
-  forced: boolean
-) => {
-  const waits = [...new Set(changing.map((one) => one.id))].join(", ")
-  if (forced) return { status: "run" as const, because: ["forced"] }
-  if (before === undefined) return { status: "run" as const, because: ["not in the store"] }
-  const now = keyParts(node, before.parts.inputs, numerics)
-  const own = [...partChanges(now, before.parts, node)]
+  waits: ReadonlyArray<AnyNode>,
+  equal: AnyNode | undefined,
+  facts: Facts<K, E, R>
+) {
+  const before = yield* facts.before(node)
+  if (facts.forced.has(node.id)) return { status: "run" as const, because: ["forced"], before }
+  if (equal !== undefined) return { status: "maybe" as const, because: [sameAs(equal)], before }
+  if (before === undefined) {
+    if (!(yield* facts.storedWith(settingsOf(parts))))
+      return { status: "run" as const, because: ["not in the store"], before }
+    const because = [`unless a stored result of ${node.spec.id} was made from the same input`]
+    return { status: "maybe" as const, because, before }
+  }
+  const own = [...partChanges({ ...parts, inputs: before.parts.inputs }, before.parts, node)]
   if (before.code.digest !== code.digest) {
     const changed = codeChanges(code, before.code)
     own.push(changed.length === 0 ? "code changed" : `code of ${changed.join(", ")} changed`)
   }
-  // What its inputs will be is not known, so an earlier run may have left just this result.
-  return { status: "maybe" as const, because: [...own, `if ${waits} changes`] }
-}
+  const names = [...new Set(waits.map((one) => one.id))].join(", ")
+  return { status: "maybe" as const, because: [...own, `if ${names} changes`], before }
+})
+
+const sameAs = (first: AnyNode): string => `is the same as ${first.id}, whose result it takes`
+
+/** What a node will give, where its digests are not known yet: equal for nodes that are due to compute the same. */
+const promised = (parts: KeyParts, code: CodeFacts): string => `${keyOf(parts)} ${code.digest}`
 
 /** Plans the given nodes (inputs before consumers). */
 export const plan = Effect.fnUntraced(function* <K extends Known, E, R>(
@@ -229,28 +244,42 @@ export const plan = Effect.fnUntraced(function* <K extends Known, E, R>(
   facts: Facts<K, E, R>
 ): Effect.fn.Return<Plan<K>, E, R> {
   const digests = new Map<AnyNode, Readonly<Record<string, string>> | undefined>()
+  /** What stands for the digests of nodes that have none yet. */
+  const promises = new Map<AnyNode, string>()
   const steps: Array<PlanStep<K>> = []
-  /** Nodes that will run, by key and code. */
+  /** First node of each promise. */
   const due = new Map<string, AnyNode>()
+  const promise = (node: AnyNode, parts: KeyParts, code: CodeFacts): AnyNode | undefined => {
+    const made = promised(parts, code)
+    promises.set(node, made)
+    const first = due.get(made)
+    if (first === undefined) due.set(made, node)
+    return facts.forced.has(node.id) ? undefined : first
+  }
   for (const node of pipeline.nodes) {
     if (node.spec.kind === "source") {
       const { because = [], bytes, digest } = yield* facts.source(node)
       digests.set(node, digest === undefined ? undefined : { files: digest })
+      if (digest === undefined) promises.set(node, canonical([node.location ?? node.id, node.files ?? null]))
       steps.push({ node, status: "source", because, ...(bytes === undefined ? {} : { bytes }) })
       continue
     }
-    const changing = Object.values(node.inputs)
+    const waits = Object.values(node.inputs)
       .map((ref) => ref.node)
       .filter((input) => digests.get(input) === undefined)
-    if (changing.length > 0) {
+    if (waits.length > 0) {
       digests.set(node, undefined)
-      const before = yield* facts.before(node)
+      const inputs = Object.fromEntries(
+        Object.entries(node.inputs).map(([port, ref]) => [
+          port,
+          digests.get(ref.node)?.[ref.port] ?? `${promises.get(ref.node)}/${ref.port}`
+        ])
+      )
+      const parts = keyParts(node, inputs, facts.numerics)
       const code = yield* facts.code(node)
-      steps.push({
-        node,
-        ...guess(node, changing, before, code, facts.numerics, facts.forced.has(node.id)),
-        ...estimate(before)
-      })
+      const equal = promise(node, parts, code)
+      const { before, ...said } = yield* guess(node, parts, code, waits, equal, facts)
+      steps.push({ node, ...said, ...estimate(before) })
       continue
     }
     const inputs: Record<string, string> = {}
@@ -260,13 +289,9 @@ export const plan = Effect.fnUntraced(function* <K extends Known, E, R>(
       // A forced result that comes out different is told and not stored: what follows reads the stored one.
       const kept = facts.forced.has(node.id) ? yield* facts.entries(decision.key, decision.code.digest) : []
       digests.set(node, kept.find((entry) => entry.code === decision.code.digest)?.digests)
-      const same = `${decision.key} ${decision.code.digest}`
-      const first = facts.forced.has(node.id) ? undefined : due.get(same)
-      if (first === undefined) due.set(same, node)
+      const first = promise(node, decision.parts, decision.code)
       const [status, because] =
-        first === undefined
-          ? (["run", decision.because] as const)
-          : (["maybe", [`is the same as ${first.id}, whose result it takes`]] as const)
+        first === undefined ? (["run", decision.because] as const) : (["maybe", [sameAs(first)]] as const)
       steps.push({ node, status, because, ...estimate(yield* facts.before(node)), decision })
     } else {
       digests.set(node, decision.entry.digests)

@@ -138,6 +138,7 @@ export const storeFacts = Effect.fnUntraced(function* (
 ): Effect.fn.Return<StoreFacts, StoreError, Store> {
   const store = yield* Store
   const keys = options.listed ? yield* store.keys : undefined
+  const settings = yield* Effect.cached(store.settings)
   const { codes } = options
   const looked = new Map<AnyNode, SourceFact & { readonly found: SourceLook }>()
   const code = (node: AnyNode) => {
@@ -159,6 +160,7 @@ export const storeFacts = Effect.fnUntraced(function* (
       keys !== undefined && !keys.has(key)
         ? Effect.succeed([])
         : Effect.map(store.find(key, code), (found) => found.map((one) => entryOf(one, code))),
+    storedWith: (one) => Effect.map(settings, (all) => all.has(one)),
     before: Effect.fnUntraced(function* (node) {
       const last = yield* store.last(options.pipeline, node.id)
       if (last === undefined) return undefined

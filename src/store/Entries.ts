@@ -11,7 +11,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { basename, join } from "node:path"
 import { Effect, type FileSystem, Schema } from "effect"
 import { canonical } from "../dag/Canonical.ts"
-import { KeyParts } from "../dag/Key.ts"
+import { KeyParts, settingsOf } from "../dag/Key.ts"
 import { io, makeFolder, namesIn, readJson, readJsonIfGood, writeWhole } from "./Durable.ts"
 import { type Layout, manifestFile, portFolder, refusedFolder } from "./Layout.ts"
 import { Code, Manifest } from "./Manifest.ts"
@@ -193,6 +193,25 @@ export const keys = (layout: Layout): Effect.Effect<ReadonlySet<string>, StoreEr
         hint: "The store's folder cannot be listed: check its permissions and the disk.",
         cause
       })
+  })
+
+const decodeParts = Schema.decodeUnknownSync(Schema.Struct({ parts: KeyParts }))
+
+/** Settings of all entries, for plans of nodes that never ran. A manifest that cannot be read counts as none: `find` tells of it. */
+export const settings = (layout: Layout): Effect.Effect<ReadonlySet<string>, StoreError> =>
+  Effect.map(keys(layout), (all) => {
+    const out = new Set<string>()
+    for (const key of all)
+      for (const code of namesNow(layout.keyFolder(key))) {
+        if (!hex.test(code)) continue
+        try {
+          const manifest = jsonNow(manifestFile(layout.entry(key, code)), decodeParts)
+          if (manifest !== undefined) out.add(settingsOf(manifest.parts))
+        } catch {
+          // damaged, or gone meanwhile: no result that a run would take
+        }
+      }
+    return out
   })
 
 /** Blesses an entry for another code. Writing the same again changes nothing. */

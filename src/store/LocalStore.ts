@@ -234,6 +234,7 @@ export const layer = (options: {
         codeOf: codes.digest,
         find: (key, code) => here(Entries.find(layout, key, code)),
         keys: Entries.keys(layout),
+        settings: Entries.settings(layout),
         alias: (found, code) => Effect.andThen(writable, here(Entries.alias(layout, found, code))),
         begin: (work) => Effect.andThen(writable, here(Work.begin(layout, work))),
         open: <A extends Artifact>(found: Found, port: string, artifact: A) =>

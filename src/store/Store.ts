@@ -180,6 +180,8 @@ export class Store extends Context.Service<
     readonly find: (key: string, code: string) => Effect.Effect<ReadonlyArray<Found>, StoreError>
     /** Keys that have at least one entry: one listing for a whole plan. */
     readonly keys: Effect.Effect<ReadonlySet<string>, StoreError>
+    /** The settings (`settingsOf`) of all entries whose manifest can be read: reads every manifest once. */
+    readonly settings: Effect.Effect<ReadonlySet<string>, StoreError>
     /** Records that `code` may use the entry that `found` is; lineage shows it. */
     readonly alias: (found: Found, code: Code) => Effect.Effect<void, StoreError>
     /** Takes the lock of (key, code) and opens or resumes its work folder. Waits while a live process holds it. */

@@ -3,7 +3,7 @@ import { Effect, Schema, Stream } from "effect"
 import { digestOf } from "../../src/dag/Canonical.ts"
 import { toJson, toMermaid, toTable } from "../../src/dag/Describe.ts"
 import { pipeline, rows, sharded, source, tree, whole } from "../../src/dag/index.ts"
-import { keyOf, keyParts } from "../../src/dag/Key.ts"
+import { keyOf, keyParts, settingsOf } from "../../src/dag/Key.ts"
 import type { AnyNode } from "../../src/dag/Node.ts"
 import { type Before, type CodeFacts, type Facts, type Known, plan } from "../../src/dag/Plan.ts"
 
@@ -57,6 +57,7 @@ const world = (
         return entry === undefined ? [] : [{ ...entry, accepted: entry.code === now }]
       }),
     before: (node) => Effect.sync(() => befores.get(node.id)),
+    storedWith: () => Effect.succeed(false),
     ...more
   })
   const run = (nodes: ReadonlyArray<AnyNode>) => {
@@ -175,6 +176,32 @@ it.effect("ten thousand nodes: one verdict a node, nothing looked up twice", () 
     const made = yield* plan(p, w.facts())
     expect(made.steps.filter((step) => step.status === "cached").length).toBe(9_999)
     expect(w.asked.length).toBe(9_999)
+  })
+)
+
+it.effect("what never ran under its name and waits for an input may take an equal result of another", () =>
+  Effect.gen(function* () {
+    const file = source(File, { id: "words.txt", location: "words.txt" })
+    const first = read({ file: file.out.files }, {})
+    const [loud, again] = ["loud", "again"].map((name) => shout.named(name)({ rows: first.out.rows }, { times: 2 }))
+    const p = pipeline("twice", { loud: loud!.out.rows, again: again!.out.rows })
+    const w = world()
+    const verdicts = Effect.fnUntraced(function* (more: Partial<Facts<Known>>) {
+      return (yield* plan(p, w.facts(more))).steps.slice(2).map(({ because, status }) => [status, because.join("; ")])
+    })
+    expect(yield* verdicts({})).toEqual([
+      ["run", "not in the store"],
+      ["maybe", "is the same as loud, whose result it takes"]
+    ])
+    expect(yield* verdicts({ forced: new Set(["again"]) })).toEqual([
+      ["run", "not in the store"],
+      ["run", "forced"]
+    ])
+    const settings = settingsOf(keyParts(loud!, { rows: "of another run" }, "none"))
+    expect((yield* verdicts({ storedWith: (one) => Effect.succeed(one === settings) }))[0]).toEqual([
+      "maybe",
+      "unless a stored result of shout was made from the same input"
+    ])
   })
 )
 

@@ -7,7 +7,7 @@ import { assert, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { digestOf } from "../../src/dag/Canonical.ts"
 import { rows, sharded, source, tree, whole } from "../../src/dag/index.ts"
-import { keyOf, keyParts } from "../../src/dag/Key.ts"
+import { keyOf, keyParts, settingsOf } from "../../src/dag/Key.ts"
 import type { AnyNode } from "../../src/dag/Node.ts"
 import { pipeline } from "../../src/dag/Pipeline.ts"
 import { type Before, decide, type Facts, type Known, plan } from "../../src/dag/Plan.ts"
@@ -28,6 +28,8 @@ const Node = Schema.Struct({
   blunt: Schema.Boolean
 })
 const Round = Schema.Struct({
+  /** Nodes that are asked for this time, none for all: one that is new may meet results of others. */
+  targets: Schema.Array(Schema.Int).check(Schema.isMaxLength(2)),
   params: Schema.Array(Schema.Literals([1, 2])),
   codes: Schema.Array(Schema.Literals(["c1", "c2"])),
   forced: Schema.Array(Schema.Int),
@@ -37,7 +39,11 @@ const Round = Schema.Struct({
   unfetched: Schema.Boolean
 })
 
-const build = (nodes: ReadonlyArray<typeof Node.Type>, params: ReadonlyArray<number>) => {
+const build = (
+  nodes: ReadonlyArray<typeof Node.Type>,
+  params: ReadonlyArray<number>,
+  targets: ReadonlyArray<number>
+) => {
   const file = source(File, { id: "file", location: "file" })
   const made = [read.named("n0")({ file: file.out.files }, { n: params[0] ?? 1 })]
   nodes.forEach(({ a, b }, i) => {
@@ -50,7 +56,8 @@ const build = (nodes: ReadonlyArray<typeof Node.Type>, params: ReadonlyArray<num
         : two.named(name)({ a: from(a), b: from(b) }, settings)) as never
     )
   })
-  return pipeline("p", Object.fromEntries(made.map((node) => [node.id, node.out.rows])))
+  const asked = targets.length === 0 ? made : targets.map((at) => made[Math.abs(at) % made.length]!)
+  return pipeline("p", Object.fromEntries(asked.map((node) => [node.id, node.out.rows])))
 }
 
 it.effect.prop(
@@ -60,9 +67,10 @@ it.effect.prop(
     Effect.gen(function* () {
       const nodes = all.slice(0, 8)
       const entries = new Map<string, Array<Known & { readonly made: string }>>()
+      const stored = new Set<string>()
       const befores = new Map<string, Before>()
       for (const round of rounds) {
-        const p = build(nodes, round.params)
+        const p = build(nodes, round.params, round.targets)
         const number = (node: AnyNode) => Number(node.id.slice(1))
         const code = (node: AnyNode) => ({ digest: round.codes[number(node)] ?? "c1", files: [], packages: {} })
         const facts = (fetched: boolean): Facts<Known> => ({
@@ -74,7 +82,8 @@ it.effect.prop(
           code: (node) => Effect.succeed(code(node)),
           entries: (key, now) =>
             Effect.sync(() => (entries.get(key) ?? []).map((entry) => ({ ...entry, accepted: entry.made === now }))),
-          before: (node) => Effect.sync(() => befores.get(node.id))
+          before: (node) => Effect.sync(() => befores.get(node.id)),
+          storedWith: (settings) => Effect.sync(() => stored.has(settings))
         })
         const planned = yield* plan(p, facts(false))
         const ran = new Set<string>()
@@ -92,13 +101,14 @@ it.effect.prop(
           )
           const { entry, key, parts } = yield* decide(node, inputs, facts(true))
           const blunt = nodes[number(node) - 1]?.blunt === true
-          const stored = entries.get(key)?.find((old) => old.made === code(node).digest)
+          const kept = entries.get(key)?.find((old) => old.made === code(node).digest)
           if (entry !== undefined && madeNow.has(key)) shared.add(node.id)
-          const out = entry?.digests ?? stored?.digests ?? { rows: digestOf(blunt ? [node.spec.id, node.id] : [key]) }
+          const out = entry?.digests ?? kept?.digests ?? { rows: digestOf(blunt ? [node.spec.id, node.id] : [key]) }
           if (entry === undefined) {
             ran.add(node.id)
             madeNow.add(key)
-            if (stored === undefined) {
+            if (kept === undefined) {
+              stored.add(settingsOf(parts))
               const known = { code: code(node).digest, made: code(node).digest, accepted: true, rows: 1, bytes: 1 }
               entries.set(key, [...(entries.get(key) ?? []), { ...known, digests: out }])
             }
@@ -110,13 +120,10 @@ it.effect.prop(
         for (const { because, node, status } of planned.steps) {
           const said = `${node.id}: ${status} (${because.join("; ")}), ran: ${[...ran].join(" ")}`
           if (status === "cached") assert.isFalse(ran.has(node.id), said)
-          // Of a node that never ran, an equal one elsewhere may have left the result: `not in the store` is a guess then.
-          const guessed =
-            because[0] === "not in the store" &&
-            Object.values(node.inputs).some((ref) => ran.has(ref.node.id) || round.unfetched)
-          if (status === "run" && !guessed && !shared.has(node.id)) assert.isTrue(ran.has(node.id), said)
+          // Two inputs of one run that come out equal by chance: their consumers share a result, and no plan can tell.
+          if (status === "run" && !shared.has(node.id)) assert.isTrue(ran.has(node.id), said)
         }
       }
     }),
-  { arbitrary: { runs: 300 } }
+  { arbitrary: { runs: 500 } }
 )
