@@ -185,8 +185,7 @@ export const make = (
         const entries = Object.fromEntries([...known].sort(([a], [b]) => (a < b ? -1 : 1)))
         yield* writeWhole(
           layout.code,
-          JSON.stringify({ algorithm: ALGORITHM, entries, installed: installed.remembered() }) + "\n",
-          { shared: true }
+          JSON.stringify({ algorithm: ALGORITHM, entries, installed: installed.remembered() }) + "\n"
         )
       }).pipe(Effect.catch((error) => Effect.logWarning(`code digests are not remembered: ${error.message}`)))
     )

@@ -4,11 +4,17 @@
  * Not about entries: this file knows bytes and folders only. Everything goes through the `FileSystem` service, so that
  * tests can make any single operation fail. Crash rule: whoever sees the final name sees all bytes.
  *
+ * What a power cut may undo: an fsynced file keeps its bytes; a name (created, renamed, removed) is durable once its
+ * folder was fsynced, and until then may be there or not, whatever became of other names. A file is fsynced before it
+ * gets its name. `names: "now"` fsyncs the folder at once. `names: "soon"` is for many small files whose names need no
+ * order: the folder is fsynced if that was last done more than `SOON_MS` ago, and the caller fsyncs it once at the end;
+ * a name that replaces another is made durable at once all the same, so that new bytes are never taken for old ones.
+ *
  * Files over 2 GiB are written, read and hashed in slices: Node refuses larger single calls.
  */
 import { createHash, randomBytes } from "node:crypto"
 import { basename, dirname, join } from "node:path"
-import { Effect, Exit, FileSystem, type PlatformError, Schema, Scope } from "effect"
+import { Clock, Effect, Exit, FileSystem, type PlatformError, Schema, Scope } from "effect"
 import { StoreError } from "./Store.ts"
 
 /** Bytes of one read or write call. */
@@ -74,6 +80,23 @@ export const instead = <A, B, R>(
 export const syncFolder = (folder: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   io(folder, (fs) => Effect.scoped(Effect.flatMap(fs.open(folder, { flag: "r" }), (file) => file.sync)))
 
+/** How long names given `soon` may wait for the fsync of their folder while others follow, ms. */
+export const SOON_MS = 1000
+/** When this process or thread last fsynced a folder for such names, ns. Losing it costs one fsync. */
+const syncedAt = new Map<string, bigint>()
+const REMEMBERED = 4096
+
+/** Makes the names in a folder durable, unless that was done within `SOON_MS`: then whoever ends the work does it. */
+export const syncSoon = (folder: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const now = yield* Clock.monotonicTimeNanos
+    const last = syncedAt.get(folder)
+    if (last !== undefined && now >= last && now - last < BigInt(SOON_MS) * 1_000_000n) return
+    if (syncedAt.size >= REMEMBERED) syncedAt.clear()
+    yield* syncFolder(folder)
+    syncedAt.set(folder, now)
+  })
+
 /** Makes a folder and its missing parents, each durable in its parent. */
 export const makeFolder = (folder: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
@@ -106,6 +129,34 @@ export const removeWhole = (path: string): Effect.Effect<void, StoreError, FileS
     if (moved) yield* io(gone, (fs) => fs.remove(gone, { recursive: true, force: true }))
   })
 
+/** The name of one attempt at a file, beside it: no two writers share one, whatever they write. */
+export const temporaryName = (path: string): string => join(dirname(path), `.${basename(path)}.${token()}.tmp`)
+
+/** What attempts that are over leave; of earlier versions too, which had one temporary name a file. */
+const LEFT =
+  /^\..+\.[0-9a-f]{16}(\.tmp)?$|^\.gone-|^\d{5,}\.\w+(\.part\d+)?\.tmp$|^\d{5,}\.jsonl\.part\d+$|^[a-z]+(\.json)?\.tmp$/
+
+/** Whether a name in a folder of the store is that of a file or folder on its way in or out. */
+export const isLeftover = (name: string): boolean => LEFT.test(name)
+
+/**
+ * Removes what dead attempts left in a folder. Only for who knows that nobody writes there: the holder of its lock.
+ * Not durable: a leftover that comes back after a power cut is removed the next time.
+ */
+export const sweepFolder = (folder: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    for (const name of yield* namesIn(folder))
+      if (isLeftover(name))
+        yield* io(join(folder, name), (fs) => fs.remove(join(folder, name), { recursive: true, force: true }))
+  })
+
+/** Removes a file durably; nothing there is fine, and costs no fsync. */
+export const removeFile = (path: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const had = yield* io(path, (fs) => instead(Effect.as(fs.remove(path), true), ["NotFound"], false))
+    if (had) yield* syncFolder(dirname(path))
+  })
+
 /** Digest and length of what a writer wrote. */
 export interface Written {
   readonly bytes: number
@@ -117,7 +168,13 @@ export interface Writer {
   readonly write: (chunks: ReadonlyArray<Uint8Array>) => Effect.Effect<void, StoreError>
   /** Flushes, fsyncs, gives the file its name and makes the name durable. */
   readonly finish: Effect.Effect<Written, StoreError>
+  /** Ends writing without a name: all bytes can be read at `temporary` until the scope closes, which removes them. */
+  readonly seal: Effect.Effect<void, StoreError>
+  readonly temporary: string
 }
+
+/** When a name becomes durable: see the head of this file. */
+export type Names = "now" | "soon"
 
 const sliced = (bytes: Uint8Array): ReadonlyArray<Uint8Array> => {
   if (bytes.byteLength <= SLICE) return [bytes]
@@ -127,15 +184,15 @@ const sliced = (bytes: Uint8Array): ReadonlyArray<Uint8Array> => {
 }
 
 /**
- * Opens a writer of `path`; until `finish` the bytes lie in `path.tmp`. A scope that closes early removes them, and a
- * `path.tmp` that a killed attempt left is removed first. One writer a path at a time. `hashOnly` writes nothing,
- * `readOnly` leaves a file that nobody may write to.
+ * Opens a writer of `path`; until `finish` the bytes lie under a name of this attempt alone, so of two writers each
+ * finishes a whole file and the last one's stays. A scope that closes early removes them; what a killed attempt leaves,
+ * `sweepFolder` removes. `hashOnly` writes nothing, `readOnly` leaves a file that nobody may write to.
  *
  * Pieces are copied or written before `write` returns, so an encoder may reuse its buffers.
  */
 export const openWriter = (
   path: string,
-  options: { readonly hashOnly?: boolean; readonly readOnly?: boolean } = {}
+  options: { readonly hashOnly?: boolean; readonly readOnly?: boolean; readonly names?: Names } = {}
 ): Effect.Effect<Writer, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
     const hash = createHash("sha256")
@@ -150,12 +207,14 @@ export const openWriter = (
           Effect.sync(() => {
             for (const chunk of chunks) for (const slice of sliced(chunk)) count(slice)
           }),
-        finish: Effect.sync(() => ({ bytes, sha256: hash.digest("hex") }))
+        finish: Effect.sync(() => ({ bytes, sha256: hash.digest("hex") })),
+        seal: Effect.void,
+        temporary: path
       }
     const fs = yield* FileSystem.FileSystem
     const at = <A>(effect: Effect.Effect<A, PlatformError.PlatformError>) => Effect.mapError(effect, fromPlatform(path))
-    const temporary = `${path}.tmp`
-    yield* at(fs.remove(temporary, { force: true }))
+    const temporary = temporaryName(path)
+    const folder = dirname(path)
     const outer = yield* Effect.scope
     const own = yield* Scope.fork(outer)
     let named = false
@@ -200,41 +259,27 @@ export const openWriter = (
       yield* flush
       yield* at(file.sync)
       yield* Scope.close(own, Exit.void)
+      const later = options.names === "soon" && !(yield* at(fs.exists(path)))
       yield* at(fs.rename(temporary, path))
       named = true
-      yield* at(Effect.scoped(Effect.flatMap(fs.open(dirname(path), { flag: "r" }), (folder) => folder.sync)))
+      yield* Effect.provideService(later ? syncSoon(folder) : syncFolder(folder), FileSystem.FileSystem, fs)
       return { bytes, sha256: hash.digest("hex") }
     })
-    return { write, finish }
+    const seal = Effect.andThen(flush, Scope.close(own, Exit.void))
+    return { write, finish, seal, temporary }
   })
 
-/**
- * Replaces a file atomically and durably; readers see the old bytes or the new ones.
- *
- * `shared` is for files that several processes write: each uses a temporary name of its own and the last one wins.
- */
+/** Replaces a file atomically and durably; readers see the old bytes or the new ones, and of two writers one's. */
 export const writeWhole = (
   path: string,
   data: string | Uint8Array,
-  options: { readonly shared?: boolean } = {}
+  options: { readonly names?: Names } = {}
 ): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data
-      if (options.shared !== true) {
-        const writer = yield* openWriter(path)
-        yield* writer.write([bytes])
-        yield* writer.finish
-        return
-      }
-      const own = join(dirname(path), `.${basename(path)}.${token()}`)
-      const writer = yield* openWriter(own)
-      yield* writer.write([bytes])
+      const writer = yield* openWriter(path, options)
+      yield* writer.write([typeof data === "string" ? new TextEncoder().encode(data) : data])
       yield* writer.finish
-      yield* io(path, (fs) =>
-        Effect.onError(fs.rename(own, path), () => Effect.ignore(fs.remove(own, { force: true })))
-      )
-      yield* syncFolder(dirname(path))
     })
   )
 

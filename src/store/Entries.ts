@@ -225,7 +225,7 @@ export const alias = (
     const record: AliasRecord = { format: 1, key, entry: basename(found.folder), code }
     if (record.entry === code.digest) return
     yield* makeFolder(layout.aliasFolder(key))
-    yield* writeWhole(layout.alias(key, code.digest), canonical(record) + "\n", { shared: true })
+    yield* writeWhole(layout.alias(key, code.digest), canonical(record) + "\n")
   })
 
 /** The entry's code digest that `code` is blessed for under `key`. */
@@ -263,5 +263,5 @@ export const remember = (
     )
     if (before === text) return
     yield* makeFolder(layout.pipeline(pipeline))
-    yield* writeWhole(path, text, { shared: true })
+    yield* writeWhole(path, text)
   })

@@ -324,7 +324,7 @@ export const pin = (root: string, name: string, found: Found): Effect.Effect<voi
     const layout = layoutOf(root)
     const record = { key: found.manifest.key, code: basename(found.folder) }
     yield* makeFolder(layout.pins)
-    yield* writeWhole(layout.pin(name), canonical(record) + "\n", { shared: true })
+    yield* writeWhole(layout.pin(name), canonical(record) + "\n")
   })
 
 /** Removes a pin; true if there was one. */

@@ -61,7 +61,7 @@ const openFolder = (layout: Layout, readOnly: boolean): Effect.Effect<void, Stor
       })
     }
     yield* makeFolder(layout.root)
-    yield* writeWhole(layout.format, `${JSON.stringify({ store: storeVersion })}\n`, { shared: true })
+    yield* writeWhole(layout.format, `${JSON.stringify({ store: storeVersion })}\n`)
   })
 
 const outputOf = (found: Found, port: string, artifact: Artifact): Effect.Effect<OutputEntry, StoreError> => {
@@ -156,7 +156,7 @@ export const layer = (options: {
             ...(seen === undefined ? {} : { view: seen })
           }
           yield* makeFolder(dirname(path))
-          yield* writeWhole(path, `${JSON.stringify(record)}\n`, { shared: true })
+          yield* writeWhole(path, `${JSON.stringify(record)}\n`)
         })
       const lookHere = (spec: SourceSpec, pipeline: string | undefined) =>
         Effect.tap(local(spec), (found) =>

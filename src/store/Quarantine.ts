@@ -4,13 +4,14 @@
  * Not the collector (`dag/Refusals.ts`), and no decision whether too many were refused. One JSON line a row, ordered by row.
  *
  * Lifecycle: rows wait in the collector; every `SPILL` of them go to a part file, and to another one when they would
- * break the order. `finish` renames the part to `NNNNN.jsonl`, or merges several. Durable when `finish` returns, visible with
- * the shard's record or the node's manifest. Parts of a killed attempt are removed when the shard is begun again.
+ * break the order. `finish` renames the part to `NNNNN.jsonl`, or merges several. Its bytes are durable when `finish`
+ * returns, its name with those of the shard; visible with the shard's record or the node's manifest. Parts have names of
+ * their attempt; what a killed one leaves goes when the node is begun again, under its lock.
  */
 import { basename, join } from "node:path"
 import { Cause, Effect, type FileSystem, Pull, Schema, Scope, Semaphore, Stream } from "effect"
 import { type Refusals, Refused } from "../dag/Refusals.ts"
-import { fromPlatform, io, makeFolder, namesIn, openWriter, syncFolder, type Writer } from "./Durable.ts"
+import { fromPlatform, io, makeFolder, namesIn, openWriter, removeFile, type Writer } from "./Durable.ts"
 import * as Layout from "./Layout.ts"
 import type { FileEntry } from "./Manifest.ts"
 import { StoreError } from "./Store.ts"
@@ -33,8 +34,6 @@ export interface Quarantine {
   /** Writes the file; none removes what an earlier attempt left. */
   readonly finish: Effect.Effect<Quarantined, StoreError, FileSystem.FileSystem>
 }
-
-const remove = (path: string) => io(path, (fs) => fs.remove(path, { force: true }))
 
 /** Lines of a file of refused rows, with the row of each. */
 const linesOf = (path: string): Stream.Stream<Refused, StoreError, FileSystem.FileSystem> =>
@@ -85,22 +84,11 @@ export const openQuarantine = (
   Effect.gen(function* () {
     const path = Layout.refusedFile(folder, index)
     const spillRows = options.spillRows ?? SPILL
-    const isPart = (name: string): boolean => name.startsWith(`${basename(path)}.part`)
-    const leftovers = (yield* namesIn(Layout.refusedFolder(folder))).filter(isPart)
-    yield* Effect.forEach(leftovers, (name) => remove(join(Layout.refusedFolder(folder), name)), { discard: true })
     const one = yield* Semaphore.make(1)
     const scope = yield* Effect.scope
-    const parts: Array<string> = []
+    const parts: Array<Writer> = []
     let open: { readonly writer: Writer; lastRow: number } | undefined
     const counts: Record<string, number> = {}
-    yield* Scope.addFinalizer(
-      scope,
-      Effect.suspend(() =>
-        Effect.forEach(parts, (part) => Effect.catch(remove(part), (error) => Effect.logWarning(error.message)), {
-          discard: true
-        })
-      ).pipe(Effect.provideContext(yield* Effect.context<FileSystem.FileSystem>()))
-    )
 
     /** What waits goes to the open part, or to the next one where it would break the order. */
     const append = Effect.gen(function* () {
@@ -108,22 +96,24 @@ export const openQuarantine = (
       if (rows.length === 0) return
       for (const { reason } of rows) counts[reason] = (counts[reason] ?? 0) + 1
       if (open !== undefined && rows[0]!.row < open.lastRow) {
-        yield* open.writer.finish
+        yield* open.writer.seal
         open = undefined
       }
       if (open === undefined) {
         yield* makeFolder(Layout.refusedFolder(folder))
-        const part = `${path}.part${parts.length}`
-        parts.push(part)
-        open = { writer: yield* Scope.provide(openWriter(part), scope), lastRow: 0 }
+        const writer = yield* Scope.provide(openWriter(path, { names: "soon" }), scope)
+        parts.push(writer)
+        open = { writer, lastRow: 0 }
       }
       yield* open.writer.write([encodeLines(rows)])
       open.lastRow = rows.at(-1)!.row
     })
     const merge = Effect.scoped(
       Effect.gen(function* () {
-        const writer = yield* openWriter(path)
-        yield* Stream.runForEachArray(merged(parts.map(linesOf)), (rows) => writer.write([encodeLines(rows)]))
+        yield* parts.at(-1)!.seal
+        const writer = yield* openWriter(path, { names: "soon" })
+        const sorted = merged(parts.map(({ temporary }) => linesOf(temporary)))
+        yield* Stream.runForEachArray(sorted, (rows) => writer.write([encodeLines(rows)]))
         return yield* writer.finish
       })
     )
@@ -131,16 +121,11 @@ export const openQuarantine = (
       spill: Effect.suspend(() => (refusals.waiting() < spillRows ? Effect.void : one.withPermits(1)(append))),
       finish: Effect.gen(function* () {
         yield* append
-        if (open === undefined) {
-          yield* remove(path)
+        if (parts.length === 0) {
+          yield* removeFile(path)
           return { refused: counts }
         }
-        let written = yield* open.writer.finish
-        if (parts.length > 1) written = yield* merge
-        else {
-          yield* io(path, (fs) => fs.rename(parts[0]!, path))
-          yield* syncFolder(Layout.refusedFolder(folder))
-        }
+        const written = yield* parts.length > 1 ? merge : parts[0]!.finish
         return { refused: counts, refusedFile: { path: basename(path), ...written } }
       })
     }

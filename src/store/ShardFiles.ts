@@ -5,6 +5,13 @@
  * rows never cross a thread. Lifecycle of a shard: port files (temporary, fsync, rename) -> refused rows -> record. A
  * shard without a record does not exist; writing it again replaces whatever an earlier attempt left.
  *
+ * Durable when: the bytes of every file before it has its name, so a record's name implies a whole record, and a file's
+ * name whole contents. Names are made durable `soon` (`Durable.ts`): a shard costs one fsync a file and one for its
+ * record, and a second of small shards one more a folder. After a power cut a record may be there without its files, or
+ * files without their record: neither counts, and such a shard is made again, as are those in flight. A record and a
+ * file that are replaced go durably first, so that a record is never seen beside other bytes than it was written for.
+ * After SIGKILL, names need no fsync: every finished shard is there. The commit makes all names durable.
+ *
  * Memory: one encoder and 1 MiB a port; a batch is encoded, hashed, written and let go.
  */
 
@@ -21,6 +28,7 @@ import {
   namesIn,
   openWriter,
   readJsonIfGood,
+  removeFile,
   SLICE,
   type Writer,
   writeWhole
@@ -65,7 +73,8 @@ const openShardWriter = (
     const name = Layout.shardFile(index, artifact.format.extension)
     const writer: Writer = yield* openWriter(join(Layout.portFolder(folder, port), name), {
       readOnly: true,
-      hashOnly: artifact.transient
+      hashOnly: artifact.transient,
+      names: "soon"
     })
     let rows = 0
     const guard = (encode: (encoder: ShardEncoder<unknown>) => ReadonlyArray<Uint8Array>) =>
@@ -125,7 +134,7 @@ export const writeShard = <E, R>(options: {
   Effect.scopedWith((scope) =>
     Effect.gen(function* () {
       const { folder, index } = options
-      yield* io(folder, (fs) => fs.remove(Layout.recordFile(folder, index), { force: true }))
+      yield* removeFile(Layout.recordFile(folder, index))
       const quarantine = yield* Scope.provide(openQuarantine(folder, index, options.refusals), scope)
       const memory = yield* Scope.provide(memoryWatch, scope)
       const drain = (port: string, { artifact, batches }: PortStream<E, R>) =>
@@ -156,7 +165,7 @@ export const writeShard = <E, R>(options: {
         peakMemory: memory.peak()
       }
       yield* makeFolder(Layout.recordsFolder(folder))
-      yield* writeWhole(Layout.recordFile(folder, index), JSON.stringify(record) + "\n")
+      yield* writeWhole(Layout.recordFile(folder, index), JSON.stringify(record) + "\n", { names: "soon" })
       return record
     })
   )

@@ -71,7 +71,7 @@ export const make = (
         format: 2,
         files: Object.fromEntries([...known].sort(([a], [b]) => (a < b ? -1 : 1)))
       })
-      yield* writeWhole(layout.sources, text + "\n", { shared: true })
+      yield* writeWhole(layout.sources, text + "\n")
     }).pipe(Effect.catch((error) => Effect.logWarning(`source digests are not remembered: ${error.message}`)))
 
     const isSettled = (file: SourceFile, nowMs: number) => nowMs - file.changedMs >= file.grainMs
@@ -96,7 +96,7 @@ export const make = (
       Effect.gen(function* () {
         yield* makeFolder(layout.sourceLists)
         const text = JSON.stringify({ format: 2, files: Object.fromEntries(memory) })
-        yield* writeWhole(listOf(path), text + "\n", { shared: true })
+        yield* writeWhole(listOf(path), text + "\n")
       }).pipe(Effect.catch((error) => Effect.logWarning(`source digests are not remembered: ${error.message}`)))
 
     const digestFolder = (

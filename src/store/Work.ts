@@ -13,8 +13,19 @@ import { canonical, NotCanonical } from "../dag/Canonical.ts"
 import { type KeyParts, keyOf } from "../dag/Key.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import { hashTree, rowsDigest, treeDigest, valueDigest } from "./Digests.ts"
-import { io, makeFolder, namesIn, readJson, readJsonIfGood, removeWhole, syncFolder, writeWhole } from "./Durable.ts"
-import { readEntry } from "./Entries.ts"
+import {
+  io,
+  isLeftover,
+  makeFolder,
+  namesIn,
+  readJson,
+  readJsonIfGood,
+  removeWhole,
+  sweepFolder,
+  syncFolder,
+  writeWhole
+} from "./Durable.ts"
+import { readEntry, wrongSizes } from "./Entries.ts"
 import {
   begunFile,
   checkpointsFolder,
@@ -25,6 +36,7 @@ import {
   portFolder,
   recordFile,
   recordsFolder,
+  refusedFolder,
   valueFile
 } from "./Layout.ts"
 import { lock, tryLock } from "./Lock.ts"
@@ -116,6 +128,43 @@ const sum = (records: ReadonlyArray<Readonly<Record<string, number>>>): Record<s
   return out
 }
 
+/** Folders of a work folder that hold what the store itself writes; files of a tree are the node's. */
+const ownFolders = (
+  folder: string,
+  ports: ReadonlyArray<string> // folders
+): Effect.Effect<ReadonlyArray<string>, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const all = [folder, dirname(portFolder(folder, "any")), recordsFolder(folder), refusedFolder(folder)]
+    const out: Array<string> = []
+    for (const one of [...all, ...ports]) if (yield* io(one, (fs) => fs.exists(one))) out.push(one)
+    return out
+  })
+
+/** A file that is not what its record says when the node is committed: another process wrote there, or the disk lost it. */
+const changedFiles = (folder: string, manifest: Manifest): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const wrong = yield* Effect.try({
+      try: () => wrongSizes(folder, manifest),
+      catch: (cause) =>
+        new StoreError({
+          reason: "io",
+          path: folder,
+          message: `${folder}: ${cause instanceof Error ? cause.message : String(cause)}`,
+          hint: "The shards' files cannot be looked at: check the folder's permissions and the disk.",
+          cause
+        })
+    })
+    const first = wrong[0]
+    if (first === undefined) return
+    const more = wrong.length > 1 ? ` and ${wrong.length - 1} more` : ""
+    return yield* new StoreError({
+      reason: "damaged",
+      path: folder,
+      message: `${first.port}/${first.file}${more} of ${folder} is missing or has another size than its record says`,
+      hint: "Nothing was stored. Run the same command again: only these files are made anew. If it stays so, check the disk."
+    })
+  })
+
 /** Ports whose contents two manifests of one key disagree on. */
 const differences = (made: Manifest, stored: Manifest): ReadonlyArray<string> =>
   Object.entries(made.outputs)
@@ -171,9 +220,10 @@ const commit = (
 ): Effect.Effect<Found, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const shards = [...done.shards].sort((a, b) => a.index - b.index)
-    const ports = dirname(portFolder(folder, "any"))
-    for (const name of yield* namesIn(ports)) // what a killed `treeFolder` was about to delete
-      if (name.startsWith(".")) yield* io(ports, (fs) => fs.remove(join(ports, name), { recursive: true, force: true }))
+    const inside = Object.entries(done.outputs).flatMap(([port, { kind }]) =>
+      kind === "tree" ? [] : [portFolder(folder, port)]
+    )
+    yield* Effect.forEach(yield* ownFolders(folder, inside), sweepFolder, { discard: true })
     const outputs: Record<string, OutputEntry> = {}
     for (const [port, artifact] of Object.entries(done.outputs))
       outputs[port] = yield* outputOf(folder, port, artifact, shards, done.values)
@@ -190,8 +240,12 @@ const commit = (
       begunBy: yield* originsOf(folder),
       peakMemory: shards.reduce((peak, record) => Math.max(peak, record.peakMemory), done.peakMemory)
     }
+    yield* changedFiles(folder, manifest)
     for (const one of [forcedFile(folder), begunFile(folder)])
       yield* io(folder, (fs) => fs.remove(one, { force: true }))
+    // The manifest makes its own folder's names durable; those below it come first.
+    const below = (yield* ownFolders(folder, inside)).filter((one) => one !== folder)
+    yield* Effect.forEach(below, syncFolder, { discard: true })
     yield* writeWhole(manifestFile(folder), canonical(manifest) + "\n")
     return yield* publish(layout, folder, manifest)
   })
@@ -270,6 +324,10 @@ const prepare = (
         }
     }
     yield* makeFolder(folder)
+    // Under the lock nobody else writes here: whatever has a temporary name is of an attempt that is over.
+    const base = dirname(portFolder(folder, "any"))
+    const ports = (yield* namesIn(base)).filter((name) => !isLeftover(name)).map((name) => join(base, name))
+    yield* Effect.forEach(yield* ownFolders(folder, ports), sweepFolder, { discard: true })
     const { file } = work.code
     if (file !== undefined) yield* writeWhole(begunFile(folder), canonical({ file }) + "\n")
     if (work.fresh) yield* writeWhole(forcedFile(folder), "")

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFi
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Schema, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Schema, Semaphore, Stream } from "effect"
 import { rows } from "../../src/dag/Artifact.ts"
 import { sha256 } from "../../src/dag/Canonical.ts"
 import { readRefused } from "../../src/store/Quarantine.ts"
@@ -82,12 +82,46 @@ describe("ShardFiles", () => {
       const folder = temporaryFolder()
       mkdirSync(join(folder, "ports/rows"), { recursive: true })
       writeFileSync(join(folder, "ports/rows/00002.jsonl"), "old")
-      writeFileSync(join(folder, "ports/rows/00002.jsonl.tmp"), "half")
       mkdirSync(join(folder, "refused"))
       writeFileSync(join(folder, "refused/00002.jsonl"), `{"row":0,"reason":"Old","error":null}\n`)
       yield* shardOf(folder, 2)
       assert.deepStrictEqual(readdirSync(join(folder, "ports/rows")), ["00002.jsonl"])
       assert.deepStrictEqual(yield* Stream.runCollect(readRefused(folder)), [])
+    }).pipe(node)
+  )
+
+  it.live("of two writers of one shard each finishes a whole file, whatever the other does meanwhile", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      const long = wordsOf(0, 500)
+      const step = yield* Semaphore.make(1)
+      yield* step.take(1)
+      const halfway = yield* Deferred.make<void>()
+      const write = (batches: Stream.Stream<ReadonlyArray<{ readonly id: string }>>) =>
+        writeShard({
+          folder,
+          index: 0,
+          outputs: { rows: { artifact: Words, batches } },
+          refusals: refusing([]),
+          rowsIn: () => 500
+        })
+      const waiting = Stream.concat(
+        Stream.make(long.slice(0, 250)),
+        Stream.unwrap(
+          Effect.andThen(Deferred.succeed(halfway, undefined), Effect.as(step.take(1), Stream.make(long.slice(250))))
+        )
+      )
+      const first = yield* Effect.forkChild(write(waiting))
+      yield* Deferred.await(halfway)
+      const second = yield* write(Stream.make(long)) // begins and ends while the first is in the middle
+      const path = join(folder, "ports/rows/00000.jsonl")
+      assert.strictEqual(sha256(readFileSync(path)), second.ports["rows"]?.sha256)
+      yield* step.release(1)
+      const record = yield* Fiber.join(first)
+      assert.deepStrictEqual(record.ports, second.ports)
+      assert.strictEqual(sha256(readFileSync(path)), record.ports["rows"]?.sha256)
+      assert.deepStrictEqual([...(yield* readShardRecords(folder)).keys()], [0])
+      assert.deepStrictEqual(readdirSync(join(folder, "ports/rows")), ["00000.jsonl"])
     }).pipe(node)
   )
 

@@ -1,6 +1,6 @@
 /** Killed or failing at any change, the commit shows the old state or the whole new entry; what was durable is resumed. */
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Stream } from "effect"
@@ -266,5 +266,74 @@ describe("Work", () => {
       )
       assert.strictEqual(error.reason, "missing")
     }).pipe(Effect.provide(Layer.mergeAll(storeAt(temporaryFolder()), NodeFileSystem.layer)))
+  )
+
+  const begun = Effect.flatMap(Store, (store) =>
+    store.begin({ key, code: codeOf("code"), acceptCode: false, fresh: false })
+  )
+
+  for (const [how, spoil] of [
+    ["shorter", (path: string) => writeFileSync(path, "x")],
+    ["gone", () => undefined]
+  ] as const)
+    it.live(`a shard's file that is ${how} when the node is committed is refused by name, and made again alone`, () =>
+      Effect.gen(function* () {
+        const path = (folder: string) => join(folder, "ports/rows/00001.jsonl")
+        const error = yield* Effect.scoped(
+          Effect.gen(function* () {
+            const work = yield* begun
+            const shards = [yield* shardOf(work.folder, 0), yield* shardOf(work.folder, 1)]
+            rmSync(path(work.folder))
+            spoil(path(work.folder))
+            yield* work.treeFolder("files")
+            const values = { report: { seen: 9 } }
+            return yield* Effect.flip(
+              work.commit({ parts: partsOf("node"), parents: {}, shards, values, outputs, peakMemory: 0 })
+            )
+          })
+        )
+        assert.strictEqual(error.reason, "damaged")
+        assert.include(error.message, "rows/00001.jsonl")
+        const { made } = yield* makeEntry("node")
+        assert.deepStrictEqual(made, [1])
+        assert.isTrue(yield* checkWhole)
+      }).pipe(Effect.provide(storeAt(temporaryFolder())))
+    )
+
+  it.live("what dead attempts left goes under the lock, at the beginning and at the commit", () =>
+    Effect.gen(function* () {
+      const left = (folder: string, names: ReadonlyArray<string>) => {
+        for (const name of names) {
+          mkdirSync(dirname(join(folder, name)), { recursive: true })
+          writeFileSync(join(folder, name), "half")
+        }
+      }
+      const names = [
+        ".manifest.json.0123456789abcdef.tmp",
+        "ports/rows/.00000.jsonl.0123456789abcdef.tmp",
+        "ports/rows/00001.jsonl.tmp",
+        "refused/00001.jsonl.part0",
+        "shards/.00001.json.0123456789abcdef.tmp"
+      ]
+      const folder = yield* Effect.scoped(Effect.map(begun, (work) => work.folder))
+      left(folder, names)
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const work = yield* begun
+          assert.deepStrictEqual(
+            pathsUnder(folder).filter((path) => names.includes(path)),
+            []
+          )
+          left(folder, names) // and of a thread that died meanwhile
+          yield* finish(work, partsOf("node"))
+        })
+      )
+      assert.isTrue(yield* checkWhole)
+      const [found] = yield* Effect.flatMap(Store, (store) => store.find(key, codeOf("code").digest))
+      assert.deepStrictEqual(
+        pathsUnder(found!.folder).filter((path) => names.includes(path)),
+        []
+      )
+    }).pipe(Effect.provide(storeAt(temporaryFolder())))
   )
 })
