@@ -7,7 +7,7 @@
  */
 import { availableParallelism } from "node:os"
 import { resolve } from "node:path"
-import { Cause, Clock, Effect, Exit, Layer, Result, Schema } from "effect"
+import { Cause, Clock, Deferred, Effect, Exit, Layer, Result, Schema } from "effect"
 import { checkEnvironment, environment } from "../dag/Environment.ts"
 import type { Plan, PlanStep } from "../dag/Plan.ts"
 import type { RankLost } from "../dag/World.ts"
@@ -22,6 +22,7 @@ import { Recorded } from "../run/Record.ts"
 import { Interrupted, NodeFailed, type RunOptions, Stop } from "../run/Run.ts"
 import { planRecipe, type RunResult, runRecipe } from "../run/Scheduler.ts"
 import { select } from "../run/Selection.ts"
+import { namedTooManyFiles } from "../store/OpenFiles.ts"
 import { Store } from "../store/Store.ts"
 import { type Chosen, checkSelection, choose, UsageError } from "./Choose.ts"
 import { costOf } from "./Cost.ts"
@@ -200,7 +201,9 @@ const summarize = (recipe: Recipe<any, any>, result: RunResult): Effect.Effect<S
       })
 
 /** The failure to tell of a cause: the first that is no interruption, else the first, else the defect. */
-export const failureOf = (cause: Cause.Cause<unknown>): unknown => {
+export const failureOf = (cause: Cause.Cause<unknown>): unknown => namedTooManyFiles(causeOf(cause))
+
+const causeOf = (cause: Cause.Cause<unknown>): unknown => {
   const errors = cause.reasons.filter(Cause.isFailReason).map((reason) => reason.error)
   const real = errors.find((error) => !(error instanceof Interrupted))
   if (real !== undefined) return real
@@ -294,10 +297,27 @@ export const execute = Effect.fnUntraced(function* <S, R>(
         )
       })
 
+    /** Recorded, not shown: who asked has said it. */
+    const note = Effect.fnUntraced(function* (message: string) {
+      const event: Event = { event: "notice", at: yield* Clock.currentTimeMillis, message }
+      if (over) return
+      session.emit(event)
+      yield* recorder.append(event, terminal.view())
+    })
+    const givenUp = yield* Deferred.make<never, Interrupted>()
+    session.giveUp = (why) => {
+      Effect.runFork(note(why))
+      const hint = "Run the same command again: what is finished is kept."
+      Deferred.doneUnsafe(givenUp, Effect.fail(new Interrupted({ message: why, hint })))
+    }
+
     const inner = Effect.gen(function* () {
       const events = yield* Events
       const stop = yield* Stop
-      session.stop = () => void Effect.runFork(stop.request)
+      session.stop = (why) => {
+        Effect.runFork(stop.request)
+        Effect.runFork(note(why))
+      }
       yield* events.publish(startEvent(recorder.run, started, chosen))
       yield* animate(terminal)
       if (output.live)
@@ -310,8 +330,9 @@ export const execute = Effect.fnUntraced(function* <S, R>(
       return { result, summary: yield* summarize(recipe, result) }
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(tapped(take), Stop.layer)))
 
-    const exit = yield* Effect.exit(inner)
+    const exit = yield* Effect.exit(Effect.raceFirst(inner, Deferred.await(givenUp)))
     session.stop = undefined
+    session.giveUp = undefined
     terminal.close()
     const ms = (yield* Clock.currentTimeMillis) - started
     const say = (text: string) => (text === "" ? undefined : output.people(text + "\n"))

@@ -4,6 +4,7 @@
  * `--force` stays for nodes that are not finished (their unfinished work is gone on with) and goes for those that are.
  */
 import { relative } from "node:path"
+import { underTsx } from "./Parent.ts"
 
 /** What a process knows of how it was started. */
 export interface Started {
@@ -41,8 +42,7 @@ const stillForced = (args: ReadonlyArray<string>, ran: ReadonlySet<string>): Rea
  */
 export const resumeCommand = (started: Started, ran: ReadonlySet<string>): string => {
   const [, script = "", ...args] = started.argv
-  const underTsx = started.execArgv.some((arg) => /[\\/]tsx[\\/]/.test(arg))
-  const runner = underTsx
+  const runner = underTsx(started.execArgv)
     ? ["npx", "tsx"]
     : started.npmCommand === "exec"
       ? ["npx", "node", ...started.execArgv]

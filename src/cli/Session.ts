@@ -17,8 +17,10 @@ export interface Session {
   readonly json: boolean
   /** The command to type again after an interruption. */
   readonly resume: () => string
-  /** Set while a run goes on: asks it to stop politely. */
-  stop: (() => void) | undefined
+  /** Set while a run goes on: asks it to stop politely, and records why. */
+  stop: ((why: string) => void) | undefined
+  /** Set while a run goes on: gives up what is in flight, ends threads and closes the record. */
+  giveUp: ((why: string) => void) | undefined
   terminal: Terminal | undefined
   /** Writes an event as a JSON line under `--json`; nothing after the last one. */
   readonly emit: (event: Event) => void
@@ -57,6 +59,7 @@ export const makeSession = (options: {
       return options.resume(new Set(nodes.filter((node) => node.end?.status === "ran").map((node) => node.id)))
     },
     stop: undefined,
+    giveUp: undefined,
     terminal: undefined,
     emit: (event) => {
       if (!options.json || last) return

@@ -28,3 +28,16 @@ export const signals = (): ((atMs: number, canStop: boolean) => Meaning) => {
     return "stop"
   }
 }
+
+/**
+ * Milliseconds that a run which was asked to stop has to do so, unless a person at a terminal asked, who can ask again.
+ * `fold`: one runs, and its checkpoint is worth waiting for. Schedulers send SIGKILL after 30 s (Kubernetes, Slurm).
+ *
+ * @example
+ * stopMs({ fold: false, seconds: undefined }) // 5000
+ */
+export const stopMs = (run: { readonly fold: boolean; readonly seconds: number | undefined }): number =>
+  1000 * (run.seconds ?? (run.fold ? 20 : 5))
+
+/** Milliseconds after that, in which threads are ended and the record is closed. */
+export const endMs = 5000

@@ -2,7 +2,8 @@
  * One process as a command: parses, watches signals and faults, tells what went wrong, exits.
  *
  * Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. The first Ctrl-C, SIGTERM or SIGHUP asks the run to stop
- * politely (shards in flight are finished, training saves a checkpoint); a second one ends the process at once.
+ * politely (shards in flight are finished, training saves a checkpoint); a second one ends the process at once. Where no
+ * person waits (SIGTERM, SIGHUP, a tsx that is gone), what has not stopped after some seconds is given up.
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Effect, Exit, Layer } from "effect"
@@ -10,6 +11,7 @@ import { CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
 import { EnvironmentError, read, variables } from "../dag/Environment.ts"
 import { WiringError } from "../dag/Node.ts"
 import { guardExit, strayError } from "../run/Blame.ts"
+import { empty, running } from "../run/Progress.ts"
 import type { Recipe } from "../run/Recipe.ts"
 import { SelectionError } from "../run/Run.ts"
 import { UsageError } from "./Choose.ts"
@@ -17,9 +19,10 @@ import { makeCommand } from "./Command.ts"
 import { errorLines } from "./ErrorLines.ts"
 import { failureOf, wasInterrupted } from "./Execute.ts"
 import { type Output, processOutput } from "./Output.ts"
+import { watchParent } from "./Parent.ts"
 import { resumeCommand } from "./Resume.ts"
 import { makeSession, type Session, waitingFor } from "./Session.ts"
-import { signals } from "./Signals.ts"
+import { endMs, signals, stopMs } from "./Signals.ts"
 
 /** Exit code of a finished command. */
 export const exitCode = (exit: Exit.Exit<unknown, unknown>, settings: boolean): 0 | 1 | 2 | 130 => {
@@ -52,26 +55,59 @@ export const presenter = (output: Output) =>
       })
   })
 
+/** Ends what a polite stop did not end: first by interruption, then the process. Gives a function that takes it back. */
+const limitStop = (session: Session, why: string, end: () => void): (() => void) => {
+  const nodes = running(session.terminal?.view() ?? empty)
+  const ms = stopMs({ fold: nodes.some(({ kind }) => kind === "fold"), seconds: read(variables.stopSeconds) })
+  const timer = setTimeout(() => {
+    const line = `${why}: ${waitingFor(session.terminal?.view())} did not come within ${ms / 1000} s and is given up; what is finished is kept.`
+    sayAside(session, line)
+    timers.push(setTimeout(end, endMs))
+    session.giveUp?.(line)
+  }, ms)
+  const timers = [timer]
+  return () => {
+    for (const one of timers) clearTimeout(one)
+  }
+}
+
+const sayAside = (session: Session, line: string): void => {
+  const say = () => session.output.error(line)
+  if (session.terminal === undefined) say()
+  else session.terminal.aside(say)
+}
+
 const watchSignals = (session: Session, exit: (code: number) => never): (() => void) => {
   const means = signals()
-  const onSignal = (signal: NodeJS.Signals) => {
-    const meaning = means(performance.now(), session.stop !== undefined)
-    if (meaning === "again") return
-    if (meaning === "stop") {
-      const line = `${signal}: stopping; waiting for ${waitingFor(session.terminal?.view())}. Once more ends it at once.`
-      const say = () => session.output.error(line)
-      if (session.terminal === undefined) say()
-      else session.terminal.aside(say)
-      return session.stop?.()
-    }
+  let unlimit = (): void => undefined
+  const endNow = () => {
     session.terminal?.close()
     session.emit(session.unfinished("interrupted"))
     if (session.terminal !== undefined) session.output.error(`interrupted; to go on: ${session.resume()}`)
     exit(130)
   }
+  const ask = (why: string, limited: boolean) => {
+    sayAside(
+      session,
+      `${why}: stopping; waiting for ${waitingFor(session.terminal?.view())}. Once more ends it at once.`
+    )
+    session.stop?.(`${why}: asked to stop`)
+    if (limited) unlimit = limitStop(session, why, endNow)
+  }
+  const onSignal = (signal: NodeJS.Signals) => {
+    const meaning = means(performance.now(), session.stop !== undefined)
+    if (meaning === "stop") return ask(signal, signal !== "SIGINT")
+    if (meaning === "end") endNow()
+  }
+  const unwatchParent = watchParent((pid) => {
+    if (session.stop === undefined) return endNow()
+    if (means(performance.now(), true) === "stop") ask(`tsx, which started this run (process ${pid}), is gone`, true)
+  })
   const heard = ["SIGINT", "SIGTERM", "SIGHUP"] as const
   for (const signal of heard) process.on(signal, onSignal)
   return () => {
+    unlimit()
+    unwatchParent()
     for (const signal of heard) process.off(signal, onSignal)
   }
 }

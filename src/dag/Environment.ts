@@ -29,11 +29,17 @@ export interface Variable<A> {
   readonly secret?: boolean
 }
 
-const number = (name: string, otherwise: number | undefined, about: string, range: Range) => ({
+const number = (
+  name: string,
+  otherwise: number | undefined,
+  about: string,
+  range: Range,
+  words = otherwise === undefined ? "unset" : String(otherwise)
+) => ({
   name,
   about,
   expected: range.words,
-  otherwise: otherwise === undefined ? "unset" : String(otherwise),
+  otherwise: words,
   config: Config.schema(
     Schema.FiniteFromString.check(Schema.makeFilter((n: number) => range.holds(n) || range.words)),
     name
@@ -85,6 +91,13 @@ export const pathVariable = (name: string, about: string): Variable<string | und
 
 export const variables = {
   debug: flag("MILLRACE_DEBUG", "Errors are told with stacks"),
+  stopSeconds: number(
+    "MILLRACE_STOP_SECONDS",
+    undefined,
+    "So long may a run that SIGTERM stops take",
+    SECONDS,
+    "5; 20 while training"
+  ),
   deterministic: flag("MILLRACE_DETERMINISTIC", "As `--deterministic`: a GPU gives the same bits each time"),
   rankSeconds: number("MILLRACE_RANK_SECONDS", 30, "A rank that says nothing for so long is lost", SECONDS),
   joinSeconds: number("MILLRACE_JOIN_SECONDS", 300, "So long may the ranks take to come", SECONDS),

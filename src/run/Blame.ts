@@ -7,6 +7,7 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks"
 import { Effect, Tracer } from "effect"
+import { namedTooManyFiles } from "../store/OpenFiles.ts"
 import { describeError, hintOf } from "./Failure.ts"
 import { NodeFailed } from "./Run.ts"
 
@@ -38,7 +39,7 @@ export const blaming =
 /** An error that came outside of any effect, with the node named that it belongs to. */
 export const strayError = (error: unknown, node: string | undefined = blamedNode()): unknown =>
   error instanceof NodeFailed || node === undefined
-    ? error
+    ? namedTooManyFiles(error)
     : new NodeFailed({
         node,
         message: `outside of its effect: ${describeError(error)}`,

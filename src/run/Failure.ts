@@ -6,6 +6,7 @@
 import { inspect } from "node:util"
 import { Cause, Effect, Result } from "effect"
 import { scrub } from "../dag/Secrets.ts"
+import { tooManyFilesHint } from "../store/OpenFiles.ts"
 import { NodeFailed } from "./Run.ts"
 
 /** A string field of an error that is not empty. */
@@ -15,8 +16,8 @@ const field = (error: unknown, name: string): string | undefined => {
   return typeof found === "string" && found !== "" ? found : undefined
 }
 
-/** What an error says to do, if it does. */
-export const hintOf = (error: unknown): string | undefined => field(error, "hint")
+/** What an error says to do, if it does, or what its system error asks for. */
+export const hintOf = (error: unknown): string | undefined => field(error, "hint") ?? tooManyFilesHint(error)
 
 /** What an error says that is neither text nor an `Error` with words: all its fields, short, secrets hidden. */
 const inspected = (error: unknown): string =>

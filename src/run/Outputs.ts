@@ -8,6 +8,7 @@ import type { RowsArtifact } from "../dag/Artifact.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Refusals } from "../dag/Refusals.ts"
 import type { ShardEntry, ShardRecord } from "../store/Manifest.ts"
+import { residentBytes } from "../store/Memory.ts"
 import { openQuarantine } from "../store/Quarantine.ts"
 import { writeRows } from "../store/ShardFiles.ts"
 import type { WorkFolder } from "../store/Store.ts"
@@ -81,7 +82,7 @@ export const drainOutputs = Effect.fnUntraced(function* (options: {
       rowsIn: index === 0 ? rowsIn : 0,
       ports: entry,
       ...(index === 0 ? quarantined : { refused: {} }),
-      peakMemory: process.memoryUsage.rss()
+      peakMemory: residentBytes()
     })
   )
   return { shards, values } satisfies Drained

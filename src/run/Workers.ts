@@ -10,6 +10,7 @@ import type { Worker } from "node:worker_threads"
 import { Effect, type Scope, Semaphore } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import type { ShardRecord } from "../store/Manifest.ts"
+import { tooManyFilesHint } from "../store/OpenFiles.ts"
 import type { Asked } from "./AskedThread.ts"
 import { asNodeFailed } from "./Failure.ts"
 import { hear, type NodeMessage, type NodeTask, type NodeWatch } from "./NodeTask.ts"
@@ -138,7 +139,8 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
           hint:
             error.code === "ERR_WORKER_OUT_OF_MEMORY"
               ? "The shard needs more memory than a thread has: make shards smaller, or run with --workers 0."
-              : "Something in the thread threw outside of the node's effect; MILLRACE_DEBUG=1 shows the stack.",
+              : (tooManyFilesHint(error) ??
+                "Something in the thread threw outside of the node's effect; MILLRACE_DEBUG=1 shows the stack."),
           cause: error.stack
         })
       )

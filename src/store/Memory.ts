@@ -29,6 +29,18 @@ const highest = (): number => {
   return process.resourceUsage().maxRSS * 1024
 }
 
+/**
+ * Resident memory now. Where the system does not say (it takes a file to ask, and there may be none left to open), the
+ * peak since the start: a figure of a manifest must not end a run.
+ */
+export const residentBytes = (): number => {
+  try {
+    return process.memoryUsage.rss()
+  } catch {
+    return process.resourceUsage().maxRSS * 1024
+  }
+}
+
 /** Watches from now until the scope closes. */
 export const memoryWatch: Effect.Effect<MemoryWatch, never, Scope.Scope> = Effect.map(
   Effect.acquireRelease(
@@ -36,7 +48,7 @@ export const memoryWatch: Effect.Effect<MemoryWatch, never, Scope.Scope> = Effec
       const before = highest()
       let largest = 0
       const sample = (): void => {
-        largest = Math.max(largest, process.memoryUsage.rss())
+        largest = Math.max(largest, residentBytes())
       }
       sample()
       const peak = (): number => {

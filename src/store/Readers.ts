@@ -10,6 +10,7 @@ import type { RowsArtifact } from "../dag/Artifact.ts"
 import { type RandomAccess, ShardFormatError, type ShardReader } from "../dag/Format.ts"
 import { fromPlatform } from "./Durable.ts"
 import type { ShardEntry } from "./Manifest.ts"
+import { filesAPool } from "./OpenFiles.ts"
 import { readRange } from "./ShardFiles.ts"
 
 const asFormatError = (path: string) => (cause: Parameters<ReturnType<typeof fromPlatform>>[0]) => {
@@ -30,7 +31,7 @@ export interface FilePool {
 }
 
 /** A pool whose files are closed with the scope. */
-export const makePool = (limit = 128): Effect.Effect<FilePool, never, FileSystem.FileSystem | Scope.Scope> =>
+export const makePool = (limit = filesAPool()): Effect.Effect<FilePool, never, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const outer = yield* Effect.scope
