@@ -30,7 +30,7 @@ import { openInputs } from "../src/run/WholeTask.ts"
 import { localStore, Store } from "../src/store/index.ts"
 import * as Engine from "../src/tensor/Engine.ts"
 import { type Decay, schedule } from "../src/training/Schedule.ts"
-import type { Stage } from "../src/training/TrainingFold.ts"
+import type { Stage } from "../src/training/Stage.ts"
 
 const { positionals, values: flags } = parseArgs({
   allowPositionals: true,

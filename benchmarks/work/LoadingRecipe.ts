@@ -25,7 +25,7 @@ import { trainProjector } from "../../src/nodes/TrainVision.ts"
 import { recipe } from "../../src/run/Recipe.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
 import { numerics } from "../../src/tensor/Fingerprint.ts"
-import { TrainingSettings } from "../../src/training/TrainingFold.ts"
+import { TrainingSettings } from "../../src/training/Stage.ts"
 
 const SIDE = 336
 const PICTURES = 640

@@ -6,7 +6,7 @@
  */
 import type { Tokens } from "../model/Flops.ts"
 import { groupedPlan, packedPlan, shuffledPlan } from "../training/BatchPlan.ts"
-import { cutStep } from "../training/Share.ts"
+import { splitStep } from "../training/BatchSharding.ts"
 import type { Micro } from "./Memory.ts"
 
 /** How rows become batches: packed to so many tokens, or one example a row, in a plain or a length-grouped shuffle. */
@@ -81,7 +81,7 @@ export const exactAmount = (lengths: Lengths, batching: Batching, world: number)
   let microBatches = 0
   for (let step = 0; step < plan.steps; step++) {
     const rows = plan.rows(step)
-    const micros = world > 1 ? cutStep(rows, microBatch, world).map((cut) => cut.rows) : chunks(rows, microBatch)
+    const micros = world > 1 ? splitStep(rows, microBatch, world).map((cut) => cut.rows) : chunks(rows, microBatch)
     microBatches = Math.max(microBatches, Math.ceil(micros.length / world))
     for (const some of micros) {
       const one = { labels: 0, images: 0 }

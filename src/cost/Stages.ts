@@ -12,7 +12,7 @@ import { clipAgain, clipFlops, loraFlops, phiAgain, phiFlops, projectorFlops, sh
 import type { LlavaConfig } from "../model/llava/Config.ts"
 import type { Lora } from "../model/lora/Lora.ts"
 import { Examples } from "../nodes/Artifacts.ts"
-import type { TrainingSettings } from "../training/TrainingFold.ts"
+import type { TrainingSettings } from "../training/Stage.ts"
 import {
   type Amount,
   type Assumed,

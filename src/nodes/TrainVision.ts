@@ -26,9 +26,10 @@ import { llavaTrainable, type Trainable } from "../model/Trainable.ts"
 import { prefixedSources, under, uploadWeights, type WeightSource } from "../model/Weights.ts"
 import type { TensorError } from "../tensor/Errors.ts"
 import type { Tensors } from "../tensor/Tensors.ts"
-import type { RowsOf } from "../training/Ahead.ts"
 import { type BatchPlan, groupedPlan, shuffledPlan } from "../training/BatchPlan.ts"
-import { type Trained, TrainingSettings, trainingFold } from "../training/TrainingFold.ts"
+import type { RowsOf } from "../training/Prefetch.ts"
+import { type Trained, TrainingSettings } from "../training/Stage.ts"
+import { trainingFold } from "../training/TrainingFold.ts"
 import { applied, loadBase } from "./AdapterFiles.ts"
 import {
   Examples,

@@ -16,7 +16,7 @@ import type { TokenBatch } from "../model/TokenBatch.ts"
 import { llavaTrainable, type PreparedLlava, type Trainable } from "../model/Trainable.ts"
 import { tf } from "../tensor/Ops.ts"
 import { collate, type TokenBatch as Packed, packRows } from "../training/Packing.ts"
-import type { Cut } from "../training/TrainingFold.ts"
+import type { Cut } from "../training/Stage.ts"
 import type { Examples, Features, Pixels } from "./Artifacts.ts"
 
 export type Example = typeof Examples.schema.Type

@@ -1,7 +1,7 @@
 /**
  * How far a long gradient is scaled down, as `torch.nn.utils.clip_grad_norm_` has it.
  *
- * Not a norm and not a step: those are `Tensors.norm` (of what one process holds), `Step.ts` and `Sharded.ts`.
+ * Not a norm and not a step: those are `Tensors.norm` (of what one process holds), `Step.ts` and `ShardedOptimizer.ts`.
  */
 
 /** What torch adds to the norm before it divides. */

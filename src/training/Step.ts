@@ -16,7 +16,7 @@ import type { Tensor, Weights } from "../tensor/Ops.ts"
 import { tf } from "../tensor/Ops.ts"
 import { Tensors } from "../tensor/Tensors.ts"
 import { clipCoefficient } from "./Clip.ts"
-import { alone, type Crew } from "./Crew.ts"
+import { type GradientWorkers, singleThread } from "./GradientWorkers.ts"
 
 /** The loss or a gradient is NaN or infinite. The state from before the step is untouched. */
 export class NonFiniteLoss extends Schema.TaggedError<NonFiniteLoss>()("NonFiniteLoss", {
@@ -54,7 +54,7 @@ export interface StepOptions {
   /** Scales a longer gradient down to this norm, as torch does (`Clip.ts`). Default: no clipping, as in the recipe. */
   readonly maxGradNorm?: number
   /** Threads that compute micro-batches; the bits are the same with any. Default: this one. */
-  readonly crew?: Crew
+  readonly workers?: GradientWorkers
 }
 
 export interface StepResult {
@@ -134,7 +134,7 @@ export const trainStep = <Batch extends TokenBatch, Prepared extends tf.TensorCo
         rows: rowsOf(microBatches),
         hint: "Every label is -100 or cut off: drop rows without an answer, and truncate after image expansion."
       })
-    const crew = options.crew ?? alone
+    const workers = options.workers ?? singleThread
     const micros = numbered(microBatches).map(({ batch, rows }) => ({
       batch,
       normaliser: tokens,
@@ -143,9 +143,9 @@ export const trainStep = <Batch extends TokenBatch, Prepared extends tf.TensorCo
     let grads: Weights | undefined
     let loss = 0
     const accumulate = Effect.gen(function* () {
-      const shift = yield* crew.begin(model, state.weights, frozen, micros)
+      const gradients = yield* workers.begin(model, state.weights, frozen, micros)
       for (const [i, { batch }] of micros.entries()) {
-        const result = yield* shift.gradient(i, grads)
+        const result = yield* gradients.gradient(i, grads)
         grads = result.grads
         loss += result.value
         if (!Number.isFinite(result.value))

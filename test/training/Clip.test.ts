@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Option, Schema } from "effect"
 import { clipCoefficient } from "../../src/training/Clip.ts"
-import { TrainingSettings } from "../../src/training/TrainingFold.ts"
+import { TrainingSettings } from "../../src/training/Stage.ts"
 
 /** [norm, limit, coefficient] by torch 2.13: float64 gradients of one value, after `clip_grad_norm_` over before. */
 const fromTorch = [

@@ -47,28 +47,28 @@ type Answer =
   | { readonly ok: false; readonly error: typeof AnyTensorError.Encoded }
 
 /** The gradients of one step, on their way. */
-export interface Shift {
+export interface StepGradients {
   /** The gradient of micro-batch `i`, added to `into`, which it consumes. Asked for in order, 0 first. */
   readonly gradient: (i: number, into?: Weights) => Effect.Effect<Gradient, TensorError | HelperFailed, Tensors>
 }
 
 /** Threads that compute a step together, the one that steps among them. */
-export interface Crew {
+export interface GradientWorkers {
   readonly begin: <Batch extends TokenBatch>(
     model: Trainable<Batch, any>,
     weights: Weights,
     frozen: Weights,
     micros: ReadonlyArray<MicroBatch<Batch>>
-  ) => Effect.Effect<Shift, TensorError, Tensors>
+  ) => Effect.Effect<StepGradients, TensorError, Tensors>
 }
 
 /** One thread. */
-export const alone: Crew = {
+export const singleThread: GradientWorkers = {
   begin: (model, weights, frozen, micros) =>
     Effect.succeed({ gradient: (i, into) => gradientOf(model, weights, frozen, micros[i]!, into) })
 }
 
-const share = (floats: number): Effect.Effect<SharedArrayBuffer, OutOfMemory> =>
+const sharedFloats = (floats: number): Effect.Effect<SharedArrayBuffer, OutOfMemory> =>
   Effect.try({
     try: () => new SharedArrayBuffer(4 * floats),
     catch: () =>
@@ -83,25 +83,28 @@ const share = (floats: number): Effect.Effect<SharedArrayBuffer, OutOfMemory> =>
 /**
  * This thread and its helpers. `weights` are those that are trained: their names and shapes are what is shared.
  *
- * @example const crew = yield* crewOf(yield* (yield* Helpers)(3), state.weights)
+ * @example const workers = yield* gradientWorkers(yield* (yield* Helpers)(3), state.weights)
  */
-export const crewOf = (helpers: ReadonlyArray<Helper>, weights: Weights): Effect.Effect<Crew, OutOfMemory> =>
+export const gradientWorkers = (
+  helpers: ReadonlyArray<Helper>,
+  weights: Weights
+): Effect.Effect<GradientWorkers, OutOfMemory> =>
   Effect.gen(function* () {
-    if (helpers.length === 0) return alone
+    if (helpers.length === 0) return singleThread
     let floats = 0
     const places = Object.entries(weights).map(([name, { shape, size }]): Place => {
       const place = { name, shape: [...shape], at: floats, size }
       floats += size
       return place
     })
-    const shared = yield* share(floats)
-    const slots = yield* Effect.forEach(helpers, () => share(AHEAD * floats))
+    const shared = yield* sharedFloats(floats)
+    const slots = yield* Effect.forEach(helpers, () => sharedFloats(AHEAD * floats))
     let version = 0
 
-    const begin: Crew["begin"] = (model, current, frozen, micros) =>
+    const begin: GradientWorkers["begin"] = (model, current, frozen, micros) =>
       Effect.gen(function* () {
         const threads = Math.min(micros.length, helpers.length + 1)
-        if (threads < 2) return yield* alone.begin(model, current, frozen, micros)
+        if (threads < 2) return yield* singleThread.begin(model, current, frozen, micros)
         const tensors = yield* Tensors
         version++
         for (const { at, name, size } of places)
@@ -150,7 +153,7 @@ export const crewOf = (helpers: ReadonlyArray<Helper>, weights: Weights): Effect
             yield* send(i + AHEAD * threads)
             return { value: answer.value, grads }
           })
-        } satisfies Shift
+        } satisfies StepGradients
       })
     return { begin }
   })
@@ -174,7 +177,7 @@ const encoded = (error: TensorError): Effect.Effect<Answer> =>
   )
 
 /**
- * The helper's side: answers a crew's tasks with the model and the frozen weights that it opened itself.
+ * The helper's side: answers the tasks of a step with the model and the frozen weights that it opened itself.
  *
  * @example help: (context) => Effect.flatMap(open(context), ({ frozen, model }) => helperOf(model, frozen))
  */

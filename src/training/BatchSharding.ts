@@ -1,7 +1,7 @@
 /**
  * What of a step each process computes, and where each weight's gradient lies in flat buckets: arithmetic alone.
  *
- * Not communication (`Sharded.ts`). All of it is a pure function of sizes, so that every rank knows it without asking.
+ * Not communication (`ShardedOptimizer.ts`). All of it is a pure function of sizes, so that every rank knows it without asking.
  *
  * A step's rows are cut into micro-batches, in order; micro-batch i is rank `i mod world`'s. A bucket holds whole weights, all
  * of them decayed or none, and is padded to a size that `world` divides: rank r owns the r-th of its `world` equal slices.
@@ -20,9 +20,9 @@ export interface Cut<A> {
  * The micro-batches of a step for `world` ranks: of at most `microBatch` rows, and as even as they can be, so that no rank
  * waits for another that has a whole one more.
  *
- * @example cutStep([0, 1, 2, 3, 4, 5], 4, 2).map(({ rows }) => rows) // [[0, 1, 2], [3, 4, 5]]
+ * @example splitStep([0, 1, 2, 3, 4, 5], 4, 2).map(({ rows }) => rows) // [[0, 1, 2], [3, 4, 5]]
  */
-export const cutStep = <A>(rows: ReadonlyArray<A>, microBatch: number, world: number): ReadonlyArray<Cut<A>> => {
+export const splitStep = <A>(rows: ReadonlyArray<A>, microBatch: number, world: number): ReadonlyArray<Cut<A>> => {
   const rounds = Math.ceil(rows.length / (world * microBatch))
   const size = Math.max(1, Math.ceil(rows.length / (world * Math.max(1, rounds))))
   const cuts: Array<Cut<A>> = []

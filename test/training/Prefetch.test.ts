@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Schema, Scope } from "effect"
 import type { Loader } from "../../src/dag/Loader.ts"
-import { loadAhead, type RowsOf } from "../../src/training/Ahead.ts"
+import { prefetch, type RowsOf } from "../../src/training/Prefetch.ts"
 
 const Steps = Schema.Array(
   Schema.Array(Schema.Array(Schema.Array(Schema.Literals([0, 1, 2]))).check(Schema.isMaxLength(3))).check(
@@ -16,7 +16,7 @@ describe("loading ahead", () => {
     ([plan]) =>
       Effect.gen(function* () {
         let loads = 0
-        const ahead = yield* loadAhead(
+        const batches = yield* prefetch(
           (rows) =>
             Effect.as(
               Effect.sync(() => loads++),
@@ -25,8 +25,8 @@ describe("loading ahead", () => {
           { steps: plan.length, parts: (step) => plan[step]! }
         )
         for (const [step, parts] of plan.entries()) {
-          yield* ahead.begin(step)
-          for (const rows of parts.toReversed()) expect(yield* ahead.load(rows)).toEqual(rows)
+          yield* batches.begin(step)
+          for (const rows of parts.toReversed()) expect(yield* batches.load(rows)).toEqual(rows)
         }
         expect(loads).toBe(plan.flat().length)
       }).pipe(Effect.scoped)
@@ -36,7 +36,7 @@ describe("loading ahead", () => {
     Effect.gen(function* () {
       const begun: Array<number> = []
       const gate = yield* Deferred.make<void>()
-      const ahead = yield* loadAhead(
+      const batches = yield* prefetch(
         (rows) =>
           Effect.andThen(
             Effect.sync(() => begun.push(rows[0]![0]!)),
@@ -44,32 +44,32 @@ describe("loading ahead", () => {
           ),
         { steps: 3, parts: (step) => [[[2 * step]], [[2 * step + 1]]] }
       )
-      yield* ahead.begin(0)
-      yield* ahead.load([[0]])
+      yield* batches.begin(0)
+      yield* batches.load([[0]])
       for (let i = 0; i < 20; i++) yield* Effect.yieldNow
       expect(begun).toEqual([0, 1])
       yield* Deferred.succeed(gate, undefined)
-      yield* ahead.load([[1]])
+      yield* batches.load([[1]])
       for (let i = 0; i < 20; i++) yield* Effect.yieldNow
       expect(begun).toEqual([0, 1, 2, 3])
       // The third step is the last one.
-      yield* ahead.begin(1)
-      yield* ahead.begin(2)
-      yield* ahead.load([[5]])
+      yield* batches.begin(1)
+      yield* batches.begin(2)
+      yield* batches.load([[5]])
       expect(begun).toEqual([0, 1, 2, 3, 4, 5])
     }).pipe(Effect.scoped)
   )
 
   it.effect("a load that fails does so where its rows are asked for, and the others go on", () =>
     Effect.gen(function* () {
-      const ahead = yield* loadAhead((rows) => (rows[0]![0] === 1 ? Effect.fail("damaged") : Effect.succeed(rows)), {
+      const batches = yield* prefetch((rows) => (rows[0]![0] === 1 ? Effect.fail("damaged") : Effect.succeed(rows)), {
         steps: 2,
         parts: (step) => [[[step]]]
       })
-      yield* ahead.begin(0)
-      expect(yield* ahead.load([[0]])).toEqual([[0]])
-      expect(yield* Effect.flip(ahead.load([[1]]))).toBe("damaged")
-      expect(yield* ahead.load([[7]])).toEqual([[7]])
+      yield* batches.begin(0)
+      expect(yield* batches.load([[0]])).toEqual([[0]])
+      expect(yield* Effect.flip(batches.load([[1]]))).toBe("damaged")
+      expect(yield* batches.load([[7]])).toEqual([[7]])
     }).pipe(Effect.scoped)
   )
 
@@ -77,15 +77,15 @@ describe("loading ahead", () => {
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       let interrupted = 0
-      const ahead = yield* loadAhead(() => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++)), {
+      const batches = yield* prefetch(() => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++)), {
         steps: 10,
         parts: (step) => [[[step]]]
       }).pipe(Effect.provideService(Scope.Scope, scope))
-      yield* ahead.begin(0)
+      yield* batches.begin(0)
       yield* Effect.yieldNow
-      yield* ahead.begin(5)
+      yield* batches.begin(5)
       expect(interrupted).toBe(1)
-      const waits = yield* Effect.forkChild(ahead.load([[5]]))
+      const waits = yield* Effect.forkChild(batches.load([[5]]))
       yield* Effect.yieldNow
       yield* Scope.close(scope, Exit.void)
       expect(interrupted).toBe(2)
@@ -124,17 +124,17 @@ describe("loading ahead", () => {
     Effect.gen(function* () {
       const { answer, asked, loader, open } = told()
       open()
-      const ahead = yield* loadAhead<RowsOf, never, never>(() => Effect.die("loaded here"), {
+      const batches = yield* prefetch<RowsOf, never, never>(() => Effect.die("loaded here"), {
         steps: 5,
         parts: (step) => [[[2 * step]], [[2 * step + 1]]],
         loader
       })
       for (let step = 0; step < 5; step++) {
-        yield* ahead.begin(step)
+        yield* batches.begin(step)
         expect(asked).toEqual(Array.from({ length: Math.min(10, 2 * (step + 3)) }, (_, i) => i))
         for (const number of [2 * step + 1, 2 * step]) {
           yield* answer(number)
-          expect(yield* ahead.load([[number]])).toEqual([[number]])
+          expect(yield* batches.load([[number]])).toEqual([[number]])
         }
       }
     }).pipe(Effect.scoped)
@@ -144,7 +144,7 @@ describe("loading ahead", () => {
     Effect.gen(function* () {
       const { answer, asked, loader, open } = told()
       const here: Array<number> = []
-      const ahead = yield* loadAhead(
+      const batches = yield* prefetch(
         (rows) =>
           Effect.as(
             Effect.sync(() => here.push(rows[0]![0]!)),
@@ -156,15 +156,15 @@ describe("loading ahead", () => {
           loader
         }
       )
-      yield* ahead.begin(0)
-      yield* ahead.load([[0]])
+      yield* batches.begin(0)
+      yield* batches.load([[0]])
       open()
-      yield* ahead.begin(1)
+      yield* batches.begin(1)
       expect(asked).toEqual([2, 3])
-      expect(yield* ahead.load([[1]])).toEqual([[1]])
-      yield* ahead.begin(2)
+      expect(yield* batches.load([[1]])).toEqual([[1]])
+      yield* batches.begin(2)
       yield* answer(2)
-      expect(yield* ahead.load([[2]])).toEqual([[2]])
+      expect(yield* batches.load([[2]])).toEqual([[2]])
       expect([here, asked]).toEqual([
         [0, 1],
         [2, 3, 4]
@@ -176,17 +176,17 @@ describe("loading ahead", () => {
     Effect.gen(function* () {
       const { answer, loader, open } = told()
       open()
-      const ahead = yield* loadAhead<RowsOf, Error, never>(() => Effect.die("loaded here"), {
+      const batches = yield* prefetch<RowsOf, Error, never>(() => Effect.die("loaded here"), {
         steps: 3,
         parts: (step) => [[[step]]],
         loader
       })
-      yield* ahead.begin(0)
+      yield* batches.begin(0)
       yield* answer(1, Effect.fail(new Error("row 1 is damaged")))
       yield* answer(0)
-      expect(yield* ahead.load([[0]])).toEqual([[0]])
-      yield* ahead.begin(1)
-      expect((yield* Effect.flip(ahead.load([[1]]))).message).toBe("row 1 is damaged")
+      expect(yield* batches.load([[0]])).toEqual([[0]])
+      yield* batches.begin(1)
+      expect((yield* Effect.flip(batches.load([[1]]))).message).toBe("row 1 is damaged")
     }).pipe(Effect.scoped)
   )
 })

@@ -10,7 +10,7 @@ import * as Engine from "../../src/tensor/Engine.ts"
 import { EngineFailure, OutOfMemory } from "../../src/tensor/Errors.ts"
 import { tf } from "../../src/tensor/Ops.ts"
 import { Tensors } from "../../src/tensor/Tensors.ts"
-import { crewOf, helperOf } from "../../src/training/Crew.ts"
+import { gradientWorkers, helperOf } from "../../src/training/GradientWorkers.ts"
 import { evaluateLoss, freeState, initialState, saveState, trainStep } from "../../src/training/Step.ts"
 import { textBatch, tinyPhi, uploadPhi } from "../model/support.ts"
 import { initialProjector, settings, tinyModels, tinyPictured } from "../nodes/support.ts"
@@ -76,7 +76,7 @@ const stepped = Effect.fnUntraced(function* (
   return { snapshots, asked: asked.count }
 })
 
-describe("a crew", () => {
+describe("gradient workers", () => {
   it.effect(
     "of two, three or more threads gives the bits of one after every step: dropout, clipping, uneven parts",
     () =>
@@ -158,8 +158,8 @@ const failing = Effect.fnUntraced(function* (
   const { tensors: alive } = yield* tensors.memory
   const error = yield* Effect.scoped(
     Effect.gen(function* () {
-      const crew = yield* crewOf(yield* helpers, state.weights)
-      return yield* Effect.flip(trainStep(model, state, {}, micros, { ...options, crew }))
+      const workers = yield* gradientWorkers(yield* helpers, state.weights)
+      return yield* Effect.flip(trainStep(model, state, {}, micros, { ...options, workers }))
     })
   )
   expect((yield* tensors.memory).tensors).toBe(alive)
@@ -169,7 +169,7 @@ const failing = Effect.fnUntraced(function* (
   return error
 })
 
-const alone = Effect.succeed([])
+const noHelpers = Effect.succeed([])
 const one = (with_ = model) =>
   Effect.gen(function* () {
     const tensors = yield* Tensors
@@ -177,10 +177,10 @@ const one = (with_ = model) =>
     return [near((task) => Effect.provideService(reply(task), Tensors, tensors), true, { count: 0 })]
   })
 
-describe("a crew's error", () => {
+describe("an error of gradient workers", () => {
   it.effect("is the first in the order of micro-batches, as on one thread, and leaves the state as it was", () =>
     Effect.gen(function* () {
-      const first = yield* failing(alone, true)
+      const first = yield* failing(noHelpers, true)
       expect(first).toMatchObject({ _tag: "NonFiniteLoss", step: 41, rows: ["a1", "a2"] })
       expect(yield* failing(one(), true)).toEqual(first)
     }).pipe(Effect.provide(Engine.wasm))
@@ -193,7 +193,7 @@ describe("a crew's error", () => {
         // Micro-batch b fails in the helper, c (too few ids) in this thread: b is told.
         const short = { ...named("c", 2), ids_BT: new Int32Array(3) }
         const micros = [named("a", 0), named("b", 1), short, named("d", 3)]
-        expect(yield* failing(alone, false, micros)).toMatchObject({ _tag: "ShapeMismatch" })
+        expect(yield* failing(noHelpers, false, micros)).toMatchObject({ _tag: "ShapeMismatch" })
         for (const error of [
           new OutOfMemory({ engine: "wasm", requestedBytes: 8, heldBytes: 4, hint: "Less." }),
           new EngineFailure({ engine: "wasm", message: "no", hint: "Look.", cause: () => "not plain data" })

@@ -2,7 +2,7 @@
  * A training step by several processes: data parallel, the optimiser's state cut over them (ZeRO-1).
  *
  * Not processes and not a model. Weights lie in flat buckets that all ranks have; moments only in slices, of which each rank
- * owns one a bucket. A step: every rank adds the gradients of its micro-batches (`Share.ts`) in order, in f32; sums over
+ * owns one a bucket. A step: every rank adds the gradients of its micro-batches (`BatchSharding.ts`) in order, in f32; sums over
  * ranks start bucket by bucket while the last backward pass goes on; each rank updates its slices; slices are gathered.
  * The loss is normalised over the supervised tokens of all ranks' rows. Losses, norms and refusals are the same everywhere:
  * what one rank finds not to be finite ends the step on all, with the state from before it.
@@ -18,9 +18,9 @@ import type { TensorError } from "../tensor/Errors.ts"
 import type { Tensor, Weights } from "../tensor/Ops.ts"
 import { Tensors } from "../tensor/Tensors.ts"
 import type { Slice, Vector } from "../tensor/Vectors.ts"
+import { type Cut, cutBuckets, type Shapes } from "./BatchSharding.ts"
 import { clipCoefficient } from "./Clip.ts"
 import { gradientOf } from "./Gradient.ts"
-import { type Cut, cutBuckets, type Shapes } from "./Share.ts"
 import {
   NonFiniteLoss,
   NothingToLearn,
@@ -33,21 +33,21 @@ import {
 } from "./Step.ts"
 
 /** The step's micro-batches, and how one of them is loaded. */
-export interface SharedStep<Batch extends TokenBatch, E, R> {
+export interface GroupStep<Batch extends TokenBatch, E, R> {
   readonly cuts: ReadonlyArray<Cut<ReadonlyArray<number>>>
   readonly load: (rows: ReadonlyArray<ReadonlyArray<number>>) => Effect.Effect<Batch, E, R>
 }
 
 /** A state that several processes hold together. */
-export interface Sharded {
+export interface ShardedOptimizer {
   /** The weights, and the updates that they have had; moments are elsewhere. */
   readonly train: () => TrainState
   /** One step. Fails as `trainStep` does, and leaves the state as it was. */
   readonly step: <Batch extends TokenBatch, E, R>(
     model: Trainable<Batch, any>,
     frozen: Weights,
-    shared: SharedStep<Batch, E, R>,
-    options: Omit<StepOptions, "crew">
+    shared: GroupStep<Batch, E, R>,
+    options: Omit<StepOptions, "workers">
   ) => Effect.Effect<
     Omit<StepResult, "state">,
     E | TensorError | NonFiniteLoss | NothingToLearn | CollectiveFailed,
@@ -79,11 +79,11 @@ const hearText = Effect.gen(function* () {
 /**
  * Shares rank 0's state with the ranks that follow; it is consumed. The others give none.
  *
- * @example const sharded = yield* share(yield* restoreState(saved)) // and `share(undefined)` on the other ranks
+ * @example const optimizer = yield* shardOptimizer(yield* restoreState(saved)) // and `shardOptimizer(undefined)` on the other ranks
  */
-export const share = (
+export const shardOptimizer = (
   state: TrainState | undefined
-): Effect.Effect<Sharded, TensorError | CollectiveFailed, Tensors | Collective | Scope.Scope> =>
+): Effect.Effect<ShardedOptimizer, TensorError | CollectiveFailed, Tensors | Collective | Scope.Scope> =>
   Effect.gen(function* () {
     const tensors = yield* Tensors
     const collective = yield* Collective
@@ -156,7 +156,7 @@ export const share = (
       gradients
     )
 
-    const step: Sharded["step"] = (model, frozen, { cuts, load }, options) =>
+    const step: ShardedOptimizer["step"] = (model, frozen, { cuts, load }, options) =>
       Effect.gen(function* () {
         const mine = cuts.filter(({ index }) => index % world === rank)
         const batches = yield* Effect.forEach(mine, ({ rows }) => load(rows))
@@ -246,5 +246,5 @@ export const share = (
       return { update: train.update, tensors: saved }
     })
 
-    return { train: () => train, step, save } satisfies Sharded
+    return { train: () => train, step, save } satisfies ShardedOptimizer
   })

@@ -1,7 +1,7 @@
 /** How a step and its weights are cut: every row and every weight once, whatever the number of ranks. */
 import { describe, expect, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { cutBuckets, cutStep } from "../../src/training/Share.ts"
+import { cutBuckets, splitStep } from "../../src/training/BatchSharding.ts"
 
 const Count = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
 
@@ -10,7 +10,7 @@ describe("a step's micro-batches", () => {
     "hold every row once, in order, none more than asked for, and ranks differ by one micro-batch at most",
     [Count(1, 300), Count(1, 40), Count(1, 9)],
     ([rows, microBatch, world]) => {
-      const cuts = cutStep(
+      const cuts = splitStep(
         Array.from({ length: rows }, (_, i) => i),
         microBatch,
         world

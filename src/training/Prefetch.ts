@@ -16,14 +16,14 @@ export type RowsOf = ReadonlyArray<ReadonlyArray<number>>
 /** Steps that are loaded ahead: by a loader, and by this thread. */
 const AHEAD = { loader: 2, here: 1 }
 
-export interface Ahead<B, E, R> {
+export interface Prefetch<B, E, R> {
   /** Begins to load what this step and those after it will ask for, in order, and forgets what none of them asks for. */
   readonly begin: (step: number) => Effect.Effect<void, never, R>
   /** A micro-batch: the one under way, or loaded now. Fails as its load does. */
   readonly load: (rows: RowsOf) => Effect.Effect<B, E, R>
 }
 
-export interface AheadOptions {
+export interface PrefetchOptions {
   /** Steps from this one on have no micro-batches. */
   readonly steps: number
   /** The micro-batches of a step that this process computes. */
@@ -42,13 +42,13 @@ interface UnderWay<B, E> {
  * Loads ahead; what is under way in this thread ends with the scope.
  *
  * @example
- * const ahead = yield* loadAhead(stage.load, { steps: stage.plan.steps, parts: (step) => chunk(stage.plan.rows(step), 8) })
- * yield* ahead.begin(step)
+ * const batches = yield* prefetch(stage.load, { steps: stage.plan.steps, parts: (step) => chunk(stage.plan.rows(step), 8) })
+ * yield* batches.begin(step)
  */
-export const loadAhead = <B, E, R>(
+export const prefetch = <B, E, R>(
   load: (rows: RowsOf) => Effect.Effect<B, E, R>,
-  { loader, parts, steps }: AheadOptions
-): Effect.Effect<Ahead<B, E, R>, never, Scope.Scope> =>
+  { loader, parts, steps }: PrefetchOptions
+): Effect.Effect<Prefetch<B, E, R>, never, Scope.Scope> =>
   Effect.map(Effect.scope, (scope) => {
     let underWay = new Map<string, UnderWay<B, E>>()
     /** The last one begun here: loads go one behind the other, since the first is needed first. */
