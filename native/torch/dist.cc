@@ -21,6 +21,12 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #endif
 
+#include <fcntl.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -379,9 +385,10 @@ static napi_value SinkWait(napi_env env, napi_callback_info info) {
 struct Joining {
   napi_async_work work;
   napi_deferred deferred;
-  std::string host, prefix, kind, error;
+  /** `listen`: the numeric address at which this process opens the store; empty where another does. */
+  std::string host, listen, prefix, kind, error;
   uint16_t port;
-  bool serves, waits;
+  bool waits;
   milliseconds meeting{0};
   std::shared_ptr<Group> group = std::make_shared<Group>();
   int64_t number = 0;
@@ -391,6 +398,29 @@ static bool is_loopback(const std::string& host) {
   return host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0;
 }
 
+/** A socket bound to one address, for c10d's store, which by itself listens on all interfaces. The store closes it. */
+static int bound_to(const std::string& address, uint16_t port) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE;
+  addrinfo* found = nullptr;
+  const int wrong = getaddrinfo(address.c_str(), std::to_string(port).c_str(), &hints, &found);
+  TORCH_CHECK(wrong == 0, address, " is no numeric address: ", gai_strerror(wrong));
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> held(found, freeaddrinfo);
+  const int fd = ::socket(found->ai_family, SOCK_STREAM, 0);
+  TORCH_CHECK(fd >= 0, "no socket for ", address, ": ", std::strerror(errno));
+  const int on = 1;
+  ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (::bind(fd, found->ai_addr, found->ai_addrlen) != 0) {
+    const int why = errno;
+    ::close(fd);
+    TORCH_CHECK(false, "cannot listen at ", address, ", port ", port, ": ", std::strerror(why));
+  }
+  return fd;
+}
+
 static void join_in_pool(napi_env, void* data) {
   auto& joining = *static_cast<Joining*>(data);
   auto& group = *joining.group;
@@ -398,7 +428,8 @@ static void join_in_pool(napi_env, void* data) {
     if (!group.meeting) {
       c10d::TCPStoreOptions options;
       options.port = joining.port;
-      options.isServer = joining.serves;
+      options.isServer = !joining.listen.empty();
+      if (options.isServer) options.masterListenFd = bound_to(joining.listen, joining.port);
       if (joining.waits) options.numWorkers = static_cast<size_t>(group.world);
       options.waitWorkers = joining.waits;
       options.timeout = joining.meeting;
@@ -447,7 +478,7 @@ static void end_joining(napi_env env, napi_status, void* data) {
 }
 
 /**
- * join(host, port, serves, waits, prefix, kind, rank, world, meetingLimit, limit, beside): a promise of the group's number.
+ * join(host, port, listen, waits, prefix, kind, rank, world, meetingLimit, limit, beside): a promise of the group's number.
  * `beside` is a group that met already, whose meeting is used again, or 0.
  */
 static napi_value Join(napi_env env, napi_callback_info info) {
@@ -464,7 +495,7 @@ static napi_value Join(napi_env env, napi_callback_info info) {
   }
   joining->host = text_of(env, given[0]);
   joining->port = static_cast<uint16_t>(integer_of(env, given[1]));
-  napi_get_value_bool(env, given[2], &joining->serves);
+  joining->listen = text_of(env, given[2]);
   napi_get_value_bool(env, given[3], &joining->waits);
   joining->prefix = text_of(env, given[4]);
   joining->kind = text_of(env, given[5]);

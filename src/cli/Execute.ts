@@ -226,7 +226,11 @@ const together = <A, E, R>(running: Effect.Effect<A, E, R>, place: RankPlace, sa
       if (local) shareMachine(place, environment())
       const others = yield* makeOthers
       const summon = (leader: Leader) => others.start(place, leader, process, environment())
-      const leader = yield* lead(place, same, local ? summon : undefined)
+      const events = yield* Events
+      const fork = Effect.runForkWith(yield* Effect.context<never>())
+      const say = (message: string) =>
+        void fork(Effect.flatMap(Clock.currentTimeMillis, (at) => events.publish({ event: "notice", at, message })))
+      const leader = yield* lead(place, same, local ? summon : undefined, say)
       const led = running.pipe(
         Effect.provideService(Leading, leader),
         Effect.catch((error) =>

@@ -6,13 +6,15 @@
  * by its word, by the end of their connection, and at the latest by SIGKILL.
  */
 import { type ChildProcess, spawn } from "node:child_process"
-import { randomUUID } from "node:crypto"
 import { writeSync } from "node:fs"
+import { isIP } from "node:net"
 import { availableParallelism } from "node:os"
 import { Effect, type Scope } from "effect"
 import { type Environment, lookUp, type Variable, variables } from "../dag/Environment.ts"
+import { newToken } from "../run/Handshake.ts"
 import type { Leader, RankPlace } from "../run/Leader.ts"
 import { UsageError } from "./Choose.ts"
+import { launchedToken } from "./RankToken.ts"
 
 const usage = (message: string, hint: string) => new UsageError({ message, hint })
 
@@ -67,7 +69,8 @@ export const placeOf = (
     const by = yield* launched(env)
     if (by === undefined) {
       if (wanted === undefined || wanted === 1) return undefined
-      return { rank: 0, world: wanted, host: "127.0.0.1", port: 0, store: undefined, token: randomUUID() }
+      const token = newToken()
+      return { rank: 0, world: wanted, host: "127.0.0.1", port: 0, store: undefined, listen: undefined, token }
     }
     const { world } = by
     if (wanted !== undefined && wanted !== world)
@@ -81,13 +84,20 @@ export const placeOf = (
     const port = yield* needed(variables.masterPort, env, by.by)
     const host = yield* needed(variables.masterAddress, env, by.by)
     const kept = (yield* valueOf(variables.agentStore, env)) === "True"
+    const listen = yield* valueOf(variables.listen, env)
+    if (listen !== undefined && isIP(listen) === 0)
+      return yield* usage(
+        `MILLRACE_LISTEN=${listen} is no numeric address`,
+        `Write it as ${variables.listen.expected}, or leave it out: ${variables.listen.otherwise} is listened at then.`
+      )
     return {
       rank,
       world,
       host,
       port: kept ? port + 1 : port,
       store: kept ? port : undefined,
-      token: (yield* valueOf(variables.ranksToken, env)) ?? ""
+      listen,
+      token: yield* launchedToken(rank, env)
     }
   })
 

@@ -152,9 +152,26 @@ export const variables = {
   masterPort: number("MASTER_PORT", undefined, "Rank 0's port", PORT),
   agentStore: text("TORCHELASTIC_USE_AGENT_STORE", "True", "unset", "Set by torchrun: its agent keeps the port itself"),
   ranksToken: {
-    ...text("MILLRACE_RANKS", "a token", "unset", "Set by `--world` for the ranks it starts"),
+    ...text(
+      "MILLRACE_RANKS",
+      "22 to 512 printable ASCII characters without blanks",
+      "made by `--world`; under a launcher, an error",
+      "The token that lets a rank in: the same for all, secret"
+    ),
     secret: true
   },
+  ranksFile: text(
+    "MILLRACE_RANKS_FILE",
+    "a path",
+    "unset",
+    "A file that holds the token, with mode 0600; rank 0 makes one that is not there"
+  ),
+  listen: text(
+    "MILLRACE_LISTEN",
+    "a numeric address of rank 0's machine; 0.0.0.0 for all",
+    "the address of `MASTER_ADDR`",
+    "Where rank 0 listens for the others"
+  ),
   cublas: text("CUBLAS_WORKSPACE_CONFIG", "as cuBLAS has it", "`:4096:8` with `--deterministic`", "cuBLAS's workspace"),
   threads: text("OMP_NUM_THREADS", "a number", "cores shared by the ranks here", "Threads of a rank's engine"),
   devices: text("CUDA_VISIBLE_DEVICES", "as CUDA has it; empty keeps to the CPU", "all GPUs", "Which GPUs there are"),

@@ -21,6 +21,8 @@ export const Meeting = Schema.Struct({
   world: Schema.Int,
   host: Schema.String,
   port: Schema.Int,
+  /** The numeric address of rank 0's machine at which it listens, and at no other. */
+  listen: Schema.String,
   /** Somebody else keeps the place at `host:port` (torchrun's agent); else rank 0 opens it. */
   kept: Schema.Boolean,
   /** Told apart from other attempts at the same place. */

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { Cause, Deferred, Effect, Exit, Result, type Scope } from "effect"
 import { RankLost } from "../dag/World.ts"
 import { hintOf } from "./Failure.ts"
+import { prove } from "./Handshake.ts"
 import { isSymptom, joinSeconds, type RankPlace } from "./Leader.ts"
 import { Interrupted, NodeFailed } from "./Run.ts"
 import { tellError } from "./Told.ts"
@@ -17,18 +18,33 @@ import { makeWorkers, type WorkerSetup } from "./Workers.ts"
 
 const HINT = "Run the same command again: it goes on from the last checkpoint, with any number of processes."
 
-/** Connects as soon as rank 0 is there. */
-const reach = async (place: RankPlace): Promise<Socket> => {
+/** Who listens there is given so long to be rank 0, and not what had the port before it. */
+const REFUSING_MS = 10_000
+
+/** Connects as soon as rank 0 is there, and proves that this is a rank of its run. */
+const reach = async ({ host, port, token }: RankPlace): Promise<Socket> => {
   const until = performance.now() + 1000 * joinSeconds()
+  let refusedAt: number | undefined
   for (;;) {
-    const socket = connect({ host: place.host, port: place.port })
+    const socket = connect({ host, port })
+    let silent = false
+    socket.setTimeout(REFUSING_MS, () => {
+      silent = true
+      socket.destroy()
+    })
     const error = await new Promise<Error | undefined>((resolve) => {
       socket.once("connect", () => resolve(undefined))
-      socket.once("error", resolve)
+      socket.on("error", resolve)
+      socket.once("close", () => resolve(new Error("no answer")))
     })
-    if (error === undefined) return socket
+    if (error === undefined && (await prove(socket, token))) return socket.setTimeout(0)
     socket.destroy()
-    if (performance.now() > until) throw error
+    const now = performance.now()
+    // A machine that is busy may be slow to answer, and says nothing: only who closes refuses.
+    refusedAt = error === undefined && !silent ? (refusedAt ?? now) : undefined
+    if (refusedAt !== undefined && now - refusedAt > REFUSING_MS)
+      throw new Error("who listens there does not know the token of this rank, or is something else")
+    if (now > until) throw error ?? new Error("it does not answer")
     await sleep(200)
   }
 }
@@ -58,7 +74,7 @@ export const follow = (
         lost(
           0,
           `rank ${rank}: rank 0 is not at ${place.host}:${place.port}: ${cause instanceof Error ? cause.message : String(cause)}`,
-          "Start rank 0 with the same MASTER_ADDR and MASTER_PORT; MILLRACE_JOIN_SECONDS waits longer."
+          "Start rank 0 with the same MASTER_ADDR, MASTER_PORT and MILLRACE_RANKS; MILLRACE_JOIN_SECONDS waits longer."
         )
     })
     const hear = (message: Message) => {
@@ -98,6 +114,6 @@ export const follow = (
       end(Effect.fail(lost(0, `rank ${rank} ends: rank 0 of ${world} ${why}`, HINT)))
     )
     yield* Effect.addFinalizer(() => Effect.promise(() => line.end()))
-    line.say({ type: "hello", rank, world, token: place.token, run })
+    line.say({ type: "hello", rank, world, run })
     yield* Deferred.await(over)
   })

@@ -1,16 +1,20 @@
 /**
  * Rank 0 of a run in several processes: where the others come to, what they are asked to follow, and when one is lost.
  *
- * Not a scheduler: rank 0 runs the pipeline as a run alone does, and asks the others for folds that compute in lockstep. The
+ * Nobody is told anything who has not proved that they know the run's token, and nothing that they send is parsed
+ * (`Strangers.ts`). Not a scheduler: rank 0 runs the pipeline as a run alone does, and asks the others for folds that compute in lockstep. The
  * first rank that is lost ends the run; which one, and why, is told once. The others hear how the run ended.
  */
+import { lookup } from "node:dns/promises"
 import { createServer, type Server, type Socket } from "node:net"
+import { networkInterfaces } from "node:os"
 import { Context, Deferred, Effect, Exit, type Scope } from "effect"
 import { read, variables } from "../dag/Environment.ts"
 import { type Meeting, RankLost } from "../dag/World.ts"
 import type { NodeTask } from "./NodeTask.ts"
+import { makeStrangers, STRANGERS } from "./Strangers.ts"
 import { hasTag, heardError } from "./Told.ts"
-import { type Hello, type Line, lineOver, type Message, type Reason } from "./Wire.ts"
+import { type Hello, type Line, lineOver, type Message, silentMs } from "./Wire.ts"
 
 /** Where the ranks of a run meet, and which of them this process is. */
 export interface RankPlace {
@@ -21,6 +25,9 @@ export interface RankPlace {
   readonly port: number
   /** The launcher keeps c10d's store at this port; else rank 0 opens one. */
   readonly store: number | undefined
+  /** The numeric address at which rank 0 listens; that of `host` where it is left out. */
+  readonly listen: string | undefined
+  /** What all ranks know and nobody else; see `Handshake.ts`. */
   readonly token: string
 }
 
@@ -52,10 +59,11 @@ const CLOSER_REASON_MS = 5000
 /** Whether a failure is that of a collective: a symptom, where another rank was lost. */
 export const isSymptom = (error: unknown): boolean => hasTag(error, "CollectiveFailed")
 
-const listening = (server: Server, port: number, host: string | undefined): Promise<number> =>
+/** Listens at one address. */
+const listening = (server: Server, port: number, host: string): Promise<number> =>
   new Promise((resolve, reject) => {
     server.once("error", reject)
-    server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
+    server.listen({ port, host }, () => {
       server.off("error", reject)
       const address = server.address()
       resolve(typeof address === "object" && address !== null ? address.port : port)
@@ -63,27 +71,41 @@ const listening = (server: Server, port: number, host: string | undefined): Prom
   })
 
 /** A port that is free now. */
-const freePort = async (host: string | undefined): Promise<number> => {
+const freePort = async (host: string): Promise<number> => {
   const server = createServer()
   const port = await listening(server, 0, host)
   await new Promise((resolve) => server.close(resolve))
   return port
 }
 
-const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || host.startsWith("127.")
+const isOurs = (address: string): boolean =>
+  address === "::1" ||
+  address.startsWith("127.") ||
+  Object.values(networkInterfaces()).some((some) => some?.some((one) => one.address === address))
+
+/** The address of this machine that a name stands for. */
+const addressOf = async (host: string): Promise<string> => {
+  const all = (await lookup(host, { all: true })).map(({ address }) => address)
+  const ours = all.find(isOurs)
+  if (ours === undefined) throw new Error(`${host} is ${all.join(", ")}, which is no address of this machine`)
+  return ours
+}
+
+/** A stranger has so long to prove that it is none, ms. */
+const helloMs = (): number => Math.min(10_000, silentMs())
 
 /**
  * Opens rank 0's place for the other ranks. With the scope they are told how it ended, and let go. `summon` is run when they
- * are first needed, and starts them where nobody else does.
+ * are first needed, and starts them where nobody else does. `say` is told, rarely, that strangers came.
  */
 export const lead = (
   place: RankPlace,
   run: string,
-  summon?: (leader: Leader) => Effect.Effect<void>
+  summon?: (leader: Leader) => Effect.Effect<void>,
+  say: (message: string) => void = () => undefined
 ): Effect.Effect<Leader, RankLost, Scope.Scope> =>
   Effect.gen(function* () {
     const { host, token, world } = place
-    const local = isLoopback(host) ? host : undefined
     const lost = Deferred.makeUnsafe<never, RankLost>()
     const all = Deferred.makeUnsafe<void>()
     const lines = new Map<number, Line>()
@@ -94,46 +116,66 @@ export const lead = (
         Effect.fail(new RankLost({ rank, world, message: `rank ${rank} of ${world} ${message}`, hint }))
       )
     const refusal = (hello: Hello): string | undefined => {
-      if (hello.token !== token || hello.world !== world) return `it is not one of this run's ${world} ranks`
-      if (!(hello.rank > 0 && hello.rank < world) || lines.has(hello.rank)) return `rank ${hello.rank} is here already`
+      if (hello.world !== world) return `it is one of ${hello.world} ranks, and this run has ${world}`
+      if (!(hello.rank > 0 && hello.rank < world)) return `rank ${hello.rank} is not one from 1 to ${world - 1}`
+      if (lines.has(hello.rank)) return `rank ${hello.rank} is here already`
       return hello.run === run ? undefined : `it was started with other words: ${hello.run} instead of ${run}`
     }
 
-    const server = createServer((socket) => {
-      sockets.add(socket)
-      socket.once("close", () => sockets.delete(socket))
+    /** One that knows the token: it says which rank it is, and then how its folds end. */
+    const seat = (socket: Socket) => {
       let rank: number | undefined
       const hear = (message: Message) => {
-        if (message.type === "hello") {
-          const why = refusal(message)
-          if (why !== undefined) {
-            const reason: Reason = { tag: "RankLost", message: why, hint: "Start all ranks with the same command." }
-            return void line.end({ type: "bye", stopped: false, reason })
+        if (rank === undefined) {
+          const why = message.type === "hello" ? refusal(message) : "it did not say which rank it is"
+          if (why === undefined && message.type === "hello") {
+            rank = message.rank
+            lines.set(rank, line)
+            if (lines.size === world - 1) Deferred.doneUnsafe(all, Effect.void)
+            return
           }
-          rank = message.rank
-          lines.set(rank, line)
-          if (lines.size === world - 1) Deferred.doneUnsafe(all, Effect.void)
-        } else if (message.type === "failed" && rank !== undefined) {
-          const say = () => lose(rank!, `failed: ${message.message}`, message.hint)
+          const hint = "Start all ranks with the same command, each with its own RANK."
+          void line.end({ type: "bye", stopped: false, reason: { tag: "RankLost", message: why ?? "", hint } })
+        } else if (message.type === "failed") {
+          const tell = () => lose(rank!, `failed: ${message.message}`, message.hint)
           if (message.error !== undefined && isSymptom(heardError(message.error)))
-            setTimeout(say, CLOSER_REASON_MS).unref()
-          else say()
+            setTimeout(tell, CLOSER_REASON_MS).unref()
+          else tell()
+        } else if (message.type !== "followed") {
+          lose(rank, `says "${message.type}", which is not a rank's to say here`)
         }
       }
       const line = lineOver(socket, hear, (why) => {
         if (rank !== undefined) lose(rank, why)
       })
+      setTimeout(() => rank === undefined && socket.destroy(), helloMs()).unref()
+    }
+    const strangers = makeStrangers({ token, most: STRANGERS + world, helloMs: helloMs(), say })
+    const server = createServer((socket) => {
+      sockets.add(socket)
+      socket.once("close", () => sockets.delete(socket))
+      socket.on("error", () => undefined) // "close" follows
+      void strangers.letIn(socket).then((known) => (known ? seat(socket) : undefined))
+    })
+    const cannot = (message: string, hint: string) => new RankLost({ rank: 0, world, message, hint })
+    const address = yield* Effect.tryPromise({
+      try: async () => place.listen ?? (await addressOf(host)),
+      catch: (cause) =>
+        cannot(
+          `where to wait for the others is not known: ${cause instanceof Error ? cause.message : String(cause)}`,
+          "Start rank 0 on the machine that MASTER_ADDR names. Where the others reach it by a forwarded address, say with MILLRACE_LISTEN at which of its own it listens (0.0.0.0: at all of them)."
+        )
     })
     const port = yield* Effect.tryPromise({
-      try: () => listening(server, place.port, local),
+      try: () => listening(server, place.port, address),
       catch: (cause) =>
-        new RankLost({
-          rank: 0,
-          world,
-          message: `the others cannot come to ${host}:${place.port}: ${cause instanceof Error ? cause.message : String(cause)}`,
-          hint: "Name a free port of this machine with MASTER_PORT."
-        })
+        cannot(
+          `the others cannot come to ${address}, port ${place.port}: ${cause instanceof Error ? cause.message : String(cause)}`,
+          "Name a free port of this machine with MASTER_PORT, and one of its addresses with MASTER_ADDR or MILLRACE_LISTEN."
+        )
     })
+    // A connection that could not be taken: whoever made it tries again.
+    server.on("error", () => undefined)
     yield* Effect.addFinalizer((exit) =>
       Effect.promise(async () => {
         const bye = byeOf(exit)
@@ -157,8 +199,8 @@ export const lead = (
           )
           lose(
             missing[0]!,
-            `has not come within ${joinSeconds()} s`,
-            `Start ${world} processes with RANK 0 to ${world - 1} and the same MASTER_ADDR, MASTER_PORT and WORLD_SIZE; MILLRACE_JOIN_SECONDS waits longer.`
+            `has not come to ${address}, port ${port}, within ${joinSeconds()} s`,
+            `Start ${world} processes with RANK 0 to ${world - 1} and the same MASTER_ADDR, MASTER_PORT, WORLD_SIZE and MILLRACE_RANKS; MILLRACE_JOIN_SECONDS waits longer, and MILLRACE_LISTEN waits at another address.`
           )
           return Deferred.await(lost)
         }
@@ -167,7 +209,8 @@ export const lead = (
         rank: 0,
         world,
         host,
-        port: place.store ?? (yield* Effect.promise(() => freePort(local))),
+        port: place.store ?? (yield* Effect.promise(() => freePort(address))),
+        listen: address,
         kept: place.store !== undefined,
         name: `${task.node} ${begun++}`
       }

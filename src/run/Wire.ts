@@ -1,43 +1,89 @@
 /**
- * What the processes of a run say to one another over TCP, and how a silent one is noticed.
+ * What the processes of a run say to one another over TCP once each has proved itself (`Handshake.ts`), and how a silent one is
+ * noticed.
  *
- * Not what they compute together: gradients go from engine to engine. A line is one message in JSON. Both sides say that they
+ * Not what they compute together: gradients go from engine to engine. A line is one message in JSON, decoded through its Schema;
+ * what is longer than `LINE_BYTES`, no UTF-8, no JSON or no message loses its sender. Both sides say that they
  * are alive; who has said nothing for `silentMs`, or whose connection ends without a word, is lost. A process that was itself
  * asleep (stopped, or held by a long computation) first listens again before it calls another one silent.
  */
 import type { Socket } from "node:net"
+import { Result, Schema } from "effect"
 import { read, variables } from "../dag/Environment.ts"
-import type { Meeting } from "../dag/World.ts"
+import { Meeting } from "../dag/World.ts"
 import type { NodeTask } from "./NodeTask.ts"
 import type { ToldError } from "./Told.ts"
 
+/** Bytes of the longest message: 4 MiB, where a task of 1,000 inputs has 0.3. */
+export const LINE_BYTES = 4 * 1024 * 1024
+
 /** Why a run, or a rank's part in it, ended. */
-export interface Reason {
-  readonly tag: string
-  readonly message: string
-  readonly hint: string
-}
+const reason = { tag: Schema.String, message: Schema.String, hint: Schema.String }
+const Reason = Schema.Struct(reason)
+export type Reason = typeof Reason.Type
 
 /** What a rank brings: it must be a part of the same run. */
-export interface Hello {
-  readonly rank: number
-  readonly world: number
-  /** Only who was told may join, where rank 0 started the others. */
-  readonly token: string
+const Hello = Schema.Struct({
+  type: Schema.Literal("hello"),
+  rank: Schema.Int,
+  world: Schema.Int,
   /** Recipe, preset, engine and settings. */
-  readonly run: string
-}
+  run: Schema.String
+})
+export type Hello = typeof Hello.Type
 
-export type Message =
-  | { readonly type: "alive" }
-  | ({ readonly type: "hello" } & Hello)
+const texts = Schema.Record(Schema.String, Schema.String)
+const Where = Schema.Union([
+  Schema.Struct({ kind: Schema.Literal("entry"), key: Schema.String, code: Schema.String }),
+  Schema.Struct({ kind: Schema.Literal("source"), path: Schema.String })
+])
+const Task: Schema.Codec<NodeTask> = Schema.Struct({
+  node: Schema.String,
+  places: Schema.Record(Schema.String, Where),
+  folder: Schema.String,
+  code: Schema.String,
+  key: Schema.String,
+  inputs: texts,
+  threads: Schema.Int,
+  meeting: Schema.optionalKey(Meeting),
+  checkpoints: Schema.Struct({
+    checkpointEverySteps: Schema.optionalKey(Schema.Int),
+    checkpointEveryMs: Schema.Finite
+  })
+})
+const Told: Schema.Codec<ToldError> = Schema.Struct({
+  name: Schema.String,
+  message: Schema.String,
+  fields: Schema.Record(Schema.String, Schema.Unknown),
+  encoded: Schema.Boolean,
+  trace: Schema.String
+})
+
+export const Message = Schema.Union([
+  Schema.Struct({ type: Schema.Literal("alive") }),
+  Hello,
   /** Rank 0: follow this node's fold. */
-  | { readonly type: "follow"; readonly task: NodeTask; readonly meeting: Meeting }
+  Schema.Struct({ type: Schema.Literal("follow"), task: Task, meeting: Meeting }),
   /** A rank has followed a fold to its end, or failed. */
-  | { readonly type: "followed"; readonly name: string }
-  | ({ readonly type: "failed"; readonly error?: ToldError } & Reason)
+  Schema.Struct({ type: Schema.Literal("followed"), name: Schema.String }),
+  Schema.Struct({ type: Schema.Literal("failed"), ...reason, error: Schema.optionalKey(Told) }),
   /** Rank 0: the run is over; with a reason, it failed, and with `stopped` it was asked to. */
-  | { readonly type: "bye"; readonly stopped: boolean; readonly reason?: Reason }
+  Schema.Struct({ type: Schema.Literal("bye"), stopped: Schema.Boolean, reason: Schema.optionalKey(Reason) })
+])
+export type Message = typeof Message.Type
+
+const decode = Schema.decodeUnknownResult(Schema.fromJsonString(Message))
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+
+/** The message that a line is; undefined where it is none. */
+export const messageOf = (line: Uint8Array): Message | undefined => {
+  try {
+    const result = decode(utf8.decode(line))
+    return Result.isSuccess(result) ? result.success : undefined
+  } catch {
+    return undefined // no UTF-8
+  }
+}
 
 /** Milliseconds without a word after which a process is lost. */
 export const silentMs = (): number => 1000 * read(variables.rankSeconds)
@@ -59,7 +105,9 @@ export const lineOver = (socket: Socket, hear: (message: Message) => void, lost:
   let over = false
   let heardAt = performance.now()
   let wokeAt = heardAt
-  let rest = ""
+  /** The line that has begun. */
+  let parts: Array<Buffer> = []
+  let size = 0
   const gone = (why: string) => {
     if (over) return
     over = true
@@ -79,24 +127,31 @@ export const lineOver = (socket: Socket, hear: (message: Message) => void, lost:
     else say({ type: "alive" })
   }, every)
   socket.setNoDelay(true)
-  socket.setEncoding("utf8")
-  socket.on("data", (text: string) => {
+  const take = (line: Buffer) => {
+    const message = messageOf(line)
+    if (message === undefined) gone("says what is no message of a run")
+    else if (message.type !== "alive") hear(message)
+  }
+  socket.on("data", (chunk: Buffer) => {
     heardAt = performance.now()
-    rest += text
-    for (let at = rest.indexOf("\n"); at >= 0 && !over; at = rest.indexOf("\n")) {
-      const line = rest.slice(0, at)
-      rest = rest.slice(at + 1)
-      let message: Message
-      try {
-        message = JSON.parse(line) as Message
-      } catch {
-        return gone("says what is no message of a run")
-      }
-      if (message.type !== "alive") hear(message)
+    for (let from = 0; !over; ) {
+      const end = chunk.indexOf(0x0a, from)
+      const part = chunk.subarray(from, end < 0 ? chunk.length : end)
+      size += part.length
+      if (size > LINE_BYTES) return gone(`says more than ${LINE_BYTES} bytes in one message`)
+      parts.push(part)
+      if (end < 0) return
+      const line = Buffer.concat(parts)
+      parts = []
+      size = 0
+      from = end + 1
+      take(line)
     }
   })
   socket.on("error", (error) => gone(`is gone: ${error.message}`))
   socket.on("close", () => gone("is gone: it ended, or was killed"))
+  // The handshake left it paused.
+  socket.resume()
   // It may have ended before anyone listened.
   if (socket.destroyed) setImmediate(() => gone("is gone: it ended, or was killed"))
   return {

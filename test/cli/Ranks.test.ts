@@ -2,8 +2,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { checkTogether, placeOf, withoutWorld } from "../../src/cli/Ranks.ts"
+import { isToken } from "../../src/run/Handshake.ts"
 
-const launched = { RANK: "2", WORLD_SIZE: "4", MASTER_ADDR: "node-0", MASTER_PORT: "29500" }
+const token = "c2VjcmV0IG9mIGFsbCByYW5rcw"
+const launched = { MILLRACE_RANKS: token, RANK: "2", WORLD_SIZE: "4", MASTER_ADDR: "node-0", MASTER_PORT: "29500" }
 
 describe("a process's place", () => {
   it.effect("is nowhere in a run of one process", () =>
@@ -18,14 +20,15 @@ describe("a process's place", () => {
     Effect.gen(function* () {
       const place = yield* placeOf(3, {})
       expect(place).toMatchObject({ rank: 0, world: 3, host: "127.0.0.1", port: 0, store: undefined })
-      expect(place!.token).not.toBe("")
+      expect(isToken(place!.token)).toBe(true)
+      expect(Buffer.from(place!.token, "base64url").length).toBe(32)
       expect((yield* placeOf(3, {}))!.token).not.toBe(place!.token)
     })
   )
 
   it.effect("under a launcher is what it says; torchrun's agent keeps the port itself", () =>
     Effect.gen(function* () {
-      const place = { rank: 2, world: 4, host: "node-0", port: 29_500, store: undefined, token: "" }
+      const place = { rank: 2, world: 4, host: "node-0", port: 29_500, store: undefined, listen: undefined, token }
       expect(yield* placeOf(undefined, launched)).toEqual(place)
       expect(yield* placeOf(4, launched)).toEqual(place)
       expect(yield* placeOf(undefined, { ...launched, TORCHELASTIC_USE_AGENT_STORE: "True" })).toEqual({
@@ -37,10 +40,10 @@ describe("a process's place", () => {
   )
 
   const slurm = { SLURM_PROCID: "2", SLURM_NTASKS: "4", SLURM_LOCALID: "0", SLURM_STEP_ID: "0" }
-  const meet = { MASTER_ADDR: "node-0", MASTER_PORT: "29500" }
+  const meet = { MILLRACE_RANKS: token, MASTER_ADDR: "node-0", MASTER_PORT: "29500" }
   it.effect("under srun is what its variables say, where the ranks are told where to meet", () =>
     Effect.gen(function* () {
-      const place = { rank: 2, world: 4, host: "node-0", port: 29_500, store: undefined, token: "" }
+      const place = { rank: 2, world: 4, host: "node-0", port: 29_500, store: undefined, listen: undefined, token }
       expect(yield* placeOf(undefined, { ...slurm, ...meet })).toEqual(place)
       expect(yield* placeOf(undefined, { ...slurm, SLURM_STEP_ID: undefined, ...meet })).toEqual(place)
       expect(yield* placeOf(undefined, { ...slurm, SLURM_PROCID: "0", ...meet })).toMatchObject({ rank: 0 })
@@ -68,6 +71,9 @@ describe("a process's place", () => {
     ["no rank", undefined, { ...launched, RANK: undefined }],
     ["no port", undefined, { ...launched, MASTER_PORT: "" }],
     ["no machine", undefined, { ...launched, MASTER_ADDR: undefined }],
+    ["no token", undefined, { ...launched, MILLRACE_RANKS: undefined }],
+    ["a token that can be guessed", undefined, { ...launched, MILLRACE_RANKS: "word" }],
+    ["a name to listen at", undefined, { ...launched, MILLRACE_LISTEN: "node-0" }],
     ["a number that is none", undefined, { ...launched, WORLD_SIZE: "many" }]
   ] as const)
     it.effect(`is a usage error for ${name}`, () =>

@@ -44,9 +44,9 @@ const argumentFaults = (file: string, words: ReadonlyArray<string>): ReadonlyArr
 const LAUNCHERS: Readonly<
   Record<string, { readonly values: ReadonlyArray<string>; readonly needs: ReadonlyArray<string> }>
 > = {
-  torchrun: { values: ["--nproc-per-node"], needs: [] },
+  torchrun: { values: ["--nproc-per-node"], needs: ["MILLRACE_RANKS"] },
   // Says who is who, and not where they meet.
-  srun: { values: ["--ntasks"], needs: ["MASTER_ADDR", "MASTER_PORT"] }
+  srun: { values: ["--ntasks"], needs: ["MASTER_ADDR", "MASTER_PORT", "MILLRACE_RANKS"] }
 }
 
 const faultsOf = ({ env, words }: ShellCommand): ReadonlyArray<string> => {
@@ -91,10 +91,10 @@ describe("a shell line", () => {
     expect(commands.flatMap((one) => faultsOf(one).map((fault) => `${one.where}: ${fault}`))).toEqual([])
   })
 
-  it("of a launcher that says who is who sets where the ranks meet", () => {
+  it("of a launcher that says who is who sets where the ranks meet, and the token that lets them in", () => {
     const srun = all.flatMap(shellCommands).filter(({ words }) => words[0] === "srun")
     expect(srun.length).toBeGreaterThan(0)
-    for (const { env } of srun) expect(Object.keys(env)).toEqual(["MASTER_ADDR", "MASTER_PORT"])
+    for (const { env } of srun) expect(Object.keys(env)).toEqual(["MILLRACE_RANKS", "MASTER_ADDR", "MASTER_PORT"])
   })
 
   it.each([
@@ -104,7 +104,7 @@ describe("a shell line", () => {
     ["npm run benches -- data", "there is no script benches"],
     ["npm run bench -- data --sise full", "there is no --sise"],
     ["MILRACE_DATA=x npm ci", "MILRACE_DATA is a variable that nothing reads"],
-    ["MASTER_ADDR=a srun --ntasks 8 npx tsx pipelines/llava-phi.ts", "srun needs MASTER_PORT"],
+    ["MILLRACE_RANKS=s MASTER_ADDR=a srun --ntasks 8 npx tsx pipelines/llava-phi.ts", "srun needs MASTER_PORT"],
     ["npm ci && make", "make is a program that is not known here"]
   ])("with a mistake is found: %s", (line, fault) => {
     expect(commandsOf(line, "").flatMap(faultsOf)).toEqual([fault])

@@ -5,7 +5,7 @@
  * Where there is no libtorch, or no compiler, each test is skipped and says so.
  */
 import { execFileSync } from "node:child_process"
-import { createHash } from "node:crypto"
+import { createHash, randomBytes } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
@@ -56,6 +56,8 @@ const freePort = (): Promise<number> =>
 const torch = ["--engine", "torch", "--workers", "2"]
 /** Threads of one rank; ranks share the cores. */
 const env = { OMP_NUM_THREADS: "1", MILLRACE_RANK_SECONDS: "6" }
+/** The token that a launcher's caller gives all ranks. */
+const token = randomBytes(32).toString("hex")
 
 /** Ranks as a launcher would start them. */
 const startRanks = async (
@@ -70,6 +72,7 @@ const startRanks = async (
       env: {
         ...env,
         ...more,
+        MILLRACE_RANKS: token,
         RANK: String(rank),
         WORLD_SIZE: String(world),
         MASTER_ADDR: "127.0.0.1",

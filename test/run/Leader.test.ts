@@ -3,17 +3,20 @@ import { connect, createServer, type Socket } from "node:net"
 import { afterEach, beforeEach, describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
 import { follow } from "../../src/run/Follower.ts"
+import { challenge, newToken, prove } from "../../src/run/Handshake.ts"
 import { type Leader, lead, type RankPlace } from "../../src/run/Leader.ts"
 import { Interrupted } from "../../src/run/Run.ts"
-import { lineOver, type Message } from "../../src/run/Wire.ts"
+import { LINE_BYTES, lineOver, type Message } from "../../src/run/Wire.ts"
 
+const token = newToken()
 const place = (over: Partial<RankPlace> = {}): RankPlace => ({
   rank: 0,
   world: 3,
   host: "127.0.0.1",
   port: 0,
   store: undefined,
-  token: "word",
+  listen: undefined,
+  token,
   ...over
 })
 const task = {
@@ -32,7 +35,8 @@ const come = (port: number, rank: number, over: object = {}) =>
   Effect.callback<{ socket: Socket; heard: Array<Message>; next: () => Promise<Message> }>((resume) => {
     const heard: Array<Message> = []
     const waiting: Array<(message: Message) => void> = []
-    const socket = connect(port, "127.0.0.1", () => {
+    const socket = connect(port, "127.0.0.1", async () => {
+      expect(await prove(socket, token)).toBe(true)
       const line = lineOver(
         socket,
         (message) => {
@@ -42,7 +46,7 @@ const come = (port: number, rank: number, over: object = {}) =>
         },
         () => undefined
       )
-      line.say({ type: "hello", rank, world: 3, token: "word", run: "same", ...over })
+      line.say({ type: "hello", rank, world: 3, run: "same", ...over })
       const next = () =>
         heard.length > 0
           ? Promise.resolve(heard.shift()!)
@@ -87,11 +91,12 @@ describe("rank 0", () => {
     )
   )
 
-  for (const [name, over] of [
-    ["another word", { token: "other" }],
-    ["other settings", { run: "other" }],
-    ["another number of ranks", { world: 2 }],
-    ["a rank that is here already", { rank: 1 }]
+  for (const [name, over, said] of [
+    ["other settings", { run: "other" }, "it was started with other words: other instead of same"],
+    ["another number of ranks", { world: 2 }, "it is one of 2 ranks, and this run has 3"],
+    ["a rank that is here already", { rank: 1 }, "rank 1 is here already"],
+    ["a rank that is none", { rank: 3 }, "rank 3 is not one from 1 to 2"],
+    ["rank 0's number", { rank: 0 }, "rank 0 is not one from 1 to 2"]
   ] as const)
     it.live(`refuses one with ${name}, who hears why`, () =>
       leads((leader) =>
@@ -99,7 +104,8 @@ describe("rank 0", () => {
           const first = yield* come(leader.port, 1)
           const { next } = yield* come(leader.port, 2, over)
           const bye = yield* Effect.promise(next)
-          expect(bye).toMatchObject({ type: "bye", stopped: false, reason: { hint: expect.stringContaining("same") } })
+          const hint = expect.stringContaining("same command") as string
+          expect(bye).toMatchObject({ type: "bye", stopped: false, reason: { message: said, hint } })
           expect(first.heard).toEqual([])
         })
       )
@@ -110,6 +116,19 @@ describe("rank 0", () => {
       const ends: ReadonlyArray<readonly [end: (socket: Socket) => void, said: RegExp]> = [
         [(socket) => socket.resetAndDestroy(), /rank 2 of 3 is gone/],
         [(socket) => socket.write("nonsense\n"), /rank 2 of 3 says what is no message/],
+        [(socket) => socket.write("null\n"), /rank 2 of 3 says what is no message/],
+        [(socket) => socket.write("7\n"), /rank 2 of 3 says what is no message/],
+        [(socket) => socket.write(`${"[".repeat(1e6)}\n`), /rank 2 of 3 says what is no message/],
+        [(socket) => socket.write(`${"[".repeat(1e6)}${"]".repeat(1e6)}\n`), /rank 2 of 3 says what is no message/],
+        [
+          (socket) => socket.write(Buffer.from('{"type":"followed","name":"\xff"}\n', "latin1")),
+          /rank 2 of 3 says what is no message/
+        ],
+        [(socket) => socket.write('{"type":"failed","message":7}\n'), /rank 2 of 3 says what is no message/],
+        [(socket) => socket.write('{"type":"bye","stopped":true}\n'), /rank 2 of 3 says "bye"/],
+        [(socket) => socket.write('{"type":"hello","rank":1,"world":3,"run":"same"}\n'), /rank 2 of 3 says "hello"/],
+        [(socket) => socket.end('{"type":"follo'), /rank 2 of 3 is gone/],
+        [(socket) => socket.write(Buffer.alloc(LINE_BYTES + 1, "x")), /says more than 4194304 bytes in one message/],
         [
           (socket) =>
             socket.write(`${JSON.stringify({ type: "failed", tag: "T", message: "memory", hint: "Less." })}\n`),
@@ -136,8 +155,9 @@ describe("rank 0", () => {
     leads((leader) =>
       Effect.gen(function* () {
         const socket = connect(leader.port, "127.0.0.1")
-        socket.write(`${JSON.stringify({ type: "hello", rank: 1, world: 3, token: "word", run: "same" })}\n`)
         socket.on("error", () => undefined)
+        expect(yield* Effect.promise(() => prove(socket, token))).toBe(true)
+        socket.write(`${JSON.stringify({ type: "hello", rank: 1, world: 3, run: "same" })}\n`)
         const error = yield* Effect.flip(leader.lost)
         expect(error.message).toBe("rank 1 of 3 has said nothing for 1 s")
         expect(error.hint).toContain("Run the same command again")
@@ -183,7 +203,10 @@ describe("a rank that follows", () => {
   it.live("ends when rank 0 is gone without a word", () =>
     Effect.gen(function* () {
       const accepted = Deferred.makeUnsafe<Socket>()
-      const server = createServer((socket) => void Deferred.doneUnsafe(accepted, Effect.succeed(socket)))
+      const server = createServer(async (socket) => {
+        expect(await challenge(socket, token)).toBe(true)
+        Deferred.doneUnsafe(accepted, Effect.succeed(socket))
+      })
       const port = yield* Effect.callback<number>((resume) => {
         server.listen(0, "127.0.0.1", () => resume(Effect.succeed((server.address() as { port: number }).port)))
       })
@@ -193,7 +216,7 @@ describe("a rank that follows", () => {
       )
       const socket = yield* Deferred.await(accepted)
       // Its hello: it has come.
-      yield* Effect.callback<void>((resume) => void socket.once("data", () => resume(Effect.void)))
+      yield* Effect.callback<void>((resume) => void socket.once("data", () => resume(Effect.void)).resume())
       socket.resetAndDestroy()
       server.close()
       const error = yield* Effect.flip(Fiber.join(following))

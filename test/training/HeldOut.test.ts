@@ -212,7 +212,7 @@ describe("training that measures on the way", () => {
           (rank: number) =>
           <A, E, R>(effect: Effect.Effect<A, E, R>) =>
             effect.pipe(
-              Effect.provideService(World, { rank, world, host: "", port: 0, kept: false, name: "" }),
+              Effect.provideService(World, { rank, world, host: "", port: 0, listen: "", kept: false, name: "" }),
               Effect.provideService(Tensors, { ...tensors, join: join(tensors) })
             )
         const followers = yield* Effect.forEach(Array.from({ length: world - 1 }), (_, i) =>

@@ -43,7 +43,7 @@ const among = <A, E, R>(world: number, context: never, lead: Effect.Effect<A, E,
     const tensors = yield* Tensors
     const { join } = meetInProcess(world)
     const as = (rank: number) => {
-      const meeting = { rank, world, host: "", port: 0, kept: false, name: "" }
+      const meeting = { rank, world, host: "", port: 0, listen: "", kept: false, name: "" }
       return <A, E, R>(effect: Effect.Effect<A, E, R>) =>
         effect.pipe(
           Effect.provideService(World, meeting),

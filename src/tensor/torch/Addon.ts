@@ -31,7 +31,8 @@ export interface Distributed {
   readonly join: (
     host: string,
     port: number,
-    serves: boolean,
+    /** The numeric address at which this process opens the store; empty where another does. */
+    listen: string,
     waits: boolean,
     prefix: string,
     kind: "gloo" | "nccl",

@@ -63,13 +63,13 @@ export const joinOf =
 
       const overNccl = addon.own("overNccl", [], (results) => results.number()) === 1
       const join = Effect.fnUntraced(function* (name: string, kind: "gloo" | "nccl", ms: number, beside: number) {
-        const { host, kept, port } = meeting
+        const { host, kept, listen, port } = meeting
         const asked = yield* Effect.try({
           try: () =>
             distributed.join(
               host,
               port,
-              rank === 0 && !kept,
+              rank === 0 && !kept ? listen : "",
               !kept,
               `${meeting.name}/${name}`,
               kind,

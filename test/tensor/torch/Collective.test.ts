@@ -1,6 +1,6 @@
 /** Collectives between real processes over c10d, and what is left of them when one ends or does not come. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { createServer } from "node:net"
+import { connect, createServer } from "node:net"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import { missing } from "./built.ts"
@@ -89,6 +89,20 @@ describe.skipIf(missing !== "")(`collectives over c10d${missing}`, () => {
         expect(Math.abs(lines[1].squares - squares)).toBeLessThan(1e-5 * squares)
       }
     }, 120_000)
+
+  it("meet at the address that is given, and at no other", async () => {
+    const port = await freePort()
+    const ranks = [startRank(0, 2, port, "idle"), startRank(1, 2, port, "idle")]
+    await Promise.all(ranks.map(({ ready }) => ready))
+    const at = (host: string) =>
+      new Promise<string>((resolve) => {
+        const socket = connect(port, host, () => resolve("taken"))
+        socket.once("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? ""))
+        socket.once("connect", () => socket.destroy())
+      })
+    expect([await at("127.0.0.1"), await at("127.0.0.2")]).toEqual(["taken", "ECONNREFUSED"])
+    for (const { child } of ranks) child.kill("SIGKILL")
+  }, 120_000)
 
   const expectFailed = async ({ ended }: Rank, rank: number) => {
     const { code, lines, stderr } = await ended
