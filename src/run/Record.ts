@@ -10,6 +10,7 @@ import { Cause, Clock, Context, Effect, Exit, Schema, type Scope } from "effect"
 import { scrubJson } from "../dag/Secrets.ts"
 import * as RunLog from "../store/RunLog.ts"
 import { Store, type StoreError } from "../store/Store.ts"
+import { orWithout } from "../store/Without.ts"
 import { Event, Events } from "./Events.ts"
 import { describeError, hintOf } from "./Failure.ts"
 import { empty, ended, reduce, type View } from "./Progress.ts"
@@ -117,10 +118,10 @@ export const recorded = <A extends Outcome, E, R>(
     Effect.gen(function* () {
       const { root } = yield* Store
       const events = yield* Events
-      const log = yield* startRecord(root, pipeline.name, choice)
-      const write = writerOf(log)
+      const log = yield* orWithout(root, startRecord(root, pipeline.name, choice))
+      const write = log === undefined ? () => Effect.void : writerOf(log)
       let view = empty
-      let broken = false
+      let broken = log === undefined
       const take = (event: Event) =>
         Effect.suspend(() => {
           view = reduce(view, event)
@@ -134,7 +135,7 @@ export const recorded = <A extends Outcome, E, R>(
       yield* take({
         event: "start",
         at,
-        run: log.id,
+        run: log?.id ?? "",
         pipeline: pipeline.name,
         preset: choice.preset,
         engine: choice.engine,

@@ -15,6 +15,7 @@ import { portFolder, valueFile } from "../store/Layout.ts"
 import type { Code } from "../store/Manifest.ts"
 import { type Found, type SourceError, type SourceHere, Store, StoreError } from "../store/Store.ts"
 import { type Damage, damageOf, everyFile, madeFrom } from "../store/Verify.ts"
+import { isUnwritable, orWithout } from "../store/Without.ts"
 import { bringSource, execute, type RunError, type Session, stoppedBefore } from "./DueNode.ts"
 import { sayEmptied } from "./Emptied.ts"
 import { Events, nodeEnd } from "./Events.ts"
@@ -197,7 +198,14 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
             stopped ??= stoppedBefore(node)
             return yield* Deferred.succeed(ready.get(node)!, false)
           }
-          const here = yield* unlessStopped(session.bring(node))
+          const brought = session.bring(node).pipe(
+            // A store that takes no bytes: as for what is not here, a node that runs and reads it will say so.
+            Effect.catchIf(
+              (error) => error instanceof StoreError && isUnwritable(error) && fact.found.here,
+              () => Effect.succeed({ path: "", digest: fact.digest! })
+            )
+          )
+          const here = yield* unlessStopped(brought)
           if (here === undefined) return yield* Deferred.succeed(ready.get(node)!, false)
           return yield* finish(node, {
             where: { kind: "source", path: here.path },
@@ -255,7 +263,7 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
           }
         }
         if (found !== undefined && decision.oldCode) {
-          yield* store.alias(found, decision.code as Code)
+          yield* orWithout(store.root, store.alias(found, decision.code as Code))
           yield* events.publish({ event: "notice", at: started, node: node.id, message: decision.because.join("; ") })
         }
         if (found === undefined) {
@@ -300,11 +308,8 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
           ran = result.ran
         }
         const { manifest } = found
-        yield* store.remember(pipeline.name, node.id, {
-          key: manifest.key,
-          code: manifest.code.digest,
-          parts: manifest.parts
-        })
+        const last = { key: manifest.key, code: manifest.code.digest, parts: manifest.parts }
+        yield* orWithout(store.root, store.remember(pipeline.name, node.id, last))
         if (ran) counts.ran++
         else counts.cached++
         const at = yield* Clock.currentTimeMillis

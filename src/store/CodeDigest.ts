@@ -28,6 +28,7 @@ import { readJsonIfGood, writeWhole } from "./Durable.ts"
 import type { Layout } from "./Layout.ts"
 import { Code, type CodeFile } from "./Manifest.ts"
 import { StoreError } from "./Store.ts"
+import { orWithout } from "./Without.ts"
 
 /** Version of this algorithm; raising it makes all code look new. */
 const ALGORITHM = 3
@@ -183,10 +184,8 @@ export const make = (
         installed.changed = false
         yield* read
         const entries = Object.fromEntries([...known].sort(([a], [b]) => (a < b ? -1 : 1)))
-        yield* writeWhole(
-          layout.code,
-          JSON.stringify({ algorithm: ALGORITHM, entries, installed: installed.remembered() }) + "\n"
-        )
+        const cache = { algorithm: ALGORITHM, entries, installed: installed.remembered() }
+        yield* orWithout(layout.root, writeWhole(layout.code, JSON.stringify(cache) + "\n"))
       }).pipe(Effect.catch((error) => Effect.logWarning(`code digests are not remembered: ${error.message}`)))
     )
 

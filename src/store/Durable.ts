@@ -15,49 +15,15 @@
 import { createHash, randomBytes } from "node:crypto"
 import { basename, dirname, join } from "node:path"
 import { Clock, Effect, Exit, FileSystem, type PlatformError, Schema, Scope } from "effect"
+import { fromPlatform } from "./Errno.ts"
 import { StoreError } from "./Store.ts"
+
+export { errnoOf, fromPlatform } from "./Errno.ts"
 
 /** Bytes of one read or write call. */
 export const SLICE = 4 << 20
 /** Smaller pieces than this are gathered before they are written. */
 const STAGE = 1 << 20
-
-const reasons: Record<string, { readonly reason: StoreError["reason"]; readonly hint: string }> = {
-  ENOSPC: {
-    reason: "full",
-    hint: "Free space on the store's disk (`gc` shows what may go) and run again: it resumes."
-  },
-  EDQUOT: { reason: "full", hint: "Your quota is used up: free some (`gc` shows what may go) and run again." },
-  EROFS: { reason: "read-only", hint: "The disk is mounted read-only: give another --store folder." },
-  EACCES: { reason: "read-only", hint: "You may not write here: give another --store folder, or fix its owner." },
-  EPERM: { reason: "read-only", hint: "You may not write here: give another --store folder, or fix its owner." },
-  ENOENT: { reason: "missing", hint: "The file is gone; if nobody deleted it, check the disk, then run again." },
-  EMFILE: { reason: "io", hint: "Too many open files: raise the limit (`ulimit -n 65536`) or lower the concurrency." },
-  ENFILE: { reason: "io", hint: "The machine has too many open files; close something and run again." },
-  EIO: { reason: "io", hint: "The disk reports an error: check its health before you run again." }
-}
-const tags: Record<string, string> = { PermissionDenied: "EACCES", NotFound: "ENOENT" }
-
-/** The errno of a platform error (`ENOSPC`), or undefined. */
-export const errnoOf = (error: PlatformError.PlatformError): string | undefined => {
-  const code = (error.reason.cause as { readonly code?: unknown } | undefined)?.code
-  return typeof code === "string" ? code : tags[error.reason._tag]
-}
-
-/** A platform error about `path` as a `StoreError` that says what to do. */
-export const fromPlatform =
-  (path: string) =>
-  (cause: PlatformError.PlatformError): StoreError => {
-    const known = reasons[errnoOf(cause) ?? ""]
-    const raw = cause.reason.cause
-    return new StoreError({
-      reason: known?.reason ?? "io",
-      path,
-      message: `${path}: ${raw instanceof Error ? raw.message : cause.message}`,
-      hint: known?.hint ?? "The file system refused; its own words are above. Run again once that is solved.",
-      cause
-    })
-  }
 
 /** Runs a file system operation on `path`, its error as `StoreError`. */
 export const io = <A, R>(
@@ -134,7 +100,7 @@ export const temporaryName = (path: string): string => join(dirname(path), `.${b
 
 /** What attempts that are over leave; of earlier versions too, which had one temporary name a file. */
 const LEFT =
-  /^\..+\.[0-9a-f]{16}(\.tmp)?$|^\.gone-|^\d{5,}\.\w+(\.part\d+)?\.tmp$|^\d{5,}\.jsonl\.part\d+$|^[a-z]+(\.json)?\.tmp$/
+  /^\..+\.[0-9a-f]{16}(\.tmp)?$|^\.gone-|^\.tmp-|^\d{5,}\.\w+(\.part\d+)?\.tmp$|^\d{5,}\.jsonl\.part\d+$|^[a-z]+(\.json)?\.tmp$/
 
 /** Whether a name in a folder of the store is that of a file or folder on its way in or out. */
 export const isLeftover = (name: string): boolean => LEFT.test(name)

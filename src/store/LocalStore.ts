@@ -22,6 +22,7 @@ import type { Settings } from "./remote/Settings.ts"
 import * as Sources from "./Sources.ts"
 import { type Found, type SourceHere, type SourceSpec, Store, StoreError } from "./Store.ts"
 import { verify } from "./Verify.ts"
+import { orWithout } from "./Without.ts"
 import * as Work from "./Work.ts"
 
 const FormatFile = Schema.Struct({ store: Schema.Number })
@@ -155,8 +156,8 @@ export const layer = (options: {
             ...(list === undefined ? {} : { list }),
             ...(seen === undefined ? {} : { view: seen })
           }
-          yield* makeFolder(dirname(path))
-          yield* writeWhole(path, `${JSON.stringify(record)}\n`)
+          const write = writeWhole(path, `${JSON.stringify(record)}\n`)
+          yield* orWithout(layout.root, Effect.andThen(makeFolder(dirname(path)), write))
         })
       const lookHere = (spec: SourceSpec, pipeline: string | undefined) =>
         Effect.tap(local(spec), (found) =>

@@ -6,9 +6,9 @@
  * disk at the latest when the run ends; a line that a killed run left half written is ignored by readers.
  */
 import { join } from "node:path"
-import { Clock, Effect, FileSystem, Random, Schema, type Scope, Semaphore, Stream } from "effect"
+import { Clock, Effect, FileSystem, Random, Schema, Scope, Semaphore, Stream } from "effect"
 import { fromPlatform, instead, io, makeFolder, namesIn, readJsonIfGood, SLICE, writeWhole } from "./Durable.ts"
-import { layoutOf } from "./Layout.ts"
+import { type Layout, layoutOf } from "./Layout.ts"
 import { lock } from "./Lock.ts"
 import * as Process from "./Process.ts"
 import { StoreError } from "./Store.ts"
@@ -60,6 +60,18 @@ const makeId = Effect.gen(function* () {
 const runFile = (folder: string): string => join(folder, "run.json")
 const eventsFile = (folder: string): string => join(folder, "events.jsonl")
 
+/** A folder for a new run; gives its id. */
+const makeRunFolder = Effect.fnUntraced(function* (layout: Layout) {
+  for (;;) {
+    const id = yield* makeId
+    const folder = layout.run(id)
+    const made = yield* io(folder, (files) =>
+      instead(Effect.as(files.makeDirectory(folder), true), ["AlreadyExists"], false)
+    )
+    if (made) return id
+  }
+})
+
 /**
  * Opens the record of a new run in the store at `root`. The events' file stays open until the scope closes.
  *
@@ -77,39 +89,36 @@ export const start = (
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const layout = layoutOf(root)
+    const startedMs = yield* Clock.currentTimeMillis
+    const process = Process.self()
     yield* makeFolder(layout.runs)
-    let id = yield* makeId
-    for (;;) {
-      const folder = layout.run(id)
-      const made = yield* io(folder, (files) =>
-        instead(Effect.as(files.makeDirectory(folder), true), ["AlreadyExists"], false)
-      )
-      if (made) break
-      id = yield* makeId
-    }
-    const folder = layout.run(id)
-    let record: RunRecord = {
-      format: 1,
-      id,
-      pipeline: run.pipeline,
-      settings: run.settings,
-      startedMs: yield* Clock.currentTimeMillis,
-      status: "running",
-      nodes: {},
-      process: Process.self()
-    }
+    let record: RunRecord
     const write = (next: RunRecord) =>
       Effect.suspend(() => {
         record = next
-        return Effect.provideService(
-          writeWhole(runFile(folder), JSON.stringify(next, undefined, 2) + "\n"),
-          FileSystem.FileSystem,
-          fs
-        )
+        const path = runFile(layout.run(next.id))
+        const text = JSON.stringify(next, undefined, 2) + "\n"
+        return Effect.provideService(writeWhole(path, text), FileSystem.FileSystem, fs)
       })
-    // A collection that is removing finishes first; one that comes later finds this record and leaves the store alone.
-    yield* Effect.scoped(Effect.andThen(lock(layout.gcLock), write(record)))
-    const events = yield* io(eventsFile(folder), (files) => files.open(eventsFile(folder), { flag: "a" }))
+    const scope = yield* Effect.scope
+    const begin = Effect.gen(function* () {
+      // A collection that is removing finishes first; one that comes later finds this record and leaves the store alone.
+      // The folder is made under its lock too: what a collection finds without a record is nobody's.
+      yield* lock(layout.gcLock)
+      const id = yield* makeRunFolder(layout)
+      const folder = layout.run(id)
+      const path = eventsFile(folder)
+      const { pipeline, settings } = run
+      const first: RunRecord = { format: 1, id, pipeline, settings, startedMs, status: "running", nodes: {}, process }
+      const opened = io(path, (files) => Scope.provide(files.open(path, { flag: "a" }), scope))
+      // On a full disk a folder can be made where its files cannot.
+      const events = yield* Effect.onError(
+        Effect.tap(opened, () => write(first)),
+        () => Effect.ignore(io(folder, (files) => files.remove(folder, { recursive: true, force: true })))
+      )
+      return { id, folder, events }
+    })
+    const { events, folder, id } = yield* Effect.scoped(begin)
     const one = yield* Semaphore.make(1)
     const text = new TextEncoder()
     const said = fromPlatform(eventsFile(folder))

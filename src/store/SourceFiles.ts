@@ -10,6 +10,7 @@ import { dirname, join } from "node:path"
 import { Effect } from "effect"
 import { digestOf } from "../dag/Canonical.ts"
 import { token } from "./Durable.ts"
+import { reasonOf } from "./Errno.ts"
 import { isInside, isPattern, selects } from "./remote/Address.ts"
 import { StoreError } from "./Store.ts"
 
@@ -160,10 +161,11 @@ export const linked = (
       return folder
     },
     catch: (cause) =>
-      wrong(
-        views,
-        `the folder of links for ${root} cannot be made: ${cause instanceof Error ? cause.message : String(cause)}`,
-        "Remove what does not belong to the source from its folder, or give the store a place where links can be made (`--store`).",
+      new StoreError({
+        reason: reasonOf(cause),
+        path: views,
+        message: `the folder of links for ${root} cannot be made: ${cause instanceof Error ? cause.message : String(cause)}`,
+        hint: "Remove what does not belong to the source from its folder, or give the store a place where links can be made (`--store`).",
         cause
-      )
+      })
   })

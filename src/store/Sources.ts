@@ -15,6 +15,7 @@ import type { Layout } from "./Layout.ts"
 import type { FileEntry } from "./Manifest.ts"
 import { filesOf, linked, type SourceFile, statOf } from "./SourceFiles.ts"
 import { SourceError, StoreError } from "./Store.ts"
+import { orWithout } from "./Without.ts"
 
 const Remembered = Schema.Struct({ stat: Schema.String, digest: Schema.String, bytes: Schema.Number })
 const SourceCache = Schema.Struct({
@@ -71,7 +72,7 @@ export const make = (
         format: 2,
         files: Object.fromEntries([...known].sort(([a], [b]) => (a < b ? -1 : 1)))
       })
-      yield* writeWhole(layout.sources, text + "\n")
+      yield* orWithout(layout.root, writeWhole(layout.sources, text + "\n"))
     }).pipe(Effect.catch((error) => Effect.logWarning(`source digests are not remembered: ${error.message}`)))
 
     const isSettled = (file: SourceFile, nowMs: number) => nowMs - file.changedMs >= file.grainMs
@@ -94,9 +95,9 @@ export const make = (
     })
     const writeList = (path: string, memory: ReadonlyMap<string, Remembered>) =>
       Effect.gen(function* () {
-        yield* makeFolder(layout.sourceLists)
         const text = JSON.stringify({ format: 2, files: Object.fromEntries(memory) })
-        yield* writeWhole(listOf(path), text + "\n")
+        const write = writeWhole(listOf(path), text + "\n")
+        yield* orWithout(layout.root, Effect.andThen(makeFolder(layout.sourceLists), write))
       }).pipe(Effect.catch((error) => Effect.logWarning(`source digests are not remembered: ${error.message}`)))
 
     const digestFolder = (

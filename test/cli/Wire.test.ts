@@ -9,6 +9,7 @@ import type { Event } from "../../src/run/Events.ts"
 import { empty, reduce } from "../../src/run/Progress.ts"
 import { makeThinning } from "../../src/run/Record.ts"
 import * as RunLog from "../../src/store/RunLog.ts"
+import { faulty, pathsUnder, temporaryFolder } from "../store/Support.ts"
 
 const progress = (node: string, at: number): Event => ({ event: "node-progress", at, node, step: at })
 const end = (node: string, at: number): Event => ({
@@ -85,3 +86,46 @@ it.effect("a record that cannot be written is told once and ends nothing", () =>
     expect(yield* log.append(run, view)).toBeUndefined()
   }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
 )
+
+for (const how of ["ENOSPC", "EDQUOT", "EROFS", "EACCES"])
+  it.effect(
+    `on a store that takes no bytes (${how}) a run has no record and goes on; once it does, the record is whole`,
+    () =>
+      Effect.gen(function* () {
+        const root = temporaryFolder()
+        const disk = { takes: false }
+        const fault = faulty({ at: 0, how, lasts: true, when: (operation) => !disk.takes && operation !== "remove" })
+        const start: Event = { event: "node-start", at: 3, node: "b", kind: "whole", because: [] }
+        const play = (events: ReadonlyArray<Event>) =>
+          Effect.scoped(
+            Effect.gen(function* () {
+              disk.takes = false
+              const log = yield* record(root, "p", { preset: "s", engine: "wasm", settings: [] })
+              expect(log.run).toBe("")
+              expect(yield* log.page(() => "<html>")).toBeUndefined()
+              let view = empty
+              for (const event of events) {
+                if (event.event === "node-start") disk.takes = true
+                view = reduce(view, event)
+                expect(yield* log.append(event, view)).toBeUndefined()
+              }
+            })
+          )
+        yield* Effect.gen(function* () {
+          yield* play([end("a", 1), run])
+          expect(yield* RunLog.list(root)).toEqual([])
+          expect(pathsUnder(root)).toEqual([])
+          yield* play([end("a", 1), start, end("b", 4), run])
+          const [kept] = yield* RunLog.list(root)
+          expect(kept).toMatchObject({ status: "done" })
+          expect(Object.keys(kept!.nodes)).toEqual(["a", "b"])
+          const events = yield* Stream.runCollect(RunLog.events(root, kept!.id))
+          expect(events.map((event) => (event as { event: string }).event)).toEqual([
+            "node-end",
+            "node-start",
+            "node-end",
+            "run"
+          ])
+        }).pipe(Effect.provide(fault.layer))
+      })
+  )

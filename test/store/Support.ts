@@ -3,7 +3,7 @@
  * `FileSystem` that fails or crashes at its n-th change. A crash also loses what was written and not fsynced.
  */
 import { mkdtempSync, readdirSync, rmSync, truncateSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { constants, tmpdir } from "node:os"
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"
 import { Effect, FileSystem, Layer, Logger, PlatformError, Schema, Stream } from "effect"
@@ -148,13 +148,23 @@ export const pathsUnder = (folder: string): ReadonlyArray<string> =>
     .filter((path) => !path.startsWith("locks/"))
     .sort()
 
+/** What Node throws; of a used-up quota libuv knows the number only. */
+const injected = (code: string, path: string): Error => {
+  if (code !== "EDQUOT") return Object.assign(new Error(`${code}: injected, '${path}'`), { code })
+  const unknown = `Unknown system error -${constants.errno.EDQUOT}`
+  return Object.assign(new Error(`${unknown}: ${unknown}, '${path}'`), {
+    code: unknown,
+    errno: -constants.errno.EDQUOT
+  })
+}
+
 const errno = (code: string, path: string): PlatformError.PlatformError =>
   PlatformError.systemError({
     _tag: code === "EACCES" || code === "EPERM" ? "PermissionDenied" : "Unknown",
     module: "FileSystem",
     method: "injected",
     pathOrDescriptor: path,
-    cause: Object.assign(new Error(`${code}: injected, '${path}'`), { code })
+    cause: injected(code, path)
   })
 
 /** How a faulty file system fails: one operation says `code`, or the machine stops there and loses what was not synced. */
@@ -162,6 +172,8 @@ export interface Fault {
   /** Number of the change that fails, from 0; Infinity only counts. */
   readonly at: number
   readonly how: "crash" | string
+  /** Every change from `at` on fails, not that one alone: a disk that stays full. */
+  readonly lasts?: boolean
   /** Only changes for which this is true are counted. */
   readonly when?: (operation: string, path: string) => boolean
 }
@@ -190,7 +202,8 @@ export const faulty = (fault: Fault) => {
     Effect.suspend((): Effect.Effect<A, PlatformError.PlatformError, R> => {
       if (crashed) return Effect.fail(errno("EIO", path))
       if (fault.when?.(operation, path) === false) return effect
-      if (count++ !== fault.at) return effect
+      const nth = count++
+      if (fault.lasts === true ? nth < fault.at : nth !== fault.at) return effect
       if (fault.how !== "crash") return Effect.fail(errno(fault.how, path))
       return Effect.andThen(Effect.andThen(torn, Effect.sync(crash)), Effect.fail(errno("EIO", path)))
     })

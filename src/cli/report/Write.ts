@@ -28,16 +28,17 @@ const partOf = (recipe: Pick<Recipe<any, any>, "report">, told: Pick<Told, "pipe
     return Exit.isSuccess(exit) ? { part: exit.value } : { partError: tell(Cause.squash(exit.cause)).message }
   })
 
-/** Writes the page; gives its path, or why there is none. */
+/** Writes the page; gives its path, or why there is none; neither where the run has no record. */
 export const writePage = (
   recipe: Pick<Recipe<any, any>, "report">,
   run: Omit<Told, "part" | "partError" | "link" | "endedMs">,
-  write: (html: (folder: string) => string) => Effect.Effect<string, StoreError>
+  write: (html: (folder: string) => string) => Effect.Effect<string | undefined, StoreError>
 ): Effect.Effect<{ readonly path?: string; readonly failed?: string }, never, Store> =>
   Effect.gen(function* () {
     const part = yield* partOf(recipe, run)
     const endedMs = yield* Clock.currentTimeMillis
     const path = yield* write((folder) => page({ ...run, ...part, endedMs, link: linkFrom(folder) }))
+    if (path === undefined) return {}
     return {
       path,
       ...(part.partError === undefined
