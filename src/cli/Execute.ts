@@ -24,6 +24,7 @@ import { planRecipe, type RunResult, runRecipe } from "../run/Scheduler.ts"
 import { select } from "../run/Selection.ts"
 import { namedTooManyFiles } from "../store/OpenFiles.ts"
 import { Store } from "../store/Store.ts"
+import { sayDamaged } from "../store/Verify.ts"
 import { type Chosen, checkSelection, choose, UsageError } from "./Choose.ts"
 import { costOf } from "./Cost.ts"
 import { checkTogether, endLate, makeOthers, placeOf, shareMachine, startsOthers } from "./Ranks.ts"
@@ -101,7 +102,7 @@ const verifyStored = Effect.fnUntraced(function* <K extends Entry>(plan: Plan<K>
     const { found } = decision.entry
     const damaged = yield* store.verify(found)
     if (damaged.length === 0) continue
-    const shown = damaged.slice(0, 5).map((one) => `${one.port}/${one.file}`)
+    const shown = damaged.slice(0, 5).map(sayDamaged)
     if (damaged.length > shown.length) shown.push(`${damaged.length - shown.length} more files`)
     damage.set(node.id, `damaged: ${shown.join(", ")}`)
   }

@@ -14,7 +14,7 @@ import { decide, type Plan, plan } from "../dag/Plan.ts"
 import { portFolder, valueFile } from "../store/Layout.ts"
 import type { Code } from "../store/Manifest.ts"
 import { type Found, type SourceError, type SourceHere, Store, StoreError } from "../store/Store.ts"
-import { type Damage, damageOf, everyFile, madeFrom } from "../store/Verify.ts"
+import { type Damage, damageOf, everyFile, madeFrom, sayDamaged } from "../store/Verify.ts"
 import { isUnwritable, orWithout } from "../store/Without.ts"
 import { bringSource, execute, type RunError, type Session, stoppedBefore } from "./DueNode.ts"
 import { sayEmptied } from "./Emptied.ts"
@@ -251,7 +251,7 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
           }
           if (found !== undefined && damaged.length > 0) {
             damage.set(node, damageOf(found, damaged))
-            because = [`damaged in the store: ${damaged.map((one) => `${one.port}/${one.file}`).join(", ")}`]
+            because = [`damaged in the store: ${damaged.map(sayDamaged).join(", ")}`]
             yield* events.publish({
               event: "notice",
               at: started,

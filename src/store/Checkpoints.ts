@@ -11,25 +11,18 @@ import { createHash } from "node:crypto"
 import { join } from "node:path"
 import { Effect, type FileSystem, Schema } from "effect"
 import type { StateFiles } from "../dag/Fold.ts"
-import {
-  io,
-  makeFolder,
-  namesIn,
-  openWriter,
-  readJson,
-  removeWhole,
-  SLICE,
-  syncFolder,
-  token,
-  writeWhole
-} from "./Durable.ts"
-import { checkpointsFolder, stepName, stepOf } from "./Layout.ts"
+import { checksummed, readChecked } from "./Checksum.ts"
+import { isPlain } from "./Derive.ts"
+import { io, makeFolder, namesIn, openWriter, removeWhole, SLICE, syncFolder, token, writeWhole } from "./Durable.ts"
+import { checkpointsFolder, placeOf, stepName, stepOf } from "./Layout.ts"
 import { FileEntry } from "./Manifest.ts"
 import { openFile } from "./ShardFiles.ts"
 import { StoreError } from "./Store.ts"
 
 const CheckpointManifest = Schema.Struct({
   format: Schema.Literal(1),
+  /** Key of the node; of older checkpoints unknown. */
+  key: Schema.optional(Schema.String),
   step: Schema.Number,
   score: Schema.optional(Schema.Number),
   files: Schema.Array(FileEntry)
@@ -77,9 +70,13 @@ const stepsIn = (folder: string): Effect.Effect<ReadonlyArray<number>, StoreErro
 const readStep = (folder: string, step: number): Effect.Effect<StateFiles, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const path = join(checkpointsFolder(folder), stepName(step))
-    const manifest = yield* readJson(join(path, manifestName), CheckpointManifest)
+    const manifest = yield* readChecked(join(path, manifestName), CheckpointManifest)
     if (manifest === undefined) return yield* damaged(path, "it has no manifest")
     if (manifest.step !== step) return yield* damaged(path, `its manifest is about step ${manifest.step}`)
+    if (manifest.key !== undefined && manifest.key !== (placeOf(folder)?.key ?? manifest.key))
+      return yield* damaged(path, `it is of another node, ${manifest.key.slice(0, 12)}`)
+    const stray = manifest.files.find((entry) => !isPlain(entry.path) || entry.path.includes("/"))
+    if (stray !== undefined) return yield* damaged(path, `it lists a file called ${JSON.stringify(stray.path)}`)
     const files = new Map<string, Uint8Array>()
     for (const entry of manifest.files) files.set(entry.path, yield* readHashed(join(path, entry.path), entry))
     return files
@@ -118,7 +115,7 @@ const listed = (folder: string): Effect.Effect<ReadonlyArray<CheckpointManifest>
     const out: Array<CheckpointManifest> = []
     for (const step of yield* stepsIn(folder)) {
       const found = yield* Effect.catchIf(
-        readJson(join(checkpointsFolder(folder), stepName(step), manifestName), CheckpointManifest),
+        readChecked(join(checkpointsFolder(folder), stepName(step), manifestName), CheckpointManifest),
         (error) => error.reason === "damaged",
         () => Effect.succeed(undefined) // named by `newest`; here it only means "not worth keeping"
       )
@@ -145,6 +142,7 @@ export const save = (
   Effect.gen(function* () {
     const { step, files, score } = checkpoint
     const parent = checkpointsFolder(folder)
+    const place = placeOf(folder)
     for (const name of files.keys())
       if (name === "" || name === manifestName || name.startsWith(".") || /[/\\\0]/.test(name))
         return yield* new StoreError({
@@ -171,11 +169,12 @@ export const save = (
       )
     const manifest: CheckpointManifest = {
       format: 1,
+      ...(place === undefined ? {} : { key: place.key }),
       step,
       ...(score === undefined || !Number.isFinite(score) ? {} : { score }),
       files: entries
     }
-    yield* writeWhole(join(temporary, manifestName), JSON.stringify(manifest) + "\n")
+    yield* writeWhole(join(temporary, manifestName), checksummed(manifest))
     yield* removeWhole(target)
     yield* io(target, (fs) => fs.rename(temporary, target))
     yield* syncFolder(parent)

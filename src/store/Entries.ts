@@ -1,20 +1,18 @@
 /**
- * Finished nodes: finding them by key, checking them, blessing them for other code, and what plans remember of them.
+ * Finished nodes: finding them by key, blessing them for other code, and what plans remember of them.
  *
- * Not how they come to be (`Work.ts`). Reading an entry checks its manifest and the sizes of all its files; whatever
- * fails that is reported and counts as absent, and `Work.begin` reuses its good shards.
- *
- * Reading uses `node:fs` synchronously for a plan's sake (5 us a file instead of 80 through the `FileSystem` service; ten
- * thousand nodes are planned in a second). Whatever goes wrong there is done again through the service, which tells why.
+ * Not how they come to be (`Work.ts`), and not what a read checks (`ReadEntry.ts`).
  */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { basename, join } from "node:path"
 import { Effect, type FileSystem, Schema } from "effect"
 import { canonical } from "../dag/Canonical.ts"
 import { KeyParts, settingsOf } from "../dag/Key.ts"
-import { io, makeFolder, namesIn, readJson, readJsonIfGood, writeWhole } from "./Durable.ts"
-import { type Layout, manifestFile, portFolder, refusedFolder } from "./Layout.ts"
-import { Code, Manifest } from "./Manifest.ts"
+import { checksummed, type Opened, opener, readCheckedIfGood } from "./Checksum.ts"
+import { io, makeFolder, namesIn, writeWhole } from "./Durable.ts"
+import { type Layout, manifestFile } from "./Layout.ts"
+import { Code } from "./Manifest.ts"
+import { manifestNow, quickly, readEntry } from "./ReadEntry.ts"
 import { type Found, type Last, StoreError } from "./Store.ts"
 
 /** "This code may use the entry of that code." Lives beside the entry, never in it. */
@@ -31,92 +29,16 @@ export type AliasRecord = typeof AliasRecord.Type
 /** What a plan compares with; see `Last`. */
 export const LastRecord = Schema.Struct({ key: Schema.String, code: Schema.String, parts: KeyParts })
 
-/** What `now` gives, or when it throws, what `slowly` says. */
-const quickly = <A, R>(now: () => A, slowly: Effect.Effect<A, StoreError, R>): Effect.Effect<A, StoreError, R> =>
-  Effect.suspend(() => {
-    try {
-      return Effect.succeed(now())
-    } catch {
-      return slowly // finds the same again, and reports it
-    }
-  })
-
-const jsonNow = <A>(path: string, decode: (json: unknown) => A): A | undefined =>
-  existsSync(path) ? decode(JSON.parse(readFileSync(path, "utf8"))) : undefined
+const bytesNow = (path: string): Buffer | undefined => (existsSync(path) ? readFileSync(path) : undefined)
+const openedNow = <A>(path: string, open: (bytes: Buffer) => Opened<A>): A | undefined => {
+  const bytes = bytesNow(path)
+  return bytes === undefined ? undefined : open(bytes).value
+}
 const namesNow = (folder: string): ReadonlyArray<string> => (existsSync(folder) ? readdirSync(folder) : [])
-const decodeManifest = Schema.decodeUnknownSync(Manifest)
-const decodeAlias = Schema.decodeUnknownSync(AliasRecord)
-const decodeLast = Schema.decodeUnknownSync(LastRecord)
+const openAlias = opener(AliasRecord)
+const openLast = opener(LastRecord)
 
 const hex = /^[0-9a-f]{64}$/
-
-const sizeOf = (path: string): number | undefined => {
-  const info = statSync(path, { throwIfNoEntry: false })
-  return info?.isFile() === true ? info.size : undefined
-}
-
-/** Files of an entry that are missing or have another size than the manifest says; paths relative to `folder`. */
-export const wrongSizes = (
-  folder: string,
-  manifest: Manifest
-): ReadonlyArray<{ readonly port: string; readonly file: string }> => {
-  const wrong: Array<{ readonly port: string; readonly file: string }> = []
-  for (const [port, output] of Object.entries(manifest.outputs)) {
-    const base = portFolder(folder, port)
-    if (output.kind === "rows") {
-      for (const shard of output.shards)
-        if (shard.file !== "" && sizeOf(join(base, shard.file)) !== shard.bytes) wrong.push({ port, file: shard.file })
-    } else if (output.kind === "tree") {
-      for (const file of output.files)
-        if (sizeOf(join(base, file.path)) !== file.bytes) wrong.push({ port, file: file.path })
-    }
-  }
-  for (const { bytes, path } of manifest.refusedFiles)
-    if (sizeOf(join(refusedFolder(folder), path)) !== bytes) wrong.push({ port: "refused", file: path })
-  return wrong
-}
-
-/** Damage that was told already: a plan and a run look at an entry several times. */
-const told = new Set<string>()
-
-const warnOnce = (message: string): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    if (told.has(message)) return Effect.void
-    told.add(message)
-    return Effect.logWarning(message)
-  })
-
-/** Reads one entry: its manifest if it decodes and all sizes are right, else undefined and a warning that says why. */
-export const readEntry = (folder: string): Effect.Effect<Manifest | undefined, StoreError, FileSystem.FileSystem> =>
-  Effect.gen(function* () {
-    const path = manifestFile(folder)
-    const manifest = yield* quickly(
-      () => jsonNow(path, decodeManifest),
-      Effect.catchIf(
-        readJson(path, Manifest),
-        (error) => error.reason === "damaged",
-        (error) => Effect.as(warnOnce(`damaged entry, counts as absent: ${error.message}`), undefined)
-      )
-    )
-    if (manifest === undefined) return undefined
-    const wrong = yield* Effect.try({
-      try: () => wrongSizes(folder, manifest),
-      catch: (cause) =>
-        new StoreError({
-          reason: "io",
-          path: folder,
-          message: `${folder}: ${cause instanceof Error ? cause.message : String(cause)}`,
-          hint: "The entry's files cannot be looked at: check the folder's permissions and the disk.",
-          cause
-        })
-    })
-    if (wrong.length === 0) return manifest
-    const first = wrong[0]!
-    yield* warnOnce(
-      `damaged entry, counts as absent: ${wrong.length} files of ${folder} are missing or cut off, first ${first.port}/${first.file}`
-    )
-    return undefined
-  })
 
 const aliasesOf = (
   layout: Layout,
@@ -128,8 +50,8 @@ const aliasesOf = (
     for (const name of yield* quickly(() => namesNow(folder), namesIn(folder))) {
       if (!name.endsWith(".json") || name.startsWith(".")) continue
       const path = join(folder, name)
-      const record = yield* quickly(() => jsonNow(path, decodeAlias), readJsonIfGood(path, AliasRecord))
-      if (record !== undefined) out.push(record)
+      const record = yield* quickly(() => openedNow(path, openAlias), readCheckedIfGood(path, AliasRecord))
+      if (record?.key === key && name === `${record.code.digest}.json`) out.push(record)
     }
     return out
   })
@@ -195,8 +117,6 @@ export const keys = (layout: Layout): Effect.Effect<ReadonlySet<string>, StoreEr
       })
   })
 
-const decodeParts = Schema.decodeUnknownSync(Schema.Struct({ parts: KeyParts }))
-
 /** Settings of all entries, for plans of nodes that never ran. A manifest that cannot be read counts as none: `find` tells of it. */
 export const settings = (layout: Layout): Effect.Effect<ReadonlySet<string>, StoreError> =>
   Effect.map(keys(layout), (all) => {
@@ -205,7 +125,7 @@ export const settings = (layout: Layout): Effect.Effect<ReadonlySet<string>, Sto
       for (const code of namesNow(layout.keyFolder(key))) {
         if (!hex.test(code)) continue
         try {
-          const manifest = jsonNow(manifestFile(layout.entry(key, code)), decodeParts)
+          const manifest = manifestNow(layout.entry(key, code))
           if (manifest !== undefined) out.add(settingsOf(manifest.parts))
         } catch {
           // damaged, or gone meanwhile: no result that a run would take
@@ -225,7 +145,7 @@ export const alias = (
     const record: AliasRecord = { format: 1, key, entry: basename(found.folder), code }
     if (record.entry === code.digest) return
     yield* makeFolder(layout.aliasFolder(key))
-    yield* writeWhole(layout.alias(key, code.digest), canonical(record) + "\n")
+    yield* writeWhole(layout.alias(key, code.digest), checksummed(record))
   })
 
 /** The entry's code digest that `code` is blessed for under `key`. */
@@ -234,7 +154,7 @@ export const aliasTarget = (
   key: string,
   code: string
 ): Effect.Effect<string | undefined, StoreError, FileSystem.FileSystem> =>
-  Effect.map(readJsonIfGood(layout.alias(key, code), AliasRecord), (record) => record?.entry)
+  Effect.map(readCheckedIfGood(layout.alias(key, code), AliasRecord), (record) => record?.entry)
 
 /** What an instance was when it was last done. A damaged record is reported and counts as none. */
 export const last = (
@@ -244,7 +164,7 @@ export const last = (
 ): Effect.Effect<Last | undefined, StoreError, FileSystem.FileSystem> =>
   Effect.suspend(() => {
     const path = layout.instance(pipeline, instance)
-    return quickly(() => jsonNow(path, decodeLast), readJsonIfGood(path, LastRecord))
+    return quickly(() => openedNow(path, openLast), readCheckedIfGood(path, LastRecord))
   })
 
 /** One file an instance, so that concurrent runs of one pipeline never lose each other's. */
@@ -256,12 +176,12 @@ export const remember = (
 ): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const path = layout.instance(pipeline, instance)
-    const text = canonical(record) + "\n"
+    const text = checksummed({ ...record })
     const before = yield* quickly(
       () => (existsSync(path) ? readFileSync(path, "utf8") : ""),
       io(path, (fs) => Effect.catch(fs.readFileString(path), () => Effect.succeed("")))
     )
-    if (before === text) return
+    if (before === text || before === `${canonical(record)}\n`) return // the latter of an earlier version, and says the same
     yield* makeFolder(layout.pipeline(pipeline))
     yield* writeWhole(path, text)
   })

@@ -12,14 +12,15 @@
 import { rmdirSync } from "node:fs"
 import { basename, join } from "node:path"
 import { Effect, type FileSystem, Schema } from "effect"
-import { canonical } from "../dag/Canonical.ts"
+import { checksummed, readChecked, readCheckedIfGood } from "./Checksum.ts"
 import { walk } from "./Digests.ts"
-import { io, makeFolder, namesIn, readJson, readJsonIfGood, removeWhole, writeWhole } from "./Durable.ts"
+import { io, makeFolder, namesIn, removeWhole, writeWhole } from "./Durable.ts"
 import { aliasTarget, LastRecord } from "./Entries.ts"
-import { checkpointsFolder, decodeName, type Layout, layoutOf, manifestFile, recordsFolder } from "./Layout.ts"
+import { checkpointsFolder, decodeName, type Layout, layoutOf, recordsFolder } from "./Layout.ts"
 import { isHeld, lock, look, tryLock } from "./Lock.ts"
-import { Manifest } from "./Manifest.ts"
+import type { Manifest } from "./Manifest.ts"
 import * as Process from "./Process.ts"
+import { readManifest } from "./ReadEntry.ts"
 import * as RunLog from "./RunLog.ts"
 import { unreached, unreachedViews, used } from "./remote/Unreached.ts"
 import { type Found, StoreError } from "./Store.ts"
@@ -89,7 +90,7 @@ const readAll = (
           if (!hex.test(code)) continue
           const folder = layout.entry(key, code)
           const manifest = yield* Effect.catchIf(
-            readJson(manifestFile(folder), Manifest),
+            readManifest(folder),
             (error) => error.reason === "damaged",
             () => Effect.succeed(undefined)
           )
@@ -118,14 +119,14 @@ const roots = (
       for (const name of yield* namesIn(join(layout.instances, folder))) {
         if (name.startsWith(".") || !name.endsWith(".json")) continue
         const path = join(layout.instances, folder, name)
-        const record = yield* Effect.mapError(readJson(path, LastRecord), unreadable(path))
+        const record = yield* Effect.mapError(readChecked(path, LastRecord), unreadable(path))
         if (record !== undefined) out.push(record)
       }
     }
     for (const name of yield* namesIn(layout.pins)) {
       if (name.startsWith(".") || !name.endsWith(".json")) continue
       const path = join(layout.pins, name)
-      const record = yield* Effect.mapError(readJson(path, PinRecord), unreadable(path))
+      const record = yield* Effect.mapError(readChecked(path, PinRecord), unreadable(path))
       if (record !== undefined) out.push(record)
     }
     return out
@@ -324,7 +325,7 @@ export const pin = (root: string, name: string, found: Found): Effect.Effect<voi
     const layout = layoutOf(root)
     const record = { key: found.manifest.key, code: basename(found.folder) }
     yield* makeFolder(layout.pins)
-    yield* writeWhole(layout.pin(name), canonical(record) + "\n")
+    yield* writeWhole(layout.pin(name), checksummed(record))
   })
 
 /** Removes a pin; true if there was one. */
@@ -349,7 +350,7 @@ export const pins = (
     const out: Array<{ readonly name: string; readonly key: string; readonly code: string }> = []
     for (const file of yield* namesIn(layout.pins)) {
       if (file.startsWith(".") || !file.endsWith(".json")) continue
-      const record = yield* readJsonIfGood(join(layout.pins, file), PinRecord)
+      const record = yield* readCheckedIfGood(join(layout.pins, file), PinRecord)
       if (record !== undefined) out.push({ name: decodeName(file.slice(0, -5)), ...record })
     }
     return out

@@ -31,7 +31,7 @@
  *
  * Names that start with a dot or end in `.tmp` are on their way in or out and mean nothing to readers.
  */
-import { join } from "node:path"
+import { basename, dirname, join } from "node:path"
 
 /** Version of this layout; a store of another version is refused. */
 export const storeVersion = 1
@@ -60,6 +60,16 @@ export const begunFile = (folder: string): string => join(folder, "begun.json")
 export const forcedFile = (folder: string): string => join(folder, "forced")
 export const checkpointsFolder = (folder: string): string => join(folder, "checkpoints")
 export const stepName = (step: number): string => `step-${String(step).padStart(9, "0")}`
+
+const hex = /^[0-9a-f]{64}$/
+
+/** Key and code that the name of an entry's or a work folder is made of; undefined for any other folder. */
+export const placeOf = (folder: string): { readonly key: string; readonly code: string } | undefined => {
+  const name = basename(folder)
+  const [key, code, ...more] = hex.test(name) ? [basename(dirname(folder)), name] : name.split(".")
+  if (key === undefined || code === undefined || more.length > 0 || !hex.test(key) || !hex.test(code)) return undefined
+  return { key, code }
+}
 
 /** The step of a checkpoint folder's name, or undefined for anything else. */
 export const stepOf = (name: string): number | undefined => {

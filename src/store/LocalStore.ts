@@ -10,10 +10,12 @@ import { HttpClient } from "effect/http"
 import type { Artifact, Handle, RowsArtifact } from "../dag/Artifact.ts"
 import { fromShards } from "../dag/Rows.ts"
 import { isRemote } from "../dag/Source.ts"
+import { checksummed, readCheckedIfGood } from "./Checksum.ts"
 import * as CodeDigest from "./CodeDigest.ts"
-import { instead, io, makeFolder, namesIn, readJson, readJsonIfGood, writeWhole } from "./Durable.ts"
+import { makeFolder, writeWhole } from "./Durable.ts"
 import * as Entries from "./Entries.ts"
-import { type Layout, layoutOf, portFolder, storeVersion } from "./Layout.ts"
+import { openFolder } from "./FormatFile.ts"
+import { layoutOf, portFolder } from "./Layout.ts"
 import type { OutputEntry } from "./Manifest.ts"
 import { readRefused } from "./Quarantine.ts"
 import { lazyReader, makePool } from "./Readers.ts"
@@ -24,46 +26,6 @@ import { type Found, type SourceHere, type SourceSpec, Store, StoreError } from 
 import { verify } from "./Verify.ts"
 import { orWithout } from "./Without.ts"
 import * as Work from "./Work.ts"
-
-const FormatFile = Schema.Struct({ store: Schema.Number })
-
-/** Opens the folder: made if missing, refused if another version of millrace made it. */
-const openFolder = (layout: Layout, readOnly: boolean): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
-  Effect.gen(function* () {
-    const wrong = (message: string) =>
-      new StoreError({
-        reason: "version",
-        path: layout.format,
-        message,
-        hint: `Give another --store folder, or move this one away: this version reads stores of version ${storeVersion}.`
-      })
-    // names first: another run may make the store now, and its format file is there before anything else in it is
-    const names = yield* namesIn(layout.root)
-    const format = yield* Effect.catchIf(
-      readJson(layout.format, FormatFile),
-      (error) => error.reason === "damaged",
-      () => Effect.fail(wrong(`${layout.format} is not the format file of a store`))
-    )
-    if (format !== undefined) {
-      if (format.store !== storeVersion) return yield* wrong(`${layout.root} is a store of version ${format.store}`)
-      return
-    }
-    if (names.some((name) => ["entries", "work", "instances"].includes(name)))
-      return yield* wrong(`${layout.root} has entries but no format.json`)
-    if (names.some((name) => !name.startsWith(".") && !["runs", "locks", "lost+found"].includes(name)))
-      return yield* wrong(`${layout.root} is a folder with other things in it, and no store`)
-    if (readOnly) {
-      const exists = yield* io(layout.root, (fs) => instead(Effect.as(fs.stat(layout.root), true), ["NotFound"], false))
-      return yield* new StoreError({
-        reason: "missing",
-        path: layout.root,
-        message: exists ? `${layout.root} holds no store` : `${layout.root} does not exist`,
-        hint: "Run the recipe once, or give the folder of an existing store with --store."
-      })
-    }
-    yield* makeFolder(layout.root)
-    yield* writeWhole(layout.format, `${JSON.stringify({ store: storeVersion })}\n`)
-  })
 
 const outputOf = (found: Found, port: string, artifact: Artifact): Effect.Effect<OutputEntry, StoreError> => {
   const output = found.manifest.outputs[port]
@@ -148,7 +110,7 @@ export const layer = (options: {
         Effect.gen(function* () {
           if (readOnly) return
           const path = layout.use(pipeline, spec.node)
-          const before = yield* readJsonIfGood(path, Downloads.UseRecord)
+          const before = yield* readCheckedIfGood(path, Downloads.UseRecord)
           const seen = view ?? (before?.digest === digest ? before.view : undefined)
           if (before?.digest === digest && before.list === list && before.view === seen) return
           const record = {
@@ -156,7 +118,7 @@ export const layer = (options: {
             ...(list === undefined ? {} : { list }),
             ...(seen === undefined ? {} : { view: seen })
           }
-          const write = writeWhole(path, `${JSON.stringify(record)}\n`)
+          const write = writeWhole(path, checksummed(record))
           yield* orWithout(layout.root, Effect.andThen(makeFolder(dirname(path)), write))
         })
       const lookHere = (spec: SourceSpec, pipeline: string | undefined) =>
@@ -255,7 +217,7 @@ export const layer = (options: {
               return lazyReader(yield* makePool(1), portFolder(found.folder, port), shard, artifact)
             })
           ),
-        verify: (found) => here(verify(found)),
+        verify: (found, onChecked) => here(verify(layout, found, onChecked)),
         reopen: (found, damaged) => Effect.andThen(writable, here(Work.reopen(layout, found, damaged))),
         refused: (found) => Stream.provideService(readRefused(found.folder), FileSystem.FileSystem, fs),
         last: (pipeline, instance) => here(Entries.last(layout, pipeline, instance)),

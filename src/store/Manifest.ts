@@ -3,9 +3,13 @@
  *
  * A manifest is written last, so an entry that has one is whole. Digests speak of contents only; the memory figure
  * stands beside them and reaches no digest. Times, hosts and run ids live in the run's record, never here.
+ *
+ * The file carries a checksum of itself (`Checksum.ts`), and so does that of a shard's record. What a manifest says that
+ * follows from what it lists is derived again by `Derive.ts`.
  */
 import { Schema } from "effect"
 import { KeyParts } from "../dag/Key.ts"
+import { type Opened, opener } from "./Checksum.ts"
 
 /** One file of an output. `path` is relative to the port's folder. */
 export const FileEntry = Schema.Struct({
@@ -76,6 +80,8 @@ export type Code = typeof Code.Type
 
 /** One finished shard of a node under way: written after its files, so that what has a record is whole. */
 export const ShardRecord = Schema.Struct({
+  /** Key of the node; of older records, and of shards outside a store, unknown. A record elsewhere vouches for nothing. */
+  key: Schema.optional(Schema.String),
   index: Schema.Number,
   rowsIn: Schema.Number,
   ports: Schema.Record(Schema.String, ShardEntry),
@@ -87,7 +93,8 @@ export const ShardRecord = Schema.Struct({
 export type ShardRecord = typeof ShardRecord.Type
 
 export const Manifest = Schema.Struct({
-  format: Schema.Literal(1),
+  /** 1: without a checksum, of an earlier version. 2: with one. */
+  format: Schema.Literals([1, 2]),
   key: Schema.String,
   code: Code,
   /** Definition id and everything else that the key is made of. */
@@ -105,6 +112,18 @@ export const Manifest = Schema.Struct({
   peakMemory: Schema.Number
 })
 export type Manifest = typeof Manifest.Type
+
+const openAny = opener(Manifest)
+
+/** Reads a manifest's bytes. Throws if the checksum is wrong, or gone from one that was written with it. */
+export const openManifest = (bytes: Buffer): Opened<Manifest> => {
+  const opened = openAny(bytes)
+  if ((opened.value.format === 2) === opened.checked) return opened
+  throw new Error(opened.checked ? "it has a checksum, which its format does not" : "it has lost its checksum")
+}
+
+/** The text of `value.json`. */
+export const valueText = (value: Schema.Json): string => `${JSON.stringify(value, null, 2)}\n`
 
 /** Rows of all rows outputs together. */
 export const rowsOut = (manifest: Manifest): number =>

@@ -3,7 +3,8 @@
  *
  * Not the Store service: a worker thread uses this file with nothing but a `FileSystem` and a work folder's path, so
  * rows never cross a thread. Lifecycle of a shard: port files (temporary, fsync, rename) -> refused rows -> record. A
- * shard without a record does not exist; writing it again replaces whatever an earlier attempt left.
+ * shard without a record does not exist; writing it again replaces whatever an earlier attempt left. `Records.ts` reads
+ * the records.
  *
  * Durable when: the bytes of every file before it has its name, so a record's name implies a whole record, and a file's
  * name whole contents. Names are made durable `soon` (`Durable.ts`): a shard costs one fsync a file and one for its
@@ -20,21 +21,10 @@ import { Effect, Exit, type FileSystem, Schema, Scope, Stream } from "effect"
 import type { RowsArtifact } from "../dag/Artifact.ts"
 import { type RandomAccess, type ShardEncoder, ShardFormatError } from "../dag/Format.ts"
 import type { Refusals } from "../dag/Refusals.ts"
-import {
-  fromPlatform,
-  instead,
-  io,
-  makeFolder,
-  namesIn,
-  openWriter,
-  readJsonIfGood,
-  removeFile,
-  SLICE,
-  type Writer,
-  writeWhole
-} from "./Durable.ts"
+import { checksummed } from "./Checksum.ts"
+import { fromPlatform, io, makeFolder, openWriter, removeFile, SLICE, type Writer, writeWhole } from "./Durable.ts"
 import * as Layout from "./Layout.ts"
-import { type ShardEntry, ShardRecord } from "./Manifest.ts"
+import type { ShardEntry, ShardRecord } from "./Manifest.ts"
 import { memoryWatch } from "./Memory.ts"
 import { openQuarantine } from "./Quarantine.ts"
 import { StoreError } from "./Store.ts"
@@ -157,7 +147,9 @@ export const writeShard = <E, R>(options: {
       const ports = yield* Effect.forEach(Object.entries(options.outputs), ([port, output]) => drain(port, output), {
         concurrency: "unbounded"
       })
+      const place = Layout.placeOf(folder)
       const record: ShardRecord = {
+        ...(place === undefined ? {} : { key: place.key }),
         index,
         rowsIn: options.rowsIn(),
         ports: Object.fromEntries(ports),
@@ -165,7 +157,7 @@ export const writeShard = <E, R>(options: {
         peakMemory: memory.peak()
       }
       yield* makeFolder(Layout.recordsFolder(folder))
-      yield* writeWhole(Layout.recordFile(folder, index), JSON.stringify(record) + "\n", { names: "soon" })
+      yield* writeWhole(Layout.recordFile(folder, index), checksummed(record), { names: "soon" })
       return record
     })
   )
@@ -234,39 +226,6 @@ export const writeRows = <E, R>(options: {
       return done
     })
   )
-
-/** Shard records whose files have their recorded sizes, by index. Damaged records are reported and left out. */
-export const readShardRecords = (
-  folder: string
-): Effect.Effect<ReadonlyMap<number, ShardRecord>, StoreError, FileSystem.FileSystem> =>
-  Effect.gen(function* () {
-    const names = (yield* namesIn(Layout.recordsFolder(folder))).filter((name) => /^\d{5,}\.json$/.test(name))
-    const records = yield* Effect.forEach(
-      names,
-      (name) =>
-        Effect.gen(function* () {
-          const record = yield* readJsonIfGood(join(Layout.recordsFolder(folder), name), ShardRecord)
-          if (record === undefined || name !== `${Layout.shardFile(record.index, "json")}`) return undefined
-          const files = Object.entries(record.ports)
-            .filter(([, entry]) => entry.file !== "")
-            .map(([port, { bytes, file }]) => ({ path: join(Layout.portFolder(folder, port), file), bytes }))
-          const { refusedFile } = record
-          if (refusedFile !== undefined)
-            files.push({ path: join(Layout.refusedFolder(folder), refusedFile.path), bytes: refusedFile.bytes })
-          for (const { bytes, path } of files) {
-            const info = yield* io(path, (fs) => instead(fs.stat(path), ["NotFound"], undefined))
-            if (info === undefined || Number(info.size) !== bytes) {
-              yield* Effect.logWarning(`${path} is missing or cut off; shard ${record.index} is made again`)
-              return undefined
-            }
-          }
-          return record
-        }),
-      { concurrency: 8 }
-    )
-    const found = records.filter((record) => record !== undefined)
-    return new Map(found.sort((a, b) => a.index - b.index).map((record) => [record.index, record]))
-  })
 
 /** A range outside a file, as a format's reader expects it. */
 export const rangeError = (path: string, offset: number, length: number, size: number): ShardFormatError =>

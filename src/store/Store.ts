@@ -206,10 +206,14 @@ export class Store extends Context.Service<
       artifact: RowsArtifact<string, Row>,
       index: number
     ) => Effect.Effect<ShardReader<Row>, StoreError, Scope.Scope>
-    /** Checks every byte of an entry; names what is damaged. */
+    /** Checks every byte of an entry, and its manifest against what it lists; names what is damaged (`Verify.ts`). */
     readonly verify: (
-      found: Found
-    ) => Effect.Effect<ReadonlyArray<{ readonly port: string; readonly file: string }>, StoreError>
+      found: Found,
+      onChecked?: (checked: { readonly bytes: number; readonly bytesTotal: number }) => void
+    ) => Effect.Effect<
+      ReadonlyArray<{ readonly port: string; readonly file: string; readonly why?: string }>,
+      StoreError
+    >
     /** Turns an entry with damaged shards back into unfinished work, so that only those shards are made again. */
     readonly reopen: (
       found: Found,

@@ -12,36 +12,27 @@ import type { Artifact } from "../dag/Artifact.ts"
 import { canonical, NotCanonical } from "../dag/Canonical.ts"
 import { type KeyParts, keyOf } from "../dag/Key.ts"
 import * as Checkpoints from "./Checkpoints.ts"
+import { checksummed, readCheckedIfGood } from "./Checksum.ts"
 import { hashTree, rowsDigest, treeDigest, valueDigest } from "./Digests.ts"
-import {
-  io,
-  isLeftover,
-  makeFolder,
-  namesIn,
-  readJson,
-  readJsonIfGood,
-  removeWhole,
-  sweepFolder,
-  syncFolder,
-  writeWhole
-} from "./Durable.ts"
-import { readEntry, wrongSizes } from "./Entries.ts"
+import { io, isLeftover, makeFolder, namesIn, removeWhole, sweepFolder, syncFolder, writeWhole } from "./Durable.ts"
 import {
   begunFile,
   checkpointsFolder,
   forcedFile,
   type Layout,
   manifestFile,
-  originsFile,
   portFolder,
   recordFile,
   recordsFolder,
   refusedFolder,
+  shardFile,
   valueFile
 } from "./Layout.ts"
 import { lock, tryLock } from "./Lock.ts"
-import type { Code, Manifest, OutputEntry, ShardRecord } from "./Manifest.ts"
-import { readShardRecords } from "./ShardFiles.ts"
+import { type Code, type Manifest, type OutputEntry, type ShardRecord, valueText } from "./Manifest.ts"
+import { originsOf, writeOrigins } from "./Origins.ts"
+import { readEntry, unlisted, wrongFiles } from "./ReadEntry.ts"
+import { dropUnsound, isForeign, readShardRecords } from "./Records.ts"
 import { type Found, StoreError, type Work, type WorkFolder } from "./Store.ts"
 
 /** What `Work.commit` is given. */
@@ -116,7 +107,7 @@ const outputOf = (
             })
         })
         yield* makeFolder(path)
-        yield* writeWhole(valueFile(path), `${JSON.stringify(value, null, 2)}\n`)
+        yield* writeWhole(valueFile(path), valueText(value))
         return entry
       }
     }
@@ -144,7 +135,7 @@ const ownFolders = (
 const changedFiles = (folder: string, manifest: Manifest): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const wrong = yield* Effect.try({
-      try: () => wrongSizes(folder, manifest),
+      try: () => wrongFiles(folder, manifest),
       catch: (cause) =>
         new StoreError({
           reason: "io",
@@ -163,6 +154,19 @@ const changedFiles = (folder: string, manifest: Manifest): Effect.Effect<void, S
       message: `${first.port}/${first.file}${more} of ${folder} is missing or has another size than its record says`,
       hint: "Nothing was stored. Run the same command again: only these files are made anew. If it stays so, check the disk."
     })
+  })
+
+/**
+ * Removes what lies in the ports and the quarantine and is not the manifest's: of a damaged entry that this work goes on
+ * from, or put there by somebody. A tree's files are all in the manifest.
+ */
+const sweepUnlisted = (folder: string, manifest: Manifest): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const drop = (path: string) => io(path, (fs) => fs.remove(path, { recursive: true, force: true }))
+    const ports = dirname(portFolder(folder, "any"))
+    const own = new Set(Object.keys(manifest.outputs).map((port) => portFolder(folder, port)))
+    for (const name of yield* namesIn(ports)) if (!own.has(join(ports, name))) yield* drop(join(ports, name))
+    for (const { path } of unlisted(folder, manifest)) yield* drop(path)
   })
 
 /** Ports whose contents two manifests of one key disagree on. */
@@ -205,12 +209,19 @@ const publish = (
     return { manifest, folder: entry, aliased: false, aliases: [] }
   })
 
-const Origins = Schema.Array(Schema.String)
 const Begun = Schema.Struct({ file: Schema.String })
 
-/** Codes whose unfinished work lies in a folder. It stays with the entry, should that ever be made again in part. */
-const originsOf = (folder: string): Effect.Effect<ReadonlyArray<string>, StoreError, FileSystem.FileSystem> =>
-  Effect.map(readJson(originsFile(folder), Origins), (origins) => origins ?? [])
+/** Throws away unfinished work of which nobody can say any more which codes made it. */
+const dropUntold = (folder: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.catchIf(
+    Effect.asVoid(originsOf(folder)),
+    (error) => error.reason === "damaged",
+    (error) =>
+      Effect.andThen(
+        Effect.logWarning(`${error.message}; the unfinished work beside it is thrown away`),
+        removeWhole(folder)
+      )
+  )
 
 const commit = (
   layout: Layout,
@@ -228,7 +239,7 @@ const commit = (
     for (const [port, artifact] of Object.entries(done.outputs))
       outputs[port] = yield* outputOf(folder, port, artifact, shards, done.values)
     const manifest: Manifest = {
-      format: 1,
+      format: 2,
       key: keyOf(done.parts),
       code,
       parts: done.parts as KeyParts,
@@ -240,13 +251,14 @@ const commit = (
       begunBy: yield* originsOf(folder),
       peakMemory: shards.reduce((peak, record) => Math.max(peak, record.peakMemory), done.peakMemory)
     }
+    yield* sweepUnlisted(folder, manifest)
     yield* changedFiles(folder, manifest)
     for (const one of [forcedFile(folder), begunFile(folder)])
       yield* io(folder, (fs) => fs.remove(one, { force: true }))
     // The manifest makes its own folder's names durable; those below it come first.
     const below = (yield* ownFolders(folder, inside)).filter((one) => one !== folder)
     yield* Effect.forEach(below, syncFolder, { discard: true })
-    yield* writeWhole(manifestFile(folder), canonical(manifest) + "\n")
+    yield* writeWhole(manifestFile(folder), checksummed(manifest))
     return yield* publish(layout, folder, manifest)
   })
 
@@ -271,7 +283,7 @@ const others = (
     for (const name of names) {
       const path = join(layout.works, name)
       if (!(yield* holdsWork(path))) continue
-      if ((yield* readJsonIfGood(begunFile(path), Begun))?.file !== own.file) continue
+      if ((yield* readCheckedIfGood(begunFile(path), Begun))?.file !== own.file) continue
       const info = yield* io(path, (fs) => fs.stat(path))
       dated.push({ name, at: info.mtime._tag === "Some" ? info.mtime.value.getTime() : 0 })
     }
@@ -301,6 +313,7 @@ const prepare = (
     const has = (path: string) => io(path, (fs) => fs.exists(path))
     yield* makeFolder(layout.works)
     if (work.fresh && !(yield* has(forcedFile(folder)))) yield* removeWhole(folder)
+    yield* dropUntold(folder)
     if (yield* has(folder)) {
       const manifest = work.fresh ? undefined : yield* readEntry(folder)
       if (manifest === undefined) yield* io(folder, (fs) => fs.remove(manifestFile(folder), { force: true }))
@@ -308,8 +321,13 @@ const prepare = (
     }
     const entry = layout.entry(work.key, work.code.digest)
     if (!work.fresh && !(yield* holdsWork(folder))) {
-      if ((yield* has(entry)) && (yield* readEntry(entry)) === undefined) yield* takeOver(layout, entry, folder)
-      else if (work.acceptCode)
+      if ((yield* has(entry)) && (yield* readEntry(entry)) === undefined) {
+        if (yield* isForeign(entry)) yield* removeWhole(entry)
+        else {
+          yield* dropUnsound(entry)
+          yield* takeOver(layout, entry, folder)
+        }
+      } else if (work.acceptCode)
         for (const code of yield* others(layout, work.key, work.code)) {
           const free = yield* Effect.result(tryLock(layout.lock(work.key, code)))
           if (free._tag === "Failure") {
@@ -318,7 +336,7 @@ const prepare = (
           }
           const theirs = layout.work(work.key, code)
           const origins = new Set([...(yield* originsOf(theirs)), code])
-          yield* writeWhole(originsFile(theirs), canonical([...origins]) + "\n")
+          yield* writeOrigins(theirs, [...origins])
           yield* takeOver(layout, theirs, folder)
           break
         }
@@ -329,7 +347,7 @@ const prepare = (
     const ports = (yield* namesIn(base)).filter((name) => !isLeftover(name)).map((name) => join(base, name))
     yield* Effect.forEach(yield* ownFolders(folder, ports), sweepFolder, { discard: true })
     const { file } = work.code
-    if (file !== undefined) yield* writeWhole(begunFile(folder), canonical({ file }) + "\n")
+    if (file !== undefined) yield* writeWhole(begunFile(folder), checksummed({ file }))
     if (work.fresh) yield* writeWhole(forcedFile(folder), "")
   })
 
@@ -383,10 +401,19 @@ export const begin = (
     }
   })
 
+/** `value.json` again, from the manifest: readers take that one. */
+const rewriteValue = ({ folder, manifest }: Found, port: string) =>
+  Effect.gen(function* () {
+    const output = manifest.outputs[port]
+    if (output?.kind !== "value") return
+    yield* makeFolder(portFolder(folder, port))
+    yield* writeWhole(valueFile(portFolder(folder, port)), valueText(output.value))
+  })
+
 /**
  * Turns an entry with damaged files back into unfinished work; only what is damaged is made again.
  *
- * The damaged shards' records go first, then the manifest (the entry is invisible from here on), then the folder moves.
+ * A `value.json` alone is written again, and the entry stays. Else the damaged shards' records go first, then the manifest (the entry is invisible from here on), then the folder moves.
  * Killed in between, `begin` finds the folder where it lies and goes on. Fails with `locked` while someone works on it.
  */
 export const reopen = (
@@ -399,19 +426,27 @@ export const reopen = (
       const key = found.manifest.key
       const code = found.manifest.code.digest
       const folder = layout.work(key, code)
+      const values = found.manifest.outputs
       yield* tryLock(layout.lock(key, code))
+      if (damaged.every(({ file, port }) => file === "value.json" && values[port]?.kind === "value")) {
+        for (const { port } of damaged) yield* rewriteValue(found, port)
+        return
+      }
       const records = yield* readShardRecords(found.folder)
       for (const record of records.values()) {
         const hit = damaged.some(
           ({ port, file }) =>
             file !== "" &&
-            (record.ports[port]?.file === file || (port === "refused" && record.refusedFile?.path === file))
+            (record.ports[port]?.file === file ||
+              (port === "refused" && record.refusedFile?.path === file) ||
+              (port === "shards" && shardFile(record.index, "json") === file))
         )
         if (!hit) continue
         const path = recordFile(found.folder, record.index)
         yield* io(path, (fs) => fs.remove(path, { force: true }))
       }
       if (records.size > 0) yield* syncFolder(recordsFolder(found.folder))
+      yield* writeOrigins(found.folder, found.manifest.begunBy)
       yield* removeWhole(folder)
       yield* makeFolder(layout.works)
       yield* takeOver(layout, found.folder, folder)

@@ -7,7 +7,8 @@ import { Deferred, Effect, Exit, Fiber, Schema, Semaphore, Stream } from "effect
 import { rows } from "../../src/dag/Artifact.ts"
 import { sha256 } from "../../src/dag/Canonical.ts"
 import { readRefused } from "../../src/store/Quarantine.ts"
-import { openFile, readShardRecords, writeRows, writeShard } from "../../src/store/ShardFiles.ts"
+import { readShardRecords } from "../../src/store/Records.ts"
+import { openFile, writeRows, writeShard } from "../../src/store/ShardFiles.ts"
 import { faulty, refusing, Stream1, shardOf, temporaryFolder, Words, wordsOf } from "./Support.ts"
 
 const node = Effect.provide(NodeFileSystem.layer)
