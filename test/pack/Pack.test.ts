@@ -97,7 +97,10 @@ describe("the tarball", () => {
     const defining = readdirSync(join(root, "src", "nodes"))
       .filter((name) => /= (sharded|whole|fold)\(/.test(readFileSync(join(root, "src", "nodes", name), "utf8")))
       .map((name) => `src/nodes/${name}`)
-    const recipe = readFileSync(join(root, "pipelines", "llava-phi.ts"), "utf8")
+    const recipe = readdirSync(join(root, "pipelines"))
+      .filter((name) => name.startsWith("llava-phi"))
+      .map((name) => readFileSync(join(root, "pipelines", name), "utf8"))
+      .join("\n")
     const imported = [...recipe.matchAll(/from "\.\.\/([^"]+)"/g)]
       .map((match) => match[1]!)
       .map((path) => path.replace(/^src\/dag\/.*/, "src/dag/index.ts").replace(/^src\/run\/.*/, "src/run/index.ts"))
