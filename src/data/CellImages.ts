@@ -55,6 +55,8 @@ export const holdsCells = async (path: string): Promise<boolean> => {
 interface Batch {
   readonly first: number
   readonly rows: ReadonlyArray<Readonly<Record<string, unknown>>>
+  /** Rows behind them that cannot be given: they have no picture. */
+  readonly refused?: ReadonlyArray<unknown>
 }
 
 /** Batches of one file from a row on, of these columns. */
@@ -64,7 +66,7 @@ const batchesFrom = (path: string, columns: ReadonlyArray<string>, from: number)
         Effect.map(
           Effect.promise(() => import("./Parquet.ts")),
           ({ readParquet }): Stream.Stream<Batch, ParquetError> =>
-            readParquet(path, { columns, absent: "skip", batchRows: 32, from })
+            readParquet(path, { columns, absent: "skip", batchRows: 32, from, badRows: "refuse" })
         )
       )
     : Stream.unwrap(
@@ -104,7 +106,7 @@ class Part {
         const { done, value } = await this.#rows!.next()
         if (done === true) break
         this.#kept = [...this.#kept.slice(-1), value]
-        this.#next = value.first + value.rows.length
+        this.#next = value.first + value.rows.length + (value.refused?.length ?? 0)
         found = this.#find(row)
       }
     }

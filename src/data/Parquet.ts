@@ -9,14 +9,16 @@
  * Memory: for each column read, a page, its dictionary and a read buffer of 1 MiB; one batch of rows.
  */
 import { Effect, Stream } from "effect"
-import { errorOf, type ParquetError, ParquetFault } from "./ParquetError.ts"
+import { type ParquetBounds, Tally } from "./ParquetBounds.ts"
+import { BadParquetRow, errorOf, type ParquetError, ParquetFault } from "./ParquetError.ts"
 import { type OpenFile, openFile } from "./ParquetFile.ts"
 import { ColumnPages } from "./ParquetPages.ts"
-import { type ParquetRow, rowsOfGroup } from "./ParquetRows.ts"
-import { type Leaf, leavesOf, project, type Shape, shapesOf, without } from "./ParquetShape.ts"
+import { type BadRow, type ParquetRow, rowsOfGroup } from "./ParquetRows.ts"
+import { type Leaf, leavesOf, project, type Shape, shapesOf, twiceNamed, without } from "./ParquetShape.ts"
 import { type Decode, decodeOf, type Int64 } from "./ParquetValue.ts"
 
-export { ParquetError } from "./ParquetError.ts"
+export type { ParquetBounds } from "./ParquetBounds.ts"
+export { BadParquetRow, ParquetError } from "./ParquetError.ts"
 export type { ParquetRow } from "./ParquetRows.ts"
 
 /** What to read. Every field has a default. */
@@ -37,12 +39,23 @@ export interface ParquetOptions {
   readonly int64?: Int64
   /** Values of JSON columns parsed (default), or as their text. */
   readonly json?: "parsed" | "text"
+  /**
+   * A row with a value that stands for nothing (text that is not UTF-8, a day of 30 hours) or with too many values ends the
+   * file with an error (`fail`, default), or is left out and told (`refuse`).
+   */
+  readonly badRows?: "fail" | "refuse"
+  /** What the file may cost by its real bytes; more is an error. */
+  readonly bounds?: Partial<ParquetBounds>
 }
 
-/** Rows in file order; `first` is the first one's number in the file, from 0. */
+/**
+ * Rows in file order; `first` is the first one's number in the file, from 0. `refused`: rows behind them that were left
+ * out, with numbers of their own (`badRows: "refuse"`).
+ */
 export interface ParquetBatch {
   readonly first: number
   readonly rows: ReadonlyArray<ParquetRow>
+  readonly refused: ReadonlyArray<BadParquetRow>
 }
 
 /** What a file says of itself. */
@@ -57,10 +70,13 @@ export interface ParquetInfo {
 
 async function* batchesOf(path: string, options: ParquetOptions): AsyncGenerator<ParquetBatch> {
   const file = await openFile(path)
+  const tally = new Tally(file.size, options.bounds)
   let first = 0
+  let at: { readonly row?: number; readonly rowGroup?: number } = {}
   try {
     const { shapes, decodes } = planOf(file, options)
-    for (const group of file.metadata.row_groups) {
+    for (const [rowGroup, group] of file.metadata.row_groups.entries()) {
+      at = { rowGroup, row: first }
       const rows = Number(group.num_rows)
       // Its chunks lie nowhere: pyarrow writes a table without rows as one such group, with offsets of 0.
       if (rows === 0) continue
@@ -74,22 +90,40 @@ async function* batchesOf(path: string, options: ParquetOptions): AsyncGenerator
           throw new ParquetFault("damaged", "is not in every row group", { column: leaf.path })
         if (chunk.file_path !== undefined)
           throw new ParquetFault("unsupported", "lies in another file", { column: leaf.path })
-        return new ColumnPages(file, leaf, chunk.meta_data, decodes.get(leaf)!)
+        return new ColumnPages(file, leaf, chunk.meta_data, decodes.get(leaf)!, tally)
       }
-      for await (const batch of rowsOfGroup(shapes, pagesOf, rows, options.batchRows ?? 1024)) {
-        yield { first, rows: batch }
-        first += batch.length
+      for await (const { bad, rows: batch } of rowsOfGroup(shapes, pagesOf, rows, options.batchRows ?? 1024, tally)) {
+        const row = first + batch.length
+        if (bad !== undefined && options.badRows !== "refuse") {
+          if (batch.length > 0) yield { first, rows: batch, refused: [] }
+          at = { rowGroup, row }
+          throw new ParquetFault(bad.reason === "value" ? "damaged" : "too-large", bad.message, { column: bad.column })
+        }
+        yield { first, rows: batch, refused: bad === undefined ? [] : [refusal(path, row, bad)] }
+        first = bad === undefined ? row : row + 1
+        at = { rowGroup, row: first }
       }
     }
+    at = {}
     if (first !== Number(file.metadata.num_rows))
       throw new ParquetFault("damaged", `has ${first} rows, and its footer says ${file.metadata.num_rows}`)
   } catch (cause) {
     const isIo = cause instanceof Error && "syscall" in cause
-    throw errorOf(path, cause, { row: first, ...(isIo ? { reason: "unreadable" } : {}) })
+    throw errorOf(path, cause, { ...at, ...(isIo ? { reason: "unreadable" } : {}) })
   } finally {
     await file.close()
   }
 }
+
+const refusal = (path: string, row: number, { column, message, reason }: BadRow): BadParquetRow =>
+  new BadParquetRow({
+    path,
+    row,
+    column,
+    reason,
+    message: `column ${column}: ${message}`,
+    hint: "Mend the row where the file is made, or leave the column out with `ignore`; the other rows are not affected."
+  })
 
 interface Plan {
   readonly shapes: ReadonlyArray<Shape>
@@ -106,7 +140,7 @@ const planOf = ({ metadata }: OpenFile, options: ParquetOptions): Plan => {
       hint: `The file has ${all.map(({ name }) => name).join(", ")}; asked for was ${columns?.join(", ") ?? "all"}.`
     })
   }
-  const twice = shapes.find((shape, i) => shapes.findIndex(({ name }) => name === shape.name) !== i)
+  const twice = twiceNamed(shapes)
   if (twice !== undefined) throw new ParquetFault("unsupported", "the name stands twice", { column: twice.path })
   return { shapes, decodes: new Map(shapes.flatMap(leavesOf).map((leaf) => [leaf, decodeOf(leaf, int64, json)])) }
 }

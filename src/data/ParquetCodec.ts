@@ -1,16 +1,13 @@
 /**
  * Compression of Parquet pages: zstd, gzip and brotli of `node:zlib`, snappy of `hyparquet`.
  *
- * Not LZO and not Hadoop's LZ4: both are rare, and Node has neither. A page never grows beyond what its header says.
+ * Not LZO and not Hadoop's LZ4: both are rare, and Node has neither. A page never grows beyond what its header says, which its reader has checked.
  */
 import { brotliDecompressSync, gunzipSync, constants as zlib, zstdCompressSync, zstdDecompressSync } from "node:zlib"
 import { missing } from "../dag/Missing.ts"
 import { damaged, ParquetFault } from "./ParquetError.ts"
 
 const { snappyUncompress } = await import("hyparquet").catch(missing("hyparquet"))
-
-/** A page larger than this is not read: writers cut at 1 MiB, and one value may be larger. */
-const MAX_PAGE = 1 << 30
 
 const inflate = (codec: string, bytes: Buffer, maxOutputLength: number): Uint8Array => {
   switch (codec) {
@@ -36,7 +33,6 @@ const inflate = (codec: string, bytes: Buffer, maxOutputLength: number): Uint8Ar
 
 /** `size` bytes of a page out of its compressed ones. Throws `ParquetFault`. */
 export const decompress = (codec: string, bytes: Buffer, size: number): Buffer => {
-  if (!(size >= 0 && size <= MAX_PAGE)) throw damaged(`a page of ${size} bytes cannot be`)
   if (size === 0) return Buffer.alloc(0)
   const out = inflate(codec, bytes, size)
   if (out.byteLength !== size) throw damaged(`a page of ${out.byteLength} bytes in place of ${size}`)

@@ -8,6 +8,7 @@ import { type FileHandle, open } from "node:fs/promises"
 import type { FileMetaData } from "hyparquet"
 import { missing } from "../dag/Missing.ts"
 import { HEAD_BYTES, wrongFile } from "../dag/WrongFile.ts"
+import { thriftEnd } from "./ParquetBounds.ts"
 import { damaged, errorOf, ParquetFault } from "./ParquetError.ts"
 
 const { parquetMetadata } = await import("hyparquet").catch(missing("hyparquet"))
@@ -54,8 +55,10 @@ const footerOf = async (read: OpenFile["read"], size: number): Promise<FileMetaD
   if (tail.toString("latin1", 4) !== "PAR1") throw new ParquetFault("truncated", "the file does not end with PAR1")
   const length = tail.readUInt32LE(0)
   if (length > Math.min(size - 12, MAX_FOOTER)) throw damaged(`a footer of ${length} bytes cannot be`)
+  const footer = new Uint8Array(await read(size - 8 - length, length + 8))
+  thriftEnd(footer.subarray(0, length), 0)
   // Geospatial columns are not read, so the file's own JSON about them need not be either.
-  return parquetMetadata(new Uint8Array(await read(size - 8 - length, length + 8)), { geoparquet: false })
+  return parquetMetadata(footer, { geoparquet: false })
 }
 
 /** Opens a file and reads its footer. Rejects with `ParquetError`. */

@@ -7,11 +7,8 @@
  * Levels: Dremel's. At definition level `def` and above the thing itself is there; repetition level `rep` goes on with a
  * list's next item. A leaf is null below its `def`.
  */
-import type { FileMetaData, SchemaElement, SchemaTree } from "hyparquet"
-import { missing } from "../dag/Missing.ts"
+import type { FileMetaData, SchemaElement } from "hyparquet"
 import { damaged, ParquetFault } from "./ParquetError.ts"
-
-const { parquetSchema } = await import("hyparquet").catch(missing("hyparquet"))
 
 interface Common {
   readonly name: string
@@ -48,10 +45,40 @@ export type Shape = Leaf | Group | List
 const kindOf = ({ converted_type, logical_type }: SchemaElement): string | undefined =>
   logical_type?.type ?? converted_type
 
+/** A schema element with those inside of it. */
+interface SchemaTree {
+  readonly element: SchemaElement
+  readonly children: ReadonlyArray<SchemaTree>
+}
+
 const isRepeated = (tree: SchemaTree): boolean => tree.element.repetition_type === "REPEATED"
 
 /** Levels more than these are no data but an attack. */
 const DEEPEST = 64
+/** Elements within elements: a level of a list takes two. */
+const DEEPEST_TREE = 2 * DEEPEST + 2
+
+/** The tree of elements that lie one behind the other, each with a count of those inside. */
+const treeOf = (schema: ReadonlyArray<SchemaElement>): SchemaTree => {
+  let at = 0
+  const take = (depth: number): SchemaTree => {
+    const element = schema[at++]
+    if (element === undefined) throw damaged("its columns say that more are inside than there are")
+    if (depth > DEEPEST_TREE) throw damaged(`the columns are nested deeper than ${DEEPEST} levels`)
+    const children: Array<SchemaTree> = []
+    for (let i = 0; i < (element.num_children ?? 0); i++) children.push(take(depth + 1))
+    return { element, children }
+  }
+  const root = take(0)
+  if (at !== schema.length) throw damaged("columns lie outside of its columns")
+  return root
+}
+
+/** The first name that stands twice, if one does. */
+export const twiceNamed = (shapes: ReadonlyArray<Shape>): Shape | undefined => {
+  const seen = new Set<string>()
+  return shapes.find(({ name }) => seen.size === seen.add(name).size)
+}
 
 class Builder {
   #leaves = 0
@@ -90,7 +117,7 @@ class Builder {
       return { kind: "list", name, path, optional, def, item, itemDef: def + 1, rep: rep + 1 }
     }
     const fields = children.map((child) => this.shape(child, path, def, rep))
-    const twice = fields.find((field, i) => fields.findIndex((one) => one.name === field.name) !== i)
+    const twice = twiceNamed(fields)
     if (twice !== undefined) throw new ParquetFault("unsupported", "the name stands twice", { column: twice.path })
     return { kind: "struct", name, path, optional, def, fields }
   }
@@ -116,7 +143,7 @@ class Builder {
 export const shapesOf = (metadata: FileMetaData): ReadonlyArray<Shape> => {
   if (metadata.schema.length < 2) throw damaged("the file has no columns")
   const builder = new Builder()
-  return parquetSchema(metadata).children.map((child) => builder.shape(child, "", 0, 0))
+  return treeOf(metadata.schema).children.map((child) => builder.shape(child, "", 0, 0))
 }
 
 /** The leaves below a shape, in the file's order. */

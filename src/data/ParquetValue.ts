@@ -9,7 +9,7 @@
 import { isUtf8 } from "node:buffer"
 import { missing } from "../dag/Missing.ts"
 import { parseJson } from "./JsonText.ts"
-import { damaged, ParquetFault } from "./ParquetError.ts"
+import { CellFault, damaged, ParquetFault } from "./ParquetError.ts"
 import type { Leaf } from "./ParquetShape.ts"
 
 const { parseFloat16 } = await import("hyparquet/src/convert.js").catch(missing("hyparquet"))
@@ -55,6 +55,8 @@ type Unit = keyof typeof PER_SECOND
 
 const timeText = (value: bigint, unit: Unit): string => {
   const perSecond = PER_SECOND[unit]
+  if (value < 0n || value > 86_400n * perSecond)
+    throw new CellFault(`${value} ${unit.toLowerCase()} are no time of a day`)
   const seconds = Number(value / perSecond)
   const fraction = pad(value % perSecond, String(perSecond).length - 1)
   return `${pad(Math.floor(seconds / 3600), 2)}:${pad(Math.floor(seconds / 60) % 60, 2)}:${pad(seconds % 60, 2)}.${fraction}`
@@ -67,6 +69,10 @@ export const timestampText = (value: bigint, unit: Unit, utc: boolean): string =
   return `${dateText(Number((value - inDay) / perDay))}T${timeText(inDay, unit)}${utc ? "Z" : ""}`
 }
 
+/** Bytes of a decimal of 1,000 digits. */
+const MAX_DECIMAL = 416
+const NANOS_A_DAY = 86_400_000_000_000n
+
 /** Big-endian two's complement. */
 const bigEndian = (bytes: Uint8Array): bigint => {
   if (bytes.byteLength === 0) return 0n
@@ -77,7 +83,7 @@ const bigEndian = (bytes: Uint8Array): bigint => {
 /** UTF-8 bytes as a string; whatever is not UTF-8 is an error, and never a replacement character. */
 export const textOf = (bytes: Buffer, start: number, end: number): string => {
   const text = bytes.toString("utf8", start, end)
-  if (text.includes("\ufffd") && !isUtf8(bytes.subarray(start, end))) throw damaged("a text is not UTF-8")
+  if (text.includes("\ufffd") && !isUtf8(bytes.subarray(start, end))) throw new CellFault("a text is not UTF-8")
   return text
 }
 
@@ -94,7 +100,7 @@ const jsonOf = (bytes: Uint8Array): unknown => {
   try {
     return parseJson(text)
   } catch (cause) {
-    throw new ParquetFault("damaged", "a value of the JSON column is not JSON", { cause })
+    throw new CellFault("a value of the JSON column is not JSON", { cause })
   }
 }
 
@@ -130,8 +136,16 @@ export const decodeOf = (leaf: Leaf, int64: Int64, json: "parsed" | "text"): Dec
   if (kind === "DECIMAL" || converted === "DECIMAL") {
     const places = (logical?.type === "DECIMAL" ? logical.scale : scale) ?? 0
     if (places < 0 || places > 1000) throw damaged(`a decimal of scale ${places}`, leaf.path)
-    return (stored: number | bigint | Uint8Array) =>
-      decimalText(stored instanceof Uint8Array ? bigEndian(stored) : BigInt(stored), places)
+    const digits = (logical?.type === "DECIMAL" ? logical.precision : leaf.element.precision) ?? 0
+    const beyond = digits > 0 && digits <= 1000 ? 10n ** BigInt(digits) : undefined
+    return (stored: number | bigint | Uint8Array) => {
+      if (stored instanceof Uint8Array && (stored.byteLength === 0 || stored.byteLength > MAX_DECIMAL))
+        throw new CellFault(`a decimal of ${stored.byteLength} bytes`)
+      const unscaled = stored instanceof Uint8Array ? bigEndian(stored) : BigInt(stored)
+      if (beyond !== undefined && (unscaled >= beyond || -unscaled >= beyond))
+        throw new CellFault(`a decimal of more than the ${digits} digits of its column`)
+      return decimalText(unscaled, places)
+    }
   }
   switch (type) {
     case "BOOLEAN":
@@ -157,15 +171,21 @@ export const decodeOf = (leaf: Leaf, int64: Int64, json: "parsed" | "text"): Dec
     }
     case "INT96":
       // Julian day in the upper 32 bits, nanoseconds of the day below: how Impala and older Spark write timestamps.
-      return (stored: bigint) =>
-        timestampText(((stored >> 64n) - 2_440_588n) * 86_400_000_000_000n + BigInt.asUintN(64, stored), "NANOS", false)
+      return (stored: bigint) => {
+        const nanos = BigInt.asUintN(64, stored)
+        if (nanos >= NANOS_A_DAY) throw new CellFault(`${nanos} nanos are no time of a day`)
+        return timestampText(((stored >> 64n) - 2_440_588n) * NANOS_A_DAY + nanos, "NANOS", false)
+      }
     case "BYTE_ARRAY":
       if (isText(leaf)) return stringOf
       if (kind === "JSON" || converted === "JSON") return json === "text" ? stringOf : jsonOf
       if (kind !== undefined || converted !== undefined) return refuse(String(kind ?? converted))
       return (stored: Uint8Array) => new Uint8Array(stored)
     case "FIXED_LEN_BYTE_ARRAY":
+      if (kind === "UUID" && leaf.element.type_length !== 16) throw damaged("a UUID of other than 16 bytes", leaf.path)
       if (kind === "UUID") return uuidText
+      if (kind === "FLOAT16" && leaf.element.type_length !== 2)
+        throw damaged("a FLOAT16 of other than 2 bytes", leaf.path)
       if (kind === "FLOAT16") return (stored: Uint8Array) => parseFloat16(stored)
       if (kind !== undefined || converted !== undefined) return refuse(String(kind ?? converted))
       return (stored: Uint8Array) => new Uint8Array(stored)

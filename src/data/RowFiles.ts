@@ -11,12 +11,15 @@ import { Effect, Stream } from "effect"
 import type { ArrowFileError } from "./ArrowRows.ts"
 import { type BadJsonRow, type JsonError, type JsonOptions, readJson } from "./JsonArray.ts"
 import type { ParquetOptions } from "./Parquet.ts"
-import type { ParquetError } from "./ParquetError.ts"
+import type { BadParquetRow, ParquetError } from "./ParquetError.ts"
 import { kindOf, type NoRowFiles, type RowFileKind, rowFilesOf } from "./RowFolder.ts"
 
 export { NoRowFiles } from "./RowFolder.ts"
 
 export type RowFileError = NoRowFiles | JsonError | ParquetError | ArrowFileError
+
+/** A row that is not even data. */
+export type BadFileRow = BadJsonRow | BadParquetRow
 
 /** A row and its number among all rows of all parts, from 0. */
 export interface NumberedRow {
@@ -30,7 +33,7 @@ export interface RowFileBatch {
   readonly part: string
   readonly before: number
   readonly rows: ReadonlyArray<NumberedRow>
-  readonly refused: ReadonlyArray<{ readonly index: number; readonly error: BadJsonRow }>
+  readonly refused: ReadonlyArray<{ readonly index: number; readonly error: BadFileRow }>
 }
 
 /** By its name; by its first bytes where the name says nothing, as that of a download often does not (`.../get?id=5`). */
@@ -87,16 +90,24 @@ const readPart = (path: string, wanted: RowFileOptions): Stream.Stream<PartBatch
     )
   )
 
-const numbered = ({ first, rows }: { readonly first: number; readonly rows: ReadonlyArray<unknown> }): PartBatch => ({
+const numbered = ({
+  first,
+  refused = [],
+  rows
+}: {
+  readonly first: number
+  readonly rows: ReadonlyArray<unknown>
+  readonly refused?: ReadonlyArray<BadParquetRow>
+}): PartBatch => ({
   rows: rows.map((value, i) => ({ index: first + i, value })),
-  refused: []
+  refused: refused.map((error) => ({ index: error.row, error }))
 })
 
 const parquetRows = (path: string, wanted: RowFileOptions): Stream.Stream<PartBatch, RowFileError> => {
   const { layout: _, split: __, ...columns } = wanted
   return Stream.unwrap(
     Effect.map(parquetModule, ({ readParquet }) =>
-      Stream.map(readParquet(path, { ...columns, absent: "skip", int64: "exact" }), numbered)
+      Stream.map(readParquet(path, { ...columns, absent: "skip", int64: "exact", badRows: "refuse" }), numbered)
     )
   )
 }

@@ -12,6 +12,7 @@ import { Effect, Schema } from "effect"
 import type { Refusing } from "../dag/Node.ts"
 import { whole } from "../dag/Node.ts"
 import { BadJsonRow } from "../data/JsonArray.ts"
+import { BadParquetRow } from "../data/ParquetError.ts"
 import { CHAT_KEYS, type ChatTurn, type RowFault, readChat } from "../text/ChatRow.ts"
 import type { ConversationTurn } from "../text/Conversation.ts"
 import { PICTURE_KEYS, type Picture, picturesOf } from "../text/RowMedia.ts"
@@ -29,11 +30,11 @@ export class BadRow extends Schema.TaggedError<BadRow>()("BadLlavaRow", {
 }) {}
 
 const params = Schema.Struct(RowParams)
-const refuses = [BadRow, UnsupportedRow, BadJsonRow] as const
+const refuses = [BadRow, UnsupportedRow, BadJsonRow, BadParquetRow] as const
 /** A file most of whose rows do not fit is the wrong file. */
 const refuseAtMost = 0.5
 
-type Making = Pick<Refusing<BadRow | UnsupportedRow | BadJsonRow>, "refuse" | "saw">
+type Making = Pick<Refusing<BadRow | UnsupportedRow | BadJsonRow | BadParquetRow>, "refuse" | "saw">
 const misshaped = (given: ConstructorParameters<typeof BadRow>[0]) => new BadRow(given)
 
 const CHAT: ReadonlySet<string> = new Set([...CHAT_KEYS, ...PICTURE_KEYS])

@@ -8,6 +8,7 @@
 import { Effect, Schema } from "effect"
 import { type Refusing, whole } from "../dag/Node.ts"
 import { BadJsonRow } from "../data/JsonArray.ts"
+import { BadParquetRow } from "../data/ParquetError.ts"
 import type { RowFault } from "../text/ChatRow.ts"
 import { PICTURE_KEYS } from "../text/RowMedia.ts"
 import { IMAGE_MARK, marksIn } from "../text/Template.ts"
@@ -35,7 +36,7 @@ const decode = Schema.decodeUnknownResult(
 const KEYS: ReadonlySet<string> = new Set(["text", "label", "category", ...PICTURE_KEYS])
 
 const outputs = { questions: Questions, scenes: ImageConversations }
-const refuses = [BadRow, UnsupportedRow, BadJsonRow] as const
+const refuses = [BadRow, UnsupportedRow, BadJsonRow, BadParquetRow] as const
 const refuseAtMost = 0.5
 
 /** A line as a question, or why it is none; questions are told apart from those before. */
@@ -70,7 +71,7 @@ const read = (
   path: string,
   params: Params,
   needsLabel: boolean,
-  refusing: Pick<Refusing<BadRow | UnsupportedRow | BadJsonRow>, "refuse" | "saw">
+  refusing: Pick<Refusing<BadRow | UnsupportedRow | BadJsonRow | BadParquetRow>, "refuse" | "saw">
 ) => {
   const { category, instruction } = params
   const rows = <B>(

@@ -10,6 +10,7 @@ import { Effect, Schema } from "effect"
 import { whole } from "../dag/Node.ts"
 import { BadJsonRow } from "../data/JsonArray.ts"
 import { withDigits } from "../data/JsonText.ts"
+import { BadParquetRow } from "../data/ParquetError.ts"
 import { idText } from "../data/RowId.ts"
 import { CHAT_KEYS, type Row, readChat } from "../text/ChatRow.ts"
 import { BadRow } from "../text/Conversation.ts"
@@ -65,7 +66,7 @@ export const readShareGpt = whole(
     }),
     inputs: { file: ShareGptFile },
     outputs: { rows: RawConversations },
-    refuses: [BadRow, UnsupportedRow, BadJsonRow],
+    refuses: [BadRow, UnsupportedRow, BadJsonRow, BadParquetRow],
     refuseAtMost: 0.5
   },
   ({ inputs, params, refuse, saw }) =>

@@ -7,8 +7,7 @@
 import { Schema, Stream } from "effect"
 import type { Refusing } from "../dag/Node.ts"
 import { cellName } from "../data/CellImages.ts"
-import type { BadJsonRow } from "../data/JsonArray.ts"
-import { type RowFileError, type RowFileOptions, readRowFiles, rowsUpTo } from "../data/RowFiles.ts"
+import { type BadFileRow, type RowFileError, type RowFileOptions, readRowFiles, rowsUpTo } from "../data/RowFiles.ts"
 import { idText, NO_ID } from "../data/RowId.ts"
 import { isRow, type Row, type RowFault } from "../text/ChatRow.ts"
 import { foreignMedia, type Picture } from "../text/RowMedia.ts"
@@ -88,7 +87,7 @@ export interface RowReader<A, Bad> {
     readonly message: string
     readonly hint: string
   }) => Bad
-  readonly refusing: Pick<Refusing<Bad | UnsupportedRow | BadJsonRow>, "refuse" | "saw">
+  readonly refusing: Pick<Refusing<Bad | UnsupportedRow | BadFileRow>, "refuse" | "saw">
   readonly layout?: RowFileOptions["layout"]
 }
 

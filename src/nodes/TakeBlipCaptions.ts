@@ -10,6 +10,7 @@ import { DigestTable } from "../dag/DigestTable.ts"
 import { whole } from "../dag/Node.ts"
 import { Utf8List } from "../dag/Utf8List.ts"
 import { BadJsonRow } from "../data/JsonArray.ts"
+import { BadParquetRow } from "../data/ParquetError.ts"
 import { readRowFiles } from "../data/RowFiles.ts"
 import { idText, NO_ID } from "../data/RowId.ts"
 import { extend, stream } from "../tensor/Random.ts"
@@ -65,7 +66,7 @@ export const takeBlipCaptions = whole(
     }),
     inputs: { rows: Captions, metadata: MetadataFile },
     outputs: { rows: Captions },
-    refuses: [NoBlipCaption, BadMetadataRow, BadJsonRow]
+    refuses: [NoBlipCaption, BadMetadataRow, BadJsonRow, BadParquetRow]
   },
   ({ flatMap, inputs, params, refuse }) => {
     const ids = new DigestTable(inputs.rows.length)
