@@ -1,5 +1,5 @@
 /**
- * The diagram in the README is the import graph of the code: no import goes against an arrow, no arrow is invented.
+ * The diagram in docs/architecture.md is the import graph of the code: no import goes against an arrow, no arrow is invented.
  *
  * Solid arrows are imports that exist; dotted ones are allowed and not used today. What follows from several arrows in
  * a row is allowed and need not be drawn.
@@ -34,7 +34,9 @@ for (const path of sources)
     if (boxOf(path) !== boxOf(target) && !imports.has(edge)) imports.set(edge, path)
   }
 
-const diagram = blocks().find((block) => block.page === "README.md" && block.text.includes("pipelines --> cli"))
+const diagram = blocks().find(
+  (block) => block.page === "docs/architecture.md" && block.text.includes("pipelines --> cli")
+)
 const drawn = (arrow: string): ReadonlyArray<string> => {
   const edges: Array<string> = []
   for (const line of diagram?.text.split("\n") ?? []) {

@@ -30,7 +30,7 @@ it("presets: every cell is the preset's number", () => {
   expect(wrong).toEqual([])
 })
 
-it("nodes: the README lists every definition with its kind", async () => {
+it("nodes: docs/nodes.md lists every definition with its kind", async () => {
   const folder = join(root, "src", "nodes")
   const found: Array<string> = []
   for (const file of readdirSync(folder).filter((name) => name.endsWith(".ts"))) {
@@ -40,7 +40,7 @@ it("nodes: the README lists every definition with its kind", async () => {
       if (spec !== undefined) found.push(`${spec.id} ${spec.kind}`)
     }
   }
-  const listed = tableUnder(page("README.md"), "## The nodes").map(([id, kind]) => `${id!.slice(1, -1)} ${kind}`)
+  const listed = tableUnder(page("docs/nodes.md"), "# The nodes").map(([id, kind]) => `${id!.slice(1, -1)} ${kind}`)
   expect([...listed].sort()).toEqual(found.sort())
 })
 
