@@ -128,7 +128,7 @@ const runSharded = Effect.fnUntraced(function* (
     (index) =>
       Effect.gen(function* () {
         if (stop.requested()) return
-        const task = { node: node.id, places, index, count, folder: work.folder, ...made }
+        const task = { node: node.id, places, index, count, folder: work.folder, fence: work.fence, ...made }
         const onRows = (rows: number) => {
           inFlight.set(index, rows)
           show(false)
@@ -378,6 +378,7 @@ export const execute = Effect.fnUntraced(function* (
     node: node.id,
     places,
     folder: work.folder,
+    fence: work.fence,
     ...made,
     threads: Math.min(options.workers, MOST_THREADS),
     checkpoints: {

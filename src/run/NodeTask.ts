@@ -8,7 +8,7 @@ import { Effect, type FileSystem } from "effect"
 import type { AnyFold } from "../dag/Fold.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import { type Meeting, World } from "../dag/World.ts"
-import type { Store } from "../store/Store.ts"
+import type { Fence, Store } from "../store/Store.ts"
 import { openWorkFolder } from "../store/Work.ts"
 import { type FoldWatch, runFold } from "./FoldTask.ts"
 import type { Places } from "./Inputs.ts"
@@ -21,6 +21,8 @@ export interface NodeTask {
   readonly places: Places
   /** Work folder of the node. */
   readonly folder: string
+  /** The lock that the work is done under: whoever writes looks whether it still is held. */
+  readonly fence?: Fence | undefined
   /** Digest of the node's code; see `ShardTask`. */
   readonly code: string
   /** The node's key, and the input digests it is made of: a thread that would run other parameters says so. */
@@ -101,7 +103,7 @@ export const runNode = (
   watch: NodeWatch
 ): Effect.Effect<Drained, NodeFailed | Interrupted, Store | FileSystem.FileSystem | Stop> =>
   Effect.gen(function* () {
-    const work = yield* openWorkFolder(task.folder)
+    const work = yield* openWorkFolder(task.folder, task.fence)
     if (node.spec.kind === "fold")
       return yield* Effect.provideService(
         runFold(node, task.places, work, task.checkpoints, watch),

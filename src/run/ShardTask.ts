@@ -6,7 +6,7 @@ import type { RowsArtifact } from "../dag/Artifact.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import type { ShardRecord } from "../store/Manifest.ts"
 import { writeShard } from "../store/ShardFiles.ts"
-import type { Store } from "../store/Store.ts"
+import type { Fence, Store } from "../store/Store.ts"
 import { asNodeFailed } from "./Failure.ts"
 import { openShardRun, type Places } from "./Inputs.ts"
 import { retrying } from "./Retry.ts"
@@ -19,6 +19,8 @@ export interface ShardTask {
   readonly count: number
   /** Work folder of the node. */
   readonly folder: string
+  /** The lock that the work is done under: whoever writes looks whether it still is held. */
+  readonly fence?: Fence | undefined
   /** Digest of the node's code, so that a thread that would run other code (the file was edited) says so. */
   readonly code: string
   /** The node's key, and the input digests it is made of: a thread that would run other parameters says so. */
@@ -44,6 +46,7 @@ export const attemptShard = (
       let rows = 0
       return yield* writeShard({
         folder: task.folder,
+        fence: task.fence,
         index: task.index,
         outputs: outputs as never,
         refusals: run.refusals,

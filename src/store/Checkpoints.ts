@@ -4,6 +4,9 @@
  * Not the state's codec (the node has that) and not weights as an output. Lifecycle: `.tmp-...` folder (files, fsync,
  * `checkpoint.json` last) -> renamed to `step-NNNNNNNNN` (durable) -> dropped once newer ones suffice.
  *
+ * Durable when: every file's bytes before `checkpoint.json`, which makes the names in the folder durable; then the
+ * folder's own name; only after that do older ones go. One fsync a file and some five more, whatever the number of files.
+ *
  * After a save, checkpoints of *later* steps are dropped too: they belong to a future that was given up because it could
  * not be read, and must not displace good ones.
  */
@@ -13,7 +16,18 @@ import { Effect, type FileSystem, Schema } from "effect"
 import type { StateFiles } from "../dag/Fold.ts"
 import { checksummed, readChecked } from "./Checksum.ts"
 import { isPlain } from "./Derive.ts"
-import { io, makeFolder, namesIn, openWriter, removeWhole, SLICE, syncFolder, token, writeWhole } from "./Durable.ts"
+import {
+  io,
+  makeFolder,
+  namesIn,
+  openWriter,
+  removeNames,
+  removeWhole,
+  SLICE,
+  syncFolder,
+  token,
+  writeWhole
+} from "./Durable.ts"
 import { checkpointsFolder, placeOf, stepName, stepOf } from "./Layout.ts"
 import { FileEntry } from "./Manifest.ts"
 import { openFile } from "./ShardFiles.ts"
@@ -161,7 +175,7 @@ export const save = (
       entries.push(
         yield* Effect.scoped(
           Effect.gen(function* () {
-            const writer = yield* openWriter(join(temporary, name))
+            const writer = yield* openWriter(join(temporary, name), { names: "soon" })
             yield* writer.write([bytes])
             return { path: name, ...(yield* writer.finish) }
           })
@@ -175,7 +189,7 @@ export const save = (
       files: entries
     }
     yield* writeWhole(join(temporary, manifestName), checksummed(manifest))
-    yield* removeWhole(target)
+    yield* removeWhole(target) // one of that step that could not be read, or it had been gone on from
     yield* io(target, (fs) => fs.rename(temporary, target))
     yield* syncFolder(parent)
     yield* prune(folder, step, checkpoint.keepLast)
@@ -200,6 +214,6 @@ const prune = (
     let best: CheckpointManifest | undefined
     for (const one of good) if (one.score !== undefined && (best === undefined || one.score < best.score!)) best = one
     if (best !== undefined) keep.add(best.step)
-    for (const step of yield* stepsIn(folder))
-      if (!keep.has(step)) yield* removeWhole(join(checkpointsFolder(folder), stepName(step)))
+    const old = (yield* stepsIn(folder)).filter((step) => !keep.has(step))
+    yield* removeNames(checkpointsFolder(folder), old.map(stepName))
   })

@@ -86,14 +86,27 @@ export const namesIn = (folder: string): Effect.Effect<ReadonlyArray<string>, St
 export const token = (): string => randomBytes(8).toString("hex")
 
 /**
- * Removes a file or folder so that no reader ever sees half of it: renamed first, then deleted. Nothing there is fine.
+ * Removes files or whole folders of one folder so that nobody ever sees half of one, not after a power cut either: renamed
+ * out of sight, one fsync for all, then deleted. What is not there is fine. Killed in between, `.gone-` names are left.
  */
-export const removeWhole = (path: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+export const removeNames = (
+  folder: string,
+  names: ReadonlyArray<string>
+): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    const gone = join(dirname(path), `.gone-${token()}`)
-    const moved = yield* io(path, (fs) => instead(Effect.as(fs.rename(path, gone), true), ["NotFound"], false))
-    if (moved) yield* io(gone, (fs) => fs.remove(gone, { recursive: true, force: true }))
+    const gone: Array<string> = []
+    for (const name of names) {
+      const [from, to] = [join(folder, name), join(folder, `.gone-${token()}`)]
+      const moved = yield* io(from, (fs) => instead(Effect.as(fs.rename(from, to), true), ["NotFound"], false))
+      if (moved) gone.push(to)
+    }
+    if (gone.length > 0) yield* syncFolder(folder)
+    for (const path of gone) yield* io(path, (fs) => fs.remove(path, { recursive: true, force: true }))
   })
+
+/** `removeNames` of one. */
+export const removeWhole = (path: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  removeNames(dirname(path), [basename(path)])
 
 /** The name of one attempt at a file, beside it: no two writers share one, whatever they write. */
 export const temporaryName = (path: string): string => join(dirname(path), `.${basename(path)}.${token()}.tmp`)

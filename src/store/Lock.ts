@@ -8,23 +8,41 @@
  * without its content (where hard links are missing: created exclusively, then written). Breaking a dead holder's lock:
  * whoever holds the lock *of that holder's token* may remove it, after looking again. So a living lock is never removed
  * by someone who looked too early, exactly one taker wins, and a breaker that dies is broken the same way.
+ *
+ * Dead is a process of this boot and pid namespace that is gone. One that cannot be looked at (another machine or
+ * container, a boot before this one: an equal host name proves nothing, machines are cloned) lives as long as it renews
+ * its lease (`Lease.ts`); a file that cannot be read is taken for such a one.
+ *
+ * What remains possible: a holder that slept for longer than its lease, and wakes up, still runs. It notices before it
+ * saves a checkpoint, gives a shard its name, empties a tree's folder or commits (`stillHeld`), and what it writes has
+ * names of its own attempt, so it tears nothing. Between such a look and the next rename it can still be stopped: then two
+ * processes commit the same key, of which the entry that is there first stays. A shard that comes late replaces one made
+ * from the same inputs; only a node whose results change from run to run can show a difference, and `--verify` finds it.
  */
 import { dirname } from "node:path"
-import { Duration, Effect, FileSystem, Schedule, Schema, type Scope } from "effect"
+import { Duration, Effect, Exit, FileSystem, Schedule, Schema, Scope } from "effect"
+import { sha256 } from "../dag/Canonical.ts"
 import { errnoOf, fromPlatform, instead, io, makeFolder, token } from "./Durable.ts"
+import { isOver, LEASE_MS, Lease, renew, type Watches } from "./Lease.ts"
 import * as Process from "./Process.ts"
-import { StoreError } from "./Store.ts"
+import { type Fence, StoreError } from "./Store.ts"
 
-const Holder = Schema.Struct({ ...Process.Identity.fields, token: Schema.String })
+const Holder = Schema.Struct({
+  ...Process.Identity.fields,
+  token: Schema.String,
+  /** Missing in locks of earlier versions. */
+  lease: Schema.optional(Lease)
+})
 type Holder = typeof Holder.Type
 const decode = Schema.decodeUnknownSync(Holder)
 
+/** What a lock's file says. `id` names the attempt that made it, `sign` changes when it is renewed. */
 type Seen =
   | { readonly state: "free" }
-  | { readonly state: "held" | "dead" | "unknown"; readonly holder: Holder }
-  | { readonly state: "unreadable" }
+  | { readonly state: "held" | "dead" | "unknown"; readonly holder: Holder; readonly id: string; readonly sign: string }
+  | { readonly state: "unreadable"; readonly id: string; readonly sign: string }
 
-/** Looks at a lock without touching it. */
+/** Looks at a lock without touching it. `unknown`: its holder cannot be seen, only its lease can tell. */
 export const look = (path: string): Effect.Effect<Seen, StoreError, FileSystem.FileSystem> =>
   Effect.map(
     io(path, (fs) => instead(fs.readFileString(path), ["NotFound"], undefined)),
@@ -34,10 +52,13 @@ export const look = (path: string): Effect.Effect<Seen, StoreError, FileSystem.F
       try {
         holder = decode(JSON.parse(text))
       } catch {
-        return { state: "unreadable" } // being written where hard links are missing, or damaged by hand
+        // Being written where hard links are missing, lost in a power cut, or damaged by hand.
+        const id = sha256(text).slice(0, 16)
+        return { state: "unreadable", id, sign: id }
       }
+      const id = /^\w+$/.test(holder.token) ? holder.token : sha256(holder.token).slice(0, 16)
       const alive = Process.liveness(holder)
-      return { state: alive === "alive" ? "held" : alive, holder }
+      return { state: alive === "alive" ? "held" : alive, holder, id, sign: `${id} ${text.length}` }
     }
   )
 
@@ -46,38 +67,42 @@ const describe = (path: string, seen: Seen): string =>
     ? path
     : `${path}, held by process ${seen.holder.pid} on ${seen.holder.host}`
 
-const hintFor = (path: string, seen: Seen): string =>
+const leaseOf = (seen: Seen): number => ("holder" in seen ? (seen.holder.lease?.ms ?? LEASE_MS) : LEASE_MS)
+
+const hintFor = (seen: Seen): string =>
   seen.state === "unknown" || seen.state === "unreadable"
-    ? `Whether its holder lives cannot be seen from here. If you know it is gone, delete ${path}.`
+    ? `Its holder cannot be seen from here; a run that waits takes the lock once it was not renewed for ${leaseOf(seen) / 1000} s.`
     : "Wait until the other run is done, or stop it."
 
-/** Creates the lock's file with its content if nobody has it. */
-const create = (path: string, holder: Holder): Effect.Effect<boolean, StoreError, FileSystem.FileSystem> =>
+/** Creates the lock's file with its content if nobody has it; gives the file, open for the lease until the scope closes. */
+const create = (
+  path: string,
+  holder: Holder
+): Effect.Effect<FileSystem.File | undefined, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
     const text = JSON.stringify(holder)
     const own = `${path}.${holder.token}`
     const fs = yield* FileSystem.FileSystem
     const write = (to: string) =>
-      Effect.scoped(
-        Effect.gen(function* () {
-          const file = yield* fs.open(to, { flag: "wx" })
-          yield* file.writeAll(new TextEncoder().encode(text))
-          yield* file.sync
-        })
-      )
+      Effect.gen(function* () {
+        const file = yield* fs.open(to, { flag: "ax" })
+        yield* file.writeAll(new TextEncoder().encode(text))
+        yield* file.sync
+        return file
+      })
     const link = Effect.gen(function* () {
-      yield* Effect.mapError(write(own), fromPlatform(own))
+      const file = yield* Effect.mapError(write(own), fromPlatform(own))
       const linked = yield* Effect.result(fs.link(own, path))
-      if (linked._tag === "Success") return "taken"
-      if (linked.failure.reason._tag === "AlreadyExists") return "held"
-      if (["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(errnoOf(linked.failure) ?? "")) return "no links"
+      if (linked._tag === "Success") return { taken: file }
+      if (linked.failure.reason._tag === "AlreadyExists") return {}
+      if (["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(errnoOf(linked.failure) ?? "")) return undefined
       return yield* Effect.fail(fromPlatform(path)(linked.failure))
     })
     const linked = yield* Effect.ensuring(link, Effect.ignore(io(own, (fs) => fs.remove(own, { force: true }))))
-    if (linked !== "no links") return linked === "taken"
+    if (linked !== undefined) return linked.taken
     const written = yield* Effect.result(write(path))
-    if (written._tag === "Success") return true
-    if (written.failure.reason._tag === "AlreadyExists") return false
+    if (written._tag === "Success") return written.success
+    if (written.failure.reason._tag === "AlreadyExists") return undefined
     return yield* Effect.fail(fromPlatform(path)(written.failure))
   })
 
@@ -90,51 +115,45 @@ const release = (path: string, holder: Holder): Effect.Effect<void, never, FileS
     Effect.uninterruptible
   )
 
-/** Tries once: takes the lock for the scope, breaking a dead holder's. */
-const attempt = (path: string): Effect.Effect<Seen, StoreError, FileSystem.FileSystem | Scope.Scope> =>
+type Tried = { readonly taken: Fence } | { readonly taken?: never; readonly again: boolean; readonly seen: Seen }
+
+/** Tries once: takes the lock for the scope, or breaks one whose holder is dead or let its lease end (`again`). */
+const attempt = (
+  path: string,
+  watches: Watches
+): Effect.Effect<Tried, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.uninterruptible(
     Effect.gen(function* () {
-      const holder: Holder = { ...Process.self(), token: token() }
-      if (yield* create(path, holder)) {
-        yield* Effect.addFinalizer(() => release(path, holder))
-        return { state: "free" }
+      const holder: Holder = { ...Process.self(), token: token(), lease: { ms: LEASE_MS } }
+      const own = yield* Scope.fork(yield* Effect.scope)
+      const file = yield* Effect.onError(Scope.provide(create(path, holder), own), (cause) =>
+        Scope.close(own, Exit.failCause(cause))
+      )
+      if (file !== undefined) {
+        const context = yield* Effect.context<FileSystem.FileSystem>()
+        yield* Scope.addFinalizer(own, Effect.provideContext(release(path, holder), context))
+        yield* Effect.forkIn(renew(path, file, LEASE_MS), own)
+        return { taken: { path, token: holder.token } }
       }
+      yield* Scope.close(own, Exit.void)
       const seen = yield* look(path)
-      if (seen.state === "free") return { state: "dead", holder } // released just now: try again
-      if (seen.state !== "dead") return seen
-      const dead = seen.holder.token
+      if (seen.state === "free") return { again: true, seen } // released just now
+      const over =
+        seen.state === "dead" || (seen.state !== "held" && (yield* isOver(watches, path, seen.sign, leaseOf(seen))))
+      if (!over) return { again: false, seen }
       yield* Effect.scoped(
         Effect.gen(function* () {
-          if ((yield* attempt(`${path}.${dead}.break`)).state !== "free") return
-          const again = yield* look(path)
-          if ("holder" in again && again.holder.token === dead) yield* io(path, (fs) => fs.remove(path))
+          if ((yield* attempt(`${path}.${seen.id}.break`, watches)).taken === undefined) return
+          const now = yield* look(path)
+          if ("sign" in now && now.sign === seen.sign) yield* io(path, (fs) => fs.remove(path))
         })
       )
-      return seen
+      return { again: true, seen }
     })
   )
 
-/**
- * Takes the lock at `path` for the scope; fails with `locked` while someone else has it.
- *
- * @example
- * yield* Effect.scoped(Effect.andThen(tryLock(path), work))
- */
-export const tryLock = (path: string): Effect.Effect<void, StoreError, FileSystem.FileSystem | Scope.Scope> =>
-  Effect.gen(function* () {
-    yield* makeFolder(dirname(path))
-    for (let round = 0; ; round++) {
-      const seen = yield* attempt(path)
-      if (seen.state === "free") return
-      if (seen.state === "dead" && round < 8) continue
-      return yield* new StoreError({
-        reason: "locked",
-        path,
-        message: `locked: ${describe(path, seen)}`,
-        hint: hintFor(path, seen)
-      })
-    }
-  })
+const locked = (path: string, seen: Seen): StoreError =>
+  new StoreError({ reason: "locked", path, message: `locked: ${describe(path, seen)}`, hint: hintFor(seen) })
 
 /** From 50 ms to 1 s between looks, spread so that many waiters do not march in step. */
 const patience = Schedule.exponential("50 millis", 1.5).pipe(
@@ -142,27 +161,99 @@ const patience = Schedule.exponential("50 millis", 1.5).pipe(
   Schedule.jittered
 )
 
+/** Attempts until the lock is taken, or `giveUp` of what was seen. */
+const take = (
+  path: string,
+  giveUp: (seen: Seen, first: Seen) => boolean
+): Effect.Effect<Fence, StoreError, FileSystem.FileSystem | Scope.Scope> =>
+  Effect.gen(function* () {
+    yield* makeFolder(dirname(path))
+    const watches: Watches = new Map()
+    let first: Seen | undefined
+    let rounds = 0
+    const once = Effect.gen(function* () {
+      for (;;) {
+        const tried = yield* attempt(path, watches)
+        if (tried.taken !== undefined) return tried.taken
+        const { again, seen } = tried
+        if (again && rounds++ % 8 < 7) continue
+        if (again) return undefined
+        if (giveUp(seen, first ?? seen)) return yield* locked(path, seen)
+        if (first === undefined) yield* Effect.logInfo(`waiting for ${describe(path, seen)}. ${hintFor(seen)}`)
+        first ??= seen
+        return undefined
+      }
+    })
+    const taken = yield* Effect.repeat(once, { until: (fence) => fence !== undefined, schedule: patience })
+    return taken as Fence
+  })
+
+/** Like `lock`, and gives what `stillHeld` needs. */
+export const lockFenced = (path: string): Effect.Effect<Fence, StoreError, FileSystem.FileSystem | Scope.Scope> =>
+  take(path, () => false)
+
 /**
- * Takes the lock at `path` for the scope, waiting as long as a living process has it. Interruptible.
+ * Takes the lock at `path` for the scope, waiting as long as somebody who lives has it. Interruptible.
  *
  * @example
  * yield* Effect.scoped(Effect.andThen(lock(layout.lock(key, code)), work))
  */
 export const lock = (path: string): Effect.Effect<void, StoreError, FileSystem.FileSystem | Scope.Scope> =>
-  Effect.gen(function* () {
-    yield* makeFolder(dirname(path))
-    let told = false
-    const once = Effect.gen(function* () {
-      const seen = yield* attempt(path)
-      if (seen.state === "free") return true
-      if (!told && seen.state !== "dead") {
-        told = true
-        yield* Effect.logInfo(`waiting for ${describe(path, seen)}. ${hintFor(path, seen)}`)
-      }
-      return false
-    })
-    yield* Effect.repeat(once, { until: (taken) => taken, schedule: patience })
-  })
+  Effect.asVoid(lockFenced(path))
+
+/**
+ * Takes the lock at `path` for the scope; fails with `locked` while someone else has it. A holder that cannot be seen
+ * counts as alive, or with `watch` is looked at until it renews its lease or the lease is over: a minute at most.
+ *
+ * @example
+ * yield* Effect.scoped(Effect.andThen(tryLock(path), work))
+ */
+export const tryLock = (
+  path: string,
+  options: { readonly watch?: boolean } = {}
+): Effect.Effect<void, StoreError, FileSystem.FileSystem | Scope.Scope> =>
+  Effect.asVoid(
+    take(
+      path,
+      (seen, first) =>
+        options.watch !== true ||
+        !("sign" in seen && "sign" in first) ||
+        seen.state === "held" ||
+        seen.sign !== first.sign
+    )
+  )
+
+/** Removes those of some locks whose holders cannot be seen and let their leases end; watches all of them at once. */
+export const settle = (paths: ReadonlyArray<string>): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.forEach(
+    paths,
+    (path) =>
+      Effect.gen(function* () {
+        const { state } = yield* look(path)
+        if (state === "unknown" || state === "unreadable") yield* Effect.scoped(tryLock(path, { watch: true }))
+      }).pipe(
+        Effect.catchIf(
+          (error) => error.reason === "locked",
+          () => Effect.void
+        )
+      ),
+    { concurrency: 64, discard: true }
+  )
+
+/** Fails with `lost` when the lock is not the caller's any more: it slept for longer than its lease, and another took it. */
+export const stillHeld = ({ path, token }: Fence): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.flatMap(look(path), (seen) =>
+    "holder" in seen && seen.holder.token === token
+      ? Effect.void
+      : Effect.fail(
+          new StoreError({
+            reason: "lost",
+            path,
+            message: `${path} is ${seen.state === "free" ? "gone" : "another's"}: this process did not renew its lease for ${LEASE_MS / 1000} s, so it was taken for dead`,
+            hint: "Nothing of this node is stored by this process. Run the same command again: it goes on with what the other one made. A machine that sleeps, or a process that is stopped, loses its locks."
+          })
+        )
+  )
 
 /** True while a lock is not known to be free or dead. */
 export const isHeld = (path: string): Effect.Effect<boolean, StoreError, FileSystem.FileSystem> =>

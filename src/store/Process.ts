@@ -58,14 +58,15 @@ export const self = (): Identity =>
   })
 
 /**
- * Whether a process lives. `unknown`: it runs, or ran, where this process cannot see (another machine or container).
+ * Whether a process lives. `unknown`: it runs, or ran, where this process cannot see: another machine, container or
+ * boot. Then only its lease can tell (`Lease.ts`).
  *
- * Same boot and namespace: pid and start time decide, zombies are dead. Same host name but another boot: dead.
+ * Same boot, namespace and host: pid and start time decide, zombies are dead. Another boot under the same host name is
+ * no proof: a cloned machine has the name too, and may share the disk.
  */
 export const liveness = (other: Identity): "alive" | "dead" | "unknown" => {
   const me = self()
-  if (other.boot !== me.boot) return other.host === me.host ? "dead" : "unknown"
-  if (other.namespace !== me.namespace || other.host !== me.host) return "unknown"
+  if (other.boot !== me.boot || other.namespace !== me.namespace || other.host !== me.host) return "unknown"
   if (other.start === "" || me.start === "") return exists(other.pid) ? "alive" : "dead"
   const now = statOf(other.pid)
   if (now === undefined) return exists(other.pid) ? "alive" : "dead"

@@ -11,7 +11,7 @@ import { Effect, type FileSystem } from "effect"
 import { keyOf } from "../dag/Key.ts"
 import { type Opened, opener, readOpened } from "./Checksum.ts"
 import { isPlain, misplaced } from "./Derive.ts"
-import { hashFile, io, namesIn, type Written } from "./Durable.ts"
+import { hashFile, io, namesIn, syncFolder, type Written } from "./Durable.ts"
 import * as Layout from "./Layout.ts"
 import { openManifest, ShardRecord } from "./Manifest.ts"
 import { quickly, wrongFile } from "./ReadEntry.ts"
@@ -111,6 +111,7 @@ export const readShardRecords = (
  */
 export const dropUnsound = (folder: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
+    let dropped = false
     for (const record of (yield* readShardRecords(folder)).values())
       for (const { bytes, path, sha256 } of filesOf(folder, record)) {
         const got = yield* hashFile(path)
@@ -118,8 +119,10 @@ export const dropUnsound = (folder: string): Effect.Effect<void, StoreError, Fil
         yield* Effect.logWarning(`${path} is not what was written; shard ${record.index} is made again`)
         const own = Layout.recordFile(folder, record.index)
         yield* io(own, (fs) => fs.remove(own, { force: true }))
+        dropped = true
         break
       }
+    if (dropped) yield* syncFolder(Layout.recordsFolder(folder))
   })
 
 /**

@@ -24,10 +24,11 @@ import type { Refusals } from "../dag/Refusals.ts"
 import { checksummed } from "./Checksum.ts"
 import { fromPlatform, io, makeFolder, openWriter, removeFile, SLICE, type Writer, writeWhole } from "./Durable.ts"
 import * as Layout from "./Layout.ts"
+import { stillHeld } from "./Lock.ts"
 import type { ShardEntry, ShardRecord } from "./Manifest.ts"
 import { memoryWatch } from "./Memory.ts"
 import { openQuarantine } from "./Quarantine.ts"
-import { StoreError } from "./Store.ts"
+import { type Fence, StoreError } from "./Store.ts"
 
 /** A row that its artifact's schema or format cannot encode. Raised as a defect: it is a bug in the node. */
 export class RowsNotEncodable extends Schema.TaggedError<RowsNotEncodable>()("RowsNotEncodable", {
@@ -115,6 +116,8 @@ const openShardWriter = (
  */
 export const writeShard = <E, R>(options: {
   readonly folder: string
+  /** The lock that the node is made under: a process that lost it gives no file its name. */
+  readonly fence?: Fence | undefined
   readonly index: number
   readonly outputs: Readonly<Record<string, PortStream<E, R>>>
   readonly refusals: Pick<Refusals, "take" | "waiting">
@@ -123,7 +126,8 @@ export const writeShard = <E, R>(options: {
 }): Effect.Effect<ShardRecord, E | StoreError, R | FileSystem.FileSystem> =>
   Effect.scopedWith((scope) =>
     Effect.gen(function* () {
-      const { folder, index } = options
+      const { fence, folder, index } = options
+      const held = fence === undefined ? Effect.void : stillHeld(fence)
       yield* removeFile(Layout.recordFile(folder, index))
       const quarantine = yield* Scope.provide(openQuarantine(folder, index, options.refusals), scope)
       const memory = yield* Scope.provide(memoryWatch, scope)
@@ -141,6 +145,7 @@ export const writeShard = <E, R>(options: {
                 options.onRows?.(batch.length)
               })
             )
+            yield* held
             return [port, yield* shard.finish] as const
           })
         )
@@ -157,6 +162,7 @@ export const writeShard = <E, R>(options: {
         peakMemory: memory.peak()
       }
       yield* makeFolder(Layout.recordsFolder(folder))
+      yield* held
       yield* writeWhole(Layout.recordFile(folder, index), checksummed(record), { names: "soon" })
       return record
     })

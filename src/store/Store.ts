@@ -26,6 +26,7 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
     "damaged", // sizes or digests differ from the manifest
     "missing", // a file that a manifest lists is gone
     "locked", // another live process works on this key
+    "lost", // this process slept for longer than its lease, and another took its lock
     "io" // anything else the file system said
   ]),
   path: Schema.String,
@@ -91,10 +92,18 @@ export interface Found {
   readonly differing?: ReadonlyArray<string>
 }
 
+/** A lock that somebody holds; enough to see, in any thread, whether it still is theirs (`Lock.stillHeld`). */
+export interface Fence {
+  readonly path: string
+  readonly token: string
+}
+
 /** Where a node under way puts what it makes. Usable from any thread of the process that holds the key's lock. */
 export interface WorkFolder {
   /** Absolute work folder; a resumed node finds its earlier shards and checkpoints here. */
   readonly folder: string
+  /** The lock that this work is done under. */
+  readonly fence?: Fence | undefined
   /** Newest checkpoint whose every byte has its recorded digest; damaged ones are skipped (`skipped` names them). */
   readonly newestCheckpoint: Effect.Effect<
     { readonly step: number; readonly files: StateFiles; readonly skipped: ReadonlyArray<string> } | undefined,
@@ -108,7 +117,7 @@ export interface WorkFolder {
     /** Smaller is better; the checkpoint with the smallest value is kept too. */
     readonly score?: number
   }) => Effect.Effect<void, StoreError>
-  /** Empty folder for a tree output; emptied first if an earlier attempt left something. */
+  /** Empty folder for a tree output, of this attempt alone; emptied first if it left something. The commit gives it its name. */
   readonly treeFolder: (port: string) => Effect.Effect<string, StoreError>
 }
 

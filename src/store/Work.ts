@@ -4,9 +4,16 @@
  * Lifecycle: `begin` (lock; work folder made, resumed or taken over) -> shards and checkpoints become durable one by one
  * -> `commit` (tree files fsynced and hashed, manifest written last, folder renamed to its entry). Killed at any point,
  * either the old state or the whole new entry is visible. Killed between manifest and rename, the next `begin` finishes
- * the rename. An entry that exists already is kept; one that is damaged makes way.
+ * the rename, once it has hashed every file. An entry that exists already is kept; one that is damaged makes way.
+ *
+ * Order for power cuts (a name is durable once its folder was fsynced): what the manifest speaks of, with all names,
+ * before the manifest; the manifest before the entry's name; the entry's name before `commit` returns. A manifest that
+ * must not count any more is removed durably before its folder gets another name.
+ *
+ * A tree is made in a folder of the attempt's own (`ports/.<port>.<token>.tmp`, the lock's token) and gets its port's
+ * name at the commit: of a holder that lost its lock and still writes, nothing comes into another's tree.
  */
-import { dirname, join } from "node:path"
+import { basename, dirname, join } from "node:path"
 import { Effect, FileSystem, Schema, type Scope, Semaphore } from "effect"
 import type { Artifact } from "../dag/Artifact.ts"
 import { canonical, NotCanonical } from "../dag/Canonical.ts"
@@ -14,7 +21,17 @@ import { type KeyParts, keyOf } from "../dag/Key.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import { checksummed, readCheckedIfGood } from "./Checksum.ts"
 import { hashTree, rowsDigest, treeDigest, valueDigest } from "./Digests.ts"
-import { io, isLeftover, makeFolder, namesIn, removeWhole, sweepFolder, syncFolder, writeWhole } from "./Durable.ts"
+import {
+  io,
+  isLeftover,
+  makeFolder,
+  namesIn,
+  removeFile,
+  removeWhole,
+  sweepFolder,
+  syncFolder,
+  writeWhole
+} from "./Durable.ts"
 import {
   begunFile,
   checkpointsFolder,
@@ -28,12 +45,13 @@ import {
   shardFile,
   valueFile
 } from "./Layout.ts"
-import { lock, tryLock } from "./Lock.ts"
+import { lockFenced, stillHeld, tryLock } from "./Lock.ts"
 import { type Code, type Manifest, type OutputEntry, type ShardRecord, valueText } from "./Manifest.ts"
 import { originsOf, writeOrigins } from "./Origins.ts"
 import { readEntry, unlisted, wrongFiles } from "./ReadEntry.ts"
 import { dropUnsound, isForeign, readShardRecords } from "./Records.ts"
-import { type Found, StoreError, type Work, type WorkFolder } from "./Store.ts"
+import { type Fence, type Found, StoreError, type Work, type WorkFolder } from "./Store.ts"
+import { type Damaged, sayDamaged, verify } from "./Verify.ts"
 
 /** What `Work.commit` is given. */
 export type Done = Parameters<Work["commit"]>[0]
@@ -223,14 +241,33 @@ const dropUntold = (folder: string): Effect.Effect<void, StoreError, FileSystem.
       )
   )
 
+/** Where an attempt makes the tree of a port; without a lock (a test, a node that runs alone) in the port's own folder. */
+const treePath = (folder: string, port: string, fence: Fence | undefined): string => {
+  const path = portFolder(folder, port)
+  return fence === undefined ? path : join(dirname(path), `.${basename(path)}.${fence.token}.tmp`)
+}
+
+/** Gives the tree of this attempt its port's name. */
+const nameTree = (folder: string, port: string, fence: Fence): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const [made, path] = [treePath(folder, port, fence), portFolder(folder, port)]
+    if (!(yield* io(made, (fs) => fs.exists(made)))) return
+    yield* removeWhole(path)
+    yield* io(path, (fs) => fs.rename(made, path))
+  })
+
 const commit = (
   layout: Layout,
   folder: string,
   code: Code,
+  fence: Fence,
   done: Done
 ): Effect.Effect<Found, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const shards = [...done.shards].sort((a, b) => a.index - b.index)
+    yield* stillHeld(fence)
+    for (const [port, { kind }] of Object.entries(done.outputs))
+      if (kind === "tree") yield* nameTree(folder, port, fence)
     const inside = Object.entries(done.outputs).flatMap(([port, { kind }]) =>
       kind === "tree" ? [] : [portFolder(folder, port)]
     )
@@ -253,6 +290,7 @@ const commit = (
     }
     yield* sweepUnlisted(folder, manifest)
     yield* changedFiles(folder, manifest)
+    yield* stillHeld(fence)
     for (const one of [forcedFile(folder), begunFile(folder)])
       yield* io(folder, (fs) => fs.remove(one, { force: true }))
     // The manifest makes its own folder's names durable; those below it come first.
@@ -298,9 +336,48 @@ const takeOver = (
 ): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     yield* removeWhole(folder) // begun and never got anywhere
-    yield* io(from, (fs) => fs.remove(manifestFile(from), { force: true }))
+    yield* removeFile(manifestFile(from)) // durably: a folder in `work` that has a manifest is a commit to be finished
     yield* io(folder, (fs) => fs.rename(from, folder))
     yield* syncFolder(layout.works)
+    if (dirname(from) !== layout.works) yield* syncFolder(dirname(from))
+  })
+
+/** Removes the records of damaged shards durably, so that these are made again. */
+const dropRecords = (
+  folder: string,
+  damaged: ReadonlyArray<Damaged>
+): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    let dropped = false
+    for (const record of (yield* readShardRecords(folder)).values()) {
+      const hit = damaged.some(
+        ({ port, file }) =>
+          file !== "" &&
+          (record.ports[port]?.file === file ||
+            (port === "refused" && record.refusedFile?.path === file) ||
+            (port === "shards" && shardFile(record.index, "json") === file))
+      )
+      if (!hit) continue
+      const path = recordFile(folder, record.index)
+      yield* io(path, (fs) => fs.remove(path, { force: true }))
+      dropped = true
+    }
+    if (dropped) yield* syncFolder(recordsFolder(folder))
+  })
+
+/** Ends a commit that was killed before its rename, if every byte is what the manifest says; else what is good is gone on from. */
+const finishCommit = (layout: Layout, folder: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const manifest = yield* readEntry(folder)
+    if (manifest !== undefined) {
+      const damaged = yield* verify(layout, { manifest, folder, aliased: false })
+      if (damaged.length === 0) return void (yield* publish(layout, folder, manifest))
+      yield* Effect.logWarning(
+        `${folder}: ${damaged.length} files are not what their manifest says, first ${sayDamaged(damaged[0]!)}; they are made again`
+      )
+      yield* dropRecords(folder, damaged)
+    }
+    yield* removeFile(manifestFile(folder))
   })
 
 /** Makes the work folder, or finds what can be resumed: own work, a damaged entry's good shards, another code's work. */
@@ -314,11 +391,7 @@ const prepare = (
     yield* makeFolder(layout.works)
     if (work.fresh && !(yield* has(forcedFile(folder)))) yield* removeWhole(folder)
     yield* dropUntold(folder)
-    if (yield* has(folder)) {
-      const manifest = work.fresh ? undefined : yield* readEntry(folder)
-      if (manifest === undefined) yield* io(folder, (fs) => fs.remove(manifestFile(folder), { force: true }))
-      else yield* publish(layout, folder, manifest)
-    }
+    if (yield* has(folder)) yield* work.fresh ? removeFile(manifestFile(folder)) : finishCommit(layout, folder)
     const entry = layout.entry(work.key, work.code.digest)
     if (!work.fresh && !(yield* holdsWork(folder))) {
       if ((yield* has(entry)) && (yield* readEntry(entry)) === undefined) {
@@ -352,20 +425,27 @@ const prepare = (
   })
 
 /** What a work folder is for, once its lock is held; a thread of the holding process may open it too. */
-export const openWorkFolder = (folder: string): Effect.Effect<WorkFolder, never, FileSystem.FileSystem> =>
+export const openWorkFolder = (
+  folder: string,
+  fence?: Fence
+): Effect.Effect<WorkFolder, never, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const oneSave = yield* Semaphore.make(1)
     const here = <A>(effect: Effect.Effect<A, StoreError, FileSystem.FileSystem>) =>
       Effect.provideService(effect, FileSystem.FileSystem, fs)
+    const held = fence === undefined ? Effect.void : stillHeld(fence)
     return {
       folder,
+      fence,
       newestCheckpoint: here(Checkpoints.newest(folder)),
-      saveCheckpoint: (checkpoint) => oneSave.withPermits(1)(here(Checkpoints.save(folder, checkpoint))),
+      saveCheckpoint: (checkpoint) =>
+        oneSave.withPermits(1)(here(Effect.andThen(held, Checkpoints.save(folder, checkpoint)))),
       treeFolder: (port) =>
         here(
           Effect.gen(function* () {
-            const path = portFolder(folder, port)
+            yield* held
+            const path = treePath(folder, port, fence)
             yield* removeWhole(path)
             yield* makeFolder(path)
             return path
@@ -386,18 +466,18 @@ export const begin = (
     const fs = yield* FileSystem.FileSystem
     const { key, code } = work
     const folder = layout.work(key, code.digest)
-    yield* lock(layout.lock(key, code.digest))
+    const fence = yield* lockFenced(layout.lock(key, code.digest))
     yield* prepare(layout, folder, work)
     const entry = layout.entry(key, code.digest)
     const manifest = yield* readEntry(entry)
     const shards = yield* readShardRecords(folder)
-    const inFolder = yield* openWorkFolder(folder)
+    const inFolder = yield* openWorkFolder(folder, fence)
     return {
       ...inFolder,
       shards,
       begunBy: yield* originsOf(folder),
       ...(manifest === undefined ? {} : { existing: { manifest, folder: entry, aliased: false, aliases: [] } }),
-      commit: (done) => Effect.provideService(commit(layout, folder, code, done), FileSystem.FileSystem, fs)
+      commit: (done) => Effect.provideService(commit(layout, folder, code, fence, done), FileSystem.FileSystem, fs)
     }
   })
 
@@ -419,7 +499,7 @@ const rewriteValue = ({ folder, manifest }: Found, port: string) =>
 export const reopen = (
   layout: Layout,
   found: Found,
-  damaged: ReadonlyArray<{ readonly port: string; readonly file: string }>
+  damaged: ReadonlyArray<Damaged>
 ): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.scoped(
     Effect.gen(function* () {
@@ -427,29 +507,14 @@ export const reopen = (
       const code = found.manifest.code.digest
       const folder = layout.work(key, code)
       const values = found.manifest.outputs
-      yield* tryLock(layout.lock(key, code))
+      yield* tryLock(layout.lock(key, code), { watch: true })
       if (damaged.every(({ file, port }) => file === "value.json" && values[port]?.kind === "value")) {
         for (const { port } of damaged) yield* rewriteValue(found, port)
         return
       }
-      const records = yield* readShardRecords(found.folder)
-      for (const record of records.values()) {
-        const hit = damaged.some(
-          ({ port, file }) =>
-            file !== "" &&
-            (record.ports[port]?.file === file ||
-              (port === "refused" && record.refusedFile?.path === file) ||
-              (port === "shards" && shardFile(record.index, "json") === file))
-        )
-        if (!hit) continue
-        const path = recordFile(found.folder, record.index)
-        yield* io(path, (fs) => fs.remove(path, { force: true }))
-      }
-      if (records.size > 0) yield* syncFolder(recordsFolder(found.folder))
+      yield* dropRecords(found.folder, damaged)
       yield* writeOrigins(found.folder, found.manifest.begunBy)
-      yield* removeWhole(folder)
       yield* makeFolder(layout.works)
       yield* takeOver(layout, found.folder, folder)
-      yield* syncFolder(layout.keyFolder(key))
     })
   )

@@ -1,13 +1,14 @@
 /** One holder at a time, between fibers and processes; a dead holder's lock is taken over by exactly one. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { appendFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber } from "effect"
+import { Clock, Deferred, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { isHeld, lock, look, tryLock } from "../../src/store/Lock.ts"
+import { LEASE_MS } from "../../src/store/Lease.ts"
+import { isHeld, lock, lockFenced, look, settle, stillHeld, tryLock } from "../../src/store/Lock.ts"
 import * as Process from "../../src/store/Process.ts"
 import { temporaryFolder } from "./Support.ts"
 
@@ -24,6 +25,12 @@ const ended = (child: ChildProcess) =>
 
 const run = <A, E>(effect: Effect.Effect<A, E, any>) =>
   Effect.provide(effect as Effect.Effect<A, E>, NodeFileSystem.layer)
+
+/** A second passes; whoever waited for it has a moment to read and write. */
+const second = Effect.andThen(
+  TestClock.adjust("1 second"),
+  Effect.promise(() => new Promise((done) => setTimeout(done, 2)))
+)
 
 /** What a lock file of a process that is gone holds. */
 const deadHolder = (token: string) => JSON.stringify({ ...Process.self(), start: "1", token })
@@ -124,14 +131,119 @@ describe("Lock", () => {
     )
   )
 
-  it.live("a holder on another machine is never broken, and the hint names the file", () =>
+  const here = Process.self()
+  const unseen = {
+    "another machine": { ...here, boot: "x", host: "elsewhere", lease: { ms: LEASE_MS } },
+    "a container of this machine": { ...here, namespace: "pid:[1]", lease: { ms: LEASE_MS } },
+    "another boot under the same host name": { ...here, boot: "x", lease: { ms: LEASE_MS } },
+    "another machine, by an earlier version": { ...here, boot: "x", host: "elsewhere" }
+  }
+  for (const [where, identity] of Object.entries(unseen))
+    it.effect(`a holder on ${where} has the lock while it renews its lease, and no longer`, () =>
+      run(
+        Effect.gen(function* () {
+          const path = join(temporaryFolder(), "a.lock")
+          writeFileSync(path, JSON.stringify({ ...identity, token: "t" }))
+          assert.strictEqual((yield* Effect.flip(Effect.scoped(tryLock(path)))).reason, "locked")
+          assert.isTrue(yield* isHeld(path))
+          const waiting = yield* Effect.forkChild(Effect.scoped(lock(path)))
+          let renewed = 0
+          for (let s = 0; s < 300; s++) {
+            if (s % 20 === 0) {
+              appendFileSync(path, " ")
+              renewed = yield* Clock.currentTimeMillis
+            }
+            yield* second
+          }
+          assert.isUndefined(waiting.pollUnsafe())
+          while (waiting.pollUnsafe() === undefined) yield* second
+          yield* Fiber.join(waiting)
+          assert.isAtLeast((yield* Clock.currentTimeMillis) - renewed, LEASE_MS)
+          assert.deepStrictEqual(readdirSync(join(path, "..")), [])
+        })
+      )
+    )
+
+  it.effect("a lock that nobody can read is taken over like one that nobody renews, by one of many", () =>
     run(
       Effect.gen(function* () {
         const path = join(temporaryFolder(), "a.lock")
-        writeFileSync(path, JSON.stringify({ ...Process.self(), boot: "x", host: "elsewhere", token: "t" }))
-        const error = yield* Effect.flip(Effect.scoped(tryLock(path)))
-        assert.strictEqual(error.reason, "locked")
-        assert.include(error.hint, path)
+        writeFileSync(path, "")
+        let inside = 0
+        let took = 0
+        const one = Effect.scoped(
+          Effect.gen(function* () {
+            yield* lock(path)
+            took++
+            assert.strictEqual(++inside, 1)
+            yield* Effect.sleep(1000)
+            inside--
+          })
+        )
+        const waiting = yield* Effect.forkChild(Effect.all([one, one, one], { concurrency: "unbounded" }))
+        while (waiting.pollUnsafe() === undefined) yield* second
+        yield* Fiber.join(waiting)
+        assert.strictEqual(took, 3)
+      })
+    )
+  )
+
+  it.effect("with `watch`, one that renews is told from one that does not; `settle` removes only the latter", () =>
+    run(
+      Effect.gen(function* () {
+        const folder = temporaryFolder()
+        const [alive, gone] = [join(folder, "alive.lock"), join(folder, "gone.lock")]
+        for (const path of [alive, gone])
+          writeFileSync(path, JSON.stringify({ ...unseen["another machine"], token: "t" }))
+        const trying = yield* Effect.forkChild(Effect.flip(Effect.scoped(tryLock(alive, { watch: true }))))
+        const settling = yield* Effect.forkChild(settle([alive, gone]))
+        for (let s = 0; trying.pollUnsafe() === undefined || settling.pollUnsafe() === undefined; s++) {
+          if (s % 20 === 10) appendFileSync(alive, " ")
+          yield* second
+        }
+        assert.strictEqual((yield* Fiber.join(trying)).reason, "locked")
+        yield* Fiber.join(settling)
+        assert.deepStrictEqual(readdirSync(folder), ["alive.lock"])
+      })
+    )
+  )
+
+  it.effect("a holder renews its lease, also when it waits for something else", () =>
+    run(
+      Effect.scoped(
+        Effect.gen(function* () {
+          const path = join(temporaryFolder(), "a.lock")
+          const fence = yield* lockFenced(path)
+          const lengths = new Set<number>()
+          for (let s = 0; s < 200; s++) {
+            yield* second
+            lengths.add(readFileSync(path, "utf8").length)
+          }
+          assert.isAbove(lengths.size, 5)
+          yield* stillHeld(fence)
+        })
+      )
+    )
+  )
+
+  it.effect("a holder that was taken for dead notices, renews nobody else's lock and removes nobody else's", () =>
+    run(
+      Effect.gen(function* () {
+        const path = join(temporaryFolder(), "a.lock")
+        const other = JSON.stringify({ ...unseen["another machine"], token: "other" })
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const fence = yield* lockFenced(path)
+            rmSync(path)
+            assert.strictEqual((yield* Effect.flip(stillHeld(fence))).reason, "lost")
+            writeFileSync(path, other)
+            const error = yield* Effect.flip(stillHeld(fence))
+            assert.strictEqual(error.reason, "lost")
+            assert.include(error.hint, "Run the same command again")
+            for (let s = 0; s < 60; s++) yield* second
+          })
+        )
+        assert.strictEqual(readFileSync(path, "utf8"), other)
       })
     )
   )

@@ -3,8 +3,10 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import { dirname, join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Stream } from "effect"
+import { Effect, Exit, type FileSystem, Layer, Schedule, Stream } from "effect"
 import { keyOf } from "../../src/dag/Key.ts"
+import * as Process from "../../src/store/Process.ts"
+import { writeShard } from "../../src/store/ShardFiles.ts"
 import { Store, StoreError } from "../../src/store/Store.ts"
 import {
   buryLocks,
@@ -17,6 +19,7 @@ import {
   partsOf,
   pathsUnder,
   Report,
+  refusing,
   shardCount,
   shardOf,
   storeAt,
@@ -57,46 +60,49 @@ const digestsOf = Effect.map(
 
 describe("Work", () => {
   for (const how of ["crash", "ENOSPC"])
-    it.live(`${how} at every change leaves the old state or the whole entry, and the next run completes it`, () =>
-      Effect.gen(function* () {
-        const counting = faulty({ at: Number.POSITIVE_INFINITY, how })
-        yield* Effect.provide(makeEntry("node"), storeAt(temporaryFolder(), counting.layer))
-        const expected = yield* Effect.gen(function* () {
-          yield* makeEntry("node")
-          return yield* digestsOf
-        }).pipe(Effect.provide(storeAt(temporaryFolder())))
-        assert.isAbove(counting.count(), 60)
-        let completed = 0
-        const one = Effect.fnUntraced(function* (at: number) {
-          const root = temporaryFolder()
-          const exit = yield* Effect.exit(Effect.provide(makeEntry("node"), storeAt(root, faulty({ at, how }).layer)))
-          if (how === "ENOSPC" && Exit.isFailure(exit)) {
-            const error = exit.cause.reasons.flatMap((one) => (one._tag === "Fail" ? [one.error] : []))[0]
-            if (error instanceof StoreError) {
-              assert.strictEqual(error.reason, "full")
-              assert.include(error.hint, "gc")
+    it.live(
+      `${how} at every change leaves the old state or the whole entry, and the next run completes it`,
+      () =>
+        Effect.gen(function* () {
+          const counting = faulty({ at: Number.POSITIVE_INFINITY, how })
+          yield* Effect.provide(makeEntry("node"), storeAt(temporaryFolder(), counting.layer))
+          const expected = yield* Effect.gen(function* () {
+            yield* makeEntry("node")
+            return yield* digestsOf
+          }).pipe(Effect.provide(storeAt(temporaryFolder())))
+          assert.isAbove(counting.count(), 60)
+          let completed = 0
+          const one = Effect.fnUntraced(function* (at: number) {
+            const root = temporaryFolder()
+            const exit = yield* Effect.exit(Effect.provide(makeEntry("node"), storeAt(root, faulty({ at, how }).layer)))
+            if (how === "ENOSPC" && Exit.isFailure(exit)) {
+              const error = exit.cause.reasons.flatMap((one) => (one._tag === "Fail" ? [one.error] : []))[0]
+              if (error instanceof StoreError) {
+                assert.strictEqual(error.reason, "full")
+                assert.include(error.hint, "gc")
+              }
             }
-          }
-          buryLocks(root)
-          yield* Effect.gen(function* () {
-            if (yield* checkWhole) completed++
-            else {
-              yield* makeEntry("node")
-              assert.isTrue(yield* checkWhole)
-            }
-            assert.deepStrictEqual(yield* digestsOf, expected)
-          }).pipe(Effect.provide(storeAt(root)))
-          const left = pathsUnder(join(root, "entries")).filter((path) => path.endsWith(".tmp"))
-          assert.deepStrictEqual(left, [], `leftovers after a fault at change ${at}`)
-          rmSync(root, { recursive: true })
-        })
-        yield* Effect.forEach(
-          Array.from({ length: counting.count() }, (_, at) => at),
-          one,
-          { concurrency: 4 }
-        )
-        assert.isBelow(completed, counting.count() / 2)
-      })
+            buryLocks(root)
+            yield* Effect.gen(function* () {
+              if (yield* checkWhole) completed++
+              else {
+                yield* makeEntry("node")
+                assert.isTrue(yield* checkWhole)
+              }
+              assert.deepStrictEqual(yield* digestsOf, expected)
+            }).pipe(Effect.provide(storeAt(root)))
+            const left = pathsUnder(join(root, "entries")).filter((path) => path.endsWith(".tmp"))
+            assert.deepStrictEqual(left, [], `leftovers after a fault at change ${at}`)
+            rmSync(root, { recursive: true })
+          })
+          yield* Effect.forEach(
+            Array.from({ length: counting.count() }, (_, at) => at),
+            one,
+            { concurrency: 4 }
+          )
+          assert.isBelow(completed, counting.count() / 2)
+        }),
+      180_000
     )
 
   it.live("a killed sharded node repeats only the shards without a record", () =>
@@ -335,5 +341,85 @@ describe("Work", () => {
         []
       )
     }).pipe(Effect.provide(storeAt(temporaryFolder())))
+  )
+
+  it.live("a process that lost its lock saves no checkpoint, gives no shard its name and commits nothing", () =>
+    Effect.gen(function* () {
+      const lost = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const work = yield* begun
+          const shards = [yield* shardOf(work.folder, 0), yield* shardOf(work.folder, 1)]
+          rmSync(work.fence!.path)
+          writeFileSync(work.fence!.path, JSON.stringify({ ...Process.self(), token: "another" }))
+          const step = { step: 1, files: new Map([["a", new Uint8Array(3)]]), keepLast: 1 }
+          const tries: ReadonlyArray<Effect.Effect<unknown, StoreError, FileSystem.FileSystem>> = [
+            work.saveCheckpoint(step),
+            work.treeFolder("files"),
+            writeShard({
+              folder: work.folder,
+              fence: work.fence,
+              index: 0,
+              outputs: { rows: { artifact: Words, batches: Stream.make(wordsOf(0)) } },
+              refusals: refusing([]),
+              rowsIn: () => 3
+            }),
+            work.commit({
+              parts: partsOf("node"),
+              parents: {},
+              shards,
+              values: { report: { seen: 9 } },
+              outputs,
+              peakMemory: 0
+            })
+          ]
+          return yield* Effect.forEach(tries, Effect.flip)
+        })
+      )
+      assert.deepStrictEqual(
+        lost.map(({ reason }) => reason),
+        ["lost", "lost", "lost", "lost"]
+      )
+      assert.isFalse(yield* checkWhole)
+    }).pipe(Effect.provide(storeAt(temporaryFolder())))
+  )
+
+  it.live("the tree of a holder that lost its lock stays out of the next one's", () =>
+    Effect.gen(function* () {
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const late = yield* begun
+          const theirs = yield* late.treeFolder("files")
+          writeFileSync(join(theirs, "a.txt"), "of the first")
+          buryLocks((yield* Store).root)
+          const work = yield* begun
+          yield* Effect.forkScoped(
+            Effect.repeat(
+              Effect.sync(() => existsSync(theirs) && writeFileSync(join(theirs, "a.txt"), "of the first, late")),
+              { schedule: Schedule.spaced(1) }
+            )
+          )
+          yield* finish(work, partsOf("node"))
+        })
+      )
+      assert.isTrue(yield* checkWhole)
+    }).pipe(Effect.provide(storeAt(temporaryFolder())))
+  )
+
+  it.live("a killed commit whose files changed since is not finished: the damaged shard is made again", () =>
+    Effect.gen(function* () {
+      const root = temporaryFolder()
+      const fault = faulty({ at: 0, how: "crash", when: (what, path) => what === "rename" && /entries/.test(path) })
+      yield* Effect.exit(Effect.provide(makeEntry("node"), storeAt(root, fault.layer)))
+      buryLocks(root)
+      yield* Effect.gen(function* () {
+        const folder = join(root, "work", `${key}.${codeOf("code").digest}`)
+        const shard = join(folder, "ports/rows/00001.jsonl")
+        const bytes = readFileSync(shard)
+        rmSync(shard)
+        writeFileSync(shard, Buffer.concat([Buffer.from("X"), bytes.subarray(1)])) // same size
+        assert.deepStrictEqual((yield* makeEntry("node")).made, [1])
+        assert.isTrue(yield* checkWhole)
+      }).pipe(Effect.provide(storeAt(root)))
+    })
   )
 })
