@@ -18,7 +18,7 @@
 import { Schema } from "effect"
 import type { AddedToken } from "./Added.ts"
 import { scannerFor } from "./Llama.ts"
-import { type PreTokenizer, type Splitter, splitByPattern, splitDigits, splitGpt2 } from "./Pieces.ts"
+import { type PreTokenizer, type Splitter, splitByPattern, splitDigits, splitGpt2, UnsafePattern } from "./Pieces.ts"
 import { type Around, readPostProcessor } from "./PostProcessor.ts"
 import { TokenizerJsonError } from "./Vocabulary.ts"
 
@@ -152,6 +152,12 @@ const readSplit = (step: Pre): Splitter => {
   try {
     return scannerFor(pattern) ?? splitByPattern(pattern)
   } catch (cause) {
+    if (cause instanceof UnsafePattern)
+      return refuse(
+        `the pattern ${pattern.slice(0, 200)} may take for ever: ${cause.message}`,
+        "Write the pattern so that only characters and classes are repeated, or choose another tokenizer.",
+        cause
+      )
     return refuse(`the pattern ${pattern} cannot be expressed in JavaScript`, EXACT_HINT, cause)
   }
 }

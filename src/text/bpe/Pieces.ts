@@ -7,6 +7,7 @@
  * Unicode's White_Space. JavaScript's own `\s` is another set (it holds U+FEFF and lacks U+0085), so ids would differ.
  */
 import { classRanges, classTable, LETTER, NUMBER, OTHER, SPACE } from "./Classes.ts"
+import { whyUnsafe } from "./SafePattern.ts"
 
 /** Calls `emit` for every piece of `text` between `from` and `to`, in order. */
 export type Splitter = (text: string, from: number, to: number, emit: (start: number, end: number) => void) => void
@@ -77,18 +78,26 @@ export const splitGpt2: Splitter = (text, from, to, emit) => {
   }
 }
 
+/** A pattern is not run: on some text a backtracking engine may take for ever with it. */
+export class UnsafePattern extends Error {
+  override readonly name = "UnsafePattern"
+}
+
 /**
  * Pieces by a regular expression (the `Split` step of newer tokenizers): matches and the text between them.
  *
  * `\s` and `\S` in the pattern are taken as Unicode's White_Space, `\p{L}` and `\p{N}` from the pinned table of
  * `Classes` (other categories follow the engine's Unicode version), possessive quantifiers as greedy ones.
- * Throws `SyntaxError` for a pattern that JavaScript cannot express.
+ * Throws `SyntaxError` for a pattern that JavaScript cannot express, `UnsafePattern` for one that may take for ever.
  *
  * @example
  * const split = splitByPattern("\\p{N}{1,3}| ?\\p{L}+")
  */
 export const splitByPattern = (pattern: string): Splitter => {
-  const regex = new RegExp(translate(pattern), "gu")
+  const translated = translate(pattern)
+  const regex = new RegExp(translated, "gu")
+  const unsafe = whyUnsafe(translated)
+  if (unsafe !== undefined) throw new UnsafePattern(unsafe)
   return (text, from, to, emit) => {
     const part = from === 0 && to === text.length ? text : text.slice(from, to)
     let done = 0
