@@ -27,11 +27,12 @@ import { Store } from "../store/Store.ts"
 import { sayDamaged } from "../store/Verify.ts"
 import { type Chosen, checkSelection, choose, UsageError } from "./Choose.ts"
 import { costOf } from "./Cost.ts"
+import { type Color, joined, paint, plain } from "./Paint.ts"
 import { checkTogether, endLate, makeOthers, placeOf, shareMachine, startsOthers } from "./Ranks.ts"
 import { engineLine, nodeTable, outputLines, planCounts, planTable, runLine } from "./Report.ts"
 import { writePage } from "./report/Write.ts"
 import type { Session } from "./Session.ts"
-import { animate, make, paint } from "./Terminal.ts"
+import { animate, make } from "./Terminal.ts"
 import { record, storeLayer } from "./Wire.ts"
 
 /** The recipe's `summary` threw; the run itself is complete. */
@@ -280,7 +281,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
     )
 
   const started = yield* Clock.currentTimeMillis
-  const terminal = make({ ...output, write: output.people }, { quiet: flags.quiet })
+  const terminal = make({ ...output, write: output.painted }, { quiet: flags.quiet })
   session.terminal = terminal
 
   const work = Effect.gen(function* () {
@@ -341,6 +342,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
     terminal.close()
     const ms = (yield* Clock.currentTimeMillis) - started
     const say = (text: string) => (text === "" ? undefined : output.people(text + "\n"))
+    const sayIn = (color: Color, text: string) => output.painted(joined(paint(output.color, color, text), plain("\n")))
     /** The run's page; what hinders it is told and changes nothing about the run. */
     const report = Effect.fnUntraced(function* (last: Event) {
       const told = { pipeline, choice, flags: cuts(flags), startedMs: started, history: history.points() }
@@ -358,13 +360,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
       const path = yield* report(last)
       if (!flags.quiet) {
         if (terminal.view().nodes.size > 0) say(nodeTable(terminal.view()))
-        say(
-          paint(
-            output.color,
-            status === "failed" ? "red" : "yellow",
-            runLine(status, last.nodesRun, last.nodesCached, ms)
-          )
-        )
+        sayIn(status === "failed" ? "red" : "yellow", runLine(status, last.nodesRun, last.nodesCached, ms))
         sayPage(path)
       }
       yield* take(last)
@@ -383,7 +379,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
     if (!flags.quiet) {
       output.people("\n")
       say(nodeTable(terminal.view()))
-      say(paint(output.color, "bold", runLine("completed", result.nodesRun, result.nodesCached, ms)))
+      sayIn("bold", runLine("completed", result.nodesRun, result.nodesCached, ms))
     }
     if (!(flags.quiet && session.json)) {
       for (const line of summary.lines) output.people(line + "\n")

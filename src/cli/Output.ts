@@ -1,19 +1,26 @@
 /**
- * The process's two streams: one for results (or JSON), one for people.
+ * The process's two streams: one for results (or JSON), one for people. All that is printed leaves here, and only here.
  *
- * Not a logger. A reader that goes away (`| head`) must not end hours of work: what is written after that is dropped and
+ * Text is data: characters that a terminal would obey, or that would not be seen, are shown by their numbers (`dag/Printable.ts`),
+ * also in what a library, a logger or a worker thread writes. Our own codes are made in `Paint.ts`. Not a logger. A reader that goes away (`| head`) must not end hours of work: what is written after that is dropped and
  * the run goes on. Writes to pipes, files and terminals are synchronous on POSIX; `flush` covers the rest.
  */
 import { writeSync } from "node:fs"
 import { environment, read, variables } from "../dag/Environment.ts"
+import { printable } from "../dag/Printable.ts"
 import { scrub } from "../dag/Secrets.ts"
+import { keepEditing, type Painted, plain } from "./Paint.ts"
 
 /** Where text goes. */
 export interface Output {
   /** A line on stdout: with `--json` an event, else a result. */
   readonly result: (line: string) => void
-  /** Raw text on the stream that people read: stdout, or stderr with `--json`. */
+  /** Text on the stream that people read: stdout, or stderr with `--json`. */
   readonly people: (text: string) => void
+  /** The same with our own codes. */
+  readonly painted: (text: Painted) => void
+  /** Where a line editor writes: stdout as it is, but for what a terminal would obey and an editor does not say. */
+  readonly typing: NodeJS.WritableStream
   /** A line on stderr. */
   readonly error: (line: string) => void
   /** The people's stream is a terminal that can be redrawn. */
@@ -36,15 +43,23 @@ type Stream = NodeJS.WriteStream & { readonly fd: number }
 export const wantsColor = (isTty: boolean, env: Readonly<Record<string, string | undefined>>): boolean =>
   isTty && (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb"
 
-/** A stream's own way to write, whatever is put in its place later, with faults of the stream handled. */
-const guarded = (stream: Stream): { readonly write: (text: string) => void; readonly flush: () => Promise<void> } => {
+/** Writes to stderr at once, from a process that is about to end. */
+export const writeLast = (text: string): void => void writeSync(2, printable(scrub(text)))
+
+interface Guarded {
+  readonly write: (text: Painted) => void
+  readonly flush: () => Promise<void>
+}
+
+/** A stream's own way to write, without secrets, whatever is put in its place later, with faults of the stream handled. */
+const guarded = (stream: Stream): Guarded => {
   let open = true
   // EPIPE: the reader left. EIO: the terminal is gone (hang-up). Anything else is a real fault of the stream.
   stream.on("error", (error: NodeJS.ErrnoException) => {
     open = false
     if (error.code === "EPIPE" || error.code === "EIO" || error.code === "ERR_STREAM_DESTROYED") return
     try {
-      writeSync(2, `millrace: cannot write output: ${error.message}\n`)
+      writeLast(`millrace: cannot write output: ${error.message}\n`)
     } catch {
       // Both streams are gone; there is nobody left to tell.
     }
@@ -52,7 +67,7 @@ const guarded = (stream: Stream): { readonly write: (text: string) => void; read
   const write = stream.write.bind(stream)
   return {
     write: (text) => {
-      if (open) write(text)
+      if (open) write(scrub(text))
     },
     flush: () =>
       new Promise((resolve) => {
@@ -63,11 +78,44 @@ const guarded = (stream: Stream): { readonly write: (text: string) => void; read
   }
 }
 
-/** Cuts the secrets of the pipeline's parameters out of whatever is written as text. */
-const withoutSecrets = (stream: Stream): void => {
-  const write = stream.write.bind(stream) as (chunk: unknown, ...rest: Array<unknown>) => boolean
-  stream.write = ((chunk: unknown, ...rest: Array<unknown>) =>
-    write(typeof chunk === "string" ? scrub(chunk) : chunk, ...rest)) as typeof stream.write
+type Write = (chunk: unknown, ...rest: Array<unknown>) => boolean
+
+/** What was given to `write`, as text: bytes that are no UTF-8 become U+FFFD. Undefined for what no stream takes. */
+const textOf = (chunk: unknown, encoding: unknown): string | undefined => {
+  if (typeof chunk === "string")
+    return typeof encoding === "string" && !/^utf-?8$/i.test(encoding)
+      ? Buffer.from(chunk, encoding as BufferEncoding).toString()
+      : chunk
+  return ArrayBuffer.isView(chunk)
+    ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength).toString()
+    : undefined
+}
+
+/** Makes data of whatever others write: no secrets of the pipeline's parameters, nothing that a terminal obeys. */
+const takeAsData = (stream: Stream): void => {
+  const write = stream.write.bind(stream) as Write
+  const end = stream.end.bind(stream) as (done?: unknown) => Stream
+  stream.write = ((chunk: unknown, ...rest: Array<unknown>) => {
+    const text = textOf(chunk, rest[0])
+    if (text === undefined) return write(chunk, ...rest) // the stream says what is wrong
+    return write(printable(scrub(text)), ...rest.filter((one) => typeof one === "function"))
+  }) as typeof stream.write
+  stream.end = ((...given: Array<unknown>) => {
+    const [chunk, encoding] = given
+    if (chunk !== undefined && chunk !== null && typeof chunk !== "function")
+      stream.write(chunk as string, encoding as BufferEncoding)
+    return end(given.find((one) => typeof one === "function"))
+  }) as typeof stream.end
+  // Colours of others would be shown as what they are: `console.log` makes none then.
+  stream.getColorDepth = () => 1
+  stream.hasColors = () => false
+}
+
+/** Node itself writes a warning past the streams. */
+const takeWarnings = (stderr: Stream): void => {
+  if (process.listenerCount("warning") === 0) return // --no-warnings
+  process.removeAllListeners("warning")
+  process.on("warning", ({ message, name }) => void stderr.write(`${name}: ${message}\n`))
 }
 
 /** Sends what anybody else writes to stdout (console.log of a library, of a worker thread) to stderr. */
@@ -79,10 +127,11 @@ const keepForEvents = (stdout: Stream, stderr: Stream): void => {
 export const processOutput = (options: { readonly json: boolean }): Output => {
   const stdout = process.stdout as Stream
   const stderr = process.stderr as Stream
-  withoutSecrets(stdout)
-  withoutSecrets(stderr)
   const out = guarded(stdout)
   const err = guarded(stderr)
+  takeAsData(stdout)
+  takeAsData(stderr)
+  takeWarnings(stderr)
   const screen = options.json ? stderr : stdout
   if (options.json) keepForEvents(stdout, stderr)
   const intercept = (around: (write: () => boolean) => boolean): (() => void) => {
@@ -99,11 +148,19 @@ export const processOutput = (options: { readonly json: boolean }): Output => {
       for (const end of ends) end()
     }
   }
+  const people = options.json ? err.write : out.write
   return {
     intercept,
-    result: (line) => out.write(line + "\n"),
-    people: options.json ? err.write : out.write,
-    error: (line) => err.write(line + "\n"),
+    result: (line) => out.write(plain(line + "\n")),
+    people: (text) => people(plain(text)),
+    painted: people,
+    typing: new Proxy(stdout, {
+      get: (target, name) =>
+        name === "write"
+          ? (text: unknown) => void out.write(keepEditing(String(text)))
+          : Reflect.get(target, name, target)
+    }),
+    error: (line) => err.write(plain(line + "\n")),
     live: screen.isTTY === true && read(variables.terminal) !== "dumb",
     color: wantsColor(screen.isTTY === true, environment()),
     columns: () => screen.columns || 80,

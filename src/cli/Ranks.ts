@@ -6,7 +6,6 @@
  * by its word, by the end of their connection, and at the latest by SIGKILL.
  */
 import { type ChildProcess, spawn } from "node:child_process"
-import { writeSync } from "node:fs"
 import { isIP } from "node:net"
 import { availableParallelism } from "node:os"
 import { Effect, type Scope } from "effect"
@@ -14,6 +13,7 @@ import { type Environment, lookUp, type Variable, variables } from "../dag/Envir
 import { newToken } from "../run/Handshake.ts"
 import type { Leader, RankPlace } from "../run/Leader.ts"
 import { UsageError } from "./Choose.ts"
+import { writeLast } from "./Output.ts"
 import { launchedToken } from "./RankToken.ts"
 
 const usage = (message: string, hint: string) => new UsageError({ message, hint })
@@ -133,7 +133,7 @@ export const endLate = (error: { readonly _tag: string; readonly message: string
   Effect.sync(() => {
     const end = () => {
       const words = "and this process ends itself: its engine hangs in a call that cannot be ended"
-      writeSync(2, `error: ${error._tag}\n  ${error.message},\n  ${words}\n  hint: ${error.hint}\n`)
+      writeLast(`error: ${error._tag}\n  ${error.message},\n  ${words}\n  hint: ${error.hint}\n`)
       process.kill(process.pid, "SIGKILL")
     }
     setTimeout(end, HANGING_MS).unref()

@@ -19,6 +19,7 @@ import { makeCommand } from "./Command.ts"
 import { errorLines } from "./ErrorLines.ts"
 import { failureOf, wasInterrupted } from "./Execute.ts"
 import { type Output, processOutput } from "./Output.ts"
+import { keepColors } from "./Paint.ts"
 import { watchParent } from "./Parent.ts"
 import { resumeCommand } from "./Resume.ts"
 import { makeSession, type Session, waitingFor } from "./Session.ts"
@@ -40,10 +41,10 @@ export const presenter = (output: Output) =>
   CliOutput.layerPresenter({
     present: (event) =>
       Effect.gen(function* () {
-        const formatter = CliOutput.defaultFormatter({ colors: output.color })
+        const formatter = CliOutput.defaultFormatter({ colors: output.color && event._tag === "Help" })
         switch (event._tag) {
           case "Help":
-            return output.people(formatter.formatHelpDoc(event.helpDoc) + "\n")
+            return output.painted(keepColors(formatter.formatHelpDoc(event.helpDoc) + "\n"))
           case "Version":
             return output.people(formatter.formatVersion(event.name, event.version) + "\n")
           case "InvalidInvocation": {

@@ -18,6 +18,7 @@ import {
   startLine,
   type View
 } from "../run/Progress.ts"
+import { type Color, eraseRows, hideCursor, joined, type Painted, paint, plain, showCursor } from "./Paint.ts"
 import { engineLine, planCounts } from "./Report.ts"
 
 /** At most one plain progress line per node in this time. */
@@ -27,7 +28,7 @@ export const redrawEveryMs = 125
 
 /** What is drawn on. */
 export interface Screen {
-  readonly write: (text: string) => void
+  readonly write: (text: Painted) => void
   readonly live: boolean
   readonly color: boolean
   readonly columns: () => number
@@ -47,14 +48,6 @@ export interface Terminal {
   readonly close: () => void
   readonly view: () => View
 }
-
-const ESC = "\u001b["
-const codes = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 } as const
-type Color = keyof typeof codes
-
-/** Wraps text in an SGR code, when `on`. */
-export const paint = (on: boolean, color: Color, text: string): string =>
-  on ? `${ESC}${codes[color]}m${text}${ESC}0m` : text
 
 const statusColor: Readonly<Record<"ran" | "cached" | "failed" | "interrupted" | "skipped", Color>> = {
   skipped: "yellow",
@@ -86,16 +79,16 @@ export const make = (screen: Screen, options: { readonly quiet: boolean } = { qu
     const columns = Math.max(1, screen.columns())
     return lines.reduce((sum, line) => sum + Math.max(1, Math.ceil([...line].length / columns)), 0)
   }
-  const erase = (): string => {
-    if (drawn.length === 0) return ""
+  const erase = (): Painted => {
+    if (drawn.length === 0) return plain("")
     const up = height(drawn)
     drawn = []
-    return `${ESC}${up}A\r${ESC}J`
+    return eraseRows(up)
   }
   const say = (line: string, color?: Color) => {
     if (options.quiet) return
     const text = clip(line, longest)
-    screen.write(`${erase()}${color === undefined ? text : paint(screen.color, color, text)}\n`)
+    screen.write(joined(erase(), color === undefined ? plain(text) : paint(screen.color, color, text), plain("\n")))
   }
 
   /** What stays on the screen after an event, if anything. */
@@ -148,9 +141,9 @@ export const make = (screen: Screen, options: { readonly quiet: boolean } = { qu
       // One column stays free: writing the last one makes some terminals wrap at once.
       const lines = liveLines(view, nowMs, Math.max(10, screen.columns() - 1), Math.max(1, screen.rows() - 2))
       if (lines.length === 0 && drawn.length === 0) return
-      const hide = hidden || lines.length === 0 ? "" : `${ESC}?25l`
+      const hide = hidden || lines.length === 0 ? plain("") : hideCursor
       hidden ||= lines.length > 0
-      screen.write(hide + erase() + lines.map((line) => line + "\n").join(""))
+      screen.write(joined(hide, erase(), plain(lines.map((line) => line + "\n").join(""))))
       drawn = lines
     },
     aside: (write) => {
@@ -159,7 +152,7 @@ export const make = (screen: Screen, options: { readonly quiet: boolean } = { qu
       return write()
     },
     close: () => {
-      const text = erase() + (hidden ? `${ESC}?25h` : "")
+      const text = joined(erase(), hidden ? showCursor : plain(""))
       hidden = false
       if (text !== "") screen.write(text)
     },

@@ -7,6 +7,7 @@ import type { Artifact } from "./Artifact.ts"
 import { encodeParams } from "./Key.ts"
 import type { AnyNode } from "./Node.ts"
 import type { Pipeline } from "./Pipeline.ts"
+import { printableLine } from "./Printable.ts"
 
 /** An artifact for people: its tag, and what it is. */
 export const showArtifact = (artifact: Artifact): string =>
@@ -32,8 +33,9 @@ export const toJson = (pipeline: Pipeline) => ({
   )
 })
 
-/** Columns padded to their widest cell, two blanks between. */
-export const columns = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+/** Columns padded to their widest cell, two blanks between. Cells may be from data: each is one printable line. */
+export const columns = (cells: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const rows = cells.map((row) => row.map(printableLine))
   const widths: Array<number> = []
   for (const row of rows)
     row.forEach((cell, i) => {

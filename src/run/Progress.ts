@@ -7,6 +7,7 @@
  *
  * Units: `at`, `now`, `...Ms` milliseconds; rates are per second; bytes are bytes.
  */
+import { printableLine } from "../dag/Printable.ts"
 import type { Event } from "./Events.ts"
 
 type Of<T extends Event["event"]> = Extract<Event, { readonly event: T }>
@@ -331,7 +332,7 @@ export const endLine = (event: Of<"node-end">): string => {
 
 /** Cuts a line to `width` columns, with an ellipsis where something was cut. Control characters become blanks. */
 export const clip = (line: string, width: number): string => {
-  const points = [...line.replace(/[\u0000-\u001f\u007f-\u009f]/g, " ")]
+  const points = [...printableLine(line)]
   return points.length <= width ? points.join("") : `${points.slice(0, Math.max(0, width - 1)).join("")}…`
 }
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Clock, Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { wantsColor } from "../../src/cli/Output.ts"
+import { plain } from "../../src/cli/Paint.ts"
 import { animate, make, type Screen } from "../../src/cli/Terminal.ts"
 import type { Event } from "../../src/run/Events.ts"
 
@@ -134,7 +135,7 @@ describe("on a terminal", () => {
     const terminal = make(value)
     terminal.event(start("a", 0))
     terminal.redraw(1000)
-    expect(terminal.aside(() => value.write("a library says hello\n") ?? 7)).toBe(7)
+    expect(terminal.aside(() => value.write(plain("a library says hello\n")) ?? 7)).toBe(7)
     terminal.redraw(2000)
     expect(emulate(state.text).lines).toEqual(["a library says hello", "a  2.0 s"])
   })

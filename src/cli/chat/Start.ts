@@ -84,7 +84,7 @@ export const chat = <Picture, E>(meta: Meta, talker: Talker<Picture, E>): void =
   }
   const lines = lineReader(() => {
     const terminal = process.stdin.isTTY === true && output.live
-    const reader = createInterface({ input: process.stdin, output: terminal ? process.stdout : undefined, terminal })
+    const reader = createInterface({ input: process.stdin, output: terminal ? output.typing : undefined, terminal })
     reader.setPrompt(terminal ? "> " : "")
     // A terminal that is read key by key sends no signal.
     reader.on("SIGINT", onPress)

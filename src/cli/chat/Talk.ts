@@ -40,9 +40,6 @@ const why: Readonly<Record<Answer["stopped"], string | undefined>> = {
   interrupted: "stopped"
 }
 
-/** Text as a terminal may have it: a model can make control characters, and a terminal obeys them. */
-export const shown = (text: string): string => text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, "\ufffd")
-
 /** Asks one question and shows its answer: text as it comes, or one JSON line. */
 const tellAnswer = <Picture, E>(
   session: Session,
@@ -54,7 +51,7 @@ const tellAnswer = <Picture, E>(
     const { output } = session
     const listener: Listener = {
       write: (text) => {
-        if (!session.json) output.people(output.live ? shown(text) : text)
+        if (!session.json) output.people(text)
       },
       stop: () => session.stop
     }

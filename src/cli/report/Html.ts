@@ -4,6 +4,7 @@
  * Not a template language. Whatever comes from data goes through `escape`; strings that are HTML already are made here
  * or beside it, and never come from a run.
  */
+import { printable } from "../../dag/Printable.ts"
 import type { Cell, Table } from "../../dag/Sections.ts"
 
 const entities: Readonly<Record<string, string>> = {
@@ -14,9 +15,12 @@ const entities: Readonly<Record<string, string>> = {
   "'": "&#39;"
 }
 
-/** Text for an element or a quoted attribute; control characters, which HTML cannot hold, become blanks. */
+/**
+ * Text for an element or a quoted attribute. Control characters, which HTML cannot hold, and bidirectional marks, which would turn
+ * what stands around them, are shown by their numbers.
+ */
 export const escape = (text: string): string =>
-  text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, " ").replace(/[&<>"']/g, (one) => entities[one]!)
+  printable(text.replace(/\r\n?/g, "\n")).replace(/[&<>"']/g, (one) => entities[one]!)
 
 /** A name that an element can be linked by. */
 export const anchor = (id: string): string => `node-${encodeURIComponent(id)}`

@@ -1,4 +1,6 @@
 /** A model made of words, and an output that remembers. */
+
+import { PassThrough } from "node:stream"
 import { Effect, Stream } from "effect"
 import type { Model, Piece, Settings, Turn } from "../../../src/cli/chat/Model.ts"
 import type { Output } from "../../../src/cli/Output.ts"
@@ -47,6 +49,10 @@ export const remembering = (options: { readonly live?: boolean } = {}) => {
     people: (text) => {
       said.people += text
     },
+    painted: (text) => {
+      said.people += text
+    },
+    typing: new PassThrough(),
     error: (line) => said.errors.push(line),
     live: options.live ?? false,
     color: false,
