@@ -1,7 +1,7 @@
 /**
  * Kills, power cuts, disk errors, damaged files and runs at once, on a small recipe, judged by a checker of its own.
  *
- *     npm run soak -- chaos                                the default, under five minutes on two cores
+ *     npm run soak -- chaos                                as many trials as four minutes hold, up to 62
  *     npm run soak -- chaos --trials 1000 --seed 7 --only kill
  *     npm run soak -- chaos --only error --seed 7 --at 12  one trial again; its store stays for a look
  *
@@ -23,13 +23,17 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
     only: { type: "string" },
     at: { type: "string" },
+    minutes: { type: "string" },
     jobs: { type: "string", default: "2" },
     folder: { type: "string", default: tmpdir() }
   }
 })
 const say = (line: string): void => console.log(line)
 
-/** Trials of each kind without `--trials`: a minute's worth each, of `together` two. */
+/** Minutes after which no trial is begun: with `--trials` or `--at` all are. */
+const minutes = Number(values.minutes ?? (values.trials === undefined && values.at === undefined ? 4 : Infinity))
+
+/** Trials of each kind at most, without `--trials`. */
 const usual: Readonly<Record<string, number>> = { kill: 8, power: 16, error: 16, damage: 16, read: 4, together: 2 }
 
 const names = kinds.map(({ name }) => name)
@@ -43,6 +47,7 @@ const countOf = ({ name }: Kind): number => (values.trials === undefined ? usual
 
 interface Row {
   trials: number
+  wanted: number
   skipped: number
   wrong: number
   readonly did: Record<string, number>
@@ -66,16 +71,21 @@ say(
 const table = new Map<string, Row>()
 const queue: Array<{ readonly kind: Kind; readonly number: number }> = []
 for (const kind of kinds.filter(({ name }) => only.includes(name))) {
-  const row: Row = { trials: 0, skipped: 0, wrong: 0, did: {} }
+  const row: Row = { trials: 0, wanted: 0, skipped: 0, wrong: 0, did: {} }
   table.set(kind.name, row)
   const from = values.at === undefined ? 0 : Number(values.at)
   const to = values.at === undefined ? countOf(kind) : from + 1
   if (kind.shim && shim === undefined) row.skipped = to - from
   else for (let number = from; number < to; number++) queue.push({ kind, number })
+  row.wanted = to - from - row.skipped
 }
+// Of each kind some come early: the minutes may be over before all are begun.
+const share = ({ kind, number }: (typeof queue)[number]): number => (number + 0.5) / table.get(kind.name)!.wanted
+queue.sort((a, b) => share(a) - share(b))
 
 const work = async (): Promise<void> => {
   for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+    if (performance.now() - started > minutes * 60_000) return
     const { kind, number } = next
     const row = table.get(kind.name)!
     const { did, store, wrong } = await runTrial(ground, kind, number)
@@ -90,12 +100,12 @@ const work = async (): Promise<void> => {
 }
 await Promise.all(Array.from({ length: Math.max(1, Number(values.jobs)) }, work))
 
-say("\n| kind | trials | skipped | wrong | of these |\n|---|---|---|---|---|")
-for (const [name, { did, skipped, trials, wrong }] of table) {
+say("\n| kind | trials | not begun | skipped | wrong | of these |\n|---|---|---|---|---|---|")
+for (const [name, { did, skipped, trials, wanted, wrong }] of table) {
   const list = Object.entries(did)
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([what, count]) => `${what} ${count}`)
-  say(`| ${name} | ${trials} | ${skipped} | ${wrong} | ${list.join("; ")} |`)
+  say(`| ${name} | ${trials} | ${wanted - trials} | ${skipped} | ${wrong} | ${list.join("; ")} |`)
 }
 const wrong = [...table.values()].reduce((sum, row) => sum + row.wrong, 0)
 say(

@@ -116,9 +116,9 @@ export const wrongIn = (store: string, reference: Facts, wanted: Iterable<string
   return out
 }
 
-/** What a run that was ended left: unfinished work, locks, temporary names. Of runs' records only temporary names. */
+/** What a run that was ended left: unfinished work, locks, temporary names. Runs' records are pruned by rules of their own. */
 export const leftoversIn = (store: string): ReadonlyArray<string> => [
-  ...filesBelow(store).filter((path) => /(^|\/)\.|\.tmp$|\.part$/.test(path)),
+  ...filesBelow(store).filter((path) => !path.startsWith("runs/") && /(^|\/)\.|\.tmp$|\.part$/.test(path)),
   ...["work", "locks"].flatMap((part) =>
     existsSync(join(store, part)) ? readdirSync(join(store, part)).map((name) => join(part, name)) : []
   )
