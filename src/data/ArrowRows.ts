@@ -6,10 +6,11 @@
  * 2^53 bigints; structs are objects, lists arrays, bytes are bytes. Decimals and times, which are not text here, are an
  * error in a column that is read.
  *
- * Memory: one record batch (`datasets` writes 1,000 rows) and its rows.
+ * Memory: one record batch (`datasets` writes 1,000 rows) and its rows. What a file claims (rows of a batch, items of a list,
+ * the length of a text: offsets may lead every row to the same bytes) is held against its size before it is made.
  */
 import { createReadStream } from "node:fs"
-import { open } from "node:fs/promises"
+import { open, stat } from "node:fs/promises"
 import type { Field, RecordBatch } from "apache-arrow"
 import { Schema, Stream } from "effect"
 import { missing } from "../dag/Missing.ts"
@@ -72,8 +73,28 @@ type Convert = (value: any) => unknown
 const integer: Convert = (value: number | bigint | null) =>
   typeof value === "bigint" && Number.isSafeInteger(Number(value)) ? Number(value) : value
 
+/** Bytes that a cell of a row or a list counts for; a text and bytes count for their length. */
+const CELL = 32
+/** Bytes that rows may take for each byte of the file, beside 64 MiB: a dictionary's entry may stand in any number of rows. */
+const A_BYTE = 1024
+const FREE = 2 ** 26
+
+/** Counts what is about to be made; throws where a file of this size cannot hold so much. */
+type Spend = (bytes: number) => void
+
+const spending = (size: number): Spend => {
+  let spent = 0
+  return (bytes) => {
+    spent += bytes
+    if (spent > FREE + size * A_BYTE)
+      throw new Error(
+        `its rows take more than ${A_BYTE.toLocaleString("en")} times its ${size.toLocaleString("en")} bytes`
+      )
+  }
+}
+
 /** How values of a field become plain ones. Throws the name of a type that is not read. */
-const convertOf = (field: Field, at: string, without: ReadonlyArray<string>): Convert => {
+const convertOf = (field: Field, at: string, without: ReadonlyArray<string>, spend: Spend): Convert => {
   const nullable =
     (convert: Convert): Convert =>
     (value) =>
@@ -83,28 +104,38 @@ const convertOf = (field: Field, at: string, without: ReadonlyArray<string>): Co
     case Type.Null:
       return () => null
     case Type.Bool:
-    case Type.Utf8:
-    case Type.LargeUtf8:
     case Type.Float:
       return nullable((value) => value)
+    case Type.Utf8:
+    case Type.LargeUtf8:
+      return nullable((value: string) => {
+        spend(value.length)
+        return value
+      })
     case Type.Int:
       return nullable(integer)
     case Type.Binary:
     case Type.LargeBinary:
     case Type.FixedSizeBinary:
-      return nullable((value: Uint8Array) => new Uint8Array(value))
+      return nullable((value: Uint8Array) => {
+        spend(value.byteLength)
+        return new Uint8Array(value)
+      })
     case Type.Dictionary:
-      return convertOf({ ...field, type: type.dictionary } as Field, at, without)
+      return convertOf({ ...field, type: type.dictionary } as Field, at, without, spend)
     case Type.List:
     case Type.FixedSizeList: {
-      const item = convertOf(type.children[0] as Field, at, without)
-      return nullable((value: Iterable<unknown>) => Array.from(value, item))
+      const item = convertOf(type.children[0] as Field, at, without, spend)
+      return nullable((value: Iterable<unknown> & { readonly length: number }) => {
+        spend(CELL * value.length)
+        return Array.from(value, item)
+      })
     }
     case Type.Struct: {
       const fields = (type.children as ReadonlyArray<Field>)
         .map((child) => [child.name, `${at}.${child.name}`, child] as const)
         .filter(([, path]) => !without.includes(path))
-        .map(([name, path, child]) => [name, convertOf(child, path, without)] as const)
+        .map(([name, path, child]) => [name, convertOf(child, path, without, spend)] as const)
       return nullable((value: Readonly<Record<string, unknown>>) =>
         Object.fromEntries(fields.map(([name, convert]) => [name, convert(value[name])]))
       )
@@ -116,8 +147,10 @@ const convertOf = (field: Field, at: string, without: ReadonlyArray<string>): Co
 
 const rowsOf = (
   batch: RecordBatch,
-  converts: ReadonlyArray<readonly [string, Convert]>
+  converts: ReadonlyArray<readonly [string, Convert]>,
+  spend: Spend
 ): Array<Record<string, unknown>> => {
+  spend(CELL * batch.numRows * (1 + converts.length))
   const columns = converts.map(([name, convert]) => [name, batch.getChild(name)!, convert] as const)
   return Array.from({ length: batch.numRows }, (_, i) =>
     Object.fromEntries(columns.map(([name, column, convert]) => [name, convert(column.get(i))]))
@@ -151,10 +184,11 @@ async function* batchesOf(path: string, options: ArrowRowsOptions): AsyncGenerat
     if (wrong !== undefined) throw failure(path, "wrong-file", 0, wrong.message, undefined, wrong.hint)
     if (!(await isWhole(path))) throw failure(path, "truncated", 0, "it does not end as an Arrow file or stream does")
     const reader = await RecordBatchReader.from(createReadStream(path))
+    const spend = spending((await stat(path)).size)
     let converts: ReadonlyArray<readonly [string, Convert]> | undefined
     for await (const batch of reader) {
-      converts ??= convertsOf(path, batch.schema.fields, options)
-      const rows = rowsOf(batch, converts)
+      converts ??= convertsOf(path, batch.schema.fields, options, spend)
+      const rows = rowsOf(batch, converts, spend)
       yield { first, rows }
       first += rows.length
     }
@@ -166,7 +200,8 @@ async function* batchesOf(path: string, options: ArrowRowsOptions): AsyncGenerat
 const convertsOf = (
   path: string,
   fields: ReadonlyArray<Field>,
-  { columns, others, without = [] }: ArrowRowsOptions
+  { columns, others, without = [] }: ArrowRowsOptions,
+  spend: Spend
 ) => {
   const named = columns === undefined ? fields : fields.filter(({ name }) => columns.includes(name))
   if (fields.length === 0) throw failure(path, "damaged", 0, "it has no columns")
@@ -180,7 +215,7 @@ const convertsOf = (
   try {
     return (others === true ? fields : named)
       .filter(({ name }) => !without.includes(name))
-      .map((field) => [field.name, convertOf(field, field.name, without)] as const)
+      .map((field) => [field.name, convertOf(field, field.name, without, spend)] as const)
   } catch (cause) {
     throw failure(path, "unsupported", 0, cause instanceof Error ? cause.message : String(cause))
   }
