@@ -19,6 +19,8 @@ export interface Known {
   readonly file?: string | undefined
   /** The entry's code is the node's present code, or was accepted for it. */
   readonly accepted: boolean
+  /** What it may have been made from while that was damaged: it is made again before it is used. */
+  readonly suspect?: ReadonlyArray<{ readonly port: string; readonly from: string }> | undefined
   /** Content digest of each output port. */
   readonly digests: Readonly<Record<string, string>>
   readonly rows: number
@@ -81,6 +83,8 @@ export interface Decision<K extends Known> {
   readonly entry?: K
   /** The entry was made by other code and is taken all the same: to be recorded as an alias. */
   readonly oldCode: boolean
+  /** The stored result may have been made from damaged bytes: what is made now takes its place. */
+  readonly suspect?: boolean
   readonly because: ReadonlyArray<string>
 }
 
@@ -141,6 +145,11 @@ export const partChanges = (now: KeyParts, then: KeyParts, node: AnyNode): Reado
   return out
 }
 
+/** Why a stored result is not taken although its key is the same: `suspect: made from a damaged clean`. */
+export const suspectOf = (node: AnyNode, suspect: NonNullable<Known["suspect"]>): ReadonlyArray<string> => [
+  `suspect: made from a damaged ${[...new Set(suspect.map(({ from, port }) => node.inputs[port]?.node.id ?? from))].join(", ")}`
+]
+
 /** Decides one node: take a stored entry, or run and why. Fails only where a fact fails. */
 export const decide = Effect.fnUntraced(function* <K extends Known, E, R>(
   node: AnyNode,
@@ -154,12 +163,14 @@ export const decide = Effect.fnUntraced(function* <K extends Known, E, R>(
   if (facts.forced.has(node.id)) return { ...base, because: ["forced"] }
   const entries = yield* facts.entries(key, code.digest)
   const exact = entries.find((entry) => entry.accepted)
+  if (exact?.suspect !== undefined) return { ...base, suspect: true, because: suspectOf(node, exact.suspect) }
   if (exact !== undefined) return { ...base, entry: exact, because: [] }
   const before = yield* facts.before(node)
   const changed = before === undefined ? [] : codeChanges(code, before.code)
   const changedCode = changed.length === 0 ? "code changed" : `code of ${changed.join(", ")} changed`
   const takesOld = facts.takesOldCode(node)
   const other = takesOld ? entries.find((entry) => entry.file === undefined || entry.file === code.file) : undefined
+  if (other?.suspect !== undefined) return { ...base, because: [changedCode, ...suspectOf(node, other.suspect)] }
   if (other !== undefined)
     return { ...base, entry: other, oldCode: true, because: [`${changedCode}; the stored result is taken`] }
   if (entries[0] !== undefined)

@@ -5,6 +5,7 @@
  * and store, and ends with it. Its end, whatever the cause, is the failure of whatever was asked of it.
  */
 import { Deferred, Effect, type Queue } from "effect"
+import { reportDamage } from "../store/Damage.ts"
 import { NodeFailed } from "./Run.ts"
 import { startThread } from "./Thread.ts"
 import { threadModule, type WorkerMessage, type WorkerSetup, type WorkerTask } from "./Workers.ts"
@@ -43,7 +44,8 @@ export const startAsked = <E>(
     pending.clear()
   }
   worker.on("message", (message: WorkerMessage) => {
-    if (message.type === "opened") Deferred.doneUnsafe(opened, Effect.void)
+    if (message.type === "damage") reportDamage(message.met)
+    else if (message.type === "opened") Deferred.doneUnsafe(opened, Effect.void)
     else if (message.type === "answer") {
       const waiting = pending.get(message.id)
       pending.delete(message.id)

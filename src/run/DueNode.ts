@@ -12,6 +12,7 @@ import type { Pipeline } from "../dag/Pipeline.ts"
 import type { Decision } from "../dag/Plan.ts"
 import { isRemote } from "../dag/Source.ts"
 import type { RankLost } from "../dag/World.ts"
+import { damageMark } from "../store/Damage.ts"
 import type { Code, ShardRecord } from "../store/Manifest.ts"
 import { memoryWatch } from "../store/Memory.ts"
 import { readRefused } from "../store/Quarantine.ts"
@@ -30,6 +31,7 @@ import { type Entry, entryOf, specOf } from "./Facts.ts"
 import { asNodeFailed, describeError, hintOf } from "./Failure.ts"
 import { MOST_THREADS } from "./HelperTask.ts"
 import { placesFor, shardCount, sourcesBehind, type Where } from "./Inputs.ts"
+import { checkWhole, type DamagedInput, damagedInputs, storedInputs } from "./Inspect.ts"
 import type { Leader } from "./Leader.ts"
 import { type NodeTask, type NodeWatch, runNode } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
@@ -299,30 +301,44 @@ export const bringSource = Effect.fnUntraced(function* (
   )
 })
 
-/** Runs a node that is due and commits it, or takes what another run committed while this one waited for the lock. */
+/** How a node that was due ended, where it did not fail: with its result, or with inputs that must be made again first. */
+export type Executed =
+  | { readonly found: Found; readonly ran: boolean }
+  | { readonly damaged: ReadonlyArray<DamagedInput> }
+
+/**
+ * Runs a node that is due and commits it, or takes what another run committed while this one waited for the lock. Where a
+ * stored input turned out to be damaged, nothing is committed; shards that were finished before are kept.
+ */
 export const execute = Effect.fnUntraced(function* (
   session: Session,
   node: AnyNode,
   done: ReadonlyMap<AnyNode, Where>,
   decision: Decision<Entry>,
   onStart: () => void
-): Effect.fn.Return<
-  { readonly found: Found; readonly ran: boolean },
-  RunError,
-  Store | Events | Stop | FileSystem.FileSystem | Scope.Scope
-> {
+): Effect.fn.Return<Executed, RunError, Store | Events | Stop | FileSystem.FileSystem | Scope.Scope> {
   const store = yield* Store
   const events = yield* Events
   const stop = yield* Stop
   const forced = session.selection.forced.has(node.id)
   const code = decision.code as Code
   if (forced) yield* dropDamaged(store, decision.key, code.digest)
+  const places = placesFor(node, done)
+  const mark = damageMark()
+  const inputs = yield* storedInputs(places)
   const work = yield* Effect.raceFirst(
-    store.begin({ key: decision.key, code, acceptCode: session.acceptsCode(node), fresh: forced }),
+    store.begin({
+      key: decision.key,
+      code,
+      acceptCode: session.acceptsCode(node),
+      fresh: forced || decision.suspect === true,
+      reads: Object.values(places).flatMap((where) => (where.kind === "entry" ? [where.key] : []))
+    }),
     Effect.andThen(stop.wait, Effect.fail(stoppedBefore(node)))
   )
   if (!forced) {
-    const meanwhile = (yield* store.find(decision.key, code.digest)).find((one) => entryOf(one, code.digest).accepted)
+    const stored = yield* store.find(decision.key, code.digest)
+    const meanwhile = stored.find((one) => entryOf(one, code.digest).accepted && one.suspect === undefined)
     if (meanwhile !== undefined) {
       yield* dropEmpty(work.folder)
       return { found: meanwhile, ran: false }
@@ -335,7 +351,6 @@ export const execute = Effect.fnUntraced(function* (
       `goes on from unfinished work of other code: ${work.begunBy.map((one) => one.slice(0, 12)).join(", ")}`
     )
   yield* Effect.forEach(sourcesBehind(node), session.bring, { concurrency: "unbounded", discard: true })
-  const places = placesFor(node, done)
   const count = node.spec.kind === "sharded" ? yield* shardCount(node, places).pipe(asNodeFailed(node.id)) : undefined
   const known = yield* rowsInOf(node, done, store)
   const announce = (resumedAt?: number) =>
@@ -416,8 +431,13 @@ export const execute = Effect.fnUntraced(function* (
     told as Effect.Effect<Drained, NodeFailed | Interrupted | StoreError | RankLost, never>,
     Context.merge(yield* Effect.context<never>(), services)
   )
-  const sameInputs = yield* watchInputs(node, places)
+  const sameInputs = yield* watchInputs(node, inputs)
+  yield* checkWhole(node, inputs)
+  const before = damagedInputs(inputs, mark)
+  if (before.length > 0) return { damaged: before }
   const exit = yield* Effect.exit(engine ? Semaphore.withPermit(session.engine, provided) : provided)
+  const damaged = damagedInputs(inputs, mark)
+  if (damaged.length > 0) return { damaged }
   yield* sameInputs
   const drained = yield* exit
   const refusal = yield* tooManyRefused(node, drained, work.folder)
@@ -437,7 +457,13 @@ export const execute = Effect.fnUntraced(function* (
     outputs: node.spec.outputs,
     peakMemory: Math.max(memory.peak(), ...drained.shards.map((record) => record.peakMemory))
   })
-  if (found.differing !== undefined && found.differing.length > 0)
+  if (found.replaced === true)
+    yield* notice(
+      found.differing?.length === 0
+        ? "made again, it came out equal: the stored result was right"
+        : `made again, it came out different (${found.differing?.join("; ")}): the stored result was wrong and is replaced`
+    )
+  else if (found.differing !== undefined && found.differing.length > 0)
     yield* notice(
       `made again, it came out different (${found.differing.join("; ")}); the stored result stays. Equal inputs should give equal results: look for a clock, a random number or an unordered loop`
     )

@@ -55,6 +55,7 @@ export const entryOf = (found: Found, code: string): Entry => ({
   code: found.manifest.code.digest,
   file: found.manifest.code.file,
   accepted: found.aliased || found.manifest.code.digest === code,
+  suspect: found.suspect,
   digests: Object.fromEntries(Object.entries(found.manifest.outputs).map(([port, output]) => [port, output.digest])),
   rows: rowsOut(found.manifest),
   rowsByPort: rowsOfPorts(found.manifest),

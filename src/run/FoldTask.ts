@@ -11,9 +11,11 @@ import type { AnyFold, FoldContext } from "../dag/Fold.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import { makeRefusals } from "../dag/Refusals.ts"
 import { checkedFold, partsOf } from "../dag/Results.ts"
+import { damageMark } from "../store/Damage.ts"
 import type { Store, StoreError, WorkFolder } from "../store/Store.ts"
 import { asNodeFailed } from "./Failure.ts"
 import type { Places } from "./Inputs.ts"
+import { failIfDamaged } from "./Inspect.ts"
 import { type Drained, drainOutputs } from "./Outputs.ts"
 import { retrying } from "./Retry.ts"
 import { Interrupted, type NodeFailed, type RunOptions, Stop } from "./Run.ts"
@@ -40,6 +42,7 @@ export const runFold = (
   let first = true
   const attempt = Effect.gen(function* () {
     const stop = yield* Stop
+    const mark = damageMark()
     const { inputs, rowsIn } = yield* openInputs(node, places)
     const context: FoldContext<any, any> = { params: node.params, inputs: inputs as never }
     let restored = yield* work.newestCheckpoint
@@ -56,6 +59,7 @@ export const runFold = (
       const { step, metrics } = functions.progress(state)
       if (saving !== undefined) yield* Fiber.join(saving)
       if (step === savedStep) return
+      yield* failIfDamaged(places, mark)
       const files = yield* functions.state.encode(state)
       const write = Effect.andThen(
         work.saveCheckpoint({

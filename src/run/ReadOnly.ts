@@ -12,7 +12,7 @@ import type { AnyNode } from "../dag/Node.ts"
 import { changesOf, type FilesState, stateOf } from "../dag/Unchanged.ts"
 import { portFolder } from "../store/Layout.ts"
 import { type Found, Store } from "../store/Store.ts"
-import { findEntry, type Places } from "./Inputs.ts"
+import type { StoredInputs } from "./Inspect.ts"
 import { NodeFailed } from "./Run.ts"
 
 interface Watched {
@@ -23,12 +23,10 @@ interface Watched {
 }
 
 /** Looks at the stored inputs of a node now; the effect it gives fails if they are not the same by then. */
-export const watchInputs = Effect.fnUntraced(function* (node: AnyNode, places: Places) {
+export const watchInputs = Effect.fnUntraced(function* (node: AnyNode, inputs: StoredInputs) {
   const store = yield* Store
   const watched: Array<Watched> = []
-  for (const [id, where] of Object.entries(places)) {
-    if (where.kind !== "entry") continue
-    const found = yield* findEntry(where)
+  for (const [id, found] of inputs) {
     const ports = dirname(portFolder(found.folder, "any"))
     watched.push({ id, found, ports, before: stateOf(ports) })
   }

@@ -6,26 +6,31 @@
  * worker shards share one pool. The first failure stops new work: folds in flight save a checkpoint and stop, other nodes
  * are interrupted and their finished shards stay. With `keepGoing` all that does not need a failed node is finished
  * first. Nothing here decides what is done: only the store does.
+ *
+ * A node that met damage in a stored input starts again once that is repaired (`Repair.ts`); so does one whose input was
+ * taken out for repair while it ran.
  */
 import { Clock, Context, Deferred, Effect, type FileSystem, Layer, Schema, Semaphore } from "effect"
+import { canonical } from "../dag/Canonical.ts"
 import type { AnyNode, WiringError } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import { decide, type Plan, plan } from "../dag/Plan.ts"
 import { portFolder, valueFile } from "../store/Layout.ts"
 import type { Code } from "../store/Manifest.ts"
 import { type Found, type SourceError, type SourceHere, Store, StoreError } from "../store/Store.ts"
-import { type Damage, damageOf, everyFile, madeFrom, sayDamaged } from "../store/Verify.ts"
 import { isUnwritable, orWithout } from "../store/Without.ts"
-import { bringSource, execute, type RunError, type Session, stoppedBefore } from "./DueNode.ts"
+import { bringSource, type Executed, execute, type RunError, type Session, stoppedBefore } from "./DueNode.ts"
 import { sayEmptied } from "./Emptied.ts"
 import { Events, nodeEnd } from "./Events.ts"
 import { checkDefinitions, checkSources, type Entry, entryOf, storeFacts } from "./Facts.ts"
 import { describeError } from "./Failure.ts"
 import { makeFailures } from "./Failures.ts"
-import type { Where } from "./Inputs.ts"
+import { placesFor, type Where } from "./Inputs.ts"
+import type { DamagedInput } from "./Inspect.ts"
 import { Leading } from "./Leader.ts"
 import { build, type Choice, type Recipe, recipeChain } from "./Recipe.ts"
 import { Recorded, recorded } from "./Record.ts"
+import { damagedNames, makeRepairs } from "./Repair.ts"
 import { rowsReadByPort } from "./RowsRead.ts"
 import { Interrupted, type RunOptions, SelectionError, Stop } from "./Run.ts"
 import { type Selection, select } from "./Selection.ts"
@@ -89,6 +94,17 @@ interface Done {
   readonly found?: Found
 }
 
+type Made = Done & { readonly found: Found }
+
+/** A result that an attempt came by, when that began, and the digest of the node's code. */
+interface Kept {
+  readonly found: Found
+  readonly ran: boolean
+  readonly started: number
+  readonly code: string
+}
+type Attempted = Kept | Extract<Executed, { readonly damaged: unknown }>
+
 /**
  * Runs a recipe. Publishes every event but `start` and the last; see the file header for the order of things. The run
  * leaves a record in the store, unless who asks keeps it (`Recorded`).
@@ -140,8 +156,7 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
       const scope = yield* Effect.scope
       const setup = { module: moduleUrl, choice, store: store.root }
       const done = new Map<AnyNode, Done>()
-      /** What `verify` found damaged. */
-      const damage = new Map<AnyNode, Damage>()
+      const repairs = makeRepairs()
       const places = new Map<AnyNode, Where>()
       const context = Context.add(yield* Effect.context<Store | Events>(), Stop, stop)
       const brought = new Map<AnyNode, Effect.Effect<SourceHere, RunError>>()
@@ -170,7 +185,9 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
       }
       const ready = new Map<AnyNode, Deferred.Deferred<boolean>>()
       for (const node of selection.nodes) ready.set(node, yield* Deferred.make<boolean>())
-      const counts = { ran: 0, cached: 0 }
+      /** How each node that is done came by its result. */
+      const ways = new Map<AnyNode, "ran" | "cached">()
+      const counted = (way: "ran" | "cached") => [...ways.values()].filter((one) => one === way).length
       let stopped: Interrupted | undefined
 
       /** A polite stop is remembered and gives undefined: what is in flight elsewhere goes on to its own stop. */
@@ -220,38 +237,84 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
           yield* failures.skip(node, before)
           return yield* Deferred.succeed(ready.get(node)!, false)
         }
-        const inputs = Object.fromEntries(
+        const made = yield* make(node)
+        return yield* made === undefined ? Deferred.succeed(ready.get(node)!, false) : finish(node, made)
+      })
+
+      /** What a result is made of now, by port. */
+      const inputsOf = (node: AnyNode): Readonly<Record<string, string>> =>
+        Object.fromEntries(
           Object.entries(node.inputs).map(([port, ref]) => [port, done.get(ref.node)!.digests[ref.port]!])
         )
+
+      /** Nodes of the run whose entries a node reads. */
+      const producersOf = (node: AnyNode): ReadonlyArray<AnyNode> => {
+        const ids = placesFor(node, places)
+        return selection.nodes.filter((one) => ids[one.id]?.kind === "entry")
+      }
+
+      /** Takes a node's result from the store or runs it, again where an input was repaired meanwhile. */
+      const make = (
+        node: AnyNode,
+        why?: ReadonlyArray<string>
+      ): Effect.Effect<Made | undefined, RunError, Store | Events | Stop | FileSystem.FileSystem> =>
+        Effect.gen(function* () {
+          for (;;) {
+            const producers = producersOf(node)
+            yield* Effect.forEach(producers, repairs.settled, { discard: true })
+            const seen = new Map(producers.map((one) => [one, repairs.count(one)]))
+            const moved = () => producers.some((one) => repairs.count(one) > seen.get(one)!)
+            const inputs = inputsOf(node)
+            const result = yield* Effect.catch(attempt(node, inputs, why), (error) =>
+              moved() && error._tag !== "Interrupted" ? Effect.succeed({ damaged: [] }) : Effect.fail(error)
+            )
+            if (result === undefined) return undefined
+            if ("found" in result) {
+              // What it was made of may have come out different when it was repaired.
+              if (moved() && canonical(inputs) !== canonical(inputsOf(node))) continue
+              return yield* told(node, result)
+            }
+            for (const input of result.damaged) {
+              const producer = selection.nodes.find((one) => one.id === input.producer)!
+              if (!(yield* repair(node, producer, input, seen.get(producer)!))) return undefined
+            }
+          }
+        })
+
+      const repair = (reader: AnyNode, producer: AnyNode, input: DamagedInput, seen: number) =>
+        repairs.repair(reader, producer, input, seen, {
+          refused: selection.mayRun.has(producer)
+            ? undefined
+            : `this run takes ${producer.id} from the store and may not run it`,
+          users: selection.nodes
+            .filter((one) => one !== reader && done.has(one))
+            .filter((one) => Object.values(one.inputs).some((ref) => ref.node === producer))
+            .map((one) => one.id),
+          run: (because) =>
+            Effect.map(make(producer, because), (made) => {
+              if (made === undefined) return undefined
+              done.set(producer, made)
+              places.set(producer, made.where)
+              return made.found
+            })
+        })
+
+      /** One attempt at a node; undefined where the run was asked to stop. */
+      const attempt = Effect.fnUntraced(function* (
+        node: AnyNode,
+        inputs: Readonly<Record<string, string>>,
+        why?: ReadonlyArray<string>
+      ): Effect.fn.Return<Attempted | undefined, RunError, Store | Events | Stop | FileSystem.FileSystem> {
         const decision = yield* decide(node, inputs, facts)
         const started = yield* Clock.currentTimeMillis
+        const kept = (found: Found, ran: boolean): Attempted => ({ found, ran, started, code: decision.code.digest })
         let found = decision.entry?.found
-        let { because } = decision
-        let ran = false
+        let because = why ?? decision.because
+        const mayRun = selection.mayRun.has(node)
         if (found !== undefined && options.verify === true) {
           const damaged = yield* store.verify(found)
-          const mayRun = selection.mayRun.has(node)
-          const parents = Object.values(node.inputs).map((ref) => ref.node)
-          // Sound by itself, but made of what was found damaged: with the times of both, that may be known.
-          for (const parent of damaged.length > 0 ? [] : parents) {
-            const times = damage.get(parent)
-            const verdict = times === undefined || found === undefined ? "no" : madeFrom(times, found)
-            if (verdict === "no" || found === undefined) continue
-            const again = verdict === "yes" && mayRun
-            because = [
-              verdict === "yes"
-                ? `made from ${parent.id} after that was damaged`
-                : `made from ${parent.id}, which is damaged now; whether it was then is not known`
-            ]
-            const message = `${because.join("; ")}${again ? "; it is made again" : ""}`
-            yield* events.publish({ event: "notice", at: started, node: node.id, message })
-            if (!again) continue
-            yield* store.reopen(found, everyFile(found))
-            found = undefined
-          }
-          if (found !== undefined && damaged.length > 0) {
-            damage.set(node, damageOf(found, damaged))
-            because = [`damaged in the store: ${damaged.map(sayDamaged).join(", ")}`]
+          if (damaged.length > 0) {
+            because = [`damaged in the store: ${damagedNames(damaged)}`]
             yield* events.publish({
               event: "notice",
               at: started,
@@ -266,62 +329,62 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
           yield* orWithout(store.root, store.alias(found, decision.code as Code))
           yield* events.publish({ event: "notice", at: started, node: node.id, message: decision.because.join("; ") })
         }
-        if (found === undefined) {
-          if (!selection.mayRun.has(node))
-            return yield* new SelectionError({
-              node: node.id,
-              message: `${node.id} is not in the store (${because.join(", ")})`,
-              hint: "--only and --from take what comes before from the store: run without them once, or name this node too."
-            })
-          if (stop.requested()) {
-            stopped ??= stoppedBefore(node)
-            return yield* Deferred.succeed(ready.get(node)!, false)
-          }
-          let begun = false
-          const ended = (error?: RunError) =>
-            Effect.flatMap(Clock.currentTimeMillis, (at) =>
-              events.publish({
-                event: "node-end",
-                at,
-                node: node.id,
-                kind: node.spec.kind,
-                status: error === undefined || error instanceof Interrupted ? "interrupted" : "failed",
-                seconds: (at - started) / 1000,
-                rowsIn: 0,
-                rowsOut: 0,
-                refused: 0,
-                refusedBy: {},
-                ...(error === undefined ? {} : { error: { tag: error._tag, message: error.message, hint: error.hint } })
-              })
-            )
-          const onStart = () => {
-            begun = true
-          }
-          const running = execute(session, node, places, { ...decision, because }, onStart)
-          const result = yield* Effect.scoped(running).pipe(
-            Effect.onInterrupt(() => (begun ? ended() : Effect.void)),
-            Effect.tapError((error) => (error instanceof Interrupted && !begun ? Effect.void : ended(error))),
-            unlessStopped
-          )
-          if (result === undefined) return yield* Deferred.succeed(ready.get(node)!, false)
-          found = result.found
-          ran = result.ran
+        if (found !== undefined) return kept(found, false)
+        if (!mayRun)
+          return yield* new SelectionError({
+            node: node.id,
+            message: `${node.id} is not in the store (${because.join(", ")})`,
+            hint: "--only and --from take what comes before from the store: run without them once, or name this node too."
+          })
+        if (stop.requested()) {
+          stopped ??= stoppedBefore(node)
+          return undefined
         }
+        let begun = false
+        const ended = (error?: RunError) =>
+          Effect.flatMap(Clock.currentTimeMillis, (at) =>
+            events.publish({
+              event: "node-end",
+              at,
+              node: node.id,
+              kind: node.spec.kind,
+              status: error === undefined || error instanceof Interrupted ? "interrupted" : "failed",
+              seconds: (at - started) / 1000,
+              rowsIn: 0,
+              rowsOut: 0,
+              refused: 0,
+              refusedBy: {},
+              ...(error === undefined ? {} : { error: { tag: error._tag, message: error.message, hint: error.hint } })
+            })
+          )
+        const onStart = () => {
+          begun = true
+        }
+        const running = execute(session, node, places, { ...decision, because }, onStart)
+        const result: Executed | undefined = yield* Effect.scoped(running).pipe(
+          Effect.onInterrupt(() => (begun ? ended() : Effect.void)),
+          Effect.tapError((error) => (error instanceof Interrupted && !begun ? Effect.void : ended(error))),
+          unlessStopped
+        )
+        return result === undefined || "damaged" in result ? result : kept(result.found, result.ran)
+      })
+
+      /** Remembers and tells a node's result. */
+      const told = Effect.fnUntraced(function* (node: AnyNode, { code, found, ran, started }: Kept) {
         const { manifest } = found
         const last = { key: manifest.key, code: manifest.code.digest, parts: manifest.parts }
         yield* orWithout(store.root, store.remember(pipeline.name, node.id, last))
-        if (ran) counts.ran++
-        else counts.cached++
+        ways.set(node, ran ? "ran" : "cached")
         const at = yield* Clock.currentTimeMillis
         const read = yield* rowsReadByPort(node, manifest)
         yield* events.publish(nodeEnd(node, ran ? "ran" : "cached", (at - started) / 1000, at, manifest, read))
         const emptied = yield* sayEmptied(node, found)
         if (emptied !== undefined) yield* events.publish({ event: "notice", at, node: node.id, message: emptied })
-        return yield* finish(node, {
+        return {
           where: { kind: "entry", key: manifest.key, code: manifest.code.digest },
-          digests: entryOf(found, decision.code.digest).digests,
+          digests: entryOf(found, code).digests,
           found
-        })
+        } satisfies Made
       })
 
       const guarded = (node: AnyNode) =>
@@ -333,7 +396,7 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
       yield* Effect.forEach(selection.nodes, guarded, { concurrency: "unbounded", discard: true })
       yield* failures.end
       if (stopped !== undefined) return yield* stopped
-      return { nodesRun: counts.ran, nodesCached: counts.cached, ...(yield* collect(pipeline, done)) }
+      return { nodesRun: counted("ran"), nodesCached: counted("cached"), ...(yield* collect(pipeline, done)) }
     })
   )
 })

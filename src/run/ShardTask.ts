@@ -4,11 +4,13 @@
 import { Effect, type FileSystem } from "effect"
 import type { RowsArtifact } from "../dag/Artifact.ts"
 import type { AnyNode } from "../dag/Node.ts"
+import { damageMark } from "../store/Damage.ts"
 import type { ShardRecord } from "../store/Manifest.ts"
 import { writeShard } from "../store/ShardFiles.ts"
 import type { Fence, Store } from "../store/Store.ts"
 import { asNodeFailed } from "./Failure.ts"
 import { openShardRun, type Places } from "./Inputs.ts"
+import { failIfDamaged } from "./Inspect.ts"
 import { retrying } from "./Retry.ts"
 import type { NodeFailed } from "./Run.ts"
 
@@ -36,6 +38,7 @@ export const attemptShard = (
 ): Effect.Effect<ShardRecord, unknown, Store | FileSystem.FileSystem> =>
   Effect.scoped(
     Effect.gen(function* () {
+      const mark = damageMark()
       const run = yield* openShardRun(node, task.places, task.index, task.count)
       const outputs = Object.fromEntries(
         Object.entries(node.spec.outputs).map(([port, artifact]) => [
@@ -51,6 +54,7 @@ export const attemptShard = (
         outputs: outputs as never,
         refusals: run.refusals,
         rowsIn: run.rowsIn,
+        check: failIfDamaged(task.places, mark),
         onRows: (some) => onRows((rows += some))
       })
     })

@@ -14,6 +14,7 @@ import { keyOf, keyParts } from "../dag/Key.ts"
 import { Loading } from "../dag/Loader.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import { scrub } from "../dag/Secrets.ts"
+import { damageIn, onDamage } from "../store/Damage.ts"
 import { layer as localStore } from "../store/LocalStore.ts"
 import { Store } from "../store/Store.ts"
 import type { Asked } from "./AskedThread.ts"
@@ -44,7 +45,7 @@ const prepare = async () => {
   const recipe = loaded.default
   const nodes = new Map(build(recipe, setup.choice).nodes.map((node) => [node.id, node]))
   const files = Layer.mergeAll(
-    localStore({ root: setup.store, readOnly: true }),
+    localStore({ root: setup.store, readOnly: true, treesChecked: true }),
     Logger.layer([Logger.withConsoleError(Logger.formatSimple)])
   )
   const services = Layer.mergeAll(recipe.services(setup.choice.engine), files)
@@ -80,13 +81,16 @@ const sameCode = (node: AnyNode, task: ShardTask | NodeTask, { numerics, service
 const fail = (error: unknown, bug: boolean, trace: string): void => {
   const of = error as Partial<NodeFailed> | undefined
   const inner = error instanceof NodeFailed && typeof error.cause === "object" ? error.cause : error
+  const damage = damageIn(error)
   send({
     type: "failed",
     bug,
     message: error instanceof NodeFailed ? error.message : describeError(error),
     hint: hintFor(error, bug),
     cause: scrub(typeof of?.cause === "string" ? of.cause : trace),
-    ...(bug || inner instanceof NodeFailed ? {} : { error: tellError(inner, trace) })
+    ...(damage !== undefined || !(bug || inner instanceof NodeFailed)
+      ? { error: tellError(damage ?? inner, trace) }
+      : {})
   })
 }
 
@@ -241,6 +245,7 @@ const serve = (prepared: Prepared) => {
 }
 
 try {
+  onDamage((met) => send({ type: "damage", met }))
   watchStray()
   serve(await prepare())
   send({ type: "ready" })

@@ -9,6 +9,7 @@ import { extname } from "node:path"
 import type { Worker } from "node:worker_threads"
 import { Effect, type Scope, Semaphore } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
+import { type Met, reportDamage } from "../store/Damage.ts"
 import type { ShardRecord } from "../store/Manifest.ts"
 import { tooManyFilesHint } from "../store/OpenFiles.ts"
 import type { Asked } from "./AskedThread.ts"
@@ -43,6 +44,8 @@ export type WorkerMessage =
   | { readonly type: "followed" }
   | { readonly type: "opened" }
   | { readonly type: "answer"; readonly id: number; readonly answer: unknown }
+  /** A reader met damage in the store; said before anything that came of it. */
+  | { readonly type: "damage"; readonly met: Met }
   /** Thrown outside of any effect, by this node's code or what it started; the thread ends. */
   | {
       readonly type: "stray"
@@ -127,6 +130,7 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
         thread.listener?.("over")
       }
       worker.on("message", (message: WorkerMessage) => {
+        if (message.type === "damage") return reportDamage(message.met)
         if (message.type !== "stray") return thread.listener?.(message)
         const waited = thread.listener !== undefined
         end(message)

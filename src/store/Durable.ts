@@ -17,6 +17,7 @@ import { basename, dirname, join } from "node:path"
 import { Clock, Effect, Exit, FileSystem, type PlatformError, Schema, Scope } from "effect"
 import { fromPlatform } from "./Errno.ts"
 import { StoreError } from "./Store.ts"
+import { makeSums } from "./Sums.ts"
 
 export { errnoOf, fromPlatform } from "./Errno.ts"
 
@@ -140,6 +141,8 @@ export const removeFile = (path: string): Effect.Effect<void, StoreError, FileSy
 export interface Written {
   readonly bytes: number
   readonly sha256: string
+  /** Sums of its blocks (`Sums.ts`), where they were asked for. */
+  readonly sums?: string | undefined
 }
 
 /** Writes one file in pieces and hashes on the way. Spent after `finish`. */
@@ -165,19 +168,27 @@ const sliced = (bytes: Uint8Array): ReadonlyArray<Uint8Array> => {
 /**
  * Opens a writer of `path`; until `finish` the bytes lie under a name of this attempt alone, so of two writers each
  * finishes a whole file and the last one's stays. A scope that closes early removes them; what a killed attempt leaves,
- * `sweepFolder` removes. `hashOnly` writes nothing, `readOnly` leaves a file that nobody may write to.
+ * `sweepFolder` removes. `hashOnly` writes nothing, `readOnly` leaves a file that nobody may write to,
+ * `sums` takes sums of its blocks too.
  *
  * Pieces are copied or written before `write` returns, so an encoder may reuse its buffers.
  */
 export const openWriter = (
   path: string,
-  options: { readonly hashOnly?: boolean; readonly readOnly?: boolean; readonly names?: Names } = {}
+  options: {
+    readonly hashOnly?: boolean
+    readonly readOnly?: boolean
+    readonly names?: Names
+    readonly sums?: boolean
+  } = {}
 ): Effect.Effect<Writer, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
     const hash = createHash("sha256")
+    const sums = options.sums === true ? makeSums() : undefined
     let bytes = 0
     const count = (chunk: Uint8Array) => {
       hash.update(chunk)
+      sums?.update(chunk)
       bytes += chunk.byteLength
     }
     if (options.hashOnly === true)
@@ -242,7 +253,7 @@ export const openWriter = (
       yield* at(fs.rename(temporary, path))
       named = true
       yield* Effect.provideService(later ? syncSoon(folder) : syncFolder(folder), FileSystem.FileSystem, fs)
-      return { bytes, sha256: hash.digest("hex") }
+      return { bytes, sha256: hash.digest("hex"), ...(sums === undefined ? {} : { sums: sums.text() }) }
     })
     const seal = Effect.andThen(flush, Scope.close(own, Exit.void))
     return { write, finish, seal, temporary }

@@ -14,6 +14,7 @@ import { type Layout, manifestFile } from "./Layout.ts"
 import { Code } from "./Manifest.ts"
 import { manifestNow, quickly, readEntry } from "./ReadEntry.ts"
 import { type Found, type Last, StoreError } from "./Store.ts"
+import { suspicions } from "./Suspects.ts"
 
 /** "This code may use the entry of that code." Lives beside the entry, never in it. */
 export const AliasRecord = Schema.Struct({
@@ -77,10 +78,11 @@ export const find = (
       if (manifest === undefined) continue
       const blessed = aliases.filter((alias) => alias.entry === one).map((alias) => alias.code.digest)
       const aliased = blessed.includes(code)
+      const suspect = suspicions(layout, manifest)
       found.push({
         rank: one === code ? 0 : aliased ? 1 : 2,
         at: codes.length === 1 ? 0 : (statSync(manifestFile(folder), { throwIfNoEntry: false })?.mtimeMs ?? 0),
-        entry: { manifest, folder, aliased, aliases: blessed }
+        entry: { manifest, folder, aliased, aliases: blessed, ...(suspect.length === 0 ? {} : { suspect }) }
       })
     }
     return found

@@ -14,11 +14,12 @@
  * | `.../checkpoints/step-NNNNNNNNN/`       | what a fold left; `gc` removes those of finished nodes                   |
  * | `.../origins.json`                      | other codes whose unfinished work was taken over (`--accept-code`)       |
  * | `work/<key>.<code>/`                    | the same inner layout, unfinished, invisible to readers                  |
- * | `.../begun.json`                        | the file of the definition that the work is for                          |
+ * | `.../begun.json`                        | the definition's file; whether all that the work read was checked        |
  * | `.../forced`                            | begun by `--force`: the next `--force` goes on with it                   |
  * | `locks/<key>.<code>.lock`               | who works on it: process, start time, token (32 digits of each name)     |
  * | `locks/gc.lock`                         | held while a collection removes, and while a run writes its first record |
  * | `aliases/<key>/<code>.json`             | "this code may use the entry of that code"                               |
+ * | `damaged/<key>.json`                    | "files of this key were found damaged", see `Suspects.ts`                |
  * | `instances/<pipeline>/<instance>.json`  | latest key, code and key parts of an instance, for plans and `gc`        |
  * | `pins/<name>.json`                      | what `gc` keeps although no pipeline reaches it                          |
  * | `runs/<id>/run.json`, `events.jsonl`    | a run's record                                                           |
@@ -91,6 +92,8 @@ export const layoutOf = (root: string) => ({
   gcLock: join(root, "locks", "gc.lock"),
   aliasFolder: (key: string) => join(root, "aliases", key),
   alias: (key: string, code: string) => join(root, "aliases", key, `${code}.json`),
+  damages: join(root, "damaged"),
+  damage: (key: string) => join(root, "damaged", `${key}.json`),
   instances: join(root, "instances"),
   pipeline: (pipeline: string) => join(root, "instances", encodeName(pipeline)),
   instance: (pipeline: string, instance: string) =>

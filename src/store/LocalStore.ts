@@ -12,6 +12,8 @@ import { fromShards } from "../dag/Rows.ts"
 import { isRemote } from "../dag/Source.ts"
 import { checksummed, readCheckedIfGood } from "./Checksum.ts"
 import * as CodeDigest from "./CodeDigest.ts"
+import { damagedFile, reportDamage } from "./Damage.ts"
+import { valueDigest } from "./Digests.ts"
 import { makeFolder, writeWhole } from "./Durable.ts"
 import * as Entries from "./Entries.ts"
 import { openFolder } from "./FormatFile.ts"
@@ -23,6 +25,7 @@ import * as Downloads from "./remote/Downloads.ts"
 import type { Settings } from "./remote/Settings.ts"
 import * as Sources from "./Sources.ts"
 import { type Found, type SourceHere, type SourceSpec, Store, StoreError } from "./Store.ts"
+import { checkTree } from "./Trees.ts"
 import { verify } from "./Verify.ts"
 import { orWithout } from "./Without.ts"
 import * as Work from "./Work.ts"
@@ -67,11 +70,17 @@ const rowsOf = (
     )
   })
 
+/** Reports a damaged file of an entry. */
+const met = (found: Found, port: string, file: string) => () => reportDamage({ folder: found.folder, port, file })
+
 /**
  * A store in the folder `root`, made if it does not exist. With `readOnly` nothing is ever written.
  *
  * Remote sources are fetched as the environment says (`remote/Settings.ts`), `downloads` going before it. An
  * `HttpClient` in context is used for them, else Node's network, once it is needed.
+ *
+ * What is opened is checked: values and the files of trees before they are given, shards block by block as they are read.
+ * `treesChecked`: whoever started this thread has checked the trees that it opens.
  *
  * Fails with `StoreError`: "version" for a store of another version or a folder of other things, "read-only", "full".
  *
@@ -81,6 +90,7 @@ const rowsOf = (
 export const layer = (options: {
   readonly root: string
   readonly readOnly?: boolean
+  readonly treesChecked?: boolean
   readonly downloads?: Partial<Settings>
 }): Layer.Layer<Store, StoreError, FileSystem.FileSystem> =>
   Layer.effect(
@@ -138,6 +148,10 @@ export const layer = (options: {
             )
           : Effect.void
       )
+      const treeOf = Effect.fnUntraced(function* (found: Found, port: string, artifact: Artifact) {
+        const output = yield* outputOf(found, port, artifact)
+        if (output.kind === "tree" && options.treesChecked !== true) yield* checkTree(found.folder, port, output.files)
+      })
       const open = (found: Found, port: string, artifact: Artifact) =>
         Effect.gen(function* () {
           const folder = portFolder(found.folder, port)
@@ -147,15 +161,19 @@ export const layer = (options: {
               const pool = yield* makePool()
               return fromShards(
                 port,
-                output.shards.map((shard) => lazyReader(pool, folder, shard, artifact))
+                output.shards.map((shard) => lazyReader(pool, folder, shard, artifact, met(found, port, shard.file)))
               )
             }
             case "tree":
-              yield* outputOf(found, port, artifact)
+              yield* treeOf(found, port, artifact)
               return { path: folder }
             case "value": {
               const output = yield* outputOf(found, port, artifact)
               const json = output.kind === "value" ? output.value : null
+              if (valueDigest(output.tag, json) !== output.digest) {
+                met(found, port, "")()
+                return yield* damagedFile(found.folder, `the value of ${port} is not the one that was written`)
+              }
               return yield* Effect.try({
                 try: () => Schema.decodeUnknownSync(Schema.toCodecJson(artifact.schema))(json) as unknown,
                 catch: (cause) =>
@@ -214,7 +232,8 @@ export const layer = (options: {
                   message: `there is no shard ${index}: ${port} has ${output.shards.length}`,
                   hint: "Shards are numbered from 0; this is a bug in the caller."
                 })
-              return lazyReader(yield* makePool(1), portFolder(found.folder, port), shard, artifact)
+              const onDamage = met(found, port, shard.file)
+              return lazyReader(yield* makePool(1), portFolder(found.folder, port), shard, artifact, onDamage)
             })
           ),
         verify: (found, onChecked) => here(verify(layout, found, onChecked)),

@@ -24,7 +24,9 @@ export const ShardEntry = Schema.Struct({
   file: Schema.String,
   rows: Schema.Number,
   bytes: Schema.Number,
-  sha256: Schema.String
+  sha256: Schema.String,
+  /** CRC-32 of each block of the file (`Sums.ts`), for readers; of older entries and transient shards unknown. */
+  sums: Schema.optional(Schema.String)
 })
 export type ShardEntry = typeof ShardEntry.Type
 
@@ -106,6 +108,8 @@ export const Manifest = Schema.Struct({
   refused: Schema.Record(Schema.String, Schema.Number),
   /** Files of the refused rows; `path` is relative to the entry's `refused` folder. */
   refusedFiles: Schema.Array(FileEntry),
+  /** Everything that it was made of was read by readers that check it; of entries of older software not known. */
+  readsChecked: Schema.optional(Schema.Boolean),
   /** Digests of other codes whose unfinished work this went on from, accepted by whoever ran it. */
   begunBy: Schema.Array(Schema.String),
   /** Most resident memory of the process while the node ran, bytes; `Memory.ts` says how it is known. */

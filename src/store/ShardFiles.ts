@@ -65,7 +65,8 @@ const openShardWriter = (
     const writer: Writer = yield* openWriter(join(Layout.portFolder(folder, port), name), {
       readOnly: true,
       hashOnly: artifact.transient,
-      names: "soon"
+      names: "soon",
+      sums: true
     })
     let rows = 0
     const guard = (encode: (encoder: ShardEncoder<unknown>) => ReadonlyArray<Uint8Array>) =>
@@ -96,8 +97,7 @@ const openShardWriter = (
         }),
       finish: Effect.gen(function* () {
         yield* writer.write(yield* guard((one) => one.finish()))
-        const { bytes, sha256 } = yield* writer.finish
-        return { file: artifact.transient ? "" : name, rows, bytes, sha256 }
+        return { file: artifact.transient ? "" : name, rows, ...(yield* writer.finish) }
       })
     }
   })
@@ -123,6 +123,8 @@ export const writeShard = <E, R>(options: {
   readonly refusals: Pick<Refusals, "take" | "waiting">
   readonly rowsIn: () => number
   readonly onRows?: (rows: number) => void
+  /** Runs once the ports are done; where it fails, there is no record. */
+  readonly check?: Effect.Effect<void, E, R>
 }): Effect.Effect<ShardRecord, E | StoreError, R | FileSystem.FileSystem> =>
   Effect.scopedWith((scope) =>
     Effect.gen(function* () {
@@ -152,6 +154,7 @@ export const writeShard = <E, R>(options: {
       const ports = yield* Effect.forEach(Object.entries(options.outputs), ([port, output]) => drain(port, output), {
         concurrency: "unbounded"
       })
+      if (options.check !== undefined) yield* options.check
       const place = Layout.placeOf(folder)
       const record: ShardRecord = {
         ...(place === undefined ? {} : { key: place.key }),

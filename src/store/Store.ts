@@ -79,6 +79,12 @@ export type SourceLook =
       readonly bytes?: number
     }
 
+/** An input of a stored result that may have been read damaged; `from` names the definition that made it. */
+export interface Suspicion {
+  readonly port: string
+  readonly from: string
+}
+
 /** What an entry was found under: its own code, or another's by alias or policy. */
 export interface Found {
   readonly manifest: Manifest
@@ -88,8 +94,12 @@ export interface Found {
   readonly aliased: boolean
   /** Digests of all codes that alias records bless for this entry. */
   readonly aliases?: ReadonlyArray<string>
+  /** Why it may have been made from damaged bytes (`Suspects.ts`): it is not to be used, but made again. */
+  readonly suspect?: ReadonlyArray<Suspicion>
   /** After a commit that met an entry already there, which stays: ports whose contents came out different. */
   readonly differing?: ReadonlyArray<string>
+  /** The entry that was there was suspect and made way for this one. */
+  readonly replaced?: boolean
 }
 
 /** A lock that somebody holds; enough to see, in any thread, whether it still is theirs (`Lock.stillHeld`). */
@@ -201,6 +211,8 @@ export class Store extends Context.Service<
       readonly acceptCode: boolean
       /** Throw away earlier unfinished work that no `fresh` call began (`--force`; again, it goes on). */
       readonly fresh: boolean
+      /** Keys of the entries that the node reads: unfinished work that may hold what was made of their damage is thrown away. */
+      readonly reads?: ReadonlyArray<string>
     }) => Effect.Effect<Work, StoreError, Scope.Scope>
     /** Reads an output port of an entry. Files stay open until the scope closes. */
     readonly open: <A extends Artifact>(
@@ -223,7 +235,10 @@ export class Store extends Context.Service<
       ReadonlyArray<{ readonly port: string; readonly file: string; readonly why?: string }>,
       StoreError
     >
-    /** Turns an entry with damaged shards back into unfinished work, so that only those shards are made again. */
+    /**
+     * Turns an entry with damaged files back into unfinished work, so that only those shards are made again; before that it
+     * is on record that they were damaged, which makes what was made from them suspect.
+     */
     readonly reopen: (
       found: Found,
       damaged: ReadonlyArray<{ readonly port: string; readonly file: string }>

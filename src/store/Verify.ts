@@ -10,13 +10,13 @@
  * follows from nothing, such as the files of the code, only the manifest's checksum vouches for.
  */
 import { hash } from "node:crypto"
-import { readFileSync, statSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect, type FileSystem, Stream } from "effect"
 import { canonical, digestOf } from "../dag/Canonical.ts"
 import { recordsOf, underived } from "./Derive.ts"
 import { hashFile, io, namesIn, type Written } from "./Durable.ts"
-import { type Layout, manifestFile, placeOf, portFolder, refusedFolder, shardFile, valueFile } from "./Layout.ts"
+import { type Layout, placeOf, portFolder, refusedFolder, shardFile, valueFile } from "./Layout.ts"
 import { originsOf } from "./Origins.ts"
 import { readRefused } from "./Quarantine.ts"
 import { quickly, readEntry, readManifest, unlisted, wrongFile } from "./ReadEntry.ts"
@@ -38,43 +38,6 @@ export interface Damaged {
 /** A damaged file in words: `rows/00001.jsonl`. */
 export const sayDamaged = ({ file, port, why }: Damaged): string =>
   `${port}/${file}${why === undefined ? "" : ` (${why})`}`
-
-const timeOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.mtimeMs
-
-/** When an entry was made, and when its damaged files were last written (undefined: gone). By the file system's clock, ms. */
-export interface Damage {
-  readonly made: number | undefined
-  readonly written: ReadonlyArray<number | undefined>
-}
-
-/** The times of a damaged entry; asked for before it is reopened. */
-export const damageOf = (found: Found, damaged: ReadonlyArray<Damaged>): Damage => ({
-  made: timeOf(manifestFile(found.folder)),
-  written: damaged.map(({ file, port }) =>
-    timeOf(port === "refused" ? join(refusedFolder(found.folder), file) : join(portFolder(found.folder, port), file))
-  )
-})
-
-/**
- * Whether another entry was made from those damaged bytes: `yes` where they were written before it was made, `no` where
- * after; `maybe` where no time tells, as of a disk's fault.
- */
-export const madeFrom = ({ made, written }: Damage, other: Found): "yes" | "maybe" | "no" => {
-  const at = timeOf(manifestFile(other.folder))
-  if (made === undefined || at === undefined) return "maybe"
-  const changed = written.map((time) => (time === undefined || time <= made ? "maybe" : time <= at ? "yes" : "no"))
-  return changed.includes("yes") ? "yes" : changed.includes("maybe") ? "maybe" : "no"
-}
-
-/** Every file of an entry, as if all were damaged: it is made again whole. */
-export const everyFile = (found: Found): ReadonlyArray<Damaged> =>
-  Object.entries(found.manifest.outputs).flatMap(([port, output]) =>
-    output.kind === "rows"
-      ? output.shards.map((shard) => ({ port, file: shard.file }))
-      : output.kind === "tree"
-        ? output.files.map((file) => ({ port, file: file.path }))
-        : [{ port, file: "" }]
-  )
 
 /** How far a check has come. Bytes are those of the files that the manifest lists. */
 export interface Checked {

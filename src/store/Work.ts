@@ -4,7 +4,8 @@
  * Lifecycle: `begin` (lock; work folder made, resumed or taken over) -> shards and checkpoints become durable one by one
  * -> `commit` (tree files fsynced and hashed, manifest written last, folder renamed to its entry). Killed at any point,
  * either the old state or the whole new entry is visible. Killed between manifest and rename, the next `begin` finishes
- * the rename, once it has hashed every file. An entry that exists already is kept; one that is damaged makes way.
+ * the rename, once it has hashed every file. An entry that exists already is kept; one that is damaged
+ * or suspect (`Suspects.ts`) makes way.
  *
  * Order for power cuts (a name is durable once its folder was fsynced): what the manifest speaks of, with all names,
  * before the manifest; the manifest before the entry's name; the entry's name before `commit` returns. A manifest that
@@ -48,9 +49,10 @@ import {
 import { lockFenced, stillHeld, tryLock } from "./Lock.ts"
 import { type Code, type Manifest, type OutputEntry, type ShardRecord, valueText } from "./Manifest.ts"
 import { originsOf, writeOrigins } from "./Origins.ts"
-import { readEntry, unlisted, wrongFiles } from "./ReadEntry.ts"
+import { readEntry, readManifest, unlisted, wrongFiles } from "./ReadEntry.ts"
 import { dropUnsound, isForeign, readShardRecords } from "./Records.ts"
 import { type Fence, type Found, StoreError, type Work, type WorkFolder } from "./Store.ts"
+import { anyDamaged, recordDamage, suspicions } from "./Suspects.ts"
 import { type Damaged, sayDamaged, verify } from "./Verify.ts"
 
 /** What `Work.commit` is given. */
@@ -196,7 +198,7 @@ const differences = (made: Manifest, stored: Manifest): ReadonlyArray<string> =>
         `${port}: made ${digest.slice(0, 12)}, stored ${stored.outputs[port]?.digest.slice(0, 12) ?? "none"}`
     )
 
-/** Renames a work folder that has its manifest to its entry. What exists and is whole stays. */
+/** Renames a work folder that has its manifest to its entry. What exists, is whole and not suspect, stays. */
 const publish = (
   layout: Layout,
   folder: string,
@@ -205,14 +207,18 @@ const publish = (
   Effect.gen(function* () {
     const entry = layout.entry(manifest.key, manifest.code.digest)
     const parent = layout.keyFolder(manifest.key)
+    let replaced: ReadonlyArray<string> | undefined
     for (let round = 0; ; round++) {
       yield* makeFolder(parent)
       if (yield* io(entry, (fs) => fs.exists(entry))) {
         const existing = yield* readEntry(entry)
         if (existing !== undefined) {
-          yield* removeWhole(folder)
           const differing = differences(manifest, existing)
-          return { manifest: existing, folder: entry, aliased: false, aliases: [], differing }
+          if (suspicions(layout, existing).length === 0) {
+            yield* removeWhole(folder)
+            return { manifest: existing, folder: entry, aliased: false, aliases: [], differing }
+          }
+          replaced = differing
         }
         yield* removeWhole(entry)
       }
@@ -224,10 +230,16 @@ const publish = (
     }
     yield* syncFolder(parent)
     yield* syncFolder(layout.works)
-    return { manifest, folder: entry, aliased: false, aliases: [] }
+    const found = { manifest, folder: entry, aliased: false, aliases: [] }
+    return replaced === undefined ? found : { ...found, differing: replaced, replaced: true }
   })
 
-const Begun = Schema.Struct({ file: Schema.String })
+/** `readsChecked`: nothing lies in the work folder that was made from bytes that nobody checked. */
+const Begun = Schema.Struct({ file: Schema.optional(Schema.String), readsChecked: Schema.optional(Schema.Boolean) })
+
+const begunOf = (folder: string) => readCheckedIfGood(begunFile(folder), Begun)
+const writeBegun = (folder: string, file: string | undefined, readsChecked: boolean) =>
+  writeWhole(begunFile(folder), checksummed({ ...(file === undefined ? {} : { file }), readsChecked }))
 
 /** Throws away unfinished work of which nobody can say any more which codes made it. */
 const dropUntold = (folder: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
@@ -286,6 +298,7 @@ const commit = (
       refused: sum(shards.map((record) => record.refused)),
       refusedFiles: shards.flatMap(({ refusedFile }) => (refusedFile === undefined ? [] : [refusedFile])),
       begunBy: yield* originsOf(folder),
+      ...((yield* begunOf(folder))?.readsChecked === true ? { readsChecked: true } : {}),
       peakMemory: shards.reduce((peak, record) => Math.max(peak, record.peakMemory), done.peakMemory)
     }
     yield* sweepUnlisted(folder, manifest)
@@ -299,6 +312,15 @@ const commit = (
     yield* writeWhole(manifestFile(folder), checksummed(manifest))
     return yield* publish(layout, folder, manifest)
   })
+
+/** What `Store.begin` is asked for. */
+interface Asked {
+  readonly key: string
+  readonly code: Code
+  readonly acceptCode: boolean
+  readonly fresh: boolean
+  readonly reads?: ReadonlyArray<string>
+}
 
 /** Whether a work folder has a shard or a checkpoint to go on from. */
 const holdsWork = (folder: string): Effect.Effect<boolean, StoreError, FileSystem.FileSystem> =>
@@ -321,7 +343,7 @@ const others = (
     for (const name of names) {
       const path = join(layout.works, name)
       if (!(yield* holdsWork(path))) continue
-      if ((yield* readCheckedIfGood(begunFile(path), Begun))?.file !== own.file) continue
+      if ((yield* begunOf(path))?.file !== own.file) continue
       const info = yield* io(path, (fs) => fs.stat(path))
       dated.push({ name, at: info.mtime._tag === "Some" ? info.mtime.value.getTime() : 0 })
     }
@@ -376,20 +398,32 @@ const finishCommit = (layout: Layout, folder: string): Effect.Effect<void, Store
         `${folder}: ${damaged.length} files are not what their manifest says, first ${sayDamaged(damaged[0]!)}; they are made again`
       )
       yield* dropRecords(folder, damaged)
+      yield* keepBegun(folder)
     }
     yield* removeFile(manifestFile(folder))
   })
+
+/** What a finished entry's manifest says of what it was made of, kept where its work is resumed. */
+const keepBegun = Effect.fnUntraced(function* (entry: string) {
+  const manifest = yield* Effect.catchIf(
+    readManifest(entry),
+    (error) => error.reason === "damaged",
+    () => Effect.undefined
+  )
+  if (manifest !== undefined) yield* writeBegun(entry, manifest.code.file, manifest.readsChecked === true)
+})
 
 /** Makes the work folder, or finds what can be resumed: own work, a damaged entry's good shards, another code's work. */
 const prepare = (
   layout: Layout,
   folder: string,
-  work: { readonly key: string; readonly code: Code; readonly acceptCode: boolean; readonly fresh: boolean }
+  work: Asked
 ): Effect.Effect<void, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
     const has = (path: string) => io(path, (fs) => fs.exists(path))
     yield* makeFolder(layout.works)
-    if (work.fresh && !(yield* has(forcedFile(folder)))) yield* removeWhole(folder)
+    const isChecked = Effect.map(begunOf(folder), (begun) => begun?.readsChecked === true)
+    if (work.fresh && !((yield* has(forcedFile(folder))) && (yield* isChecked))) yield* removeWhole(folder)
     yield* dropUntold(folder)
     if (yield* has(folder)) yield* work.fresh ? removeFile(manifestFile(folder)) : finishCommit(layout, folder)
     const entry = layout.entry(work.key, work.code.digest)
@@ -397,6 +431,7 @@ const prepare = (
       if ((yield* has(entry)) && (yield* readEntry(entry)) === undefined) {
         if (yield* isForeign(entry)) yield* removeWhole(entry)
         else {
+          yield* keepBegun(entry)
           yield* dropUnsound(entry)
           yield* takeOver(layout, entry, folder)
         }
@@ -414,13 +449,17 @@ const prepare = (
           break
         }
     }
+    const resumed = yield* holdsWork(folder)
+    // Other software left it, which checked nothing, and what it read was found damaged: wrong shards and steps may be in it.
+    const doubtful = resumed && !(yield* isChecked) && anyDamaged(layout, work.reads ?? [])
+    if (doubtful) yield* removeWhole(folder)
     yield* makeFolder(folder)
     // Under the lock nobody else writes here: whatever has a temporary name is of an attempt that is over.
     const base = dirname(portFolder(folder, "any"))
     const ports = (yield* namesIn(base)).filter((name) => !isLeftover(name)).map((name) => join(base, name))
     yield* Effect.forEach(yield* ownFolders(folder, ports), sweepFolder, { discard: true })
     const { file } = work.code
-    if (file !== undefined) yield* writeWhole(begunFile(folder), checksummed({ file }))
+    yield* writeBegun(folder, file, !resumed || doubtful || (yield* isChecked))
     if (work.fresh) yield* writeWhole(forcedFile(folder), "")
   })
 
@@ -460,7 +499,7 @@ export const openWorkFolder = (
  */
 export const begin = (
   layout: Layout,
-  work: { readonly key: string; readonly code: Code; readonly acceptCode: boolean; readonly fresh: boolean }
+  work: Asked
 ): Effect.Effect<Work, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
@@ -493,7 +532,8 @@ const rewriteValue = ({ folder, manifest }: Found, port: string) =>
 /**
  * Turns an entry with damaged files back into unfinished work; only what is damaged is made again.
  *
- * A `value.json` alone is written again, and the entry stays. Else the damaged shards' records go first, then the manifest (the entry is invisible from here on), then the folder moves.
+ * A `value.json` alone is written again, and the entry stays. Else the record of the damage is made first (`Suspects.ts`),
+ * then the damaged shards' records go, then the manifest (the entry is invisible from here on), then the folder moves.
  * Killed in between, `begin` finds the folder where it lies and goes on. Fails with `locked` while someone works on it.
  */
 export const reopen = (
@@ -512,6 +552,8 @@ export const reopen = (
         for (const { port } of damaged) yield* rewriteValue(found, port)
         return
       }
+      yield* recordDamage(layout, found, damaged)
+      yield* keepBegun(found.folder)
       yield* dropRecords(found.folder, damaged)
       yield* writeOrigins(found.folder, found.manifest.begunBy)
       yield* makeFolder(layout.works)

@@ -1,6 +1,7 @@
 /** A shard is done when it has a record; equal rows give equal bytes; shards of a whole node have exactly `shardRows` rows. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { crc32 } from "node:zlib"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Schema, Semaphore, Stream } from "effect"
@@ -16,6 +17,9 @@ const numbers = (count: number) => Array.from({ length: count }, (_, i) => ({ id
 const cut = <A>(all: ReadonlyArray<A>, size: number) =>
   Array.from({ length: Math.ceil(all.length / size) }, (_, i) => all.slice(i * size, (i + 1) * size))
 
+/** Sums of a file of one block. */
+const sumsOf = (bytes: Uint8Array) => crc32(bytes).toString(16).padStart(8, "0")
+
 describe("ShardFiles", () => {
   it.live(
     "writes ports, refused rows and the record; a transient port is counted and hashed alike, without a file",
@@ -24,7 +28,7 @@ describe("ShardFiles", () => {
         const folder = temporaryFolder()
         const record = yield* shardOf(folder, 1)
         const bytes = readFileSync(join(folder, "ports/rows/00001.jsonl"))
-        const stored = { file: "00001.jsonl", rows: 3, bytes: bytes.length, sha256: sha256(bytes) }
+        const stored = { file: "00001.jsonl", rows: 3, bytes: bytes.length, sums: sumsOf(bytes), sha256: sha256(bytes) }
         assert.deepStrictEqual(record.ports, { rows: stored, flow: { ...stored, file: "" } })
         assert.isFalse(existsSync(join(folder, "ports/flow")))
         assert.deepStrictEqual(record.refused, { Bad: 1 })
