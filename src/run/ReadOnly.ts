@@ -5,11 +5,11 @@
  * another. So the inputs' files are looked at before and after the node runs (no byte is read unless a time or size says that
  * something happened). A damaged entry becomes unfinished work again, so that no later node or run reads it.
  */
-import { rmSync } from "node:fs"
 import { dirname, relative } from "node:path"
 import { Effect } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import { changesOf, type FilesState, stateOf } from "../dag/Unchanged.ts"
+import { removeFile } from "../store/Durable.ts"
 import { portFolder } from "../store/Layout.ts"
 import { type Found, Store } from "../store/Store.ts"
 import type { StoredInputs } from "./Inspect.ts"
@@ -36,7 +36,7 @@ export const watchInputs = Effect.fnUntraced(function* (node: AnyNode, inputs: S
       const changes = changesOf(before, stateOf(ports))
       if (changes.length === 0) continue
       const added = changes.filter(({ how }) => how === "added").map(({ path }) => path)
-      for (const path of added) rmSync(path, { force: true })
+      yield* Effect.forEach(added, removeFile, { discard: true })
       const damaged = yield* store.verify(found)
       const names = [...damaged.map((one) => `${one.port}/${one.file}`), ...added.map((path) => relative(ports, path))]
       if (names.length === 0) continue

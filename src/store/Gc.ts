@@ -17,7 +17,7 @@ import { walk } from "./Digests.ts"
 import { io, makeFolder, namesIn, removeWhole, writeWhole } from "./Durable.ts"
 import { aliasTarget, LastRecord } from "./Entries.ts"
 import { checkpointsFolder, decodeName, type Layout, layoutOf, recordsFolder } from "./Layout.ts"
-import { isHeld, lock, look, tryLock } from "./Lock.ts"
+import { isHeld, lock, look, settle, tryLock } from "./Lock.ts"
 import type { Manifest } from "./Manifest.ts"
 import * as Process from "./Process.ts"
 import { readManifest } from "./ReadEntry.ts"
@@ -265,6 +265,9 @@ export const collect = (root: string, shown: GcPlan): Effect.Effect<number, Stor
 const collectAlone = (root: string, shown: GcPlan): Effect.Effect<number, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const layout = layoutOf(root)
+    // Runs and locks that cannot be seen from here are watched for their lease: a minute, and only if there are any.
+    yield* RunLog.settleRuns(root)
+    yield* settle((yield* namesIn(layout.locks)).filter(isLockName).map((name) => join(layout.locks, name)))
     const alive = (yield* RunLog.list(root)).find((run) => run.status === "running")
     if (alive !== undefined)
       return yield* new StoreError({
@@ -274,7 +277,7 @@ const collectAlone = (root: string, shown: GcPlan): Effect.Effect<number, StoreE
         hint:
           Process.liveness(alive.process) === "alive"
             ? "Collect when it has ended; what it will read next cannot be known from here."
-            : `Whether it lives cannot be seen from here. If you know it is gone, delete ${layout.run(alive.id)}.`
+            : "It cannot be seen from here, but it renews its lease. Collect when it has ended."
       })
     const now = new Set((yield* plan(root, shown.options)).garbage.map((one) => one.path))
     let bytes = 0
@@ -300,6 +303,8 @@ const collectAlone = (root: string, shown: GcPlan): Effect.Effect<number, StoreE
     }
     return bytes
   })
+
+const isLockName = (name: string): boolean => /\.lock$/.test(name) && name !== "gc.lock"
 
 /** True when done, false when somebody else has the lock. */
 const unlessLocked = <R>(effect: Effect.Effect<void, StoreError, R>): Effect.Effect<boolean, StoreError, R> =>

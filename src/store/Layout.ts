@@ -23,6 +23,7 @@
  * | `instances/<pipeline>/<instance>.json`  | latest key, code and key parts of an instance, for plans and `gc`        |
  * | `pins/<name>.json`                      | what `gc` keeps although no pipeline reaches it                          |
  * | `runs/<id>/run.json`, `events.jsonl`    | a run's record                                                           |
+ * | `runs/<id>/run.lock`                    | held by the run while it lasts                                           |
  * | `runs/<id>/report.html`, `tensorboard/` | the run as a page, and its training figures                              |
  * | `downloads/`                            | fetched sources, see `remote/Downloads.ts`                               |
  * | `uses/<pipeline>/<instance>.json`       | the download that a source was last, for `gc`                            |

@@ -12,7 +12,9 @@
  * both) only a few seconds count: the clocks of two machines are never compared, and nobody is given up for a gap in
  * which nobody looked. A file without a lease, of an earlier version, has the default length and is never renewed.
  */
-import { Clock, Effect, type FileSystem, Schema } from "effect"
+import { dirname, join } from "node:path"
+import { Clock, Effect, FileSystem, Schema } from "effect"
+import { token } from "./Durable.ts"
 
 /** Length of a lease. A process that cannot run a timer for so long may lose its locks, and notices (`Lock.stillHeld`). */
 export const LEASE_MS = 60_000
@@ -59,3 +61,24 @@ export const isOver = (watches: Watches, path: string, sign: string, ms: number)
     watches.set(path, { sign, at, quietMs })
     return quietMs >= ms
   })
+
+/** Leases without a renewal after which a holder is shown as gone. */
+const SHOWN_AFTER = 3
+
+/**
+ * For what is only shown (`runs`), without waiting: whether the file at `path` is missing, or was not renewed for three
+ * leases by the file system's own clock: its time is compared with that of a file that is made beside it now. False where
+ * that cannot be told. Nothing may be removed on account of it.
+ */
+export const looksOver = (path: string): Effect.Effect<boolean, never, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    if (!(yield* fs.exists(path))) return true
+    const probe = join(dirname(path), `.now.${token()}.tmp`)
+    const timeOf = (of: string) => Effect.map(fs.stat(of), ({ mtime }) => (mtime._tag === "Some" ? +mtime.value : NaN))
+    const now = yield* Effect.ensuring(
+      Effect.andThen(fs.writeFileString(probe, ""), timeOf(probe)),
+      Effect.ignore(fs.remove(probe, { force: true }))
+    )
+    return now - (yield* timeOf(path)) > SHOWN_AFTER * LEASE_MS
+  }).pipe(Effect.catch(() => Effect.succeed(false)))

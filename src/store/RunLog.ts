@@ -7,9 +7,20 @@
  */
 import { join } from "node:path"
 import { Clock, Effect, FileSystem, Random, Schema, Scope, Semaphore, Stream } from "effect"
-import { fromPlatform, instead, io, makeFolder, namesIn, readJsonIfGood, SLICE, writeWhole } from "./Durable.ts"
+import {
+  fromPlatform,
+  instead,
+  io,
+  makeFolder,
+  namesIn,
+  readJsonIfGood,
+  SLICE,
+  syncFolder,
+  writeWhole
+} from "./Durable.ts"
 import { type Layout, layoutOf } from "./Layout.ts"
-import { lock } from "./Lock.ts"
+import { looksOver } from "./Lease.ts"
+import { lock, settle, tryLock } from "./Lock.ts"
 import * as Process from "./Process.ts"
 import { StoreError } from "./Store.ts"
 
@@ -59,6 +70,8 @@ const makeId = Effect.gen(function* () {
 
 const runFile = (folder: string): string => join(folder, "run.json")
 const eventsFile = (folder: string): string => join(folder, "events.jsonl")
+/** Held by the run while it lasts: its lease shows to other machines that it does. */
+const lockFile = (folder: string): string => join(folder, "run.lock")
 
 /** A folder for a new run; gives its id. */
 const makeRunFolder = Effect.fnUntraced(function* (layout: Layout) {
@@ -113,9 +126,10 @@ export const start = (
       const opened = io(path, (files) => Scope.provide(files.open(path, { flag: "a" }), scope))
       // On a full disk a folder can be made where its files cannot.
       const events = yield* Effect.onError(
-        Effect.tap(opened, () => write(first)),
+        Effect.tap(opened, () => Effect.andThen(Scope.provide(tryLock(lockFile(folder)), scope), write(first))),
         () => Effect.ignore(io(folder, (files) => files.remove(folder, { recursive: true, force: true })))
       )
+      yield* syncFolder(layout.runs)
       return { id, folder, events }
     })
     const { events, folder, id } = yield* Effect.scoped(begin)
@@ -143,9 +157,24 @@ export const start = (
     }
   })
 
-/** A running record whose process is gone is shown as killed. */
-const shown = (record: RunRecord): RunRecord =>
-  record.status === "running" && Process.liveness(record.process) === "dead" ? { ...record, status: "killed" } : record
+/**
+ * A running record whose process is gone is shown as killed. Where that cannot be seen (another machine, a boot before
+ * this one), the lease of the run's lock tells; without a lock (an earlier version wrote the record) it counts as gone.
+ */
+const shown = (layout: Layout, record: RunRecord): Effect.Effect<RunRecord, never, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    if (record.status !== "running") return record
+    const alive = Process.liveness(record.process)
+    const gone = alive === "dead" || (alive === "unknown" && (yield* looksOver(lockFile(layout.run(record.id)))))
+    return gone ? { ...record, status: "killed" } : record
+  })
+
+/** Watches the runs that cannot be seen from here for a lease, all at once; of those that ended, no lock is left. */
+export const settleRuns = (root: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const layout = layoutOf(root)
+    yield* settle((yield* namesIn(layout.runs)).map((id) => lockFile(join(layout.runs, id))))
+  })
 
 /** All runs of a store, newest first. Damaged records are reported and left out. */
 export const list = (root: string): Effect.Effect<ReadonlyArray<RunRecord>, StoreError, FileSystem.FileSystem> =>
@@ -154,7 +183,7 @@ export const list = (root: string): Effect.Effect<ReadonlyArray<RunRecord>, Stor
     const out: Array<RunRecord> = []
     for (const id of yield* namesIn(layout.runs)) {
       const record = yield* readJsonIfGood(runFile(layout.run(id)), RunRecord)
-      if (record !== undefined) out.push(shown(record))
+      if (record !== undefined) out.push(yield* shown(layout, record))
     }
     return out.sort((a, b) => b.startedMs - a.startedMs || (a.id < b.id ? 1 : -1)) // ids tell seconds only
   })
@@ -167,7 +196,7 @@ export const show = (root: string, id: string): Effect.Effect<RunRecord, StoreEr
     const matching = names.includes(id) ? [id] : names.filter((name) => name.startsWith(id))
     const path = layout.run(matching[0] ?? id)
     const record = matching.length === 1 ? yield* readJsonIfGood(runFile(path), RunRecord) : undefined
-    if (record !== undefined) return shown(record)
+    if (record !== undefined) return yield* shown(layout, record)
     const latest = (yield* list(root))[0]
     return yield* new StoreError({
       reason: "missing",

@@ -5,12 +5,11 @@
  * all that is hidden; with `files`, what no name or pattern selects (`**` alone selects all, hidden or not). Where something is left out, a node is given a folder
  * of links to the rest, so that it cannot read what the digest does not cover.
  */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, symlinkSync } from "node:fs"
+import { existsSync, readdirSync, statSync } from "node:fs"
 import { dirname, join } from "node:path"
-import { Effect } from "effect"
+import { Effect, type FileSystem } from "effect"
 import { digestOf } from "../dag/Canonical.ts"
-import { token } from "./Durable.ts"
-import { reasonOf } from "./Errno.ts"
+import { io, makeFolder, syncFolder, token } from "./Durable.ts"
 import { isInside, isPattern, selects } from "./remote/Address.ts"
 import { StoreError } from "./Store.ts"
 
@@ -133,39 +132,45 @@ export const filesOf = (
           )
   })
 
-/** A folder of links to the files of a source, made once for a list of files. */
+/**
+ * A folder of links to the files of a source, made once for a list of files. Durable before it has its name: after a power
+ * cut it is whole or not there, and is never looked into again.
+ */
 export const linked = (
   views: string,
   root: string,
   files: ReadonlyArray<SourceFile>
-): Effect.Effect<string, StoreError> =>
-  Effect.try({
-    try: () => {
-      const folder = join(views, digestOf({ root, files: files.map(({ path }) => path) }).slice(0, 32))
-      if (existsSync(folder)) return folder
-      const made = `${folder}.${token()}.tmp`
-      mkdirSync(made, { recursive: true })
-      const folders = new Set<string>()
-      for (const { path } of files) {
-        const to = join(made, path)
-        if (!folders.has(dirname(to))) mkdirSync(dirname(to), { recursive: true })
-        folders.add(dirname(to))
-        symlinkSync(join(root, path), to)
-      }
-      try {
-        renameSync(made, folder)
-      } catch (error) {
-        if (!existsSync(folder)) throw error // another process made it meanwhile
-        rmSync(made, { recursive: true, force: true })
-      }
-      return folder
-    },
-    catch: (cause) =>
-      new StoreError({
-        reason: reasonOf(cause),
-        path: views,
-        message: `the folder of links for ${root} cannot be made: ${cause instanceof Error ? cause.message : String(cause)}`,
-        hint: "Remove what does not belong to the source from its folder, or give the store a place where links can be made (`--store`).",
-        cause
-      })
-  })
+): Effect.Effect<string, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const folder = join(views, digestOf({ root, files: files.map(({ path }) => path) }).slice(0, 32))
+    if (existsSync(folder)) return folder
+    yield* makeFolder(views)
+    const made = `${folder}.${token()}.tmp`
+    const folders = new Set([made])
+    for (const { path } of files)
+      for (let at = dirname(join(made, path)); !folders.has(at); at = dirname(at)) folders.add(at)
+    yield* Effect.forEach(folders, (at) => io(at, (fs) => fs.makeDirectory(at, { recursive: true })))
+    yield* Effect.forEach(files, ({ path }) => io(path, (fs) => fs.symlink(join(root, path), join(made, path))), {
+      concurrency: 16,
+      discard: true
+    })
+    yield* Effect.forEach(folders, syncFolder, { discard: true })
+    const named = yield* Effect.result(io(folder, (fs) => fs.rename(made, folder)))
+    if (named._tag === "Failure") {
+      if (!existsSync(folder)) return yield* Effect.fail(named.failure)
+      yield* io(made, (fs) => fs.remove(made, { recursive: true, force: true })) // another process made it meanwhile
+    }
+    yield* syncFolder(views)
+    return folder
+  }).pipe(
+    Effect.mapError(
+      (error) =>
+        new StoreError({
+          reason: error.reason,
+          path: views,
+          message: `the folder of links for ${root} cannot be made: ${error.message}`,
+          hint: "Remove what does not belong to the source from its folder, or give the store a place where links can be made (`--store`).",
+          cause: error
+        })
+    )
+  )

@@ -195,6 +195,6 @@ export const make = (
           const path = resolve(given)
           const { files } = yield* filesOf(path, patterns)
           return yield* linked(layout.views, path, files)
-        })
+        }).pipe(Effect.provideService(FileSystem.FileSystem, fs))
     }
   })

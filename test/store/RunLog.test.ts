@@ -1,10 +1,12 @@
 /** A run's record tells how it went, also when nobody was left to say so. */
-import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Stream } from "effect"
+import { Effect, Exit, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import { LEASE_MS } from "../../src/store/Lease.ts"
+import * as Process from "../../src/store/Process.ts"
 import * as RunLog from "../../src/store/RunLog.ts"
 import { temporaryFolder } from "./Support.ts"
 
@@ -77,5 +79,29 @@ describe("RunLog", () => {
         writeFileSync(file, "{")
         assert.deepStrictEqual(yield* RunLog.list(root), [])
       }).pipe(node)
+  )
+
+  it.live("a run that cannot be seen is running while its lease is renewed, and was killed once it is not", () =>
+    Effect.gen(function* () {
+      const root = temporaryFolder()
+      const scope = yield* Scope.make()
+      const log = yield* Scope.provide(RunLog.start(root, { pipeline: "p", settings: null }), scope)
+      const file = join(log.folder, "run.json")
+      const lockFile = join(log.folder, "run.lock")
+      const elsewhere = (path: string) =>
+        writeFileSync(path, readFileSync(path, "utf8").replaceAll(Process.self().boot, "another boot"))
+      elsewhere(file)
+      elsewhere(lockFile)
+      const status = Effect.map(RunLog.list(root), ([run]) => run?.status)
+      assert.strictEqual(yield* status, "running")
+      const old = new Date(Date.now() - 10 * LEASE_MS)
+      utimesSync(lockFile, old, old)
+      assert.strictEqual(yield* status, "killed")
+      assert.strictEqual((yield* RunLog.show(root, log.id)).status, "killed")
+      rmSync(lockFile) // what `settleRuns` does once the lease is over
+      assert.strictEqual(yield* status, "killed")
+      assert.deepStrictEqual(readdirSync(log.folder).sort(), ["events.jsonl", "run.json"])
+      yield* Scope.close(scope, Exit.void)
+    }).pipe(node)
   )
 })

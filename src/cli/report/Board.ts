@@ -3,12 +3,12 @@
  *
  * Not the record of the run (`events.jsonl` is). A node publishes at most a hundred steps a second; of shorter steps
  * some are left out. The file is made with the first figure, so a run that trains nothing leaves none; what a killed
- * run wrote can be read.
+ * run wrote can be read. Its name is durable when it is made, its bytes when the scope closes.
  */
 import { join } from "node:path"
 import { Effect, FileSystem, Scope, Semaphore } from "effect"
 import type { Event } from "../../run/Events.ts"
-import { fromPlatform, io, makeFolder } from "../../store/Durable.ts"
+import { fromPlatform, io, makeFolder, syncFolder } from "../../store/Durable.ts"
 import type { StoreError } from "../../store/Store.ts"
 import { eventFileName, fileVersion, scalars } from "./EventFile.ts"
 
@@ -28,9 +28,15 @@ export const makeBoard = (folder: string): Effect.Effect<Board, never, FileSyste
       if (file !== undefined) return file
       yield* makeFolder(folder)
       path = join(folder, eventFileName(atMs))
-      file = yield* io(path, (files) => Scope.provide(files.open(path, { flag: "a" }), scope))
-      yield* Effect.mapError(file.writeAll(fileVersion(atMs)), fromPlatform(path))
-      return file
+      const made = yield* io(path, (files) => Scope.provide(files.open(path, { flag: "a" }), scope))
+      file = made
+      yield* Scope.addFinalizer(
+        scope,
+        Effect.catch(made.sync, (error) => Effect.logWarning(`${path}: ${error.message}`))
+      )
+      yield* Effect.mapError(made.writeAll(fileVersion(atMs)), fromPlatform(path))
+      yield* syncFolder(folder)
+      return made
     })
     const add = Effect.fnUntraced(function* (event: Event) {
       if (event.event !== "node-progress" || event.metrics === undefined) return

@@ -22,7 +22,7 @@ import { HttpClient } from "effect/http"
 import { digestOf, sha256 } from "../../dag/Canonical.ts"
 import { environment } from "../../dag/Environment.ts"
 import { treeDigest } from "../Digests.ts"
-import { io, makeFolder, namesIn, readJsonIfGood, removeWhole, syncFolder, writeWhole } from "../Durable.ts"
+import { io, makeFolder, namesIn, readJsonIfGood, removeFile, removeWhole, syncFolder, writeWhole } from "../Durable.ts"
 import { lock } from "../Lock.ts"
 import type { Sources } from "../Sources.ts"
 import { SourceError, type SourceHere, type SourceLook, type SourceSpec, StoreError } from "../Store.ts"
@@ -320,13 +320,13 @@ const allBytes = (wanted: ReadonlyArray<Wanted>, spec: SourceSpec): number | und
     0
   )
 
-/** Removes what an earlier list of files left beside those of this one. */
+/** Removes what an earlier list of files left beside those of this one, durably: the folder's digest is of all in it. */
 const sweep = Effect.fnUntraced(function* (folder: string, files: ReadonlyArray<{ readonly path: string }>) {
   const fs = yield* FileSystem.FileSystem
   const keep = new Set(files.map(({ path }) => path))
   for (const path of yield* io(folder, () => fs.readDirectory(folder, { recursive: true }))) {
     const at = join(folder, path)
     if (keep.has(path.split("\\").join("/"))) continue
-    if ((yield* io(at, () => fs.stat(at))).type === "File") yield* io(at, () => fs.remove(at))
+    if ((yield* io(at, () => fs.stat(at))).type === "File") yield* removeFile(at)
   }
 })
