@@ -58,7 +58,7 @@ export const opener = <A>(schema: Schema.Codec<A, any>): ((bytes: Buffer) => Ope
   const decode = Schema.decodeUnknownSync(schema)
   return (bytes) => {
     const { checked, value } = parse(bytes)
-    return { value: decode(value, { onExcessProperty: checked ? "ignore" : "error" }), checked }
+    return { value: checked ? decode(value) : decode(value, { onExcessProperty: "error" }), checked }
   }
 }
 

@@ -156,11 +156,15 @@ const wrongRecords = ({ folder, manifest }: Found) =>
       if (index % GROUP === 0) yield* Effect.yieldNow
     }
     const sums = counted === 0 || bad.length > 0 ? undefined : against.end()
-    if (sums !== undefined) bad.push({ ...itsManifest, why: sums })
-    return bad
+    if (sums === undefined) return bad
+    // Each holds by itself, so nothing tells which of them is right: all shards are made again.
+    return [
+      { ...itsManifest, why: sums },
+      ...[...names].sort().map((file): Damaged => ({ port: "shards", file, why: sums }))
+    ]
   })
 
-/** Refused rows of a node without shard records, counted again by reason. */
+/** Refused rows, counted again by reason. */
 const wrongRefused = ({ folder, manifest }: Found) =>
   Effect.gen(function* () {
     const refused: Record<string, number> = {}
@@ -219,7 +223,11 @@ export const verify = (
       bad.push({ port, file, why: "the manifest does not list it" })
     if (bad.length === 0 && found.manifest.refusedFiles.length > 0) {
       const refused = yield* wrongRefused(found)
-      if (refused !== undefined) bad.push({ ...itsManifest, why: refused })
+      if (refused !== undefined)
+        bad.push(
+          { ...itsManifest, why: refused },
+          ...(yield* recordNames(found.folder)).map((file) => ({ port: "shards", file }))
+        )
     }
     return bad
   })

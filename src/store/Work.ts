@@ -14,6 +14,7 @@
  * A tree is made in a folder of the attempt's own (`ports/.<port>.<token>.tmp`, the lock's token) and gets its port's
  * name at the commit: of a holder that lost its lock and still writes, nothing comes into another's tree.
  */
+import { readdirSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { Effect, FileSystem, Schema, type Scope, Semaphore } from "effect"
 import type { Artifact } from "../dag/Artifact.ts"
@@ -413,6 +414,23 @@ const keepBegun = Effect.fnUntraced(function* (entry: string) {
   if (manifest !== undefined) yield* writeBegun(entry, manifest.code.file, manifest.readsChecked === true)
 })
 
+/** Symbolic links in a folder, at any depth; not followed. */
+const linksIn = (folder: string): Effect.Effect<ReadonlyArray<string>, StoreError> =>
+  Effect.try({
+    try: () =>
+      readdirSync(folder, { recursive: true, withFileTypes: true })
+        .filter((one) => one.isSymbolicLink())
+        .map(({ name, parentPath }) => join(parentPath, name)),
+    catch: (cause) =>
+      new StoreError({
+        reason: "io",
+        path: folder,
+        message: `${folder}: ${cause instanceof Error ? cause.message : String(cause)}`,
+        hint: "The unfinished work cannot be listed: check the folder's permissions and the disk.",
+        cause
+      })
+  })
+
 /** Makes the work folder, or finds what can be resumed: own work, a damaged entry's good shards, another code's work. */
 const prepare = (
   layout: Layout,
@@ -434,6 +452,7 @@ const prepare = (
           yield* keepBegun(entry)
           yield* dropUnsound(entry)
           yield* takeOver(layout, entry, folder)
+          yield* dropUntold(folder)
         }
       } else if (work.acceptCode)
         for (const code of yield* others(layout, work.key, work.code)) {
@@ -443,6 +462,8 @@ const prepare = (
             return yield* Effect.fail(free.failure)
           }
           const theirs = layout.work(work.key, code)
+          yield* dropUntold(theirs)
+          if (!(yield* has(theirs))) continue
           const origins = new Set([...(yield* originsOf(theirs)), code])
           yield* writeOrigins(theirs, [...origins])
           yield* takeOver(layout, theirs, folder)
@@ -454,6 +475,10 @@ const prepare = (
     const doubtful = resumed && !(yield* isChecked) && anyDamaged(layout, work.reads ?? [])
     if (doubtful) yield* removeWhole(folder)
     yield* makeFolder(folder)
+    for (const path of yield* linksIn(folder)) {
+      yield* Effect.logWarning(`${path} is a symbolic link and is removed: work is not written through links`)
+      yield* io(path, (fs) => fs.remove(path))
+    }
     // Under the lock nobody else writes here: whatever has a temporary name is of an attempt that is over.
     const base = dirname(portFolder(folder, "any"))
     const ports = (yield* namesIn(base)).filter((name) => !isLeftover(name)).map((name) => join(base, name))
@@ -535,6 +560,9 @@ const rewriteValue = ({ folder, manifest }: Found, port: string) =>
  * A `value.json` alone is written again, and the entry stays. Else the record of the damage is made first (`Suspects.ts`),
  * then the damaged shards' records go, then the manifest (the entry is invisible from here on), then the folder moves.
  * Killed in between, `begin` finds the folder where it lies and goes on. Fails with `locked` while someone works on it.
+
+ * A `value.json` alone is written again, and the entry stays. Else the damaged shards' records go first, then the
+ * manifest (the entry is invisible from here on), then the folder moves. Killed in between, `begin` finds the folder where it lies and goes on. Fails with `locked` while someone works on it.
  */
 export const reopen = (
   layout: Layout,
