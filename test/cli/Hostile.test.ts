@@ -9,6 +9,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, describe, expect, it } from "vitest"
+import { printable } from "../../src/dag/Printable.ts"
 import { folder } from "./process.ts"
 
 const recipe = fileURLToPath(new URL("./fixtures/hostile.ts", import.meta.url))
@@ -59,6 +60,9 @@ const faults = (bytes: Buffer, allowed?: RegExp): ReadonlyArray<string> => {
     .map((line) => JSON.stringify(line))
 }
 
+/** A test's name, which reaches a terminal too. */
+const titleOf = (words: ReadonlyArray<unknown>): string => printable(JSON.stringify(words))
+
 /** Words of a command, and its exit code. */
 const commands: ReadonlyArray<readonly [code: number, ...words: ReadonlyArray<string>]> = [
   [0, "--workers", "1"],
@@ -91,18 +95,15 @@ const commands: ReadonlyArray<readonly [code: number, ...words: ReadonlyArray<st
 ]
 
 describe("of a recipe", { timeout: 120_000 }, () => {
-  it.each(commands.map((words) => [JSON.stringify(words.slice(1)), words] as const))(
-    "%s",
-    async (_, [code, ...words]) => {
-      const said = await start(process.execPath, [recipe, "--store", store, ...words])
-      expect([faults(said.stdout), faults(said.stderr)]).toEqual([[], []])
-      expect(said.code, said.stderr.toString()).toBe(code)
-      expect(said.stdout.length + said.stderr.length).toBeGreaterThan(0)
-      if (words.includes("--json"))
-        for (const line of said.stdout.toString().split("\n").slice(0, -1))
-          expect(() => JSON.parse(line) as unknown).not.toThrow()
-    }
-  )
+  it.each(commands.map((words) => [titleOf(words.slice(1)), words] as const))("%s", async (_, [code, ...words]) => {
+    const said = await start(process.execPath, [recipe, "--store", store, ...words])
+    expect([faults(said.stdout), faults(said.stderr)]).toEqual([[], []])
+    expect(said.code, said.stderr.toString()).toBe(code)
+    expect(said.stdout.length + said.stderr.length).toBeGreaterThan(0)
+    if (words.includes("--json"))
+      for (const line of said.stdout.toString().split("\n").slice(0, -1))
+        expect(() => JSON.parse(line) as unknown).not.toThrow()
+  })
 
   it("what hostile text there was is shown, by its numbers", async () => {
     const run = await start(process.execPath, [recipe, "--store", store, "--force", "words", "--workers", "1"])
@@ -159,12 +160,17 @@ describe("of a recipe", { timeout: 120_000 }, () => {
 
 describe("of a chat", { timeout: 120_000 }, () => {
   it.each([
-    [["--model", model, "--prompt", evil], "", 0],
-    [["--model", model, "--prompt", "x", "--json", "--image", evil], "", 0],
-    [["--model", model, "--prompt", "x", "--image", `no${evil}`], "", 1],
-    [["--model", model, "--image", evil], `hello\n/image ${evil}\n/image no${evil}\n/${evil}\n/help\n`, 0],
-    [["--model", `${model}${evil}`], "", 1]
-  ] as const)("%j", async (words, input, code) => {
+    ["a question", ["--model", model, "--prompt", evil], "", 0],
+    ["with --json", ["--model", model, "--prompt", "x", "--json", "--image", evil], "", 0],
+    ["a picture that cannot be read", ["--model", model, "--prompt", "x", "--image", `no${evil}`], "", 1],
+    [
+      "a conversation",
+      ["--model", model, "--image", evil],
+      `hello\n/image ${evil}\n/image no${evil}\n/${evil}\n/help\n`,
+      0
+    ],
+    ["a model that is not there", ["--model", `${model}${evil}`], "", 1]
+  ] as const)("%s", async (_, words, input, code) => {
     const said = await start(process.execPath, [talker, ...words], { input })
     expect([faults(said.stdout), faults(said.stderr)]).toEqual([[], []])
     expect(said.code, said.stderr.toString()).toBe(code)
@@ -183,14 +189,16 @@ describe.skipIf(!hasScript)(
     const there = (words: ReadonlyArray<string>, input = "") =>
       start("script", ["-qec", [process.execPath, ...words].map(quoted).join(" "), "/dev/null"], { input })
 
-    it.each([
-      [["--force", "words", "--workers", "1"]],
-      [["--preset", "fails"]],
-      [["--preset", "dies"]],
-      [["--plan", "--preset", "other"]],
-      [["show", "last"]],
-      [["quarantine", "shout\u202e\u009b2J"]]
-    ])("%j", async (words) => {
+    it.each(
+      [
+        ["--force", "words", "--workers", "1"],
+        ["--preset", "fails"],
+        ["--preset", "dies"],
+        ["--plan", "--preset", "other"],
+        ["show", "last"],
+        ["quarantine", "shout\u202e\u009b2J"]
+      ].map((words) => [titleOf(words), words] as const)
+    )("%s", async (_, words) => {
       const said = await there([recipe, "--store", store, ...words])
       expect(faults(said.stdout, ours)).toEqual([])
       expect(said.stdout.toString()).toContain("\\u202e")
