@@ -229,6 +229,9 @@ export const plan = (root: string, options: GcOptions = {}): Effect.Effect<GcPla
 /** What a write that was killed before its rename leaves: `.name.json.` and its token. */
 const HALF_WRITTEN = /^\..+\.json\.[0-9a-f]{16}(\.tmp)?$/
 
+/** What a process leaves that is killed while it writes what is to be linked to a lock's name. */
+const HALF_LOCK = /\.(lock|break)\.[0-9a-f]{16}$/
+
 /** What killed writes, killed removals and dead holders left beside entries, records and locks. */
 const leftovers = (layout: Layout, garbage: Array<Garbage>): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
@@ -250,7 +253,10 @@ const leftovers = (layout: Layout, garbage: Array<Garbage>): Effect.Effect<void,
       if (HALF_WRITTEN.test(name)) yield* add(join(root, "pins", name), "half written")
     for (const name of yield* namesIn(layout.locks)) {
       const path = join(layout.locks, name)
-      if ((yield* look(path)).state === "dead") yield* add(path, "lock of a dead process")
+      const { state } = yield* look(path)
+      if (state === "dead") yield* add(path, "lock of a dead process")
+      // No run is alive while this is removed, and none can start.
+      if (state === "unreadable" && HALF_LOCK.test(name)) yield* add(path, "lock half written")
     }
   })
 

@@ -141,6 +141,8 @@ describe("Gc", () => {
       mkdirSync(join(store.root, "instances", "words"), { recursive: true })
       writeFileSync(record, "{")
       writeFileSync(join(store.root, "locks", "x.lock"), JSON.stringify({ ...Process.self(), start: "1", token: "t" }))
+      const candidate = join(store.root, "locks", "y.lock.642b7068b5e74e39")
+      writeFileSync(candidate, "")
       yield* Effect.scoped(
         Effect.gen(function* () {
           const live = yield* begin("live")
@@ -150,6 +152,7 @@ describe("Gc", () => {
             "empty work",
             "half removed",
             "half written",
+            "lock half written",
             "lock of a dead process"
           ])
           assert.deepStrictEqual(
@@ -158,6 +161,7 @@ describe("Gc", () => {
           )
           yield* Gc.collect(store.root, plan)
           assert.isFalse(existsSync(record))
+          assert.isFalse(existsSync(candidate))
           assert.isTrue(existsSync(half))
           yield* Gc.collect(store.root, yield* Gc.plan(store.root, { unfinished: true }))
           assert.isFalse(existsSync(half))
