@@ -87,6 +87,24 @@ export const planRecipe = Effect.fnUntraced(function* <S, R>(
   return yield* plan(selection, facts)
 })
 
+/** A check of stored bytes says how far it has come at most this often. */
+const CHECKED_EVERY_MS = 10_000
+
+/** Says how far the check of a node's result has come, where that takes long. */
+const checking = Effect.fnUntraced(function* (node: AnyNode) {
+  const events = yield* Events
+  const clock = yield* Clock.Clock
+  const fork = Effect.runForkWith(yield* Effect.context<never>())
+  let last = clock.currentTimeMillisUnsafe()
+  return ({ bytes, bytesTotal }: { readonly bytes: number; readonly bytesTotal: number }) => {
+    const at = clock.currentTimeMillisUnsafe()
+    if (at - last < CHECKED_EVERY_MS || bytesTotal === 0) return
+    last = at
+    const percent = Math.floor((100 * bytes) / bytesTotal)
+    fork(events.publish({ event: "notice", at, node: node.id, message: `checked ${percent} % of its stored bytes` }))
+  }
+})
+
 /** A node that is done: where it lies and the digest of each output. */
 interface Done {
   readonly where: Where
@@ -312,7 +330,7 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
         let because = why ?? decision.because
         const mayRun = selection.mayRun.has(node)
         if (found !== undefined && options.verify === true) {
-          const damaged = yield* store.verify(found)
+          const damaged = yield* store.verify(found, yield* checking(node))
           if (damaged.length > 0) {
             because = [`damaged in the store: ${damagedNames(damaged)}`]
             yield* events.publish({

@@ -130,10 +130,10 @@ export const sweepFolder = (folder: string): Effect.Effect<void, StoreError, Fil
         yield* io(join(folder, name), (fs) => fs.remove(join(folder, name), { recursive: true, force: true }))
   })
 
-/** Removes a file durably; nothing there is fine, and costs no fsync. */
+/** Removes a file durably, or a folder that stands in its place; nothing there is fine, and costs no fsync. */
 export const removeFile = (path: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    const had = yield* io(path, (fs) => instead(Effect.as(fs.remove(path), true), ["NotFound"], false))
+    const had = yield* io(path, (fs) => instead(Effect.as(fs.remove(path, { recursive: true }), true), ["NotFound"], false))
     if (had) yield* syncFolder(dirname(path))
   })
 

@@ -3,33 +3,36 @@
  *
  * | path under the root                     | what                                                                     |
  * |-----------------------------------------|--------------------------------------------------------------------------|
- * | `format.json`                           | version of this layout                                                   |
+ * | `format.json` +                         | version of this layout                                                   |
  * | `entries/<kk>/<key>/<code>/`            | one finished node, immutable; `kk` is the key's first two digits         |
- * | `.../manifest.json`                     | written last: an entry that has one is whole                             |
+ * | `.../manifest.json` +                   | written last: an entry that has one is whole                             |
  * | `.../ports/<port>/NNNNN.<ext>`          | shards of a rows port (none for a transient port)                        |
  * | `.../ports/<port>/<files>`              | files of a tree port                                                     |
  * | `.../ports/<port>/value.json`           | a value port, for people and tools; readers take the manifest's copy     |
  * | `.../refused/NNNNN.jsonl`               | refused rows of shard NNNNN                                              |
- * | `.../shards/NNNNN.json`                 | shard records, kept so that one damaged shard can be made again alone    |
- * | `.../checkpoints/step-NNNNNNNNN/`       | what a fold left; `gc` removes those of finished nodes                   |
- * | `.../origins.json`                      | other codes whose unfinished work was taken over (`--accept-code`)       |
+ * | `.../shards/NNNNN.json` +               | shard records: one damaged shard, or the manifest, is made again by them |
+ * | `.../checkpoints/step-NNNNNNNNN/` +     | what a fold left; `gc` removes those of finished nodes                   |
+ * | `.../origins.json` +                    | other codes whose unfinished work was taken over (`--accept-code`)       |
  * | `work/<key>.<code>/`                    | the same inner layout, unfinished, invisible to readers                  |
- * | `.../begun.json`                        | the definition's file; whether all that the work read was checked        |
+ * | `.../begun.json` +                      | the definition's file; whether all that the work read was checked        |
  * | `.../forced`                            | begun by `--force`: the next `--force` goes on with it                   |
  * | `locks/<key>.<code>.lock`               | who works on it: process, start time, token (32 digits of each name)     |
  * | `locks/gc.lock`                         | held while a collection removes, and while a run writes its first record |
- * | `aliases/<key>/<code>.json`             | "this code may use the entry of that code"                               |
+ * | `aliases/<key>/<code>.json` +           | "this code may use the entry of that code"                               |
  * | `damaged/<key>.json`                    | "files of this key were found damaged", see `Suspects.ts`                |
- * | `instances/<pipeline>/<instance>.json`  | latest key, code and key parts of an instance, for plans and `gc`        |
- * | `pins/<name>.json`                      | what `gc` keeps although no pipeline reaches it                          |
+ * | `instances/<pipeline>/<instance>.json` +| latest key, code and key parts of an instance, for plans and `gc`        |
+ * | `pins/<name>.json` +                    | what `gc` keeps although no pipeline reaches it                          |
  * | `runs/<id>/run.json`, `events.jsonl`    | a run's record                                                           |
  * | `runs/<id>/run.lock`                    | held by the run while it lasts                                           |
  * | `runs/<id>/report.html`, `tensorboard/` | the run as a page, and its training figures                              |
  * | `downloads/`                            | fetched sources, see `remote/Downloads.ts`                               |
- * | `uses/<pipeline>/<instance>.json`       | the download that a source was last, for `gc`                            |
+ * | `uses/<pipeline>/<instance>.json` +     | the download that a source was last, for `gc`                            |
  * | `views/<id>/`                           | links to the files of a source's folder that are the source's            |
  * | `sources/<id>.json`                     | remembered digests of the files of one large folder                      |
  * | `sources.json`, `code.json`             | remembered digests; losing them costs time only                          |
+ *
+ * `+`: carries a checksum of itself (`Checksum.ts`; of a checkpoint its `checkpoint.json`). A manifest is read only in the
+ * folder of its key and code, and lists only paths that stay inside, none of them through a symbolic link.
  *
  * Names that start with a dot or end in `.tmp` are on their way in or out and mean nothing to readers.
  */

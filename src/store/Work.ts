@@ -550,8 +550,10 @@ const rewriteValue = ({ folder, manifest }: Found, port: string) =>
   Effect.gen(function* () {
     const output = manifest.outputs[port]
     if (output?.kind !== "value") return
+    const path = valueFile(portFolder(folder, port))
     yield* makeFolder(portFolder(folder, port))
-    yield* writeWhole(valueFile(portFolder(folder, port)), valueText(output.value))
+    if ((yield* Effect.result(io(path, (fs) => fs.readDirectory(path))))._tag === "Success") yield* removeFile(path)
+    yield* writeWhole(path, valueText(output.value))
   })
 
 /**
