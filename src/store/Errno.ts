@@ -4,8 +4,9 @@
  * Not the operations themselves (`Durable.ts`). An error is known by the name of its errno, and where libuv has no name
  * for it, by its number: a quota that is used up comes as "Unknown system error -122".
  */
+import { readdirSync } from "node:fs"
 import { constants } from "node:os"
-import type { PlatformError } from "effect"
+import { Effect, type PlatformError } from "effect"
 import { StoreError } from "./Store.ts"
 
 const reasons: Record<string, { readonly reason: StoreError["reason"]; readonly hint: string }> = {
@@ -93,3 +94,30 @@ export const fromPlatform =
       cause
     })
   }
+
+/** Runs a call of `node:fs` on `path`, its error as `StoreError`. For reading only: tests make changes fail elsewhere. */
+export const now = <A>(path: string, use: () => A): Effect.Effect<A, StoreError> =>
+  Effect.try({
+    try: use,
+    catch: (cause) => {
+      const known = reasons[errnoName(cause) ?? ""]
+      return new StoreError({
+        reason: known?.reason ?? "io",
+        path,
+        message: `${path}: ${cause instanceof Error ? cause.message : String(cause)}`,
+        hint: known?.hint ?? "The store's folder cannot be read: check its permissions and the disk.",
+        cause
+      })
+    }
+  })
+
+/** Names in a folder, sorted; none if there is no folder. Throws what `node:fs` throws. */
+export const namesNow = (folder: string): ReadonlyArray<string> => {
+  try {
+    return readdirSync(folder).sort()
+  } catch (error) {
+    const name = errnoName(error)
+    if (name === "ENOENT" || name === "ENOTDIR") return []
+    throw error
+  }
+}

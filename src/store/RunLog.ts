@@ -5,6 +5,7 @@
  * here. Events are JSON; their types belong to whoever writes them. An event is appended with one write and reaches the
  * disk at the latest when the run ends; a line that a killed run left half written is ignored by readers.
  */
+import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Clock, Effect, FileSystem, Random, Schema, Scope, Semaphore, Stream } from "effect"
 import {
@@ -18,10 +19,12 @@ import {
   syncFolder,
   writeWhole
 } from "./Durable.ts"
+import { lockGc } from "./GcLock.ts"
 import { type Layout, layoutOf } from "./Layout.ts"
 import { looksOver } from "./Lease.ts"
-import { lock, settle, tryLock } from "./Lock.ts"
+import { settle, tryLock } from "./Lock.ts"
 import * as Process from "./Process.ts"
+import { quickly } from "./ReadEntry.ts"
 import { StoreError } from "./Store.ts"
 
 /** How a run stands. `killed` is never written: it is what a running record of a dead process is shown as. */
@@ -117,7 +120,7 @@ export const start = (
     const begin = Effect.gen(function* () {
       // A collection that is removing finishes first; one that comes later finds this record and leaves the store alone.
       // The folder is made under its lock too: what a collection finds without a record is nobody's.
-      yield* lock(layout.gcLock)
+      yield* lockGc(layout)
       const id = yield* makeRunFolder(layout)
       const folder = layout.run(id)
       const path = eventsFile(folder)
@@ -173,8 +176,13 @@ const shown = (layout: Layout, record: RunRecord): Effect.Effect<RunRecord, neve
 export const settleRuns = (root: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const layout = layoutOf(root)
-    yield* settle((yield* namesIn(layout.runs)).map((id) => lockFile(join(layout.runs, id))))
+    const locks = (yield* namesIn(layout.runs)).map((id) => lockFile(join(layout.runs, id)))
+    yield* settle(locks.filter((path) => existsSync(path))) // few of many: most runs have ended
   })
+
+const decodeRecord = Schema.decodeUnknownSync(RunRecord)
+const recordNow = (path: string): RunRecord | undefined =>
+  existsSync(path) ? decodeRecord(JSON.parse(readFileSync(path, "utf8"))) : undefined
 
 /** All runs of a store, newest first. Damaged records are reported and left out. */
 export const list = (root: string): Effect.Effect<ReadonlyArray<RunRecord>, StoreError, FileSystem.FileSystem> =>
@@ -182,7 +190,9 @@ export const list = (root: string): Effect.Effect<ReadonlyArray<RunRecord>, Stor
     const layout = layoutOf(root)
     const out: Array<RunRecord> = []
     for (const id of yield* namesIn(layout.runs)) {
-      const record = yield* readJsonIfGood(runFile(layout.run(id)), RunRecord)
+      const path = runFile(layout.run(id))
+      // Through the FileSystem service five thousand records take seconds.
+      const record = yield* quickly(() => recordNow(path), readJsonIfGood(path, RunRecord))
       if (record !== undefined) out.push(yield* shown(layout, record))
     }
     return out.sort((a, b) => b.startedMs - a.startedMs || (a.id < b.id ? 1 : -1)) // ids tell seconds only

@@ -203,7 +203,8 @@ export const faulty = (fault: Fault) => {
       if (crashed) return Effect.fail(errno("EIO", path))
       if (fault.when?.(operation, path) === false) return effect
       const nth = count++
-      if (fault.lasts === true ? nth < fault.at : nth !== fault.at) return effect
+      // What the kernel has begun it ends, also for a process that is killed meanwhile.
+      if (fault.lasts === true ? nth < fault.at : nth !== fault.at) return Effect.uninterruptible(effect)
       if (fault.how !== "crash") return Effect.fail(errno(fault.how, path))
       return Effect.andThen(Effect.andThen(torn, Effect.sync(crash)), Effect.fail(errno("EIO", path)))
     })

@@ -61,6 +61,7 @@ export const layoutIn = (root: string) => ({
   address: (id: string) => join(root, "addresses", `${id}.json`),
   parts: join(root, "parts"),
   part: (id: string) => join(root, "parts", id),
+  locks: join(root, "locks"),
   lock: (id: string) => join(root, "locks", `${id.slice(0, 32)}.lock`)
 })
 

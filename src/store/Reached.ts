@@ -1,0 +1,119 @@
+/**
+ * Which entries of a store are reached: by the last manifests of pipelines and by pins, through their parents.
+ *
+ * Looks only. A parent is reached by key *and* content: of several entries under a key, those whose outputs the consumer
+ * read. A root that cannot be read fails the whole, because what it keeps is unknown.
+ */
+import { join } from "node:path"
+import { Effect, type FileSystem, Schema } from "effect"
+import { readChecked } from "./Checksum.ts"
+import { namesIn } from "./Durable.ts"
+import { aliasTarget, LastRecord } from "./Entries.ts"
+import { namesNow, now } from "./Errno.ts"
+import { decodeName, type Layout } from "./Layout.ts"
+import type { Manifest } from "./Manifest.ts"
+import { manifestNow, quickly, readManifest } from "./ReadEntry.ts"
+import { StoreError } from "./Store.ts"
+
+export const PinRecord = Schema.Struct({ key: Schema.String, code: Schema.String })
+
+export const hex = /^[0-9a-f]{64}$/
+
+/** An entry; `manifest` is undefined for one that is damaged. */
+export interface Node {
+  readonly manifest: Manifest | undefined
+  readonly key: string
+  readonly code: string
+  readonly folder: string
+}
+
+/** All entries by key. */
+export const readAll = (
+  layout: Layout
+): Effect.Effect<ReadonlyMap<string, ReadonlyArray<Node>>, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const all = new Map<string, Array<Node>>()
+    for (const prefix of yield* now(layout.entries, () => namesNow(layout.entries)))
+      for (const key of yield* now(layout.entries, () => namesNow(join(layout.entries, prefix)))) {
+        if (!hex.test(key)) continue
+        for (const code of yield* now(layout.entries, () => namesNow(layout.keyFolder(key)))) {
+          if (!hex.test(code)) continue
+          const folder = layout.entry(key, code)
+          const slowly = Effect.catchIf(
+            readManifest(folder),
+            (error) => error.reason === "damaged",
+            () => Effect.succeed(undefined)
+          )
+          const manifest = yield* quickly(() => manifestNow(folder), slowly)
+          all.set(key, [...(all.get(key) ?? []), { manifest, key, code, folder }])
+        }
+      }
+    return all
+  })
+
+const roots = (
+  layout: Layout,
+  pipelines: ReadonlyArray<string> | undefined
+): Effect.Effect<ReadonlyArray<{ readonly key: string; readonly code: string }>, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const out: Array<{ readonly key: string; readonly code: string }> = []
+    const unreadable = (path: string) => (error: StoreError) =>
+      new StoreError({
+        reason: "damaged",
+        path,
+        message: `${error.message}; what it keeps is unknown, so nothing is collected`,
+        hint: "Run that pipeline once (it writes the file anew), or delete the file if the pipeline is gone."
+      })
+    for (const folder of yield* namesIn(layout.instances)) {
+      if (folder.startsWith(".") || (pipelines !== undefined && !pipelines.includes(decodeName(folder)))) continue
+      for (const name of yield* namesIn(join(layout.instances, folder))) {
+        if (name.startsWith(".") || !name.endsWith(".json")) continue
+        const path = join(layout.instances, folder, name)
+        const record = yield* Effect.mapError(readChecked(path, LastRecord), unreadable(path))
+        if (record !== undefined) out.push(record)
+      }
+    }
+    for (const name of yield* namesIn(layout.pins)) {
+      if (name.startsWith(".") || !name.endsWith(".json")) continue
+      const path = join(layout.pins, name)
+      const record = yield* Effect.mapError(readChecked(path, PinRecord), unreadable(path))
+      if (record !== undefined) out.push(record)
+    }
+    return out
+  })
+
+/** Folders of all entries that the roots reach. */
+export const reached = (
+  layout: Layout,
+  all: ReadonlyMap<string, ReadonlyArray<Node>>,
+  pipelines: ReadonlyArray<string> | undefined
+): Effect.Effect<ReadonlySet<string>, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const keep = new Set<string>()
+    const queue: Array<Node> = []
+    const enter = (nodes: ReadonlyArray<Node>) => {
+      for (const node of nodes)
+        if (!keep.has(node.folder)) {
+          keep.add(node.folder)
+          queue.push(node)
+        }
+    }
+    for (const { key, code } of yield* roots(layout, pipelines)) {
+      const under = all.get(key) ?? []
+      const target = under.some((node) => node.code === code) ? code : yield* aliasTarget(layout, key, code)
+      const exact = under.filter((node) => node.code === target)
+      enter(exact.length > 0 ? exact : under)
+    }
+    for (let node = queue.pop(); node !== undefined; node = queue.pop()) {
+      for (const [port, key] of Object.entries(node.manifest?.parents ?? {})) {
+        if (key === "") continue
+        const under = all.get(key) ?? []
+        const content = node.manifest?.parts.inputs[port]
+        const exact = under.filter(({ manifest }) =>
+          Object.values(manifest?.outputs ?? {}).some((output) => output.digest === content)
+        )
+        enter(exact.length > 0 ? exact : under)
+      }
+    }
+    return keep
+  })
