@@ -27,6 +27,7 @@ import { Store } from "../store/Store.ts"
 import { sayDamaged } from "../store/Verify.ts"
 import { type Chosen, checkSelection, choose, UsageError } from "./Choose.ts"
 import { costOf } from "./Cost.ts"
+import { writePainted } from "./Output.ts"
 import { type Color, joined, paint, plain } from "./Paint.ts"
 import { checkTogether, endLate, makeOthers, placeOf, shareMachine, startsOthers } from "./Ranks.ts"
 import { engineLine, nodeTable, outputLines, planCounts, planTable, runLine } from "./Report.ts"
@@ -281,7 +282,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
     )
 
   const started = yield* Clock.currentTimeMillis
-  const terminal = make({ ...output, write: output.painted }, { quiet: flags.quiet })
+  const terminal = make({ ...output, write: (text) => writePainted(output, text) }, { quiet: flags.quiet })
   session.terminal = terminal
 
   const work = Effect.gen(function* () {
@@ -342,7 +343,8 @@ export const execute = Effect.fnUntraced(function* <S, R>(
     terminal.close()
     const ms = (yield* Clock.currentTimeMillis) - started
     const say = (text: string) => (text === "" ? undefined : output.people(text + "\n"))
-    const sayIn = (color: Color, text: string) => output.painted(joined(paint(output.color, color, text), plain("\n")))
+    const sayIn = (color: Color, text: string) =>
+      writePainted(output, joined(paint(output.color, color, text), plain("\n")))
     /** The run's page; what hinders it is told and changes nothing about the run. */
     const report = Effect.fnUntraced(function* (last: Event) {
       const told = { pipeline, choice, flags: cuts(flags), startedMs: started, history: history.points() }

@@ -17,8 +17,8 @@ export interface Output {
   readonly result: (line: string) => void
   /** Text on the stream that people read: stdout, or stderr with `--json`. */
   readonly people: (text: string) => void
-  /** The same with our own codes. */
-  readonly painted: (text: Painted) => void
+  /** The same with our own codes; without it `people` takes them. */
+  readonly painted?: (text: Painted) => void
   /** Where a line editor writes: stdout as it is, but for what a terminal would obey and an editor does not say. */
   readonly typing: NodeJS.WritableStream
   /** A line on stderr. */
@@ -36,6 +36,10 @@ export interface Output {
   /** Resolves when everything written has left the process. */
   readonly flush: () => Promise<void>
 }
+
+/** Text with our own codes on the stream that people read. */
+export const writePainted = (output: Pick<Output, "painted" | "people">, text: Painted): void =>
+  (output.painted ?? output.people)(text)
 
 type Stream = NodeJS.WriteStream & { readonly fd: number }
 

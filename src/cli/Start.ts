@@ -18,7 +18,7 @@ import { UsageError } from "./Choose.ts"
 import { makeCommand } from "./Command.ts"
 import { errorLines } from "./ErrorLines.ts"
 import { failureOf, wasInterrupted } from "./Execute.ts"
-import { type Output, processOutput } from "./Output.ts"
+import { type Output, processOutput, writePainted } from "./Output.ts"
 import { keepColors } from "./Paint.ts"
 import { watchParent } from "./Parent.ts"
 import { resumeCommand } from "./Resume.ts"
@@ -44,7 +44,7 @@ export const presenter = (output: Output) =>
         const formatter = CliOutput.defaultFormatter({ colors: output.color && event._tag === "Help" })
         switch (event._tag) {
           case "Help":
-            return output.painted(keepColors(formatter.formatHelpDoc(event.helpDoc) + "\n"))
+            return writePainted(output, keepColors(`${formatter.formatHelpDoc(event.helpDoc)}\n`))
           case "Version":
             return output.people(formatter.formatVersion(event.name, event.version) + "\n")
           case "InvalidInvocation": {

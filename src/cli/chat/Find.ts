@@ -7,9 +7,10 @@
 import { existsSync, statSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
 import { Effect, Schema } from "effect"
+import { tree } from "../../dag/Artifact.ts"
 import { portFolder } from "../../store/Layout.ts"
 import * as RunLog from "../../store/RunLog.ts"
-import { Store } from "../../store/Store.ts"
+import { type Found as Entry, Store, StoreError } from "../../store/Store.ts"
 import { storeLayer } from "../Wire.ts"
 
 /** There is no model where one was looked for. */
@@ -26,8 +27,31 @@ export interface Found {
   readonly run?: string
 }
 
-/** Tag of the artifact that an export node makes. */
-const CHECKPOINT = "checkpoint"
+/** The artifact that an export node makes. */
+const Checkpoint = tree("checkpoint")
+
+interface Candidate {
+  readonly id: string
+  readonly entry: Entry
+  readonly port: string
+  readonly folder: string
+  readonly digest: string
+}
+
+/** Every file of a checkpoint has the digest that its manifest says, or this fails with the damaged file's name. */
+const checked = ({ entry, folder, id, port }: Candidate) =>
+  Effect.gen(function* () {
+    if (entry.suspect !== undefined)
+      return yield* new StoreError({
+        reason: "damaged",
+        path: folder,
+        message: `the checkpoint of ${id} may have been made from a damaged result`,
+        hint: "Run the recipe again: what is suspect is made again. --model opens the folder as it is."
+      })
+    const store = yield* Store
+    yield* Effect.scoped(store.open(entry, port, Checkpoint))
+    return folder
+  })
 
 const train = "`npx tsx pipelines/llava-phi.ts` trains one; --model names another folder."
 
@@ -42,7 +66,7 @@ const keyOf = (node: Schema.Json): { readonly key: string; readonly code: string
  */
 const checkpointsOf = Effect.fnUntraced(function* (run: RunLog.RunRecord) {
   const store = yield* Store
-  const found: Array<{ readonly id: string; readonly folder: string; readonly digest: string }> = []
+  const found: Array<Candidate> = []
   const read = new Set<string>()
   for (const [id, node] of Object.entries(run.nodes)) {
     const known = keyOf(node)
@@ -50,12 +74,12 @@ const checkpointsOf = Effect.fnUntraced(function* (run: RunLog.RunRecord) {
     const entries = yield* store.find(known.key, known.code)
     const entry = entries.find((one) => one.manifest.code.digest === known.code) ?? entries.find((one) => one.aliased)
     for (const [port, output] of Object.entries(entry?.manifest.outputs ?? {}))
-      if (output.kind === "tree" && output.tag === CHECKPOINT) {
-        found.push({ id, folder: portFolder(entry!.folder, port), digest: output.digest })
-        for (const digest of Object.values(entry!.manifest.parts.inputs)) read.add(digest)
+      if (entry !== undefined && output.kind === "tree" && output.tag === Checkpoint.tag) {
+        found.push({ id, entry, port, folder: portFolder(entry.folder, port), digest: output.digest })
+        for (const digest of Object.values(entry.manifest.parts.inputs)) read.add(digest)
       }
   }
-  return new Map(found.filter(({ digest }) => !read.has(digest)).map(({ folder, id }) => [id, folder] as const))
+  return new Map(found.filter(({ digest }) => !read.has(digest)).map((one) => [one.id, one] as const))
 })
 
 const inStore = (root: string, wanted: string | undefined) =>
@@ -71,16 +95,16 @@ const inStore = (root: string, wanted: string | undefined) =>
         hint: all.length === 0 ? train : `The latest run is ${all[0]!.id}; --store names another store.`
       })
     for (const run of runs) {
-      const folders = yield* checkpointsOf(run)
-      if (folders.size > 1)
+      const candidates = yield* checkpointsOf(run)
+      if (candidates.size > 1)
         return yield* new NoModel({
           reason: "several",
           path: store.root,
-          message: `run ${run.id} has ${folders.size} checkpoints:\n${[...folders].map(([id, at]) => `${id}  ${at}`).join("\n")}`,
+          message: `run ${run.id} has ${candidates.size} checkpoints:\n${[...candidates].map(([id, { folder }]) => `${id}  ${folder}`).join("\n")}`,
           hint: "Give the folder of one of them with --model."
         })
-      const [folder] = folders.values()
-      if (folder !== undefined) return { folder, run: run.id } satisfies Found
+      const [one] = candidates.values()
+      if (one !== undefined) return { folder: yield* checked(one), run: run.id } satisfies Found
     }
     const newest = runs[0]!
     return yield* new NoModel({
