@@ -133,7 +133,9 @@ export const sweepFolder = (folder: string): Effect.Effect<void, StoreError, Fil
 /** Removes a file durably, or a folder that stands in its place; nothing there is fine, and costs no fsync. */
 export const removeFile = (path: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    const had = yield* io(path, (fs) => instead(Effect.as(fs.remove(path, { recursive: true }), true), ["NotFound"], false))
+    const had = yield* io(path, (fs) =>
+      instead(Effect.as(fs.remove(path, { recursive: true }), true), ["NotFound"], false)
+    )
     if (had) yield* syncFolder(dirname(path))
   })
 
