@@ -89,7 +89,7 @@ export const openFolder = (layout: Layout, readOnly: boolean): Effect.Effect<voi
       if (yield* holdsStore(layout)) return yield* mend(layout, readOnly, `${layout.format} is gone`)
       return yield* wrong(`${layout.root} has entries but no format.json`)
     }
-    if (names.some((name) => !name.startsWith(".") && !["runs", "locks", "lost+found"].includes(name)))
+    if (names.some((name) => !name.startsWith(".") && !["runs", "locks", "gc.reserve", "lost+found"].includes(name)))
       return yield* wrong(`${layout.root} is a folder with other things in it, and no store`)
     if (readOnly) {
       const exists = yield* io(layout.root, (fs) => instead(Effect.as(fs.stat(layout.root), true), ["NotFound"], false))

@@ -5,7 +5,7 @@
  *
  *   locks/gc.lock              as any lock: a file with its holder's identity. The usual way
  *   locks/gc.by+<identity>     where that cannot be written: an empty file whose name is the identity. Where not even
- *                              an empty file can be made, `locks/gc.reserve` is renamed to it, which lies ready
+ *                              an empty file can be made, `gc.reserve` is renamed to it, which lies ready
  *
  * Whoever holds one looks for the other afterwards: the holder of `gc.lock` waits until no living process has its name
  * there, who has put its name there takes it back while `gc.lock` is held. So one of the two always goes on. A name is

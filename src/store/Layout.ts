@@ -19,7 +19,7 @@
  * | `locks/<key>.<code>.lock`               | who works on it: process, start time, token (32 digits of each name)     |
  * | `locks/gc.lock`                         | held while a collection removes, and while a run writes its first record |
  * | `aliases/<key>/<code>.json` +           | "this code may use the entry of that code"                               |
- * | `locks/gc.by+...`, `locks/gc.reserve`    | the same on a full disk: a process by its name, and an empty file that can become one |
+ * | `locks/gc.by+...`, `gc.reserve`          | the same on a full disk: a process by its name, and an empty file that can become one |
  * | `damaged/<key>.json`                    | "files of this key were found damaged", see `Suspects.ts`                |
  * | `instances/<pipeline>/<instance>.json` +| latest key, code and key parts of an instance, for plans and `gc`        |
  * | `pins/<name>.json` +                    | what `gc` keeps although no pipeline reaches it                          |
@@ -95,7 +95,7 @@ export const layoutOf = (root: string) => ({
   locks: join(root, "locks"),
   lock: (key: string, code: string) => join(root, "locks", `${key.slice(0, 32)}.${code.slice(0, 32)}.lock`),
   gcLock: join(root, "locks", "gc.lock"),
-  gcReserve: join(root, "locks", "gc.reserve"),
+  gcReserve: join(root, "gc.reserve"),
   aliases: join(root, "aliases"),
   aliasFolder: (key: string) => join(root, "aliases", key),
   alias: (key: string, code: string) => join(root, "aliases", key, `${code}.json`),

@@ -162,7 +162,6 @@ const deadLocks = (
         if (Process.liveness(by) === "dead") out.push({ path, what: "name of a dead process" })
         continue
       }
-      if (name === "gc.reserve") continue
       const { state } = yield* look(path)
       if (state === "dead") out.push({ path, what: "lock of a dead process" })
       // No run is alive while this is removed, and none can start.

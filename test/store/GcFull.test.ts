@@ -47,7 +47,7 @@ describe("on a disk that takes", () => {
           const bytes = yield* Effect.provide(collectAll(root), full.layer)
           assert.isAbove(bytes, 1000)
           assert.deepStrictEqual(pathsUnder(root), pathsUnder(healthy))
-          assert.deepStrictEqual(readdirSync(join(root, "locks")), ["gc.reserve"])
+          assert.deepStrictEqual(readdirSync(join(root, "locks")), [])
           yield* Effect.provide(run(root), NodeFileSystem.layer)
         })
       )
@@ -101,7 +101,7 @@ describe("the two ways to hold the lock of a collection", () => {
         ["name of a dead process"]
       )
       yield* Effect.provide(collectAll(root), full())
-      assert.deepStrictEqual(readdirSync(locks), ["gc.reserve"])
+      assert.deepStrictEqual(readdirSync(locks), [])
     })
   )
 })
