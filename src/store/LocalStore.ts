@@ -25,7 +25,7 @@ import * as Downloads from "./remote/Downloads.ts"
 import type { Settings } from "./remote/Settings.ts"
 import * as Sources from "./Sources.ts"
 import { type Found, type SourceHere, type SourceSpec, Store, StoreError } from "./Store.ts"
-import { checkTree } from "./Trees.ts"
+import { checkRefused, checkTree } from "./Trees.ts"
 import { verify } from "./Verify.ts"
 import { orWithout } from "./Without.ts"
 import * as Work from "./Work.ts"
@@ -238,7 +238,14 @@ export const layer = (options: {
           ),
         verify: (found, onChecked) => here(verify(layout, found, onChecked)),
         reopen: (found, damaged) => Effect.andThen(writable, here(Work.reopen(layout, found, damaged))),
-        refused: (found) => Stream.provideService(readRefused(found.folder), FileSystem.FileSystem, fs),
+        refused: (found) =>
+          Stream.provideService(
+            Stream.unwrap(
+              Effect.as(checkRefused(found.folder, found.manifest.refusedFiles), readRefused(found.folder))
+            ),
+            FileSystem.FileSystem,
+            fs
+          ),
         last: (pipeline, instance) => here(Entries.last(layout, pipeline, instance)),
         remember: (pipeline, instance, record) =>
           Effect.andThen(writable, here(Entries.remember(layout, pipeline, instance, record)))

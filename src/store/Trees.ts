@@ -1,6 +1,6 @@
 /**
  * Checks the files of a stored tree before its path is given to a node: nodes read them by path, so nothing can be checked
- * while they are read.
+ * while they are read. Files of refused rows are checked the same way.
  *
  * Every file is read and hashed once a process and file: one that has the path, size, times and inode of a file that was
  * checked is taken as checked. Four files at a time. No byte that a disk loses after the check is noticed; `--verify`
@@ -11,7 +11,7 @@ import { join } from "node:path"
 import { Effect, type FileSystem } from "effect"
 import { damagedFile, reportDamage } from "./Damage.ts"
 import { hashFile } from "./Durable.ts"
-import { portFolder } from "./Layout.ts"
+import { portFolder, refusedFolder } from "./Layout.ts"
 import type { FileEntry } from "./Manifest.ts"
 import type { StoreError } from "./Store.ts"
 
@@ -41,18 +41,25 @@ const isRight = (path: string, { bytes, sha256 }: FileEntry) =>
     return true
   })
 
+const checkFiles = (folder: string, port: string, at: string, files: ReadonlyArray<FileEntry>) =>
+  Effect.gen(function* () {
+    const right = yield* Effect.forEach(files, (file) => isRight(join(at, file.path), file), { concurrency: 4 })
+    const wrong = files.filter((_, i) => right[i] === false)
+    for (const file of wrong) reportDamage({ folder, port, file: file.path })
+    if (wrong[0] === undefined) return
+    const more = wrong.length === 1 ? "" : `, and ${wrong.length - 1} more files`
+    return yield* damagedFile(join(at, wrong[0].path), `it is not the file that was written${more}`)
+  })
+
 /** Fails with `damaged` where a file of a tree is not what its manifest says; every such file is reported. */
 export const checkTree = (
   folder: string,
   port: string,
   files: ReadonlyArray<FileEntry>
-): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
-  Effect.gen(function* () {
-    const at = portFolder(folder, port)
-    const right = yield* Effect.forEach(files, (file) => isRight(join(at, file.path), file), { concurrency: 4 })
-    const wrong = files.filter((_, i) => right[i] === false)
-    for (const file of wrong) reportDamage({ folder, port, file: file.path })
-    if (wrong[0] === undefined) return
-    const more = wrong.length === 1 ? "" : `, and ${wrong.length - 1} more files of the tree`
-    return yield* damagedFile(join(at, wrong[0].path), `it is not the file that was written${more}`)
-  })
+): Effect.Effect<void, StoreError, FileSystem.FileSystem> => checkFiles(folder, port, portFolder(folder, port), files)
+
+/** The same for the files of refused rows of an entry, before they are shown. */
+export const checkRefused = (
+  folder: string,
+  files: ReadonlyArray<FileEntry>
+): Effect.Effect<void, StoreError, FileSystem.FileSystem> => checkFiles(folder, "refused", refusedFolder(folder), files)

@@ -188,4 +188,22 @@ describe("an entry", () => {
       assert.deepStrictEqual(damageSince(mark, found.folder), [{ port: "rows", file: "00001.jsonl" }])
     }).pipe(Effect.provide(storeAt(temporaryFolder())))
   )
+
+  it.effect.prop(
+    "shows no refused row out of a file with a flipped bit",
+    [Place],
+    ([place]) =>
+      Effect.gen(function* () {
+        const store = yield* Store
+        const { found } = yield* makeEntry("clean")
+        const file = found.manifest.refusedFiles[0]!.path
+        assert.isAtLeast((yield* Stream.runCollect(store.refused(found))).length, 1)
+        const mark = damageMark()
+        flip(join(found.folder, "refused", file), place)
+        const error = yield* Effect.flip(Stream.runCollect(store.refused(found)))
+        assert.strictEqual(error.reason, "damaged")
+        assert.deepStrictEqual(damageSince(mark, found.folder), [{ port: "refused", file }])
+      }).pipe((test) => Effect.provide(test, storeAt(temporaryFolder()))),
+    { arbitrary: { runs: 12 } }
+  )
 })
