@@ -4,7 +4,8 @@
  * Kept: everything that the last manifests of the given pipelines and the pins reach through their parents
  * (`Reached.ts`); downloads that these read, or that a source of the pipelines was last; links to its files and digests of
  * them; work and downloads that a living process has locked; unfinished work and downloads that could still be resumed,
- * unless asked for. What killed processes left is garbage (`Leftovers.ts`).
+ * unless asked for; records of damage while a kept result is suspect by one, or unfinished work may be. What killed
+ * processes left is garbage (`Leftovers.ts`).
  *
  * Records of runs stay unless asked for (`runs`): then all but the newest of each pipeline, those younger than some days,
  * and those that made something that is kept.
@@ -21,6 +22,7 @@ import { hex, reached, readAll } from "./Reached.ts"
 import * as RunLog from "./RunLog.ts"
 import { unreached, unreachedViews, used } from "./remote/Unreached.ts"
 import type { StoreError } from "./Store.ts"
+import { suspicions } from "./Suspects.ts"
 
 /** Something that would go. */
 export interface Garbage {
@@ -151,6 +153,16 @@ export const plan = (root: string, options: GcOptions = {}): Effect.Effect<GcPla
           key: "",
           code: ""
         })
+    if (resumable.length === 0 && !kept.some(({ manifest }) => manifest && suspicions(layout, manifest).length > 0))
+      for (const name of yield* namesIn(layout.damages))
+        if (name.endsWith(".json"))
+          yield* add(garbage, {
+            kind: "leftover",
+            path: join(layout.damages, name),
+            what: "record of damage, nothing made from it is left",
+            key: "",
+            code: ""
+          })
     const gone = new Set(garbage.map(({ path }) => path))
     for (const one of yield* leftovers(layout, kept, gone))
       yield* add(garbage, { ...one, kind: "leftover", key: "", code: "" })

@@ -6,7 +6,7 @@
  * suspect comes out equal, those bytes were right, and if not, its digest is another and so are the keys that follow.
  *
  * Lifecycle: the record `damaged/<key>.json` is durable before the damaged entry is taken out for repair, is merged with what
- * it said before, and stays; so every later run, of any preset or pipeline, knows. A suspect stays until its node is
+ * it said before, and stays until `gc` finds no suspect left; so every later run, of any preset or pipeline, knows. A suspect stays until its node is
  * made again: `Work.publish` then replaces it by a result that says `readsChecked`, which proves or corrects it.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs"

@@ -1,5 +1,5 @@
 /** Garbage is shown first; what a pipeline, a pin, a living process or a resumable state reaches is never removed. */
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Schema } from "effect"
@@ -34,7 +34,36 @@ const remember = (pipeline: string, instance: string, found: Found) =>
     })
   )
 
+/** Makes an entry's manifest one of software that did not check what it read. */
+const unchecked = ({ folder }: Found): void => {
+  const path = join(folder, "manifest.json")
+  const { checksum: _, readsChecked: __, ...manifest } = JSON.parse(readFileSync(path, "utf8"))
+  const outputs = Object.entries<Record<string, unknown>>(manifest.outputs).map(([port, { shards, ...output }]) => [
+    port,
+    Array.isArray(shards) ? { ...output, shards: shards.map(({ sums: ___, ...shard }) => shard) } : output
+  ])
+  writeFileSync(path, JSON.stringify({ ...manifest, format: 1, outputs: Object.fromEntries(outputs) }))
+}
+
 describe("Gc", () => {
+  it.live("keeps a record of damage while something that is kept is suspect by it", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const a = yield* from("a", {})
+      const b = yield* from("b", { rows: a })
+      yield* remember("one", "b", b)
+      const record = join(store.root, "damaged", `${a.manifest.key}.json`)
+      yield* store.reopen(a, [{ port: "rows", file: "00001.jsonl" }])
+      yield* from("a", {})
+      assert.isTrue(existsSync(record))
+      const shown = Effect.map(Gc.plan(store.root), ({ garbage }) => garbage.map((one) => one.path))
+      assert.deepStrictEqual(yield* shown, [record])
+      unchecked(b)
+      assert.deepStrictEqual(yield* shown, [])
+      assert.lengthOf((yield* store.find(b.manifest.key, b.manifest.code.digest))[0]!.suspect!, 1)
+    }).pipe(Effect.provide(storeAt(temporaryFolder())))
+  )
+
   it.live("keeps what the given pipelines reach, shows the rest with its bytes, then removes exactly that", () =>
     Effect.gen(function* () {
       const { root } = yield* Store
