@@ -455,7 +455,7 @@ export const execute = Effect.fnUntraced(function* (
     shards: drained.shards,
     values: drained.values,
     outputs: node.spec.outputs,
-    peakMemory: Math.max(memory.peak(), ...drained.shards.map((record) => record.peakMemory))
+    peakMemory: drained.shards.reduce((most, record) => Math.max(most, record.peakMemory), memory.peak())
   })
   if (found.replaced === true)
     yield* notice(

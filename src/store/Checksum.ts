@@ -50,17 +50,28 @@ const parse = (bytes: Buffer): Opened<unknown> => {
   return { value: JSON.parse(body.toString("utf8")), checked: true }
 }
 
-/**
- * Reads the bytes of a file of either form by its Schema; a field that the Schema lacks is an error where no checksum
- * vouches for it. Throws.
- */
-export const opener = <A>(schema: Schema.Codec<A, any>): ((bytes: Buffer) => Opened<A>) => {
+/** Decodes what was parsed; `exact` refuses fields that are not known. Throws. */
+export type Decode<A> = (value: unknown, exact: boolean) => A
+
+/** Decodes by a Schema. */
+export const decoder = <A>(schema: Schema.Codec<A, any>): Decode<A> => {
   const decode = Schema.decodeUnknownSync(schema)
-  return (bytes) => {
-    const { checked, value } = parse(bytes)
-    return { value: checked ? decode(value) : decode(value, { onExcessProperty: "error" }), checked }
-  }
+  return (value, exact) => (exact ? decode(value, { onExcessProperty: "error" }) : decode(value))
 }
+
+/**
+ * Reads the bytes of a file of either form; a field that is not known is an error where no checksum vouches for it.
+ * Throws.
+ */
+export const openerBy =
+  <A>(decode: Decode<A>): ((bytes: Buffer) => Opened<A>) =>
+  (bytes) => {
+    const { checked, value } = parse(bytes)
+    return { value: decode(value, !checked), checked }
+  }
+
+/** `openerBy` of a Schema. */
+export const opener = <A>(schema: Schema.Codec<A, any>): ((bytes: Buffer) => Opened<A>) => openerBy(decoder(schema))
 
 const bytesAt = (path: string): Effect.Effect<Buffer | undefined, StoreError, FileSystem.FileSystem> =>
   Effect.flatMap(FileSystem.FileSystem, (fs) =>

@@ -33,10 +33,10 @@ const extensionOf = (file: string, index: number): string | undefined => {
 const strayShard = (port: string, output: Extract<OutputEntry, { readonly kind: "rows" }>): string | undefined => {
   const first = output.shards[0]
   const extension = first === undefined || output.transient ? "" : extensionOf(first.file, 0)
-  for (const [index, { file }] of output.shards.entries())
-    if (output.transient ? file !== "" : extension === undefined || file !== shardFile(index, extension))
-      return `shard ${index} of ${port} is called ${JSON.stringify(file)}`
-  return undefined
+  const stray = output.shards.findIndex(({ file }, index) =>
+    output.transient ? file !== "" : extension === undefined || file !== shardFile(index, extension)
+  )
+  return stray < 0 ? undefined : `shard ${stray} of ${port} is called ${JSON.stringify(output.shards[stray]!.file)}`
 }
 
 /** A path that no commit writes: outside its folder, or not the one of its shard. Nothing is opened by such a path. */

@@ -38,9 +38,11 @@ export const openIn =
     return opened
   }
 
+const orNothing = { throwIfNoEntry: false } as const
+
 /** Why a file is not what was written, by its looks alone; undefined where nothing tells. Links are not followed. */
 export const wrongFile = (path: string, bytes: number): string | undefined => {
-  const info = lstatSync(path, { throwIfNoEntry: false })
+  const info = lstatSync(path, orNothing)
   if (info === undefined) return "is missing"
   if (info.isSymbolicLink()) return "is a link"
   if (!info.isFile()) return "is no file"

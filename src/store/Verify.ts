@@ -214,20 +214,21 @@ export const verify = (
   onChecked: (checked: Checked) => void = () => undefined
 ): Effect.Effect<ReadonlyArray<Damaged>, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    const bad: Array<Damaged> = []
     const manifest = yield* wrongManifest(layout, found)
-    if (manifest !== undefined) bad.push({ ...itsManifest, why: manifest })
-    const records = yield* wrongRecords(found)
-    bad.push(...records, ...(yield* damagedValues(found)), ...(yield* damagedFiles(found, onChecked)))
+    const bad: Array<Damaged> = [
+      ...(manifest === undefined ? [] : [{ ...itsManifest, why: manifest }]),
+      ...(yield* wrongRecords(found)),
+      ...(yield* damagedValues(found)),
+      ...(yield* damagedFiles(found, onChecked))
+    ]
     for (const { file, port } of unlisted(found.folder, found.manifest))
       bad.push({ port, file, why: "the manifest does not list it" })
     if (bad.length === 0 && found.manifest.refusedFiles.length > 0) {
       const refused = yield* wrongRefused(found)
-      if (refused !== undefined)
-        bad.push(
-          { ...itsManifest, why: refused },
-          ...(yield* recordNames(found.folder)).map((file) => ({ port: "shards", file }))
-        )
+      if (refused !== undefined) {
+        bad.push({ ...itsManifest, why: refused })
+        for (const file of yield* recordNames(found.folder)) bad.push({ port: "shards", file })
+      }
     }
     return bad
   })
