@@ -6,22 +6,23 @@
  */
 import { existsSync } from "node:fs"
 import { join, sep } from "node:path"
-import { Clock, Effect, Option, Stream } from "effect"
+import { Clock, Effect, Stream } from "effect"
 import { columns } from "../dag/Describe.ts"
 import { didYouMean } from "../dag/Nearest.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
-import { bytes, duration, empty, figure, number, reduce, type View } from "../run/Progress.ts"
+import { bytes, duration, number } from "../run/Progress.ts"
 import { rowsReadByPort } from "../run/RowsRead.ts"
 import * as Gc from "../store/Gc.ts"
 import { type Manifest, rowsRefused } from "../store/Manifest.ts"
 import * as RunLog from "../store/RunLog.ts"
 import { type Found, Store, StoreError } from "../store/Store.ts"
 import { nodeCalled, UsageError } from "./Choose.ts"
-import { decodeEvent, encodeEvent } from "./EventJson.ts"
+import { encodeEvent } from "./EventJson.ts"
 import { type Drop, dropsTable, quarantineText, rowsIn, viewQuarantine } from "./Quarantine.ts"
 import { nodeTable, outputLines } from "./Report.ts"
 import type { Session } from "./Session.ts"
+import { makeTold } from "./Told.ts"
 import { pagePath, storeLayer } from "./Wire.ts"
 
 type Record_ = RunLog.RunRecord
@@ -78,31 +79,6 @@ export const listRuns = (root: string, session: Session) =>
     if (session.json) for (const run of runs) session.output.result(JSON.stringify(run))
     session.output.people((runs.length === 0 ? "no run yet" : runsTable(runs, yield* Clock.currentTimeMillis)) + "\n")
   }).pipe(Effect.provide(storeLayer(root, { readOnly: true })))
-
-/** Losses of one node on the way: the first, the last, and evenly spaced ones between; memory stays bounded. */
-interface Losses {
-  points: Array<{ readonly step: number; readonly loss: number }>
-  every: number
-  seen: number
-  last: { readonly step: number; readonly loss: number } | undefined
-}
-const lossPoints = 8
-
-const addLoss = (losses: Losses, step: number, loss: number): void => {
-  if (losses.seen % losses.every === 0) losses.points.push({ step, loss })
-  losses.seen++
-  losses.last = { step, loss }
-  if (losses.points.length > 2 * lossPoints) {
-    losses.points = losses.points.filter((_, i) => i % 2 === 0)
-    losses.every *= 2
-  }
-}
-
-const lossLine = (node: string, { last, points }: Losses): string => {
-  const shown = points.filter((_, i) => i % Math.ceil(points.length / lossPoints) === 0)
-  if (last !== undefined && shown[shown.length - 1]?.step !== last.step) shown.push(last)
-  return `  ${node}: ${shown.map(({ loss, step }) => `step ${number(step)} ${figure(loss)}`).join(", ")}`
-}
 
 /** Where each finished node came from: key, code, and what its inputs were made by. */
 const lineage = Effect.fnUntraced(function* (run: Record_) {
@@ -181,28 +157,21 @@ export const showRun = (root: string, id: string, session: Session) =>
           })
       )
     )
-    let view: View = empty
-    let unknown = 0
-    const losses = new Map<string, Losses>()
-    yield* Stream.runForEach(RunLog.events(store.root, run.id), (json) =>
-      Effect.sync(() => {
-        const recorded = Option.getOrUndefined(decodeEvent(json))
-        const event =
-          recorded?.event === "run" ? { ...recorded, outputs: inStore(store.root, recorded.outputs) } : recorded
-        // What this version does not know is passed on as it was written.
-        if (session.json) session.output.result(JSON.stringify(event === undefined ? json : encodeEvent(event)))
-        if (event === undefined) {
-          unknown++
-          return
-        }
-        view = reduce(view, event)
-        const loss = event.event === "node-progress" ? event.metrics?.["loss"] : undefined
-        if (event.event !== "node-progress" || loss === undefined || event.step === undefined) return
-        let of = losses.get(event.node)
-        if (of === undefined) losses.set(event.node, (of = { points: [], every: 1, seen: 0, last: undefined }))
-        addLoss(of, event.step, loss)
-      })
-    )
+    const told = makeTold()
+    // Of a million steps a dozen are printed: only with --json is each of them read.
+    if (!session.json) yield* RunLog.eachLines(store.root, run.id, told.lines)
+    else
+      yield* Stream.runForEach(RunLog.events(store.root, run.id), (json) =>
+        Effect.sync(() => {
+          const known = told.event(json)
+          const event = known?.event === "run" ? { ...known, outputs: inStore(store.root, known.outputs) } : known
+          // What this version does not know is passed on as it was written.
+          session.output.result(JSON.stringify(event === undefined ? json : encodeEvent(event)))
+        })
+      )
+    const view = told.view()
+    const losses = told.losses()
+    const unknown = told.unknown()
     const say = (text: string) => session.output.people(text + "\n")
     say(runsTable([run], yield* Clock.currentTimeMillis))
     say(`settings: ${JSON.stringify(run.settings)}`)
@@ -211,10 +180,10 @@ export const showRun = (root: string, id: string, session: Session) =>
     for (const node of view.nodes.values())
       if (node.end?.error !== undefined)
         say(`  ${node.id}: ${node.end.error.tag}: ${node.end.error.message.replaceAll("\n", " ")}`)
-    if (losses.size > 0) say(["", "losses", ...[...losses].map(([node, of]) => lossLine(node, of))].join("\n"))
+    if (losses.length > 0) say(["", "losses", ...losses].join("\n"))
     const made = yield* lineage(run)
     if (made.length > 0) say(`\n${columns([["made", "key", "by", "from"], ...made])}`)
-    const outputs = outputLines(orGone(view.run?.outputs ?? {}))
+    const outputs = outputLines(orGone(inStore(store.root, view.run?.outputs ?? {})))
     if (outputs.length > 0) say(`\n${outputs.join("\n")}`)
     const page = pagePath(store.root, run.id)
     if (existsSync(page)) say(`\nThis run as a page: ${page}`)

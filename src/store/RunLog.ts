@@ -8,17 +8,7 @@
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Clock, Effect, FileSystem, Random, Schema, Scope, Semaphore, Stream } from "effect"
-import {
-  fromPlatform,
-  instead,
-  io,
-  makeFolder,
-  namesIn,
-  readJsonIfGood,
-  SLICE,
-  syncFolder,
-  writeWhole
-} from "./Durable.ts"
+import { fromPlatform, instead, io, makeFolder, namesIn, readJsonIfGood, syncFolder, writeWhole } from "./Durable.ts"
 import { lockGc } from "./GcLock.ts"
 import { type Layout, layoutOf } from "./Layout.ts"
 import { looksOver } from "./Lease.ts"
@@ -216,34 +206,79 @@ export const show = (root: string, id: string): Effect.Effect<RunRecord, StoreEr
     })
   })
 
-/** The events of a run in order, as far as they are written; a half-written last line is left out. */
-export const events = (root: string, id: string): Stream.Stream<Schema.Json, StoreError, FileSystem.FileSystem> =>
+/** Bytes of events that are read at a time: few enough to stay in a processor's cache. */
+const CHUNK = 1 << 19
+const newline = 10
+
+/** Events as they are written: texts of whole lines, each line ended by a newline; a half-written last line is left out. */
+const lines = (path: string): Stream.Stream<string, StoreError, FileSystem.FileSystem> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const path = eventsFile(layoutOf(root).run(id))
       const fs = yield* FileSystem.FileSystem
-      const bytes = Stream.mapError(fs.stream(path, { chunkSize: SLICE }), fromPlatform(path))
-      const decoder = new TextDecoder()
-      let rest = ""
-      return bytes.pipe(
-        Stream.mapEffect((chunk) =>
-          Effect.try({
-            try: () => {
-              const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n")
-              rest = lines.pop() ?? ""
-              return lines.filter((line) => line !== "").map((line) => JSON.parse(line) as Schema.Json)
-            },
-            catch: (cause) =>
-              new StoreError({
-                reason: "damaged",
-                path,
-                message: `${path} holds a line that is not JSON`,
-                hint: "The file was edited; the lines before it are good.",
-                cause
-              })
-          })
-        ),
-        Stream.flatMap((lines) => Stream.fromIterable(lines))
-      )
+      const bytes = Stream.mapError(fs.stream(path, { chunkSize: CHUNK }), fromPlatform(path))
+      let rest: ReadonlyArray<Uint8Array> = []
+      return Stream.map(bytes, (chunk) => {
+        const end = chunk.lastIndexOf(newline) + 1
+        const text = end === 0 ? "" : Buffer.concat([...rest, chunk.subarray(0, end)]).toString("utf8")
+        rest = end === 0 ? [...rest, chunk] : [chunk.subarray(end)]
+        return text
+      })
     })
   )
+
+/** One line as JSON; throws the error that says which file is damaged. */
+const parseIn =
+  (path: string) =>
+  (line: string): Schema.Json => {
+    try {
+      return JSON.parse(line) as Schema.Json
+    } catch (cause) {
+      throw new StoreError({
+        reason: "damaged",
+        path,
+        message: `${path} holds a line that is not JSON`,
+        hint: "The file was edited; the lines before it are good.",
+        cause
+      })
+    }
+  }
+
+/** What `now` gives or the `StoreError` that it throws; anything else thrown is a defect. */
+const orDamaged = <A>(now: () => A): Effect.Effect<A, StoreError> =>
+  Effect.suspend(() => {
+    try {
+      return Effect.succeed(now())
+    } catch (error) {
+      return error instanceof StoreError ? Effect.fail(error) : Effect.die(error)
+    }
+  })
+
+/** The events of a run in order, as far as they are written; a half-written last line is left out. */
+export const events = (root: string, id: string): Stream.Stream<Schema.Json, StoreError, FileSystem.FileSystem> => {
+  const path = eventsFile(layoutOf(root).run(id))
+  const parse = parseIn(path)
+  return lines(path).pipe(
+    Stream.mapEffect((text) =>
+      orDamaged(() =>
+        text
+          .split("\n")
+          .filter((line) => line !== "")
+          .map(parse)
+      )
+    ),
+    Stream.flatMap((some) => Stream.fromIterable(some))
+  )
+}
+
+/**
+ * The same events as texts of whole lines, many at a time, for a reader that needs few of them: `see` calls `parse` for
+ * those. An empty line is no event.
+ */
+export const eachLines = (
+  root: string,
+  id: string,
+  see: (text: string, parse: (line: string) => Schema.Json) => void
+): Effect.Effect<void, StoreError, FileSystem.FileSystem> => {
+  const path = eventsFile(layoutOf(root).run(id))
+  return Stream.runForEach(lines(path), (text) => orDamaged(() => see(text, parseIn(path))))
+}
