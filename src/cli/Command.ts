@@ -10,6 +10,7 @@ import { toJson, toMermaid, toTable } from "../dag/Describe.ts"
 import { passOn, variables } from "../dag/Environment.ts"
 import { toMarkdown } from "../dag/Page.ts"
 import type { Recipe } from "../run/Recipe.ts"
+import { runRules } from "../store/Garbage.ts"
 import { choose } from "./Choose.ts"
 import { execute } from "./Execute.ts"
 import type { Session } from "./Session.ts"
@@ -161,12 +162,27 @@ export const makeCommand = <S, R>(recipe: Recipe<S, R>, moduleUrl: string, sessi
         Flag.withDescription("Remove a pin (repeatable)"),
         Flag.withMetavar("NAME"),
         Flag.atLeast(0)
+      ),
+      runs: onOff("runs", "Also records of old runs; without this flag they all stay"),
+      keepLast: Flag.Int("keep-last").pipe(
+        Flag.withDescription(
+          `With --runs: the newest records of each pipeline that stay (default: ${runRules.keepLast})`
+        ),
+        Flag.withMetavar("N"),
+        atLeast(0, "0 or more"),
+        Flag.optional
+      ),
+      keepDays: Flag.Finite("keep-days").pipe(
+        Flag.withDescription(`With --runs: records of so many days stay (default: ${runRules.keepDays})`),
+        Flag.withMetavar("D"),
+        atLeast(0, "0 or more"),
+        Flag.optional
       )
     },
-    (flags) =>
+    ({ keepDays, keepLast, ...flags }) =>
       Effect.gen(function* () {
         const { store } = yield* base
-        yield* gc(store, flags, session)
+        yield* gc(store, { ...flags, keepDays: undef(keepDays), keepLast: undef(keepLast) }, session)
       })
   ).pipe(Command.withDescription("Shows (and with --collect removes) what no pipeline and no pin reaches"))
 

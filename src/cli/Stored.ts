@@ -13,6 +13,7 @@ import type { AnyNode } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import { bytes, duration, number } from "../run/Progress.ts"
 import { rowsReadByPort } from "../run/RowsRead.ts"
+import { type RunRules, runRules } from "../store/Garbage.ts"
 import * as Gc from "../store/Gc.ts"
 import { type Manifest, rowsRefused } from "../store/Manifest.ts"
 import * as RunLog from "../store/RunLog.ts"
@@ -209,15 +210,39 @@ const entryCalled = Effect.fnUntraced(function* (called: string) {
 /** `1 thing`, `2 things`. */
 const counted = (count: number, what: string): string => `${number(count)} ${what}${count === 1 ? "" : "s"}`
 
-/** `gc`: what would go; `--collect` removes it, `--pin` and `--unpin` decide what stays. */
-export const gc = (
-  root: string,
-  flags: { readonly collect: boolean; readonly pin: ReadonlyArray<string>; readonly unpin: ReadonlyArray<string> },
-  session: Session
-) => {
+/** Flags of `gc`. */
+export interface GcFlags {
+  readonly collect: boolean
+  readonly pin: ReadonlyArray<string>
+  readonly unpin: ReadonlyArray<string>
+  readonly runs: boolean
+  readonly keepLast: number | undefined
+  readonly keepDays: number | undefined
+}
+
+/** The rules for records of runs; undefined where none may go. A rule without `--runs` is a mistake. */
+const rulesOf = ({ keepDays, keepLast, runs }: GcFlags): Effect.Effect<RunRules | undefined, UsageError> =>
+  runs
+    ? Effect.succeed({ keepLast: keepLast ?? runRules.keepLast, keepDays: keepDays ?? runRules.keepDays })
+    : keepDays === undefined && keepLast === undefined
+      ? Effect.undefined
+      : new UsageError({
+          message: `--keep-${keepLast === undefined ? "days" : "last"} says which records of runs stay, and without --runs all of them do`,
+          hint: "Add --runs, or leave it out."
+        })
+
+/** Records of runs that the rules let go, where nobody asked for that. */
+const oldRunsLine = (count: number): string => {
+  const { keepDays, keepLast } = runRules
+  return `${counted(count, "record")} of old runs could go too (older than ${keepDays} days, not among the ${keepLast} newest of a pipeline); gc --runs --collect removes ${count === 1 ? "it" : "them"}`
+}
+
+/** `gc`: what would go; `--collect` removes it, `--pin` and `--unpin` decide what stays, `--runs` adds records of runs. */
+export const gc = (root: string, flags: GcFlags, session: Session) => {
   const writes = flags.collect || flags.pin.length > 0 || flags.unpin.length > 0
   const say = (text: string) => session.output.people(text + "\n")
   return Effect.gen(function* () {
+    const runs = yield* rulesOf(flags)
     const store = yield* Store
     for (const pin of flags.pin) {
       const at = pin.lastIndexOf("=")
@@ -236,7 +261,7 @@ export const gc = (
       }
       say(`unpinned ${name}`)
     }
-    const plan = yield* Gc.plan(store.root)
+    const plan = yield* Gc.plan(store.root, runs === undefined ? {} : { runs })
     if (session.json) for (const one of plan.garbage) session.output.result(JSON.stringify(one))
     if (plan.garbage.length > 0)
       say(
@@ -253,6 +278,7 @@ export const gc = (
     if (halves > 0) say(`${counted(halves, "unfinished download")} can be resumed and stay`)
     const reached = plan.kept === 1 ? "1 entry is" : `${number(plan.kept)} entries are`
     say(`${reached} reached; ${counted(plan.garbage.length, "thing")} could go, ${bytes(plan.bytes)}`)
+    if (runs === undefined && plan.oldRuns > 0) say(oldRunsLine(plan.oldRuns))
     if (flags.collect) say(`removed ${bytes(yield* Gc.collect(store.root, plan))}`)
     else if (plan.garbage.length > 0) say("Nothing was removed; --collect does.")
   }).pipe(Effect.provide(storeLayer(root, { readOnly: !writes })))
