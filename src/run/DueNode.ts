@@ -323,16 +323,16 @@ export const execute = Effect.fnUntraced(function* (
   const forced = session.selection.forced.has(node.id)
   const code = decision.code as Code
   if (forced) yield* dropDamaged(store, decision.key, code.digest)
-  const places = placesFor(node, done)
+  const before = placesFor(node, done)
   const mark = damageMark()
-  const inputs = yield* storedInputs(places)
+  const inputs = yield* storedInputs(before)
   const work = yield* Effect.raceFirst(
     store.begin({
       key: decision.key,
       code,
       acceptCode: session.acceptsCode(node),
       fresh: forced || decision.suspect === true,
-      reads: Object.values(places).flatMap((where) => (where.kind === "entry" ? [where.key] : []))
+      reads: Object.values(before).flatMap((where) => (where.kind === "entry" ? [where.key] : []))
     }),
     Effect.andThen(stop.wait, Effect.fail(stoppedBefore(node)))
   )
@@ -351,6 +351,7 @@ export const execute = Effect.fnUntraced(function* (
       `goes on from unfinished work of other code: ${work.begunBy.map((one) => one.slice(0, 12)).join(", ")}`
     )
   yield* Effect.forEach(sourcesBehind(node), session.bring, { concurrency: "unbounded", discard: true })
+  const places = placesFor(node, done) // now with the paths of sources that were fetched
   const count = node.spec.kind === "sharded" ? yield* shardCount(node, places).pipe(asNodeFailed(node.id)) : undefined
   const known = yield* rowsInOf(node, done, store)
   const announce = (resumedAt?: number) =>
