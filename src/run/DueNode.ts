@@ -323,16 +323,16 @@ export const execute = Effect.fnUntraced(function* (
   const forced = session.selection.forced.has(node.id)
   const code = decision.code as Code
   if (forced) yield* dropDamaged(store, decision.key, code.digest)
-  const before = placesFor(node, done)
+  const known = placesFor(node, done)
   const mark = damageMark()
-  const inputs = yield* storedInputs(before)
+  const inputs = yield* storedInputs(known)
   const work = yield* Effect.raceFirst(
     store.begin({
       key: decision.key,
       code,
       acceptCode: session.acceptsCode(node),
       fresh: forced || decision.suspect === true,
-      reads: Object.values(before).flatMap((where) => (where.kind === "entry" ? [where.key] : []))
+      reads: Object.values(known).flatMap((where) => (where.kind === "entry" ? [where.key] : []))
     }),
     Effect.andThen(stop.wait, Effect.fail(stoppedBefore(node)))
   )
@@ -353,7 +353,7 @@ export const execute = Effect.fnUntraced(function* (
   yield* Effect.forEach(sourcesBehind(node), session.bring, { concurrency: "unbounded", discard: true })
   const places = placesFor(node, done) // now with the paths of sources that were fetched
   const count = node.spec.kind === "sharded" ? yield* shardCount(node, places).pipe(asNodeFailed(node.id)) : undefined
-  const known = yield* rowsInOf(node, done, store)
+  const rowsIn = yield* rowsInOf(node, done, store)
   const announce = (resumedAt?: number) =>
     Effect.flatMap(Clock.currentTimeMillis, (at) => {
       onStart()
@@ -367,7 +367,7 @@ export const execute = Effect.fnUntraced(function* (
           ? {}
           : { shards: count, shardsDone: [...work.shards.keys()].filter((i) => i < count).length }),
         ...(resumedAt === undefined ? {} : { resumedAt }),
-        ...(known === undefined ? {} : { rowsIn: known })
+        ...(rowsIn === undefined ? {} : { rowsIn })
       })
     })
   const skipped = (names: ReadonlyArray<string>, step: number) =>
