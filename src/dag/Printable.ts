@@ -21,4 +21,5 @@ const numbered = (character: string): string =>
 export const printable = (text: string): string => (/^[ -~\n\t]*$/.test(text) ? text : text.replace(unseen, numbered))
 
 /** Text within a line: ends of lines and tabs become blanks. */
-export const printableLine = (text: string): string => printable(text.replace(/[\r\n\t]+/g, " "))
+export const printableLine = (text: string): string =>
+  /^[ -~]*$/.test(text) ? text : printable(text.replace(/[\r\n\t]+/g, " "))

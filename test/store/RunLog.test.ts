@@ -3,7 +3,7 @@ import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSyn
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Scope, Stream } from "effect"
+import { Effect, Exit, Schema, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { LEASE_MS } from "../../src/store/Lease.ts"
 import * as Process from "../../src/store/Process.ts"
@@ -76,7 +76,20 @@ describe("RunLog", () => {
         assert.strictEqual((yield* RunLog.list(root))[0]?.status, "killed")
         assert.strictEqual((yield* RunLog.show(root, log.id)).status, "killed")
         assert.deepStrictEqual(yield* Stream.runCollect(RunLog.events(root, log.id)), [{ n: "é" }])
-        writeFileSync(file, "{")
+        // A listing takes a record exactly where its Schema does.
+        const valid = Schema.is(Schema.toType(RunLog.RunRecord))
+        for (const name of Object.keys(record))
+          for (const value of [undefined, null, [], {}, "", 1, [1], { a: null }, { a: { b: [] } }]) {
+            const altered = JSON.stringify({ ...record, [name]: value })
+            writeFileSync(file, altered)
+            const listed = (yield* RunLog.list(root)).length === 1
+            assert.strictEqual(listed, valid(JSON.parse(altered)), altered)
+          }
+        for (const text of ["{", "", "[]", "null"]) {
+          writeFileSync(file, text)
+          assert.deepStrictEqual(yield* RunLog.list(root), [])
+        }
+        rmSync(file)
         assert.deepStrictEqual(yield* RunLog.list(root), [])
       }).pipe(node)
   )
