@@ -227,7 +227,7 @@ const rulesOf = ({ keepDays, keepLast, runs }: GcFlags): Effect.Effect<RunRules 
     : keepDays === undefined && keepLast === undefined
       ? Effect.undefined
       : new UsageError({
-          message: `--keep-${keepLast === undefined ? "days" : "last"} says which records of runs stay, and without --runs all of them do`,
+          message: `${keepLast === undefined ? "--keep-days" : "--keep-last"} says which records of runs stay, and without --runs all of them do`,
           hint: "Add --runs, or leave it out."
         })
 
