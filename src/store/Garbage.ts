@@ -90,29 +90,43 @@ const bytesUnder = (path: string): Effect.Effect<number, StoreError> => now(path
 /**
  * What would go, and how much. Changes nothing.
  *
+ * `before`: a plan of a moment ago, for which this one looks whether it still holds. What that said of something's size,
+ * and of what an entry is, is not looked up again; what is reached is.
+ *
  * @example
  * const plan = yield* Gc.plan(store.root, { pipelines: ["llava-phi"] })
  * yield* Gc.collect(store.root, plan)
  */
-export const plan = (root: string, options: GcOptions = {}): Effect.Effect<GcPlan, StoreError, FileSystem.FileSystem> =>
+export const plan = (
+  root: string,
+  options: GcOptions = {},
+  before?: GcPlan
+): Effect.Effect<GcPlan, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const layout = layoutOf(root)
+    const known = new Map(before?.garbage.map((one) => [one.path, one]))
     const all = yield* readAll(layout)
     const keep = yield* reached(layout, all, options.pipelines)
     const garbage: Array<Garbage> = []
     const resumable: Array<Garbage> = []
     const add = (into: Array<Garbage>, one: Omit<Garbage, "bytes">) =>
-      Effect.map(bytesUnder(one.path), (bytes) => {
+      Effect.map(bytesOf(one.path), (bytes) => {
         into.push({ ...one, bytes })
       })
+    const bytesOf = (path: string) => {
+      const bytes = known.get(path)?.bytes
+      return bytes === undefined ? bytesUnder(path) : Effect.succeed(bytes)
+    }
     const kept: Array<Kept> = []
-    for (const { folder, manifest, key, code } of [...all.values()].flat()) {
+    for (const { code, folder, key, manifest: read } of [...all.values()].flat()) {
       const checkpoints = checkpointsFolder(folder)
       if (!keep.has(folder)) {
-        const what = manifest?.parts.definition ?? "damaged entry"
+        const shown = known.get(folder)
+        const what = shown?.kind === "entry" ? shown.what : ((yield* read)?.parts.definition ?? "damaged entry")
         yield* add(garbage, { kind: "entry", path: folder, what, key, code })
         continue
       }
+      const manifest = yield* read
       kept.push({ kind: "entry", folder, manifest, lock: layout.lock(key, code) })
       if ((yield* now(checkpoints, () => namesNow(checkpoints))).length > 0) {
         const what = `checkpoints of finished ${manifest?.parts.definition ?? "work"}`
@@ -124,7 +138,8 @@ export const plan = (root: string, options: GcOptions = {}): Effect.Effect<GcPla
       const [key = "", code = ""] = name.split(".")
       if (!hex.test(key) || !hex.test(code)) continue
       if (yield* isHeld(layout.lock(key, code))) continue
-      const done = (all.get(key) ?? []).some((node) => node.code === code && node.manifest !== undefined)
+      const elsewhere = (all.get(key) ?? []).find((node) => node.code === code)
+      const done = elsewhere !== undefined && (yield* elsewhere.manifest) !== undefined
       const something =
         (yield* namesIn(recordsFolder(path))).length > 0 || (yield* namesIn(checkpointsFolder(path))).length > 0
       const goes = done || !something || options.unfinished === true
@@ -134,8 +149,8 @@ export const plan = (root: string, options: GcOptions = {}): Effect.Effect<GcPla
     }
     const uses = yield* used(layout, options.pipelines)
     const content = new Set(uses.map(({ digest }) => digest))
-    for (const { folder, manifest } of [...all.values()].flat())
-      if (keep.has(folder)) for (const digest of Object.values(manifest?.parts.inputs ?? {})) content.add(digest)
+    for (const { manifest } of kept)
+      for (const digest of Object.values(manifest?.parts.inputs ?? {})) content.add(digest)
     for (const { resumable: goesOn, ...one } of yield* unreached(layout, content))
       yield* add(goesOn && options.unfinished !== true ? resumable : garbage, { ...one, key: "", code: "" })
     // What links lead to is no part of the store, and may be gone.

@@ -5,19 +5,18 @@
  * under the entry's lock, then deleted; killed in between, the next `collect` goes on, because what is left behind is
  * garbage by its name (`Leftovers.ts`). Needs no free byte (`GcLock.ts`).
  */
-import { existsSync, rmdirSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { Effect, type FileSystem } from "effect"
 import { checksummed, readCheckedIfGood } from "./Checksum.ts"
 import { io, makeFolder, namesIn, removeWhole, writeWhole } from "./Durable.ts"
-import { namesNow, now } from "./Errno.ts"
 import { type Garbage, type GcPlan, plan } from "./Garbage.ts"
 import { announcedBy, type Hold, hold } from "./GcLock.ts"
-import { decodeName, type Layout, layoutOf, manifestFile } from "./Layout.ts"
+import { decodeName, type Layout, layoutOf } from "./Layout.ts"
 import type { Leftover } from "./Leftovers.ts"
 import { settle, tryLock } from "./Lock.ts"
 import * as Process from "./Process.ts"
 import { hex, PinRecord } from "./Reached.ts"
+import { dropEmpty, removeEntries, removeOut } from "./RemoveEntries.ts"
 import * as RunLog from "./RunLog.ts"
 import { type Found, StoreError } from "./Store.ts"
 
@@ -52,7 +51,7 @@ const collectAlone = (
             ? "Collect when it has ended; what it will read next cannot be known from here."
             : "It cannot be seen from here, but it renews its lease. Collect when it has ended."
       })
-    const still = new Set((yield* plan(root, shown.options)).garbage.map((one) => one.path))
+    const still = new Set((yield* plan(root, shown.options, shown)).garbage.map((one) => one.path))
     // Two things under one lock go one after the other.
     const groups = new Map<string, Array<Garbage>>()
     for (const one of shown.garbage) {
@@ -61,6 +60,12 @@ const collectAlone = (
       groups.set(group, [...(groups.get(group) ?? []), one])
     }
     let bytes = 0
+    const entries = [...groups].flatMap(([lock, [one, ...more]]) =>
+      one?.kind === "entry" && more.length === 0 ? [{ lock, one }] : []
+    )
+    for (const { lock } of entries) groups.delete(lock)
+    for (let at = 0; at < entries.length; at += TOGETHER)
+      bytes += yield* removeTogether(layout, entries.slice(at, at + TOGETHER), held)
     yield* Effect.forEach(
       groups.values(),
       (group) =>
@@ -71,6 +76,26 @@ const collectAlone = (
     )
     return bytes
   })
+
+/** Entries that are removed together: their locks are held for so long. */
+const TOGETHER = 256
+
+/** Removes those entries that nobody else has locked; gives their bytes. */
+const removeTogether = (
+  layout: Layout,
+  entries: ReadonlyArray<{ readonly lock: string; readonly one: Garbage }>,
+  held: Hold
+): Effect.Effect<number, StoreError, FileSystem.FileSystem> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const free = yield* Effect.filter(entries, ({ lock }) => unlessLocked(held.also(lock)), { concurrency: AT_ONCE })
+      yield* removeEntries(
+        layout,
+        free.map(({ one }) => one.path)
+      )
+      return free.reduce((sum, { one }) => sum + one.bytes, 0)
+    })
+  )
 
 /** Things that are removed at the same time. */
 const AT_ONCE = 4
@@ -106,23 +131,6 @@ const removeLeftover = (
   return io(path, (fs) => fs.remove(path, { recursive: true, force: true }))
 }
 
-/**
- * Renamed, then deleted, so that no reader sees half of it. Where a folder has no room for the new name, an entry's
- * manifest goes first instead: without it there is no entry.
- */
-const removeOut = (path: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
-  Effect.catchIf(
-    removeWhole(path),
-    (error) => error.reason === "full",
-    () =>
-      io(path, (fs) =>
-        Effect.andThen(
-          fs.remove(manifestFile(path), { force: true }),
-          fs.remove(path, { recursive: true, force: true })
-        )
-      )
-  )
-
 const isLockName = (name: string): boolean => /\.lock$/.test(name) && name !== "gc.lock"
 
 /** True when done, false when somebody else has the lock. */
@@ -132,16 +140,6 @@ const unlessLocked = <R>(effect: Effect.Effect<void, StoreError, R>): Effect.Eff
     (error: StoreError) => error.reason === "locked",
     () => Effect.succeed(false)
   )
-
-/** Removes a key's folder and aliases once it has no entry left. */
-const dropEmpty = (layout: Layout, folder: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
-  Effect.gen(function* () {
-    if ((yield* now(folder, () => namesNow(folder))).length > 0) return
-    // rmdir, which the FileSystem service lacks: a commit that makes an entry right now makes it fail, and all stays.
-    const removed = yield* Effect.result(Effect.try({ try: () => rmdirSync(folder), catch: (cause) => cause }))
-    const aliases = layout.aliasFolder(basename(folder))
-    if (removed._tag === "Success" && existsSync(aliases)) yield* removeOut(aliases)
-  })
 
 /** Keeps an entry and everything it was made from, whatever pipelines do. A name pins one entry; again moves the pin. */
 export const pin = (root: string, name: string, found: Found): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>

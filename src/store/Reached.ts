@@ -12,41 +12,50 @@ import { aliasTarget, LastRecord } from "./Entries.ts"
 import { namesNow, now } from "./Errno.ts"
 import { decodeName, type Layout } from "./Layout.ts"
 import type { Manifest } from "./Manifest.ts"
-import { manifestNow, quickly, readManifest } from "./ReadEntry.ts"
+import { goodManifestNow, quickly, readManifest } from "./ReadEntry.ts"
 import { StoreError } from "./Store.ts"
 
 export const PinRecord = Schema.Struct({ key: Schema.String, code: Schema.String })
 
 export const hex = /^[0-9a-f]{64}$/
 
-/** An entry; `manifest` is undefined for one that is damaged. */
+/** An entry. Its manifest is read once, when it is first asked for; undefined for one that is damaged. */
 export interface Node {
-  readonly manifest: Manifest | undefined
+  readonly manifest: Effect.Effect<Manifest | undefined, StoreError, FileSystem.FileSystem>
   readonly key: string
   readonly code: string
   readonly folder: string
 }
 
-/** All entries by key. */
-export const readAll = (
-  layout: Layout
-): Effect.Effect<ReadonlyMap<string, ReadonlyArray<Node>>, StoreError, FileSystem.FileSystem> =>
-  Effect.gen(function* () {
-    const all = new Map<string, Array<Node>>()
-    for (const prefix of yield* now(layout.entries, () => namesNow(layout.entries)))
-      for (const key of yield* now(layout.entries, () => namesNow(join(layout.entries, prefix)))) {
+const readOnce = (folder: string): Node["manifest"] => {
+  let have: { readonly manifest: Manifest | undefined } | undefined
+  const slowly = Effect.catchIf(
+    readManifest(folder),
+    (error) => error.reason === "damaged",
+    () => Effect.succeed(undefined)
+  )
+  return Effect.suspend(() => {
+    if (have !== undefined) return Effect.succeed(have.manifest)
+    return Effect.map(
+      quickly(() => goodManifestNow(folder), slowly),
+      (manifest) => (have = { manifest }).manifest
+    )
+  })
+}
+
+/** All entries by key. Lists their folders only. */
+export const readAll = (layout: Layout): Effect.Effect<ReadonlyMap<string, ReadonlyArray<Node>>, StoreError> =>
+  now(layout.entries, () => {
+    const all = new Map<string, ReadonlyArray<Node>>()
+    for (const prefix of namesNow(layout.entries))
+      for (const key of namesNow(join(layout.entries, prefix))) {
         if (!hex.test(key)) continue
-        for (const code of yield* now(layout.entries, () => namesNow(layout.keyFolder(key)))) {
-          if (!hex.test(code)) continue
+        const codes = namesNow(layout.keyFolder(key)).filter((code) => hex.test(code))
+        const nodes = codes.map((code): Node => {
           const folder = layout.entry(key, code)
-          const slowly = Effect.catchIf(
-            readManifest(folder),
-            (error) => error.reason === "damaged",
-            () => Effect.succeed(undefined)
-          )
-          const manifest = yield* quickly(() => manifestNow(folder), slowly)
-          all.set(key, [...(all.get(key) ?? []), { manifest, key, code, folder }])
-        }
+          return { manifest: readOnce(folder), key, code, folder }
+        })
+        if (nodes.length > 0) all.set(key, nodes)
       }
     return all
   })
@@ -82,6 +91,9 @@ const roots = (
     return out
   })
 
+const hasOutput = (manifest: Manifest | undefined, digest: string | undefined): boolean =>
+  Object.values(manifest?.outputs ?? {}).some((output) => output.digest === digest)
+
 /** Folders of all entries that the roots reach. */
 export const reached = (
   layout: Layout,
@@ -105,13 +117,12 @@ export const reached = (
       enter(exact.length > 0 ? exact : under)
     }
     for (let node = queue.pop(); node !== undefined; node = queue.pop()) {
-      for (const [port, key] of Object.entries(node.manifest?.parents ?? {})) {
+      const manifest = yield* node.manifest
+      for (const [port, key] of Object.entries(manifest?.parents ?? {})) {
         if (key === "") continue
         const under = all.get(key) ?? []
-        const content = node.manifest?.parts.inputs[port]
-        const exact = under.filter(({ manifest }) =>
-          Object.values(manifest?.outputs ?? {}).some((output) => output.digest === content)
-        )
+        const exact: Array<Node> = []
+        for (const one of under) if (hasOutput(yield* one.manifest, manifest?.parts.inputs[port])) exact.push(one)
         enter(exact.length > 0 ? exact : under)
       }
     }

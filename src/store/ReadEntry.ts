@@ -13,6 +13,7 @@ import { dirname, join } from "node:path"
 import { Effect, type FileSystem } from "effect"
 import { type Opened, readOpened } from "./Checksum.ts"
 import { misplaced, strayPath, underived } from "./Derive.ts"
+import { errnoName } from "./Errno.ts"
 import { manifestFile, portFolder, refusedFolder } from "./Layout.ts"
 import { type Manifest, openManifest } from "./Manifest.ts"
 import { StoreError } from "./Store.ts"
@@ -189,6 +190,16 @@ export const manifestNow = (folder: string): Manifest | undefined => {
   if (info.size >= LARGE && Date.now() - Number(info.ctimeMs) > SETTLED)
     keep(folder, { identity, manifest, bytes: Number(info.size) })
   return manifest
+}
+
+/** Like `manifestNow`, and undefined for a damaged one too. Throws what the disk says only. */
+export const goodManifestNow = (folder: string): Manifest | undefined => {
+  try {
+    return manifestNow(folder)
+  } catch (error) {
+    if (errnoName(error) !== undefined) throw error
+    return undefined
+  }
 }
 
 /** `wrongFiles`, of a large entry not again and again: opening a file looks at its size in any case. */

@@ -306,4 +306,35 @@ describe("Gc", () => {
         assert.strictEqual((yield* Effect.flip(Gc.plan(root))).reason, "damaged")
       }).pipe(Effect.provide(storeAt(temporaryFolder())))
   )
+
+  it.live("of entries that go together, one that is locked stays, and what became reachable with its parents", () =>
+    Effect.gen(function* () {
+      const { root } = yield* Store
+      const layout = layoutOf(root)
+      const a = yield* from("a", {})
+      const b = yield* from("b", { rows: a })
+      const locked = yield* from("locked", {})
+      const goes = [yield* from("c", {}), yield* from("d", {}), yield* from("d", {}, "other")]
+      const plan = yield* Gc.plan(root)
+      assert.sameMembers(
+        plan.garbage.map(({ path }) => path),
+        [a, b, locked, ...goes].map(({ folder }) => folder)
+      )
+      yield* remember("p", "b", b)
+      const bytes = yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* lock(layout.lock(locked.manifest.key, locked.manifest.code.digest))
+          return yield* Gc.collect(root, plan)
+        })
+      )
+      const went = plan.garbage.filter(({ path }) => goes.some(({ folder }) => folder === path))
+      assert.strictEqual(
+        bytes,
+        went.reduce((sum, one) => sum + one.bytes, 0)
+      )
+      for (const { folder } of [a, b, locked]) assert.isTrue(existsSync(folder))
+      for (const { manifest } of goes) assert.isFalse(existsSync(layout.keyFolder(manifest.key)))
+      assert.isUndefined(readdirSync(layout.entries).find((name) => name.startsWith(".")))
+    }).pipe(Effect.provide(storeAt(temporaryFolder())))
+  )
 })
