@@ -13,7 +13,7 @@
 import { hash } from "node:crypto"
 import { Effect, FileSystem, type PlatformError, Schema } from "effect"
 import { canonical } from "../dag/Canonical.ts"
-import { fromPlatform, instead } from "./Durable.ts"
+import { decodeFile, fromPlatform, instead } from "./Durable.ts"
 import { StoreError } from "./Store.ts"
 
 const HEAD = '{"checksum":"'
@@ -105,17 +105,7 @@ export const readOpened = <A>(
   Effect.gen(function* () {
     const bytes = yield* bytesAt(path)
     if (bytes === undefined) return undefined
-    return yield* Effect.try({
-      try: () => open(bytes),
-      catch: (cause) =>
-        new StoreError({
-          reason: "damaged",
-          path,
-          message: `${path} does not hold what it should: ${cause instanceof Error ? cause.message : String(cause)}`,
-          hint: "The file was changed or cut off; it is ignored and made again where that is possible.",
-          cause
-        })
-    })
+    return yield* decodeFile(path, () => open(bytes))
   })
 
 /** What such a file says: undefined if there is none, `damaged` if it does not hold what it should. */

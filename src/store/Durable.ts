@@ -300,6 +300,20 @@ export const hashFile = (path: string): Effect.Effect<Written, StoreError, FileS
 export const syncFile = (path: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   io(path, (fs) => Effect.scoped(Effect.flatMap(fs.open(path, { flag: "r" }), (file) => file.sync)))
 
+/** What `decode` makes of a file's content; `damaged` if it throws. */
+export const decodeFile = <A>(path: string, decode: () => A): Effect.Effect<A, StoreError> =>
+  Effect.try({
+    try: decode,
+    catch: (cause) =>
+      new StoreError({
+        reason: "damaged",
+        path,
+        message: `${path} does not hold what it should: ${cause instanceof Error ? cause.message : String(cause)}`,
+        hint: "The file was changed or cut off; it is ignored and made again where that is possible.",
+        cause
+      })
+  })
+
 /** Reads JSON of a schema: undefined if there is no file, `damaged` if it does not decode. */
 export const readJson = <A>(
   path: string,
@@ -308,17 +322,7 @@ export const readJson = <A>(
   Effect.gen(function* () {
     const text = yield* io(path, (fs) => instead(fs.readFileString(path), ["NotFound"], undefined))
     if (text === undefined) return undefined
-    return yield* Effect.try({
-      try: () => Schema.decodeUnknownSync(schema)(JSON.parse(text)),
-      catch: (cause) =>
-        new StoreError({
-          reason: "damaged",
-          path,
-          message: `${path} does not hold what it should: ${cause instanceof Error ? cause.message : String(cause)}`,
-          hint: "The file was changed or cut off; it is ignored and made again where that is possible.",
-          cause
-        })
-    })
+    return yield* decodeFile(path, () => Schema.decodeUnknownSync(schema)(JSON.parse(text)))
   })
 
 /** Like `readJson`, but a damaged file is reported and counts as absent. */
