@@ -116,7 +116,9 @@ describe("tsx", () => {
   })
 })
 
-describe.skipIf(process.platform === "win32")("few open files", () => {
+const noLimit = process.platform === "win32" ? " (skipped: no ulimit on Windows)" : ""
+
+describe.skipIf(noLimit !== "")(`few open files${noLimit}`, () => {
   const limited = (files: number, store: string) =>
     start(
       [

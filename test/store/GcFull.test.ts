@@ -106,8 +106,9 @@ describe("the two ways to hold the lock of a collection", () => {
   )
 })
 
-// Mounting needs root: elsewhere these count as skipped.
-describe.skipIf(smallDisk === undefined)("on a small file system that is full", () => {
+const noDisk = smallDisk === undefined ? " (skipped: no tmpfs can be mounted here)" : ""
+
+describe.skipIf(noDisk !== "")(`on a small file system that is full${noDisk}`, () => {
   it.live("all garbage goes, and a run can be recorded afterwards", () =>
     Effect.gen(function* () {
       const disk = smallDisk!
