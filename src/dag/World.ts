@@ -1,7 +1,7 @@
 /**
  * Several processes that run one fold in lockstep: which of them this one is, and where they meet.
  *
- * Not processes and not collectives: the runner starts the former (`run/World.ts`), an engine has the latter. Rank 0 leads:
+ * Not processes and not collectives: the runner starts the former (`run/Leader.ts`), an engine has the latter. Rank 0 leads:
  * it runs the pipeline, and its folds find a meeting here. The others follow: they run `follow` of `FoldFunctions` for as
  * long as the leader's fold runs. How many there are is in no key: results are equal within a tolerance.
  */
