@@ -13,8 +13,10 @@ export const page = (): string => {
   const count = (kind: string) => pipeline.nodes.filter((node) => node.spec.kind === kind).length
   return `# The recipe, node by node
 
-Generated from the pipeline value by \`npm run docs\`; do not edit. This is the preset \`sample\`: ${pipeline.nodes.length - count("source")} nodes (${count("sharded")} sharded, ${count("whole")} whole,
-${count("fold")} fold) on ${count("source")} sources. [Presets](presets.md) has the numbers of the others, and any recipe prints its own page:
+Generated from the pipeline value by \`npm run docs\`; do not edit.
+
+This is the preset \`sample\`: ${pipeline.nodes.length - count("source")} nodes (${count("sharded")} sharded, ${count("whole")} whole, ${count("fold")} fold) on ${count("source")} sources.
+[Presets](presets.md) has the numbers of the others. Any recipe prints its own page:
 
 \`\`\`sh
 npx tsx pipelines/llava-phi.ts graph --format markdown --preset paper
