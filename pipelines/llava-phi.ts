@@ -310,7 +310,7 @@ const llavaPhiRecipe = recipe({
   engines: Engine.engineNames,
   engine: (settings) => settings.engine,
   resolveEngine: Engine.resolve,
-  together: ["torch", "torch-bf16"],
+  distributed: ["torch", "torch-bf16"],
   services: Engine.layer,
   numerics,
   summary: summarise,

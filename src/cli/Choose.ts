@@ -108,12 +108,12 @@ export const choose = <Settings, R>(
 /** Fails with `UsageError` when a selection names a node that the pipeline has not. */
 export const checkSelection = (
   pipeline: Pipeline,
-  selection: Pick<RunOptions, "only" | "from" | "until" | "force"> & { readonly acceptCode?: ReadonlyArray<string> }
+  selection: Pick<RunOptions, "only" | "from" | "until" | "force"> & { readonly allowStaleCode?: ReadonlyArray<string> }
 ): Effect.Effect<void, UsageError> =>
   Effect.gen(function* () {
     const ids = pipeline.nodes.map((node) => node.id)
-    const { acceptCode = [], force, from, only, until } = selection
-    for (const [flag, named] of Object.entries({ only, from, until, force, "accept-code": acceptCode }))
+    const { allowStaleCode = [], force, from, only, until } = selection
+    for (const [flag, named] of Object.entries({ only, from, until, force, "allow-stale-code": allowStaleCode }))
       for (const id of named)
         if (!ids.includes(id)) return yield* unknown(`--${flag}: no node is called`, id, ids, "Nodes")
   })

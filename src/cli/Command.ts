@@ -64,12 +64,12 @@ const shared = <S, R>(recipe: Recipe<S, R>) => ({
 
 const local = {
   plan: onOff("plan", "Say what would run and why, then stop"),
-  card: Flag.String("card").pipe(
-    Flag.withDescription("Card whose hours and memory a plan tells (default: an A100 of 40 and of 80 GB, an H100)"),
+  gpu: Flag.String("gpu").pipe(
+    Flag.withDescription("GPU whose hours and memory a plan shows (default: an A100 of 40 and of 80 GB, an H100)"),
     Flag.optional
   ),
   mfu: Flag.Finite("mfu").pipe(
-    Flag.withDescription("Share of a card's peak, 0 to 1, that a plan's hours are counted with (default: 0.45)"),
+    Flag.withDescription("Share of a GPU's peak, 0 to 1, that a plan's hours assume (default: 0.45)"),
     Flag.filter(
       (n) => n > 0 && n <= 1,
       () => "a share above 0, at most 1"
@@ -85,7 +85,7 @@ const local = {
     atLeast(0, "0 or more"),
     Flag.optional
   ),
-  world: Flag.Int("world").pipe(
+  nproc: Flag.Int("nproc").pipe(
     Flag.withDescription("Processes that train together, started here; under a launcher WORLD_SIZE says it"),
     Flag.withMetavar("N"),
     atLeast(1, "1 or more"),
@@ -95,8 +95,8 @@ const local = {
     "keep-going",
     "After a node failed, finish everything that does not need it; the run fails all the same"
   ),
-  acceptCode: ids(
-    "accept-code",
+  allowStaleCode: ids(
+    "allow-stale-code",
     "Take these nodes' stored results and checkpoints although the code behind them changed; never those of another file or Schema"
   ),
   quiet: onOff("quiet", "No progress and no table of nodes; the recipe's summary and where outputs lie are told"),
@@ -240,16 +240,16 @@ export const makeCommand = <S, R>(recipe: Recipe<S, R>, moduleUrl: string, sessi
           ...wanted(flags),
           store: flags.store,
           plan: flags.plan,
-          card: undef(flags.card),
+          gpu: undef(flags.gpu),
           mfu: undef(flags.mfu),
           only: flags.only,
           from: flags.from,
           until: flags.until,
           force: flags.force,
           workers: undef(flags.workers),
-          world: undef(flags.world),
+          nproc: undef(flags.nproc),
           keepGoing: flags.keepGoing,
-          acceptCode: flags.acceptCode,
+          allowStaleCode: flags.allowStaleCode,
           quiet: flags.quiet,
           checkpointEvery: undef(flags.checkpointEvery),
           verify: flags.verify

@@ -17,8 +17,8 @@ import type { Chosen } from "./Choose.ts"
 
 /** Flags that only a plan's cost reads. */
 export interface CostFlags {
-  readonly world: number | undefined
-  readonly card: string | undefined
+  readonly nproc: number | undefined
+  readonly gpu: string | undefined
   readonly mfu: number | undefined
 }
 
@@ -56,8 +56,8 @@ export const costOf = <S, R>(
       cached: (node) => entries.get(node) !== undefined,
       engine: chosen.choice.engine,
       engineOpen: chosen.engineWhy !== undefined,
-      world: flags.world ?? 1,
-      card: flags.card,
+      world: flags.nproc ?? 1,
+      gpu: flags.gpu,
       mfu: flags.mfu,
       open
     }

@@ -10,7 +10,7 @@ import { resolve } from "node:path"
 import { Cause, Clock, Deferred, Effect, Exit, Layer, Result, Schema } from "effect"
 import { checkEnvironment, environment } from "../dag/Environment.ts"
 import type { Plan, PlanStep } from "../dag/Plan.ts"
-import type { RankLost } from "../dag/World.ts"
+import type { RankLost } from "../dag/ProcessGroup.ts"
 import { type Event, Events } from "../run/Events.ts"
 import type { Entry } from "../run/Facts.ts"
 import { follow } from "../run/Follower.ts"
@@ -29,7 +29,7 @@ import { type Chosen, checkSelection, choose, UsageError } from "./Choose.ts"
 import { costOf } from "./Cost.ts"
 import { writePainted } from "./Output.ts"
 import { type Color, joined, paint, plain } from "./Paint.ts"
-import { checkTogether, endLate, makeOthers, placeOf, shareMachine, startsOthers } from "./Ranks.ts"
+import { checkDistributed, endLate, makeOthers, placeOf, shareMachine, startsOthers } from "./Ranks.ts"
 import { engineLine, nodeTable, outputLines, planCounts, planTable, runLine } from "./Report.ts"
 import { writePage } from "./report/Write.ts"
 import type { Session } from "./Session.ts"
@@ -52,7 +52,7 @@ export interface RunFlags {
   readonly store: string
   readonly plan: boolean
   /** With `plan`: the card whose hours are told, and the share of its peak that is counted with. */
-  readonly card: string | undefined
+  readonly gpu: string | undefined
   readonly mfu: number | undefined
   readonly only: ReadonlyArray<string>
   readonly from: ReadonlyArray<string>
@@ -60,9 +60,9 @@ export interface RunFlags {
   readonly force: ReadonlyArray<string>
   readonly workers: number | undefined
   /** Processes that train together, started here; see `Ranks.ts`. */
-  readonly world: number | undefined
+  readonly nproc: number | undefined
   readonly keepGoing: boolean
-  readonly acceptCode: ReadonlyArray<string>
+  readonly allowStaleCode?: ReadonlyArray<string>
   readonly quiet: boolean
   readonly checkpointEvery: number | undefined
   readonly verify: boolean
@@ -76,7 +76,7 @@ const optionsOf = (flags: RunFlags): RunOptions => ({
   from: flags.from,
   until: flags.until,
   force: flags.force,
-  acceptCode: flags.acceptCode,
+  allowStaleCode: flags.allowStaleCode ?? [],
   keepGoing: flags.keepGoing,
   workers: flags.workers ?? availableParallelism(),
   ...(flags.checkpointEvery === undefined ? {} : { checkpointEverySteps: flags.checkpointEvery }),
@@ -87,9 +87,9 @@ const optionsOf = (flags: RunFlags): RunOptions => ({
 /** Flags that cut or steer a run, as typed. */
 const cuts = (flags: RunFlags): ReadonlyArray<string> => [
   ...(["only", "from", "until", "force"] as const).flatMap((name) => flags[name].map((id) => `--${name} ${id}`)),
-  ...flags.acceptCode.map((id) => `--accept-code ${id}`),
+  ...(flags.allowStaleCode ?? []).map((id) => `--allow-stale-code ${id}`),
   ...(flags.workers === undefined ? [] : [`--workers ${flags.workers}`]),
-  ...(flags.world === undefined ? [] : [`--world ${flags.world}`]),
+  ...(flags.nproc === undefined ? [] : [`--nproc ${flags.nproc}`]),
   ...(flags.checkpointEvery === undefined ? [] : [`--checkpoint-every ${flags.checkpointEvery}`]),
   ...(flags.keepGoing ? ["--keep-going"] : []),
   ...(flags.verify ? ["--verify"] : [])
@@ -222,7 +222,7 @@ export const wasInterrupted = (cause: Cause.Cause<unknown>): boolean =>
 const CLOSER_REASON = "8 seconds"
 
 /** Rank 0's run among other processes: it ends with the first rank that is lost. */
-const together = <A, E, R>(running: Effect.Effect<A, E, R>, place: RankPlace, same: string) =>
+const runDistributed = <A, E, R>(running: Effect.Effect<A, E, R>, place: RankPlace, same: string) =>
   Effect.scoped(
     Effect.gen(function* () {
       const local = startsOthers(place)
@@ -256,16 +256,16 @@ export const execute = Effect.fnUntraced(function* <S, R>(
   yield* checkEnvironment()
   const chosen = yield* choose(recipe, flags)
   const { choice, pipeline } = chosen
-  for (const name of ["card", "mfu"] as const)
+  for (const name of ["gpu", "mfu"] as const)
     if (flags[name] !== undefined && !flags.plan)
       return yield* new UsageError({ message: `--${name} says nothing to a run`, hint: "Use it with --plan." })
   yield* checkSelection(pipeline, flags)
   const options = optionsOf(flags)
   const { output } = session
-  const place = yield* placeOf(flags.world, environment())
+  const place = yield* placeOf(flags.nproc, environment())
   // A plan with `auto` is for a machine where that may be another engine.
   if (place !== undefined && !(flags.plan && chosen.engineWhy !== undefined))
-    yield* checkTogether(place, choice.engine, recipe.together)
+    yield* checkDistributed(place, choice.engine, recipe.distributed)
   /** What all ranks must agree on. */
   const same = JSON.stringify({ recipe: recipe.name, ...choice })
   if (place !== undefined && place.rank > 0) {
@@ -277,7 +277,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
     return yield* Effect.scoped(Effect.tapError(follow(place, same, setup), endLate))
   }
   if (flags.plan)
-    return yield* showPlan(recipe, moduleUrl, chosen, options, { ...flags, world: place?.world }, session).pipe(
+    return yield* showPlan(recipe, moduleUrl, chosen, options, { ...flags, nproc: place?.world }, session).pipe(
       Effect.provide(storeLayer(flags.store))
     )
 
@@ -333,7 +333,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
           (end) => Effect.sync(end)
         )
       const running = Effect.provideService(runRecipe(recipe, moduleUrl, choice, options), Recorded, true)
-      const result = yield* place === undefined ? running : together(running, place, same)
+      const result = yield* place === undefined ? running : runDistributed(running, place, same)
       return { result, summary: yield* summarize(recipe, result) }
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(tapped(take), Stop.layer)))
 

@@ -1,7 +1,7 @@
 /**
  * The token of a run whose ranks a launcher starts: from the environment, or from a file that rank 0 makes.
  *
- * Not how it is used (`run/Handshake.ts`). `--world` needs none of this: it makes a token and hands it to the ranks that it starts.
+ * Not how it is used (`run/Handshake.ts`). `--nproc` needs none of this: it makes a token and hands it to the ranks that it starts.
  * The file is there for all ranks that see its folder, whole from the moment that it has its name, and readable by its owner
  * alone; it outlives the run and serves the next one too.
  */

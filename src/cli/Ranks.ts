@@ -1,8 +1,8 @@
 /**
- * Which of a run's processes this one is, from `--world` or the environment; and starting the others on this machine.
+ * Which of a run's processes this one is, from `--nproc` or the environment; and starting the others on this machine.
  *
  * Not what they say to one another (`run/Leader.ts`, `run/Follower.ts`). The environment is that of torchrun: RANK, WORLD_SIZE,
- * MASTER_ADDR, MASTER_PORT; or srun's, with the latter two set by whoever calls it. `--world N` makes this process rank 0 and starts the others with the same words. They end with it:
+ * MASTER_ADDR, MASTER_PORT; or srun's, with the latter two set by whoever calls it. `--nproc N` makes this process rank 0 and starts the others with the same words. They end with it:
  * by its word, by the end of their connection, and at the latest by SIGKILL.
  */
 import { type ChildProcess, spawn } from "node:child_process"
@@ -19,7 +19,7 @@ import { launchedToken } from "./RankToken.ts"
 const usage = (message: string, hint: string) => new UsageError({ message, hint })
 
 const LAUNCHER =
-  "A launcher sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT (srun the first two by its own names). On one machine, --world N needs none of them."
+  "A launcher sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT (srun the first two by its own names). On one machine, --nproc N needs none of them."
 
 /** The value of a variable; a wrong one is wrong usage. */
 const valueOf = <A>(variable: Variable<A>, env: Environment): Effect.Effect<A, UsageError> =>
@@ -40,8 +40,8 @@ const launched = Effect.fnUntraced(function* (env: Environment) {
   const tasks = yield* valueOf(variables.slurmWorld, env)
   const task = yield* valueOf(variables.slurmRank, env)
   if (tasks === undefined || task === undefined || tasks === 1) return undefined
-  const meeting = [variables.masterAddress, variables.masterPort].some(({ name }) => (env[name] ?? "") !== "")
-  if (meeting) return { world: tasks, rank: variables.slurmRank, by: "SLURM_NTASKS" }
+  const rendezvous = [variables.masterAddress, variables.masterPort].some(({ name }) => (env[name] ?? "") !== "")
+  if (rendezvous) return { world: tasks, rank: variables.slurmRank, by: "SLURM_NTASKS" }
   // Within sbatch's own shell SLURM_NTASKS is set too, and this is one process; srun's step has many.
   const step = Number((yield* valueOf(variables.slurmStep, env)) ?? Number.NaN)
   if (!(step < INTERACTIVE_STEP)) return undefined
@@ -75,8 +75,8 @@ export const placeOf = (
     const { world } = by
     if (wanted !== undefined && wanted !== world)
       return yield* usage(
-        `--world ${wanted}, and ${by.by} is ${world}`,
-        `A launcher that sets ${by.by} starts the processes itself: leave --world out.`
+        `--nproc ${wanted}, and ${by.by} is ${world}`,
+        `A launcher that sets ${by.by} starts the processes itself: leave --nproc out.`
       )
     if (world === 1) return undefined
     const rank = yield* needed(by.rank, env, by.by)
@@ -102,25 +102,25 @@ export const placeOf = (
   })
 
 /** Fails where the engine cannot compute in several processes. */
-export const checkTogether = (
+export const checkDistributed = (
   place: RankPlace,
   engine: string,
-  together: ReadonlyArray<string> = []
+  distributed: ReadonlyArray<string> = []
 ): Effect.Effect<void, UsageError> =>
-  together.includes(engine)
+  distributed.includes(engine)
     ? Effect.void
     : Effect.fail(
         usage(
           `${place.world} processes, and the engine ${engine} computes in one`,
-          together.length === 0
+          distributed.length === 0
             ? "This recipe has no engine that computes in several processes."
-            : `Engines that can: --engine ${together.join(", ")}.`
+            : `Engines that can: --engine ${distributed.join(", ")}.`
         )
       )
 
-/** The words of a command without `--world`. */
-export const withoutWorld = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
-  args.filter((arg, i) => arg !== "--world" && args[i - 1] !== "--world" && !arg.startsWith("--world="))
+/** The words of a command without `--nproc`. */
+export const withoutNproc = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
+  args.filter((arg, i) => arg !== "--nproc" && args[i - 1] !== "--nproc" && !arg.startsWith("--nproc="))
 
 /** Threads of one of `world` processes that share this machine. */
 const threadsEach = (world: number): string => String(Math.max(1, Math.floor(availableParallelism() / world)))
@@ -142,7 +142,7 @@ export const endLate = (error: { readonly _tag: string; readonly message: string
 /** How long the others have to end by themselves. */
 const ENDING_MS = 10_000
 
-/** Whether `--world` started the others, which a launcher else did. */
+/** Whether `--nproc` started the others, which a launcher else did. */
 export const startsOthers = (place: RankPlace): boolean => place.port === 0
 
 /** Says how many threads rank 0 computes with; before its engine is loaded. */
@@ -187,7 +187,7 @@ export const makeOthers: Effect.Effect<Others, never, Scope.Scope> = Effect.gen(
       Effect.sync(() => {
         const [, script = "", ...args] = command.argv
         for (let rank = 1; rank < place.world; rank++) {
-          const child = spawn(command.execPath, [...command.execArgv, script, ...withoutWorld(args)], {
+          const child = spawn(command.execPath, [...command.execArgv, script, ...withoutNproc(args)], {
             // A session of its own: a terminal's Ctrl-C asks rank 0 alone, which tells the others.
             detached: true,
             stdio: ["ignore", "ignore", "inherit"],

@@ -9,7 +9,7 @@ import { scrub } from "../dag/Secrets.ts"
 import type { View } from "../run/Progress.ts"
 import type { Choice } from "../run/Recipe.ts"
 import { startRecord, writerOf } from "../run/Record.ts"
-import { writeWhole } from "../store/Durable.ts"
+import { writeAtomic } from "../store/Durable.ts"
 import { layoutOf } from "../store/Layout.ts"
 import { layer as localStore } from "../store/LocalStore.ts"
 import type { StoreError } from "../store/Store.ts"
@@ -74,7 +74,7 @@ export const record = (
         Effect.suspend(() => {
           if (begun === undefined) return Effect.undefined
           const path = pagePath(root, begun.log.id)
-          return Effect.as(writeWhole(path, scrub(html(begun.log.folder))), path)
+          return Effect.as(writeAtomic(path, scrub(html(begun.log.folder))), path)
         }).pipe(Effect.provideService(FileSystem.FileSystem, fs)),
       append: (event, view) =>
         Effect.suspend(() =>

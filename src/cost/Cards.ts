@@ -7,7 +7,7 @@
  */
 
 export interface Card {
-  /** What `--card` takes. */
+  /** What `--gpu` takes. */
   readonly name: string
   /** Part of the name that a driver tells. */
   readonly pattern: RegExp
@@ -39,6 +39,6 @@ export const cardOf = (name: string): Card | undefined => cards.find(({ pattern 
 
 const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g, "")
 
-/** The card that was typed: `--card a100-40gb`, or a driver's name. */
+/** The card that was typed: `--gpu a100-40gb`, or a driver's name. */
 export const cardCalled = (name: string): Card | undefined =>
   cards.find((card) => plain(card.name) === plain(name)) ?? cardOf(name)

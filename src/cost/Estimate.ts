@@ -12,7 +12,7 @@ import { cardCost, DEFAULT_MFU } from "./Hours.ts"
 import { page } from "./Page.ts"
 import { isStage, stageCost } from "./Stages.ts"
 
-/** `--card` names one that is not listed. */
+/** `--gpu` names one that is not listed. */
 export class UnknownCard extends Schema.TaggedError<UnknownCard>()("UnknownCard", {
   message: Schema.String,
   hint: Schema.String
@@ -27,7 +27,7 @@ const chosenCards = (name: string | undefined): Effect.Effect<ReadonlyArray<Card
   return card === undefined
     ? Effect.fail(
         new UnknownCard({
-          message: `--card: no card is called "${name}"`,
+          message: `--gpu: no GPU is called "${name}"`,
           hint: `Cards: ${cards.map((one) => one.name).join(", ")}`
         })
       )
@@ -54,7 +54,7 @@ const told = <F extends Readonly<Record<string, number>>>(known: boolean, figure
 
 export const estimate = (asked: Costing, known: Known = {}): Effect.Effect<Estimate, unknown, Scope.Scope> =>
   Effect.gen(function* () {
-    const wanted = yield* chosenCards(asked.card)
+    const wanted = yield* chosenCards(asked.gpu)
     // What `auto` takes where the training will be.
     const open = asked.engineOpen && asked.engine !== "torch-bf16"
     const engine = open ? "torch-bf16" : asked.engine

@@ -45,13 +45,13 @@ export const remedies = (stage: StageCost, bytes: number): ReadonlyArray<string>
     ...(micro === undefined ? [] : [`--set ${id}.microBatch=${micro}`]),
     ...(withFew === undefined || micro !== undefined || (world !== undefined && world <= withFew)
       ? []
-      : [`--world ${withFew} ${few}`]),
-    ...(world === undefined ? [] : [`--world ${world}`])
+      : [`--nproc ${withFew} ${few}`]),
+    ...(world === undefined ? [] : [`--nproc ${world}`])
   ]
   if (found.length > 0) return found
   if (fits({ microBatch: 1, recompute: true })) return [`${again} ${few}`]
   const all = worlds.find((n) => fits({ world: n, microBatch: 1, recompute: true }))
-  return all === undefined ? [] : [`--world ${all} ${again} ${few}`]
+  return all === undefined ? [] : [`--nproc ${all} ${again} ${few}`]
 }
 
 /** `does not fit: sft/train needs 61 GiB ...`, or nothing where it fits. */

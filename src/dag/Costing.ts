@@ -18,7 +18,7 @@ export interface Costing {
   /** Processes that train together. */
   readonly world: number
   /** As typed. */
-  readonly card: string | undefined
+  readonly gpu: string | undefined
   /** Share of a card's peak, 0 to 1. */
   readonly mfu: number | undefined
   /** An artifact that is here: stored, or a source that is on this disk. */

@@ -155,7 +155,7 @@ export const variables = {
     ...text(
       "MILLRACE_RANKS",
       "22 to 512 printable ASCII characters without blanks",
-      "made by `--world`; under a launcher, an error",
+      "made by `--nproc`; under a launcher, an error",
       "The token that lets a rank in: the same for all, secret"
     ),
     secret: true

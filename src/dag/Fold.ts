@@ -8,7 +8,7 @@
  * Lifecycle of a state: `init` or `state.decode` makes it inside the node's scope; `step` may change it in place and
  * returns the next one; `state.encode` copies it (later steps must not show in what it returned); `finish` reads it.
  * A fold with `help` may ask other threads for parts of its steps (`Helpers.ts`); one with `load` may have a thread that
- * loads what they need (`Loader.ts`); one with `follow` may run in several processes, in lockstep (`World.ts`).
+ * loads what they need (`Loader.ts`); one with `follow` may run in several processes, in lockstep (`ProcessGroup.ts`).
  */
 import type { Effect, Schema, Scope } from "effect"
 import type { ArtifactOf, Handle, Outputs, Ports } from "./Artifact.ts"

@@ -143,11 +143,11 @@ export interface Refusing<Refused> {
   readonly refuse: (at: number, reason: Refused) => void
   /**
    * Says how many rows were looked at so far, refused ones counted: for a reader of files, whose rows come through neither
-   * `each` nor `flatMap`. The share of refused rows is of these.
+   * `mapEffectOrRefuse` nor `flatMap`. The share of refused rows is of these.
    */
-  readonly saw: (rows: number) => void
+  readonly countRows: (rows: number) => void
   /** Maps rows by an effect; a row that fails with a declared refusal goes to quarantine. */
-  readonly each: <A, X extends Effect.Effect<any, any, any>, E0, R0>(
+  readonly mapEffectOrRefuse: <A, X extends Effect.Effect<any, any, any>, E0, R0>(
     batches: Stream.Stream<ReadonlyArray<A>, E0, R0>,
     f: (row: A, at: number) => X
   ) => Stream.Stream<ReadonlyArray<Effect.Success<X>>, E0 | Exclude<Effect.Error<X>, Refused>, R0 | Effect.Services<X>>

@@ -70,7 +70,7 @@ export interface Facts<K extends Known, E = never, R = never> {
   readonly numerics: string
   /** Instances to run again whatever is stored. */
   readonly forced: ReadonlySet<string>
-  /** Take an entry whose code differs (`--accept-code`, or the preset's `warn`), or run again. Never that of another file. */
+  /** Take an entry whose code differs (`--allow-stale-code`, or the preset's `warn`), or run again. Never that of another file. */
   readonly takesOldCode: (node: AnyNode) => boolean
 }
 

@@ -33,7 +33,7 @@ export interface Refusals extends Refusing<any> {
   readonly take: () => ReadonlyArray<Refused>
   /** How many rows the next `take` gives. */
   readonly waiting: () => number
-  /** Rows that went through `each` or `flatMap` so far (the longest pass), or that `saw` told of; 0 without any of them. */
+  /** Rows that went through `mapEffectOrRefuse` or `flatMap` so far (the longest pass), or that `countRows` told of; 0 without any of them. */
   readonly seen: () => number
 }
 
@@ -77,10 +77,10 @@ export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => 
   }
   return {
     refuse,
-    saw: (rows) => {
+    countRows: (rows) => {
       if (rows > seen) seen = rows
     },
-    each: (batches, f) =>
+    mapEffectOrRefuse: (batches, f) =>
       Stream.suspend(() => {
         let at = 0
         return Stream.mapEffect(batches, (batch) =>

@@ -34,7 +34,7 @@ const refuses = [BadRow, UnsupportedRow, BadJsonRow, BadParquetRow] as const
 /** A file most of whose rows do not fit is the wrong file. */
 const refuseAtMost = 0.5
 
-type Making = Pick<Refusing<BadRow | UnsupportedRow | BadJsonRow | BadParquetRow>, "refuse" | "saw">
+type Making = Pick<Refusing<BadRow | UnsupportedRow | BadJsonRow | BadParquetRow>, "refuse" | "countRows">
 const misshaped = (given: ConstructorParameters<typeof BadRow>[0]) => new BadRow(given)
 
 const CHAT: ReadonlySet<string> = new Set([...CHAT_KEYS, ...PICTURE_KEYS])
@@ -122,9 +122,9 @@ export const readCaptions = whole(
     refuses,
     refuseAtMost
   },
-  ({ inputs, params, refuse, saw }) =>
+  ({ inputs, params, refuse, countRows }) =>
     Effect.succeed({
-      rows: chatRows(inputs.file.path, params, { refuse, saw }, (row) => {
+      rows: chatRows(inputs.file.path, params, { refuse, countRows }, (row) => {
         const found = pictured(row, (turns) => turns)
         if ("reason" in found) return found
         const { image, turns: conversations } = found
@@ -147,9 +147,9 @@ export const readInstructions = whole(
     refuses,
     refuseAtMost
   },
-  ({ inputs, params, refuse, saw }) =>
+  ({ inputs, params, refuse, countRows }) =>
     Effect.succeed({
-      rows: chatRows(inputs.file.path, params, { refuse, saw }, (row) => {
+      rows: chatRows(inputs.file.path, params, { refuse, countRows }, (row) => {
         const found = pictured(row, trimTurns)
         return "reason" in found ? found : [{ id: row.id, image: found.image, conversations: found.turns }]
       })
@@ -225,11 +225,11 @@ export const readQuestions = whole(
     refuses,
     refuseAtMost
   },
-  ({ inputs, params, refuse, saw }) => {
+  ({ inputs, params, refuse, countRows }) => {
     const scenes = <B>(make: (scene: Scene) => ReadonlyArray<B>) =>
       readRows({
         ...{ path: inputs.file.path, params, keys: HELD_OUT, misshaped },
-        ...{ make: firstOnly(make), refusing: { refuse, saw } }
+        ...{ make: firstOnly(make), refusing: { refuse, countRows } }
       })
     return Effect.succeed({
       questions: scenes(({ id, image, questions }) =>

@@ -71,7 +71,7 @@ const read = (
   path: string,
   params: Params,
   needsLabel: boolean,
-  refusing: Pick<Refusing<BadRow | UnsupportedRow | BadJsonRow | BadParquetRow>, "refuse" | "saw">
+  refusing: Pick<Refusing<BadRow | UnsupportedRow | BadJsonRow | BadParquetRow>, "refuse" | "countRows">
 ) => {
   const { category, instruction } = params
   const rows = <B>(
@@ -117,7 +117,7 @@ export const readPope = whole(
     refuses,
     refuseAtMost
   },
-  ({ inputs, params, refuse, saw }) => Effect.succeed(read(inputs.file.path, params, true, { refuse, saw }))
+  ({ inputs, params, refuse, countRows }) => Effect.succeed(read(inputs.file.path, params, true, { refuse, countRows }))
 )
 
 export const readQuestionLines = whole(
@@ -131,5 +131,6 @@ export const readQuestionLines = whole(
     refuses,
     refuseAtMost
   },
-  ({ inputs, params, refuse, saw }) => Effect.succeed(read(inputs.file.path, params, false, { refuse, saw }))
+  ({ inputs, params, refuse, countRows }) =>
+    Effect.succeed(read(inputs.file.path, params, false, { refuse, countRows }))
 )

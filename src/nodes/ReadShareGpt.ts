@@ -69,7 +69,7 @@ export const readShareGpt = whole(
     refuses: [BadRow, UnsupportedRow, BadJsonRow, BadParquetRow],
     refuseAtMost: 0.5
   },
-  ({ inputs, params, refuse, saw }) =>
+  ({ inputs, params, refuse, countRows }) =>
     Effect.succeed({
       rows: readRows({
         path: inputs.file.path,
@@ -79,7 +79,7 @@ export const readShareGpt = whole(
         idOf: messagesId,
         make: (row) => make(row, params.group),
         misshaped: (given) => new BadRow(given),
-        refusing: { refuse, saw }
+        refusing: { refuse, countRows }
       })
     })
 )

@@ -138,7 +138,7 @@ export const readWebdataset = whole(
     refuses: [BadSample],
     refuseAtMost: 0.5
   },
-  ({ inputs, params, refuse, saw }) =>
+  ({ inputs, params, refuse, countRows }) =>
     Effect.succeed({
       rows: Stream.unwrap(
         Effect.map(openSplit(inputs.files.path, params.split), (tar) => {
@@ -159,7 +159,7 @@ export const readWebdataset = whole(
                   )
                 }),
                 (rows) => {
-                  saw(row)
+                  countRows(row)
                   return rows.filter((one) => one !== undefined)
                 }
               )

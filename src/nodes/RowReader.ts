@@ -87,7 +87,7 @@ export interface RowReader<A, Bad> {
     readonly message: string
     readonly hint: string
   }) => Bad
-  readonly refusing: Pick<Refusing<Bad | UnsupportedRow | BadFileRow>, "refuse" | "saw">
+  readonly refusing: Pick<Refusing<Bad | UnsupportedRow | BadFileRow>, "refuse" | "countRows">
   readonly layout?: RowFileOptions["layout"]
 }
 
@@ -151,7 +151,7 @@ export const readRows = <A, Bad>(reader: RowReader<A, Bad>): Stream.Stream<Reado
   }).pipe(
     Stream.map((batch) => {
       for (const { error, index } of batch.refused) refusing.refuse(index, error)
-      refusing.saw(rowsUpTo(batch))
+      refusing.countRows(rowsUpTo(batch))
       const rows: Array<A> = []
       for (const { index: row, value } of batch.rows) {
         const made = read(value, row, cellName(batch.part, row - batch.before))

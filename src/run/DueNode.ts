@@ -10,8 +10,8 @@ import type { AnyFold } from "../dag/Fold.ts"
 import type { AnyNode, WiringError } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import type { Decision } from "../dag/Plan.ts"
+import type { RankLost } from "../dag/ProcessGroup.ts"
 import { isRemote } from "../dag/Source.ts"
-import type { RankLost } from "../dag/World.ts"
 import { damageMark } from "../store/Damage.ts"
 import type { Code, ShardRecord } from "../store/Manifest.ts"
 import { memoryWatch } from "../store/Memory.ts"
@@ -63,7 +63,7 @@ export interface Session {
   readonly options: RunOptions
   readonly selection: Selection
   /** Whether unfinished work of other code is taken over. */
-  readonly acceptsCode: (node: AnyNode) => boolean
+  readonly allowsStaleCode: (node: AnyNode) => boolean
   readonly workers: Workers
   /** One thread for the nodes that compute with an engine. */
   readonly engines: Workers
@@ -330,7 +330,7 @@ export const execute = Effect.fnUntraced(function* (
     store.begin({
       key: decision.key,
       code,
-      acceptCode: session.acceptsCode(node),
+      allowStaleCode: session.allowsStaleCode(node),
       fresh: forced || decision.suspect === true,
       reads: Object.values(known).flatMap((where) => (where.kind === "entry" ? [where.key] : []))
     }),
@@ -419,7 +419,9 @@ export const execute = Effect.fnUntraced(function* (
     count !== undefined
       ? Effect.andThen(announce(), runSharded(session, node, places, work, count, made))
       : isLed
-        ? Effect.flatMap(leader.begin(task), (meeting) => session.engines.runNode(node, { ...task, meeting }, watch))
+        ? Effect.flatMap(leader.begin(task), (rendezvous) =>
+            session.engines.runNode(node, { ...task, rendezvous }, watch)
+          )
         : inThread
           ? pool.runNode(node, task, watch)
           : runNode(node, task, watch)

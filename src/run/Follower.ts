@@ -7,7 +7,7 @@
 import { connect, type Socket } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
 import { Cause, Deferred, Effect, Exit, Result, type Scope } from "effect"
-import { RankLost } from "../dag/World.ts"
+import { RankLost } from "../dag/ProcessGroup.ts"
 import { hintOf } from "./Failure.ts"
 import { prove } from "./Handshake.ts"
 import { isSymptom, joinSeconds, type RankPlace } from "./Leader.ts"
@@ -80,9 +80,9 @@ export const follow = (
     const hear = (message: Message) => {
       if (message.type === "follow") {
         fork(
-          Effect.flatMap(Effect.exit(workers.follow({ ...message.task, meeting: message.meeting })), (exit) =>
+          Effect.flatMap(Effect.exit(workers.follow({ ...message.task, rendezvous: message.rendezvous })), (exit) =>
             Effect.sync(() => {
-              if (Exit.isSuccess(exit)) return line.say({ type: "followed", name: message.meeting.name })
+              if (Exit.isSuccess(exit)) return line.say({ type: "followed", name: message.rendezvous.name })
               const found = Cause.findError(exit.cause)
               const error = Result.isSuccess(found) ? found.success : Cause.squash(exit.cause)
               const told = {

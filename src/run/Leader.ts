@@ -10,7 +10,7 @@ import { createServer, type Server, type Socket } from "node:net"
 import { networkInterfaces } from "node:os"
 import { Context, Deferred, Effect, Exit, type Scope } from "effect"
 import { read, variables } from "../dag/Environment.ts"
-import { type Meeting, RankLost } from "../dag/World.ts"
+import { RankLost, type Rendezvous } from "../dag/ProcessGroup.ts"
 import type { NodeTask } from "./NodeTask.ts"
 import { makeStrangers, STRANGERS } from "./Strangers.ts"
 import { hasTag, heardError } from "./Told.ts"
@@ -38,7 +38,7 @@ export interface Leader {
   /** Waits until all ranks have come. */
   readonly gathered: Effect.Effect<void>
   /** Waits for all ranks, asks them to follow a fold, and gives rank 0's place in it. */
-  readonly begin: (task: NodeTask) => Effect.Effect<Meeting, RankLost>
+  readonly begin: (task: NodeTask) => Effect.Effect<Rendezvous, RankLost>
   /** Fails when a rank is lost, and never ends otherwise. */
   readonly lost: Effect.Effect<never, RankLost>
   /** Says that a rank is lost that this side saw end. */
@@ -205,7 +205,7 @@ export const lead = (
           return Deferred.await(lost)
         }
       })
-      const meeting: Meeting = {
+      const rendezvous: Rendezvous = {
         rank: 0,
         world,
         host,
@@ -214,8 +214,8 @@ export const lead = (
         kept: place.store !== undefined,
         name: `${task.node} ${begun++}`
       }
-      for (const [rank, line] of lines) line.say({ type: "follow", task, meeting: { ...meeting, rank } })
-      return meeting
+      for (const [rank, line] of lines) line.say({ type: "follow", task, rendezvous: { ...rendezvous, rank } })
+      return rendezvous
     })
     const leader: Leader = { world, port, gathered: Deferred.await(all), begin, lost: Deferred.await(lost), lose }
     return leader

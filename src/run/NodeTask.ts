@@ -7,7 +7,7 @@
 import { Effect, type FileSystem } from "effect"
 import type { AnyFold } from "../dag/Fold.ts"
 import type { AnyNode } from "../dag/Node.ts"
-import { type Meeting, World } from "../dag/World.ts"
+import { ProcessGroup, type Rendezvous } from "../dag/ProcessGroup.ts"
 import type { Fence, Store } from "../store/Store.ts"
 import { openWorkFolder } from "../store/Work.ts"
 import { type FoldWatch, runFold } from "./FoldTask.ts"
@@ -31,7 +31,7 @@ export interface NodeTask {
   /** Threads that the node may compute and load with, the one it runs in among them; no result depends on it. */
   readonly threads: number
   /** Where this process meets others that do the fold with it; absent where it is alone. */
-  readonly meeting?: Meeting
+  readonly rendezvous?: Rendezvous
   readonly checkpoints: Pick<RunOptions, "checkpointEverySteps" | "checkpointEveryMs">
 }
 
@@ -94,7 +94,11 @@ export const followNode = (
       const { inputs } = yield* openInputs(node, task.places)
       yield* follow({ params: node.params, inputs: inputs as never })
     })
-  ).pipe(Effect.provideService(World, task.meeting)) as Effect.Effect<void, unknown, Store | FileSystem.FileSystem>
+  ).pipe(Effect.provideService(ProcessGroup, task.rendezvous)) as Effect.Effect<
+    void,
+    unknown,
+    Store | FileSystem.FileSystem
+  >
 
 /** Runs a whole or fold node in this thread; durable in its work folder when it returns, visible after the commit. */
 export const runNode = (
@@ -107,8 +111,8 @@ export const runNode = (
     if (node.spec.kind === "fold")
       return yield* Effect.provideService(
         runFold(node, task.places, work, task.checkpoints, watch),
-        World,
-        task.meeting
+        ProcessGroup,
+        task.rendezvous
       )
     const fork = Effect.runForkWith(yield* Effect.context<never>())
     yield* watch.started()

@@ -40,7 +40,7 @@ export interface Recipe<Settings, R> {
   /** The engine that a name stands for on this machine, as `auto` does; without a reason the name is the engine. */
   readonly resolveEngine?: (name: string) => Resolved
   /** Those of them that train in several processes; none when left out. */
-  readonly together?: ReadonlyArray<string>
+  readonly distributed?: ReadonlyArray<string>
   /** Numerics fingerprint of an engine: part of the key of nodes that compute with one. */
   readonly numerics: (engine: string) => string
   /** What to do when only a node's code differs from a stored entry's; `rerun` when left out. */

@@ -10,7 +10,7 @@ export interface RunOptions {
   readonly until: ReadonlyArray<string>
   readonly force: ReadonlyArray<string>
   /** Nodes whose stored result and unfinished work are taken although the code behind them changed; none when left out. */
-  readonly acceptCode?: ReadonlyArray<string> | false
+  readonly allowStaleCode?: ReadonlyArray<string> | false
   /** Worker threads for CPU-bound sharded nodes, and threads of a training step and its loader; 0 runs all beside the caller. */
   readonly workers: number
   /** Steps between checkpoints of folds; when absent, one every `checkpointEveryMs`. */

@@ -64,13 +64,13 @@ const factsFor = (
     numerics: recipe.numerics(choice.engine),
     forced: selection.forced,
     takesOldCode: (node) =>
-      acceptsCode(options, node) || recipe.whenCodeDiffers?.(recipe.presets[choice.preset], node.id) === "warn",
+      allowsStaleCode(options, node) || recipe.whenCodeDiffers?.(recipe.presets[choice.preset], node.id) === "warn",
     listed
   })
 
-/** Whether `--accept-code` names a node. */
-const acceptsCode = (options: RunOptions, node: AnyNode): boolean =>
-  Array.isArray(options.acceptCode) && options.acceptCode.includes(node.id)
+/** Whether `--allow-stale-code` names a node. */
+const allowsStaleCode = (options: RunOptions, node: AnyNode): boolean =>
+  Array.isArray(options.allowStaleCode) && options.allowStaleCode.includes(node.id)
 
 /** What a run would do, without doing it. The pipeline must build (`Recipe.build`); a wrong override throws. */
 export const planRecipe = Effect.fnUntraced(function* <S, R>(
@@ -191,7 +191,7 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
         pipeline,
         options,
         selection,
-        acceptsCode: (node) => acceptsCode(options, node),
+        allowsStaleCode: (node) => allowsStaleCode(options, node),
         workers: yield* makeWorkers(options.workers, setup),
         engines: yield* makeWorkers(1, setup),
         services: yield* Effect.cached(

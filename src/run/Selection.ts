@@ -15,7 +15,7 @@ export interface Selection {
 /** `--until X`: X and what it needs. `--only X`: X alone, the rest from the store. `--from X`: X and what follows it, what comes before from the store; nodes that have nothing to do with X are left out. */
 export const select = Effect.fnUntraced(function* (
   pipeline: Pipeline,
-  options: Pick<RunOptions, "only" | "from" | "until" | "force" | "acceptCode">
+  options: Pick<RunOptions, "only" | "from" | "until" | "force" | "allowStaleCode">
 ): Effect.fn.Return<Selection, SelectionError> {
   const byId = new Map(pipeline.nodes.map((node) => [node.id, node]))
   const named = Effect.fnUntraced(function* (ids: ReadonlyArray<string>) {
@@ -36,7 +36,7 @@ export const select = Effect.fnUntraced(function* (
   const from = yield* named(options.from)
   const until = yield* named(options.until)
   yield* named(options.force)
-  yield* named(options.acceptCode === undefined || options.acceptCode === false ? [] : options.acceptCode)
+  yield* named(options.allowStaleCode === undefined || options.allowStaleCode === false ? [] : options.allowStaleCode)
   const ends = [...only, ...until]
   let wanted = new Set(ends.length === 0 ? pipeline.nodes : reach(ends))
   let mayRun = new Set(wanted)

@@ -10,7 +10,7 @@
 import type { Socket } from "node:net"
 import { Result, Schema } from "effect"
 import { read, variables } from "../dag/Environment.ts"
-import { Meeting } from "../dag/World.ts"
+import { Rendezvous } from "../dag/ProcessGroup.ts"
 import type { NodeTask } from "./NodeTask.ts"
 import type { ToldError } from "./Told.ts"
 
@@ -45,7 +45,7 @@ const Task: Schema.Codec<NodeTask> = Schema.Struct({
   key: Schema.String,
   inputs: texts,
   threads: Schema.Int,
-  meeting: Schema.optionalKey(Meeting),
+  rendezvous: Schema.optionalKey(Rendezvous),
   checkpoints: Schema.Struct({
     checkpointEverySteps: Schema.optionalKey(Schema.Int),
     checkpointEveryMs: Schema.Finite
@@ -63,7 +63,7 @@ export const Message = Schema.Union([
   Schema.Struct({ type: Schema.Literal("alive") }),
   Hello,
   /** Rank 0: follow this node's fold. */
-  Schema.Struct({ type: Schema.Literal("follow"), task: Task, meeting: Meeting }),
+  Schema.Struct({ type: Schema.Literal("follow"), task: Task, rendezvous: Rendezvous }),
   /** A rank has followed a fold to its end, or failed. */
   Schema.Struct({ type: Schema.Literal("followed"), name: Schema.String }),
   Schema.Struct({ type: Schema.Literal("failed"), ...reason, error: Schema.optionalKey(Told) }),

@@ -17,16 +17,16 @@ import type { StateFiles } from "../dag/Fold.ts"
 import { checksummed, readChecked } from "./Checksum.ts"
 import { isPlain } from "./Derive.ts"
 import {
-  io,
+  listDir,
   makeFolder,
-  namesIn,
   openWriter,
   removeNames,
   removeWhole,
   SLICE,
   syncFolder,
   token,
-  writeWhole
+  withFs,
+  writeAtomic
 } from "./Durable.ts"
 import { checkpointsFolder, placeOf, stepName, stepOf } from "./Layout.ts"
 import { FileEntry } from "./Manifest.ts"
@@ -74,7 +74,7 @@ const readHashed = (path: string, entry: FileEntry): Effect.Effect<Uint8Array, S
   )
 
 const stepsIn = (folder: string): Effect.Effect<ReadonlyArray<number>, StoreError, FileSystem.FileSystem> =>
-  Effect.map(namesIn(checkpointsFolder(folder)), (names) =>
+  Effect.map(listDir(checkpointsFolder(folder)), (names) =>
     names
       .map(stepOf)
       .filter((step) => step !== undefined)
@@ -169,7 +169,7 @@ export const save = (
     yield* sweep(parent)
     const temporary = join(parent, `.tmp-${stepName(step)}-${token()}`)
     const target = join(parent, stepName(step))
-    yield* io(temporary, (fs) => fs.makeDirectory(temporary))
+    yield* withFs(temporary, (fs) => fs.makeDirectory(temporary))
     const entries: Array<FileEntry> = []
     for (const [name, bytes] of files)
       entries.push(
@@ -188,9 +188,9 @@ export const save = (
       ...(score === undefined || !Number.isFinite(score) ? {} : { score }),
       files: entries
     }
-    yield* writeWhole(join(temporary, manifestName), checksummed(manifest))
+    yield* writeAtomic(join(temporary, manifestName), checksummed(manifest))
     yield* removeWhole(target) // one of that step that could not be read, or it had been gone on from
-    yield* io(target, (fs) => fs.rename(temporary, target))
+    yield* withFs(target, (fs) => fs.rename(temporary, target))
     yield* syncFolder(parent)
     yield* prune(folder, step, checkpoint.keepLast)
   })
@@ -198,9 +198,9 @@ export const save = (
 /** Removes what killed saves and removals left. */
 const sweep = (parent: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    for (const name of yield* namesIn(parent))
+    for (const name of yield* listDir(parent))
       if (name.startsWith("."))
-        yield* io(join(parent, name), (fs) => fs.remove(join(parent, name), { recursive: true, force: true }))
+        yield* withFs(join(parent, name), (fs) => fs.remove(join(parent, name), { recursive: true, force: true }))
   })
 
 const prune = (

@@ -13,7 +13,7 @@
 import { hash } from "node:crypto"
 import { Effect, FileSystem, type PlatformError, Schema } from "effect"
 import { canonical } from "../dag/Canonical.ts"
-import { decodeFile, fromPlatform, instead } from "./Durable.ts"
+import { decodeFile, fromPlatform, recover } from "./Durable.ts"
 import { StoreError } from "./Store.ts"
 
 const HEAD = '{"checksum":"'
@@ -76,7 +76,7 @@ export const opener = <A>(schema: Schema.Codec<A, any>): ((bytes: Buffer) => Ope
 const bytesAt = (path: string): Effect.Effect<Buffer | undefined, StoreError, FileSystem.FileSystem> =>
   Effect.flatMap(FileSystem.FileSystem, (fs) =>
     Effect.mapError(
-      instead(
+      recover(
         Effect.map(fs.readFile(path), (bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)),
         ["NotFound"],
         undefined

@@ -24,7 +24,7 @@ import type { Spot } from "../dag/Place.ts"
 import { type Bundled, bundle, codeExtensions, isVendored, ownFrames, self } from "./code/Bundle.ts"
 import { type Direct, Installed, Tree } from "./code/Installed.ts"
 import { reading, statLine, upwards, versionOf } from "./code/Packages.ts"
-import { readJsonIfGood, writeWhole } from "./Durable.ts"
+import { readJsonIfGood, writeAtomic } from "./Durable.ts"
 import type { Layout } from "./Layout.ts"
 import { Code, type CodeFile } from "./Manifest.ts"
 import { StoreError } from "./Store.ts"
@@ -185,7 +185,7 @@ export const make = (
         yield* read
         const entries = Object.fromEntries([...known].sort(([a], [b]) => (a < b ? -1 : 1)))
         const cache = { algorithm: ALGORITHM, entries, installed: installed.remembered() }
-        yield* orWithout(layout.root, writeWhole(layout.code, JSON.stringify(cache) + "\n"))
+        yield* orWithout(layout.root, writeAtomic(layout.code, JSON.stringify(cache) + "\n"))
       }).pipe(Effect.catch((error) => Effect.logWarning(`code digests are not remembered: ${error.message}`)))
     )
 

@@ -11,7 +11,7 @@ import { createHash } from "node:crypto"
 import { join } from "node:path"
 import { Effect, type FileSystem } from "effect"
 import { canonical, digestOf } from "../dag/Canonical.ts"
-import { hashFile, io, syncFile, syncFolder } from "./Durable.ts"
+import { hashFile, syncFile, syncFolder, withFs } from "./Durable.ts"
 import type { FileEntry, ShardEntry } from "./Manifest.ts"
 import { StoreError } from "./Store.ts"
 
@@ -68,7 +68,7 @@ export const walk = (
       above: ReadonlyArray<string>
     ): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
       Effect.gen(function* () {
-        const entries = yield* io(folder, (fs) => fs.readDirectoryEntries(folder))
+        const entries = yield* withFs(folder, (fs) => fs.readDirectoryEntries(folder))
         for (const { name, type } of entries) {
           const path = join(folder, name)
           if (options.links === "refuse" && type === "SymbolicLink")
@@ -78,7 +78,7 @@ export const walk = (
               message: `${path} is a symbolic link inside an output`,
               hint: "An output must hold its own bytes: let the node copy the file instead of linking it."
             })
-          const info = yield* io(path, (fs) => fs.stat(path))
+          const info = yield* withFs(path, (fs) => fs.stat(path))
           const inode = `${info.dev}:${info.ino._tag === "Some" ? info.ino.value : 0n}`
           if (info.type === "Directory") {
             if (above.includes(inode))
@@ -118,7 +118,7 @@ export const hashTree = (root: string): Effect.Effect<ReadonlyArray<FileEntry>, 
       files,
       ({ path }) =>
         Effect.gen(function* () {
-          yield* io(join(root, path), (fs) => fs.chmod(join(root, path), 0o444))
+          yield* withFs(join(root, path), (fs) => fs.chmod(join(root, path), 0o444))
           yield* syncFile(join(root, path))
           const { bytes, sha256 } = yield* hashFile(join(root, path))
           return { path, bytes, sha256 }

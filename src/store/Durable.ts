@@ -27,14 +27,14 @@ export const SLICE = 4 << 20
 const STAGE = 1 << 20
 
 /** Runs a file system operation on `path`, its error as `StoreError`. */
-export const io = <A, R>(
+export const withFs = <A, R>(
   path: string,
   use: (fs: FileSystem.FileSystem) => Effect.Effect<A, PlatformError.PlatformError, R>
 ): Effect.Effect<A, StoreError, R | FileSystem.FileSystem> =>
   Effect.flatMap(FileSystem.FileSystem, (fs) => Effect.mapError(use(fs), fromPlatform(path)))
 
 /** `value` instead of the errors named; other errors stay. */
-export const instead = <A, B, R>(
+export const recover = <A, B, R>(
   effect: Effect.Effect<A, PlatformError.PlatformError, R>,
   named: ReadonlyArray<PlatformError.SystemErrorTag>,
   value: B
@@ -45,7 +45,7 @@ export const instead = <A, B, R>(
 
 /** Makes names created or removed in a folder durable. */
 export const syncFolder = (folder: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
-  io(folder, (fs) => Effect.scoped(Effect.flatMap(fs.open(folder, { flag: "r" }), (file) => file.sync)))
+  withFs(folder, (fs) => Effect.scoped(Effect.flatMap(fs.open(folder, { flag: "r" }), (file) => file.sync)))
 
 /** How long names given `soon` may wait for the fsync of their folder while others follow, ms. */
 export const SOON_MS = 1000
@@ -67,16 +67,16 @@ export const syncSoon = (folder: string): Effect.Effect<void, StoreError, FileSy
 /** Makes a folder and its missing parents, each durable in its parent. */
 export const makeFolder = (folder: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    if (yield* io(folder, (fs) => fs.exists(folder))) return
+    if (yield* withFs(folder, (fs) => fs.exists(folder))) return
     yield* makeFolder(dirname(folder))
-    yield* io(folder, (fs) => instead(fs.makeDirectory(folder), ["AlreadyExists"], undefined))
+    yield* withFs(folder, (fs) => recover(fs.makeDirectory(folder), ["AlreadyExists"], undefined))
     yield* syncFolder(dirname(folder))
   })
 
 /** Names in a folder, sorted; none if there is no folder. */
-export const namesIn = (folder: string): Effect.Effect<ReadonlyArray<string>, StoreError, FileSystem.FileSystem> =>
-  io(folder, (fs) =>
-    instead(
+export const listDir = (folder: string): Effect.Effect<ReadonlyArray<string>, StoreError, FileSystem.FileSystem> =>
+  withFs(folder, (fs) =>
+    recover(
       Effect.map(fs.readDirectory(folder), (names) => names.sort()),
       ["NotFound", "BadResource"],
       []
@@ -98,11 +98,11 @@ export const removeNames = (
     const gone: Array<string> = []
     for (const name of names) {
       const [from, to] = [join(folder, name), join(folder, `.gone-${token()}`)]
-      const moved = yield* io(from, (fs) => instead(Effect.as(fs.rename(from, to), true), ["NotFound"], false))
+      const moved = yield* withFs(from, (fs) => recover(Effect.as(fs.rename(from, to), true), ["NotFound"], false))
       if (moved) gone.push(to)
     }
     if (gone.length > 0) yield* syncFolder(folder)
-    for (const path of gone) yield* io(path, (fs) => fs.remove(path, { recursive: true, force: true }))
+    for (const path of gone) yield* withFs(path, (fs) => fs.remove(path, { recursive: true, force: true }))
   })
 
 /** `removeNames` of one. */
@@ -125,16 +125,16 @@ export const isLeftover = (name: string): boolean => LEFT.test(name)
  */
 export const sweepFolder = (folder: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    for (const name of yield* namesIn(folder))
+    for (const name of yield* listDir(folder))
       if (isLeftover(name))
-        yield* io(join(folder, name), (fs) => fs.remove(join(folder, name), { recursive: true, force: true }))
+        yield* withFs(join(folder, name), (fs) => fs.remove(join(folder, name), { recursive: true, force: true }))
   })
 
 /** Removes a file durably, or a folder that stands in its place; nothing there is fine, and costs no fsync. */
 export const removeFile = (path: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    const had = yield* io(path, (fs) =>
-      instead(Effect.as(fs.remove(path, { recursive: true }), true), ["NotFound"], false)
+    const had = yield* withFs(path, (fs) =>
+      recover(Effect.as(fs.remove(path, { recursive: true }), true), ["NotFound"], false)
     )
     if (had) yield* syncFolder(dirname(path))
   })
@@ -262,7 +262,7 @@ export const openWriter = (
   })
 
 /** Replaces a file atomically and durably; readers see the old bytes or the new ones, and of two writers one's. */
-export const writeWhole = (
+export const writeAtomic = (
   path: string,
   data: string | Uint8Array,
   options: { readonly names?: Names } = {}
@@ -277,7 +277,7 @@ export const writeWhole = (
 
 /** sha256 and length of a file, read once in slices. */
 export const hashFile = (path: string): Effect.Effect<Written, StoreError, FileSystem.FileSystem> =>
-  io(path, (fs) =>
+  withFs(path, (fs) =>
     Effect.scoped(
       Effect.gen(function* () {
         const file = yield* fs.open(path, { flag: "r" })
@@ -298,7 +298,7 @@ export const hashFile = (path: string): Effect.Effect<Written, StoreError, FileS
 
 /** fsyncs a file that somebody else wrote. */
 export const syncFile = (path: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
-  io(path, (fs) => Effect.scoped(Effect.flatMap(fs.open(path, { flag: "r" }), (file) => file.sync)))
+  withFs(path, (fs) => Effect.scoped(Effect.flatMap(fs.open(path, { flag: "r" }), (file) => file.sync)))
 
 /** What `decode` makes of a file's content; `damaged` if it throws. */
 export const decodeFile = <A>(path: string, decode: () => A): Effect.Effect<A, StoreError> =>
@@ -320,7 +320,7 @@ export const readJson = <A>(
   schema: Schema.Codec<A, any>
 ): Effect.Effect<A | undefined, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    const text = yield* io(path, (fs) => instead(fs.readFileString(path), ["NotFound"], undefined))
+    const text = yield* withFs(path, (fs) => recover(fs.readFileString(path), ["NotFound"], undefined))
     if (text === undefined) return undefined
     return yield* decodeFile(path, () => Schema.decodeUnknownSync(schema)(JSON.parse(text)))
   })

@@ -9,7 +9,7 @@ import { Effect, type FileSystem, Schema } from "effect"
 import { canonical } from "../dag/Canonical.ts"
 import { KeyParts, settingsOf } from "../dag/Key.ts"
 import { checksummed, type Opened, opener, readCheckedIfGood } from "./Checksum.ts"
-import { io, makeFolder, namesIn, writeWhole } from "./Durable.ts"
+import { listDir, makeFolder, withFs, writeAtomic } from "./Durable.ts"
 import { type Layout, manifestFile } from "./Layout.ts"
 import { Code } from "./Manifest.ts"
 import { manifestNow, quickly, readEntry } from "./ReadEntry.ts"
@@ -48,7 +48,7 @@ const aliasesOf = (
   Effect.gen(function* () {
     const out: Array<AliasRecord> = []
     const folder = layout.aliasFolder(key)
-    for (const name of yield* quickly(() => namesNow(folder), namesIn(folder))) {
+    for (const name of yield* quickly(() => namesNow(folder), listDir(folder))) {
       if (!name.endsWith(".json") || name.startsWith(".")) continue
       const path = join(folder, name)
       const record = yield* quickly(() => openedNow(path, openAlias), readCheckedIfGood(path, AliasRecord))
@@ -68,7 +68,7 @@ export const find = (
 ): Effect.Effect<ReadonlyArray<Found>, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const under = layout.keyFolder(key)
-    const codes = (yield* quickly(() => namesNow(under), namesIn(under))).filter((name) => hex.test(name))
+    const codes = (yield* quickly(() => namesNow(under), listDir(under))).filter((name) => hex.test(name))
     if (codes.length === 0) return []
     const aliases = yield* aliasesOf(layout, key)
     const found: Array<{ readonly rank: number; readonly at: number; readonly entry: Found }> = []
@@ -147,7 +147,7 @@ export const alias = (
     const record: AliasRecord = { format: 1, key, entry: basename(found.folder), code }
     if (record.entry === code.digest) return
     yield* makeFolder(layout.aliasFolder(key))
-    yield* writeWhole(layout.alias(key, code.digest), checksummed(record))
+    yield* writeAtomic(layout.alias(key, code.digest), checksummed(record))
   })
 
 /** The entry's code digest that `code` is blessed for under `key`. */
@@ -181,9 +181,9 @@ export const remember = (
     const text = checksummed({ ...record })
     const before = yield* quickly(
       () => (existsSync(path) ? readFileSync(path, "utf8") : ""),
-      io(path, (fs) => Effect.catch(fs.readFileString(path), () => Effect.succeed("")))
+      withFs(path, (fs) => Effect.catch(fs.readFileString(path), () => Effect.succeed("")))
     )
     if (before === text || before === `${canonical(record)}\n`) return // the latter of an earlier version, and says the same
     yield* makeFolder(layout.pipeline(pipeline))
-    yield* writeWhole(path, text)
+    yield* writeAtomic(path, text)
   })

@@ -12,7 +12,7 @@ import { rmdirSync } from "node:fs"
 import { join } from "node:path"
 import { Effect, type FileSystem, Schema } from "effect"
 import { checksummed, type Opened, opener, readOpened } from "./Checksum.ts"
-import { instead, io, makeFolder, namesIn, writeWhole } from "./Durable.ts"
+import { listDir, makeFolder, recover, withFs, writeAtomic } from "./Durable.ts"
 import { type Layout, placeOf, storeVersion } from "./Layout.ts"
 import { readManifest } from "./ReadEntry.ts"
 import { StoreError } from "./Store.ts"
@@ -25,12 +25,12 @@ const TRIED = 32
 /** Whether a folder holds something that only a store of this version holds. */
 const holdsStore = (layout: Layout): Effect.Effect<boolean, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    const work = yield* namesIn(layout.works)
+    const work = yield* listDir(layout.works)
     if (work.some((name) => placeOf(join(layout.works, name)) !== undefined)) return true
     let tried = 0
-    for (const prefix of yield* namesIn(layout.entries))
-      for (const key of yield* namesIn(join(layout.entries, prefix)))
-        for (const code of yield* namesIn(layout.keyFolder(key))) {
+    for (const prefix of yield* listDir(layout.entries))
+      for (const key of yield* listDir(join(layout.entries, prefix)))
+        for (const code of yield* listDir(layout.keyFolder(key))) {
           const folder = layout.entry(key, code)
           if (placeOf(folder) === undefined) continue
           const manifest = yield* Effect.catchIf(
@@ -46,7 +46,7 @@ const holdsStore = (layout: Layout): Effect.Effect<boolean, StoreError, FileSyst
 
 /** Writes the file. A store that cannot be written is used as it is: only a warning tells of it, again the next time. */
 const write = (layout: Layout): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
-  writeWhole(layout.format, checksummed({ store: storeVersion }))
+  writeAtomic(layout.format, checksummed({ store: storeVersion }))
 
 const mend = (layout: Layout, readOnly: boolean, why: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
@@ -70,7 +70,7 @@ export const openFolder = (layout: Layout, readOnly: boolean): Effect.Effect<voi
         hint: `Give another --store folder, or move this one away: this version reads stores of version ${storeVersion}.`
       })
     // names first: another run may make the store now, and its format file is there before anything else in it is
-    const names = yield* namesIn(layout.root)
+    const names = yield* listDir(layout.root)
     const format: Opened<{ readonly store: number }> | "damaged" | undefined = yield* Effect.catchIf(
       readOpened(layout.format, openFormat),
       (error) => error.reason === "damaged",
@@ -92,7 +92,9 @@ export const openFolder = (layout: Layout, readOnly: boolean): Effect.Effect<voi
     if (names.some((name) => !name.startsWith(".") && !["runs", "locks", "gc.reserve", "lost+found"].includes(name)))
       return yield* wrong(`${layout.root} is a folder with other things in it, and no store`)
     if (readOnly) {
-      const exists = yield* io(layout.root, (fs) => instead(Effect.as(fs.stat(layout.root), true), ["NotFound"], false))
+      const exists = yield* withFs(layout.root, (fs) =>
+        recover(Effect.as(fs.stat(layout.root), true), ["NotFound"], false)
+      )
       return yield* new StoreError({
         reason: "missing",
         path: layout.root,

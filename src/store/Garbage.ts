@@ -13,7 +13,7 @@
 import { lstatSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { Clock, Effect, type FileSystem } from "effect"
-import { namesIn } from "./Durable.ts"
+import { listDir } from "./Durable.ts"
 import { namesNow, now } from "./Errno.ts"
 import { checkpointsFolder, type Layout, layoutOf, recordsFolder } from "./Layout.ts"
 import { type Kept, leftovers } from "./Leftovers.ts"
@@ -133,7 +133,7 @@ export const plan = (
         yield* add(garbage, { kind: "checkpoints", path: checkpoints, what, key, code })
       }
     }
-    for (const name of yield* namesIn(layout.works)) {
+    for (const name of yield* listDir(layout.works)) {
       const path = join(layout.works, name)
       const [key = "", code = ""] = name.split(".")
       if (!hex.test(key) || !hex.test(code)) continue
@@ -141,7 +141,7 @@ export const plan = (
       const elsewhere = (all.get(key) ?? []).find((node) => node.code === code)
       const done = elsewhere !== undefined && (yield* elsewhere.manifest) !== undefined
       const something =
-        (yield* namesIn(recordsFolder(path))).length > 0 || (yield* namesIn(checkpointsFolder(path))).length > 0
+        (yield* listDir(recordsFolder(path))).length > 0 || (yield* listDir(checkpointsFolder(path))).length > 0
       const goes = done || !something || options.unfinished === true
       const what = done ? "finished elsewhere" : something ? "unfinished work" : "empty work"
       yield* add(goes ? garbage : resumable, { kind: "work", path, what, key, code })
@@ -169,7 +169,7 @@ export const plan = (
           code: ""
         })
     if (resumable.length === 0 && !kept.some(({ manifest }) => manifest && suspicions(layout, manifest).length > 0))
-      for (const name of yield* namesIn(layout.damages))
+      for (const name of yield* listDir(layout.damages))
         if (name.endsWith(".json"))
           yield* add(garbage, {
             kind: "leftover",

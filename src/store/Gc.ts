@@ -8,7 +8,7 @@
 import { basename, dirname, join } from "node:path"
 import { Effect, type FileSystem } from "effect"
 import { checksummed, readCheckedIfGood } from "./Checksum.ts"
-import { io, makeFolder, namesIn, removeWhole, writeWhole } from "./Durable.ts"
+import { listDir, makeFolder, removeWhole, withFs, writeAtomic } from "./Durable.ts"
 import { type Garbage, type GcPlan, plan } from "./Garbage.ts"
 import { announcedBy, type Hold, hold } from "./GcLock.ts"
 import { decodeName, type Layout, layoutOf } from "./Layout.ts"
@@ -39,7 +39,7 @@ const collectAlone = (
     const layout = layoutOf(root)
     // Runs and locks that cannot be seen from here are watched for their lease: a minute, and only if there are any.
     yield* RunLog.settleRuns(root)
-    yield* settle((yield* namesIn(layout.locks)).filter(isLockName).map((name) => join(layout.locks, name)))
+    yield* settle((yield* listDir(layout.locks)).filter(isLockName).map((name) => join(layout.locks, name)))
     const alive = (yield* RunLog.list(root)).find((run) => run.status === "running")
     if (alive !== undefined)
       return yield* new StoreError({
@@ -128,7 +128,7 @@ const removeLeftover = (
   if (/\.(lock|break)$/.test(path) && announcedBy(basename(path)) === undefined)
     return Effect.asVoid(unlessLocked(Effect.scoped(tryLock(path))))
   if (dirname(dirname(path)) === layout.entries && hex.test(basename(path))) return dropEmpty(layout, path)
-  return io(path, (fs) => fs.remove(path, { recursive: true, force: true }))
+  return withFs(path, (fs) => fs.remove(path, { recursive: true, force: true }))
 }
 
 const isLockName = (name: string): boolean => /\.lock$/.test(name) && name !== "gc.lock"
@@ -147,14 +147,14 @@ export const pin = (root: string, name: string, found: Found): Effect.Effect<voi
     const layout = layoutOf(root)
     const record = { key: found.manifest.key, code: basename(found.folder) }
     yield* makeFolder(layout.pins)
-    yield* writeWhole(layout.pin(name), checksummed(record))
+    yield* writeAtomic(layout.pin(name), checksummed(record))
   })
 
 /** Removes a pin; true if there was one. */
 export const unpin = (root: string, name: string): Effect.Effect<boolean, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const path = layoutOf(root).pin(name)
-    const had = yield* io(path, (fs) => fs.exists(path))
+    const had = yield* withFs(path, (fs) => fs.exists(path))
     if (had) yield* removeWhole(path)
     return had
   })
@@ -170,7 +170,7 @@ export const pins = (
   Effect.gen(function* () {
     const layout = layoutOf(root)
     const out: Array<{ readonly name: string; readonly key: string; readonly code: string }> = []
-    for (const file of yield* namesIn(layout.pins)) {
+    for (const file of yield* listDir(layout.pins)) {
       if (file.startsWith(".") || !file.endsWith(".json")) continue
       const record = yield* readCheckedIfGood(join(layout.pins, file), PinRecord)
       if (record !== undefined) out.push({ name: decodeName(file.slice(0, -5)), ...record })

@@ -13,7 +13,7 @@
  */
 import { basename, join } from "node:path"
 import { Clock, Duration, Effect, FileSystem, Schedule, type Scope } from "effect"
-import { instead, io, makeFolder, namesIn, token } from "./Durable.ts"
+import { listDir, makeFolder, recover, token, withFs } from "./Durable.ts"
 import type { Layout } from "./Layout.ts"
 import { isOver, LEASE_MS, type Watches } from "./Lease.ts"
 import { isHeld, lock, lockLike, tryLock } from "./Lock.ts"
@@ -46,16 +46,16 @@ const announced = (
 ): Effect.Effect<ReadonlyArray<string>, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const out: Array<string> = []
-    for (const name of yield* namesIn(layout.locks)) {
+    for (const name of yield* listDir(layout.locks)) {
       const by = name === own ? undefined : announcedBy(name)
       const alive = by === undefined ? "dead" : Process.liveness(by)
       if (alive === "dead") continue
       const path = join(layout.locks, name)
-      const info = yield* io(path, (fs) => instead(fs.stat(path), ["NotFound"], undefined))
+      const info = yield* withFs(path, (fs) => recover(fs.stat(path), ["NotFound"], undefined))
       if (info === undefined) continue
       const sign = info.mtime._tag === "Some" ? String(info.mtime.value.getTime()) : ""
       if (alive === "unknown" && (yield* isOver(watches, path, sign, LEASE_MS)))
-        yield* io(path, (fs) => fs.remove(path, { force: true }))
+        yield* withFs(path, (fs) => fs.remove(path, { force: true }))
       else out.push(name)
     }
     return out
@@ -96,8 +96,8 @@ const waitFor = (
 
 /** Makes the file that a name can be made of when nothing else can be made. */
 const reserve = (layout: Layout): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
-  io(layout.gcReserve, (fs) =>
-    Effect.scoped(Effect.asVoid(instead(fs.open(layout.gcReserve, { flag: "wx" }), ["AlreadyExists"], undefined)))
+  withFs(layout.gcReserve, (fs) =>
+    Effect.scoped(Effect.asVoid(recover(fs.open(layout.gcReserve, { flag: "wx" }), ["AlreadyExists"], undefined)))
   )
 
 /** Holds `gc.lock` for the scope, waiting for a living holder of either kind. For whoever starts a run, and `hold`. */
@@ -119,11 +119,11 @@ const announce = (
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const path = join(layout.locks, nameOf(Process.self()))
-    const made = Effect.as(Effect.scoped(io(path, () => fs.open(path, { flag: "wx" }))), false)
+    const made = Effect.as(Effect.scoped(withFs(path, () => fs.open(path, { flag: "wx" }))), false)
     const reserved = yield* Effect.catchIf(made, isUnwritable, (error) =>
       Effect.as(
         Effect.mapError(
-          io(path, () => fs.rename(layout.gcReserve, path)),
+          withFs(path, () => fs.rename(layout.gcReserve, path)),
           () => error
         ),
         true

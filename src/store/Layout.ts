@@ -12,7 +12,7 @@
  * | `.../refused/NNNNN.jsonl`               | refused rows of shard NNNNN                                              |
  * | `.../shards/NNNNN.json` +               | shard records: one damaged shard, or the manifest, is made again by them |
  * | `.../checkpoints/step-NNNNNNNNN/` +     | what a fold left; `gc` removes those of finished nodes                   |
- * | `.../origins.json` +                    | other codes whose unfinished work was taken over (`--accept-code`)       |
+ * | `.../origins.json` +                    | other codes whose unfinished work was taken over (`--allow-stale-code`)       |
  * | `work/<key>.<code>/`                    | the same inner layout, unfinished, invisible to readers                  |
  * | `.../begun.json` +                      | the definition's file; whether all that the work read was checked        |
  * | `.../forced`                            | begun by `--force`: the next `--force` goes on with it                   |

@@ -14,7 +14,7 @@ import { checksummed, readCheckedIfGood } from "./Checksum.ts"
 import * as CodeDigest from "./CodeDigest.ts"
 import { damagedFile, reportDamage } from "./Damage.ts"
 import { valueDigest } from "./Digests.ts"
-import { makeFolder, writeWhole } from "./Durable.ts"
+import { makeFolder, writeAtomic } from "./Durable.ts"
 import * as Entries from "./Entries.ts"
 import { openFolder } from "./FormatFile.ts"
 import { layoutOf, portFolder } from "./Layout.ts"
@@ -128,7 +128,7 @@ export const layer = (options: {
             ...(list === undefined ? {} : { list }),
             ...(seen === undefined ? {} : { view: seen })
           }
-          const write = writeWhole(path, checksummed(record))
+          const write = writeAtomic(path, checksummed(record))
           yield* orWithout(layout.root, Effect.andThen(makeFolder(dirname(path)), write))
         })
       const lookHere = (spec: SourceSpec, pipeline: string | undefined) =>

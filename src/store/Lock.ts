@@ -22,7 +22,7 @@
 import { dirname } from "node:path"
 import { Duration, Effect, Exit, FileSystem, Schedule, Schema, Scope } from "effect"
 import { sha256 } from "../dag/Canonical.ts"
-import { errnoOf, fromPlatform, instead, io, makeFolder, token } from "./Durable.ts"
+import { errnoOf, fromPlatform, makeFolder, recover, token, withFs } from "./Durable.ts"
 import { isOver, LEASE_MS, Lease, renew, type Watches } from "./Lease.ts"
 import * as Process from "./Process.ts"
 import { type Fence, StoreError } from "./Store.ts"
@@ -45,7 +45,7 @@ type Seen =
 /** Looks at a lock without touching it. `unknown`: its holder cannot be seen, only its lease can tell. */
 export const look = (path: string): Effect.Effect<Seen, StoreError, FileSystem.FileSystem> =>
   Effect.map(
-    io(path, (fs) => instead(fs.readFileString(path), ["NotFound"], undefined)),
+    withFs(path, (fs) => recover(fs.readFileString(path), ["NotFound"], undefined)),
     (text): Seen => {
       if (text === undefined) return { state: "free" }
       let holder: Holder
@@ -98,7 +98,7 @@ const create = (
       if (["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(errnoOf(linked.failure) ?? "")) return undefined
       return yield* Effect.fail(fromPlatform(path)(linked.failure))
     })
-    const linked = yield* Effect.ensuring(link, Effect.ignore(io(own, (fs) => fs.remove(own, { force: true }))))
+    const linked = yield* Effect.ensuring(link, Effect.ignore(withFs(own, (fs) => fs.remove(own, { force: true }))))
     if (linked !== undefined) return linked.taken
     const written = yield* Effect.result(write(path))
     if (written._tag === "Success") return written.success
@@ -109,7 +109,7 @@ const create = (
 const release = (path: string, holder: Holder): Effect.Effect<void, never, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const seen = yield* look(path)
-    if ("holder" in seen && seen.holder.token === holder.token) yield* io(path, (fs) => fs.remove(path))
+    if ("holder" in seen && seen.holder.token === holder.token) yield* withFs(path, (fs) => fs.remove(path))
   }).pipe(
     Effect.catch((error) => Effect.logWarning(`${path} could not be released: ${error.message}`)),
     Effect.uninterruptible
@@ -145,7 +145,7 @@ const attempt = (
         Effect.gen(function* () {
           if ((yield* attempt(`${path}.${seen.id}.break`, watches)).taken === undefined) return
           const now = yield* look(path)
-          if ("sign" in now && now.sign === seen.sign) yield* io(path, (fs) => fs.remove(path))
+          if ("sign" in now && now.sign === seen.sign) yield* withFs(path, (fs) => fs.remove(path))
         })
       )
       return { again: true, seen }
@@ -167,7 +167,7 @@ export const lockLike = (
     Effect.gen(function* () {
       const seen = yield* look(held)
       if (!("holder" in seen)) return yield* tryLock(path)
-      const linked = yield* Effect.result(io(path, (fs) => fs.link(held, path)))
+      const linked = yield* Effect.result(withFs(path, (fs) => fs.link(held, path)))
       if (linked._tag === "Failure") return yield* tryLock(path)
       yield* Effect.addFinalizer(() => release(path, seen.holder))
     })

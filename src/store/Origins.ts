@@ -5,7 +5,7 @@
  */
 import { Effect, type FileSystem, Schema } from "effect"
 import { checksummed, readChecked } from "./Checksum.ts"
-import { io, writeWhole } from "./Durable.ts"
+import { withFs, writeAtomic } from "./Durable.ts"
 import { originsFile } from "./Layout.ts"
 import type { StoreError } from "./Store.ts"
 
@@ -25,6 +25,6 @@ export const writeOrigins = (
 ): Effect.Effect<void, StoreError, FileSystem.FileSystem> => {
   const path = originsFile(folder)
   return codes.length === 0
-    ? io(path, (fs) => fs.remove(path, { force: true }))
-    : writeWhole(path, checksummed({ codes }))
+    ? withFs(path, (fs) => fs.remove(path, { force: true }))
+    : writeAtomic(path, checksummed({ codes }))
 }

@@ -11,7 +11,7 @@
 import { basename, join } from "node:path"
 import { Cause, Effect, type FileSystem, Pull, Schema, Scope, Semaphore, Stream } from "effect"
 import { type Refusals, Refused } from "../dag/Refusals.ts"
-import { fromPlatform, io, makeFolder, namesIn, openWriter, removeFile, type Writer } from "./Durable.ts"
+import { fromPlatform, listDir, makeFolder, openWriter, removeFile, type Writer, withFs } from "./Durable.ts"
 import * as Layout from "./Layout.ts"
 import type { FileEntry } from "./Manifest.ts"
 import { StoreError } from "./Store.ts"
@@ -39,7 +39,7 @@ export interface Quarantine {
 const linesOf = (path: string): Stream.Stream<Refused, StoreError, FileSystem.FileSystem> =>
   Stream.unwrap(
     Effect.map(
-      io(path, (fs) => Effect.succeed(fs.stream(path, { chunkSize: CHUNK }))),
+      withFs(path, (fs) => Effect.succeed(fs.stream(path, { chunkSize: CHUNK }))),
       Stream.mapError(fromPlatform(path))
     )
   ).pipe(
@@ -186,7 +186,7 @@ export const readRefused = (
   folder: string
 ): Stream.Stream<{ readonly shard: number; readonly refused: Refused }, StoreError, FileSystem.FileSystem> =>
   Stream.unwrap(
-    Effect.map(namesIn(Layout.refusedFolder(folder)), (names) =>
+    Effect.map(listDir(Layout.refusedFolder(folder)), (names) =>
       Stream.flatMap(
         Stream.fromIterable(
           names

@@ -7,7 +7,7 @@
 import { join } from "node:path"
 import { Effect, type FileSystem, Schema } from "effect"
 import { readChecked } from "./Checksum.ts"
-import { namesIn } from "./Durable.ts"
+import { listDir } from "./Durable.ts"
 import { aliasTarget, LastRecord } from "./Entries.ts"
 import { namesNow, now } from "./Errno.ts"
 import { decodeName, type Layout } from "./Layout.ts"
@@ -73,16 +73,16 @@ const roots = (
         message: `${error.message}; what it keeps is unknown, so nothing is collected`,
         hint: "Run that pipeline once (it writes the file anew), or delete the file if the pipeline is gone."
       })
-    for (const folder of yield* namesIn(layout.instances)) {
+    for (const folder of yield* listDir(layout.instances)) {
       if (folder.startsWith(".") || (pipelines !== undefined && !pipelines.includes(decodeName(folder)))) continue
-      for (const name of yield* namesIn(join(layout.instances, folder))) {
+      for (const name of yield* listDir(join(layout.instances, folder))) {
         if (name.startsWith(".") || !name.endsWith(".json")) continue
         const path = join(layout.instances, folder, name)
         const record = yield* Effect.mapError(readChecked(path, LastRecord), unreadable(path))
         if (record !== undefined) out.push(record)
       }
     }
-    for (const name of yield* namesIn(layout.pins)) {
+    for (const name of yield* listDir(layout.pins)) {
       if (name.startsWith(".") || !name.endsWith(".json")) continue
       const path = join(layout.pins, name)
       const record = yield* Effect.mapError(readChecked(path, PinRecord), unreadable(path))

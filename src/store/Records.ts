@@ -11,7 +11,7 @@ import { Effect, type FileSystem } from "effect"
 import { keyOf } from "../dag/Key.ts"
 import { type Opened, opener, readOpened } from "./Checksum.ts"
 import { isPlain, misplaced } from "./Derive.ts"
-import { hashFile, io, namesIn, syncFolder, type Written } from "./Durable.ts"
+import { hashFile, listDir, syncFolder, type Written, withFs } from "./Durable.ts"
 import * as Layout from "./Layout.ts"
 import { openManifest, ShardRecord } from "./Manifest.ts"
 import { quickly, wrongFile } from "./ReadEntry.ts"
@@ -49,7 +49,7 @@ const misplacedRecord = (folder: string, name: string, record: ShardRecord): str
 
 /** Names of the records in a folder. */
 export const recordNames = (folder: string): Effect.Effect<ReadonlyArray<string>, StoreError, FileSystem.FileSystem> =>
-  Effect.map(namesIn(Layout.recordsFolder(folder)), (names) => names.filter((name) => /^\d{5,}\.json$/.test(name)))
+  Effect.map(listDir(Layout.recordsFolder(folder)), (names) => names.filter((name) => /^\d{5,}\.json$/.test(name)))
 
 /** One record, files not looked at; `damaged` says why it does not count. */
 export const readRecord = (
@@ -118,7 +118,7 @@ export const dropUnsound = (folder: string): Effect.Effect<void, StoreError, Fil
         if (got.bytes === bytes && got.sha256 === sha256) continue
         yield* Effect.logWarning(`${path} is not what was written; shard ${record.index} is made again`)
         const own = Layout.recordFile(folder, record.index)
-        yield* io(own, (fs) => fs.remove(own, { force: true }))
+        yield* withFs(own, (fs) => fs.remove(own, { force: true }))
         dropped = true
         break
       }

@@ -15,7 +15,7 @@
 import { existsSync, rmdirSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { Effect, type FileSystem, Result } from "effect"
-import { instead, io, removeWhole, syncFolder, token } from "./Durable.ts"
+import { recover, removeWhole, syncFolder, token, withFs } from "./Durable.ts"
 import { namesNow, now } from "./Errno.ts"
 import { type Layout, manifestFile } from "./Layout.ts"
 import type { StoreError } from "./Store.ts"
@@ -31,7 +31,7 @@ export const removeOut = (path: string): Effect.Effect<void, StoreError, Fs> =>
     removeWhole(path),
     (error) => error.reason === "full",
     () =>
-      io(path, (fs) =>
+      withFs(path, (fs) =>
         Effect.andThen(
           fs.remove(manifestFile(path), { force: true }),
           fs.remove(path, { recursive: true, force: true })
@@ -63,13 +63,13 @@ export const removeEntries = (layout: Layout, paths: ReadonlyArray<string>): Eff
   Effect.gen(function* () {
     const out = join(layout.entries, `.gone-${token()}`)
     const isFull = (error: StoreError) => error.reason === "full"
-    const room = io(out, (fs) => Effect.as(fs.makeDirectory(out), true))
+    const room = withFs(out, (fs) => Effect.as(fs.makeDirectory(out), true))
     if (!(yield* Effect.catchIf(room, isFull, () => Effect.succeed(false))))
       return yield* Effect.forEach(paths, (path) => removeAlone(layout, path), { discard: true })
     const moved: Array<string> = []
     for (const [n, path] of paths.entries()) {
-      const move = io(path, (fs) =>
-        instead(Effect.as(fs.rename(path, join(out, String(n))), true), ["NotFound"], false)
+      const move = withFs(path, (fs) =>
+        recover(Effect.as(fs.rename(path, join(out, String(n))), true), ["NotFound"], false)
       )
       const alone = Effect.as(removeAlone(layout, path), false)
       if (yield* Effect.catchIf(move, isFull, () => alone)) moved.push(path)
@@ -82,6 +82,6 @@ export const removeEntries = (layout: Layout, paths: ReadonlyArray<string>): Eff
       changed.add(isGone ? dirname(key) : key)
     }
     yield* Effect.forEach(changed, syncFolder, { concurrency: 4, discard: true })
-    yield* io(out, (fs) => fs.remove(out, { recursive: true, force: true }))
+    yield* withFs(out, (fs) => fs.remove(out, { recursive: true, force: true }))
     yield* Effect.forEach(emptied, (key) => dropAliases(layout, key), { discard: true })
   })

@@ -8,7 +8,16 @@
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Clock, Effect, FileSystem, Random, Schema, Scope, Semaphore, Stream } from "effect"
-import { fromPlatform, instead, io, makeFolder, namesIn, readJsonIfGood, syncFolder, writeWhole } from "./Durable.ts"
+import {
+  fromPlatform,
+  listDir,
+  makeFolder,
+  readJsonIfGood,
+  recover,
+  syncFolder,
+  withFs,
+  writeAtomic
+} from "./Durable.ts"
 import { lockGc } from "./GcLock.ts"
 import { type Layout, layoutOf } from "./Layout.ts"
 import { looksOver } from "./Lease.ts"
@@ -70,8 +79,8 @@ const makeRunFolder = Effect.fnUntraced(function* (layout: Layout) {
   for (;;) {
     const id = yield* makeId
     const folder = layout.run(id)
-    const made = yield* io(folder, (files) =>
-      instead(Effect.as(files.makeDirectory(folder), true), ["AlreadyExists"], false)
+    const made = yield* withFs(folder, (files) =>
+      recover(Effect.as(files.makeDirectory(folder), true), ["AlreadyExists"], false)
     )
     if (made) return id
   }
@@ -103,7 +112,7 @@ export const start = (
         record = next
         const path = runFile(layout.run(next.id))
         const text = JSON.stringify(next, undefined, 2) + "\n"
-        return Effect.provideService(writeWhole(path, text), FileSystem.FileSystem, fs)
+        return Effect.provideService(writeAtomic(path, text), FileSystem.FileSystem, fs)
       })
     const scope = yield* Effect.scope
     const begin = Effect.gen(function* () {
@@ -115,11 +124,11 @@ export const start = (
       const path = eventsFile(folder)
       const { pipeline, settings } = run
       const first: RunRecord = { format: 1, id, pipeline, settings, startedMs, status: "running", nodes: {}, process }
-      const opened = io(path, (files) => Scope.provide(files.open(path, { flag: "a" }), scope))
+      const opened = withFs(path, (files) => Scope.provide(files.open(path, { flag: "a" }), scope))
       // On a full disk a folder can be made where its files cannot.
       const events = yield* Effect.onError(
         Effect.tap(opened, () => Effect.andThen(Scope.provide(tryLock(lockFile(folder)), scope), write(first))),
-        () => Effect.ignore(io(folder, (files) => files.remove(folder, { recursive: true, force: true })))
+        () => Effect.ignore(withFs(folder, (files) => files.remove(folder, { recursive: true, force: true })))
       )
       yield* syncFolder(layout.runs)
       return { id, folder, events }
@@ -165,7 +174,7 @@ const shown = (layout: Layout, record: RunRecord): Effect.Effect<RunRecord, neve
 export const settleRuns = (root: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const layout = layoutOf(root)
-    const locks = (yield* namesIn(layout.runs)).map((id) => lockFile(join(layout.runs, id)))
+    const locks = (yield* listDir(layout.runs)).map((id) => lockFile(join(layout.runs, id)))
     yield* settle(locks.filter((path) => existsSync(path))) // few of many: most runs have ended
   })
 
@@ -192,7 +201,7 @@ export const list = (root: string): Effect.Effect<ReadonlyArray<RunRecord>, Stor
   Effect.gen(function* () {
     const layout = layoutOf(root)
     const out: Array<RunRecord> = []
-    for (const id of yield* namesIn(layout.runs)) {
+    for (const id of yield* listDir(layout.runs)) {
       const path = runFile(layout.run(id))
       // Through the FileSystem service, or with an effect for each, five thousand records take twice to ten times as long.
       const record = recordIfGood(path) ?? (yield* readJsonIfGood(path, RunRecord))
@@ -205,7 +214,7 @@ export const list = (root: string): Effect.Effect<ReadonlyArray<RunRecord>, Stor
 export const show = (root: string, id: string): Effect.Effect<RunRecord, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const layout = layoutOf(root)
-    const names = yield* namesIn(layout.runs)
+    const names = yield* listDir(layout.runs)
     const matching = names.includes(id) ? [id] : names.filter((name) => name.startsWith(id))
     const path = layout.run(matching[0] ?? id)
     const record = matching.length === 1 ? yield* readJsonIfGood(runFile(path), RunRecord) : undefined

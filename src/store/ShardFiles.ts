@@ -22,7 +22,7 @@ import type { RowsArtifact } from "../dag/Artifact.ts"
 import { type RandomAccess, type ShardEncoder, ShardFormatError } from "../dag/Format.ts"
 import type { Refusals } from "../dag/Refusals.ts"
 import { checksummed } from "./Checksum.ts"
-import { fromPlatform, io, makeFolder, openWriter, removeFile, SLICE, type Writer, writeWhole } from "./Durable.ts"
+import { fromPlatform, makeFolder, openWriter, removeFile, SLICE, type Writer, withFs, writeAtomic } from "./Durable.ts"
 import * as Layout from "./Layout.ts"
 import { stillHeld } from "./Lock.ts"
 import type { ShardEntry, ShardRecord } from "./Manifest.ts"
@@ -166,7 +166,7 @@ export const writeShard = <E, R>(options: {
       }
       yield* makeFolder(Layout.recordsFolder(folder))
       yield* held
-      yield* writeWhole(Layout.recordFile(folder, index), checksummed(record), { names: "soon" })
+      yield* writeAtomic(Layout.recordFile(folder, index), checksummed(record), { names: "soon" })
       return record
     })
   )
@@ -201,7 +201,7 @@ export const writeRows = <E, R>(options: {
           message: `shards of ${shardRows} rows were asked for`,
           hint: "`shardRows` must be a whole number of at least 1."
         })
-      yield* io(target, (fs) => fs.remove(target, { recursive: true, force: true }))
+      yield* withFs(target, (fs) => fs.remove(target, { recursive: true, force: true }))
       if (!artifact.transient) yield* makeFolder(target)
       const done: Array<ShardEntry> = []
       let open: { readonly shard: OpenShard; readonly scope: Scope.Closeable } | undefined
@@ -270,7 +270,7 @@ export const readRange = (
 /** Opens a file for reads by range; one handle, closed with the scope. */
 export const openFile = (path: string): Effect.Effect<RandomAccess, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
-    const file = yield* io(path, (fs) => fs.open(path, { flag: "r" }))
+    const file = yield* withFs(path, (fs) => fs.open(path, { flag: "r" }))
     const size = Number((yield* Effect.mapError(file.stat, fromPlatform(path))).size)
     return { size, read: (offset, length) => readRange(path, file, size, offset, length) }
   })

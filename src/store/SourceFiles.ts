@@ -9,7 +9,7 @@ import { existsSync, readdirSync, statSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { Effect, type FileSystem } from "effect"
 import { digestOf } from "../dag/Canonical.ts"
-import { io, makeFolder, syncFolder, token } from "./Durable.ts"
+import { makeFolder, syncFolder, token, withFs } from "./Durable.ts"
 import { isInside, isPattern, selects } from "./remote/Address.ts"
 import { StoreError } from "./Store.ts"
 
@@ -149,16 +149,16 @@ export const linked = (
     const folders = new Set([made])
     for (const { path } of files)
       for (let at = dirname(join(made, path)); !folders.has(at); at = dirname(at)) folders.add(at)
-    yield* Effect.forEach(folders, (at) => io(at, (fs) => fs.makeDirectory(at, { recursive: true })))
-    yield* Effect.forEach(files, ({ path }) => io(path, (fs) => fs.symlink(join(root, path), join(made, path))), {
+    yield* Effect.forEach(folders, (at) => withFs(at, (fs) => fs.makeDirectory(at, { recursive: true })))
+    yield* Effect.forEach(files, ({ path }) => withFs(path, (fs) => fs.symlink(join(root, path), join(made, path))), {
       concurrency: 16,
       discard: true
     })
     yield* Effect.forEach(folders, syncFolder, { discard: true })
-    const named = yield* Effect.result(io(folder, (fs) => fs.rename(made, folder)))
+    const named = yield* Effect.result(withFs(folder, (fs) => fs.rename(made, folder)))
     if (named._tag === "Failure") {
       if (!existsSync(folder)) return yield* Effect.fail(named.failure)
-      yield* io(made, (fs) => fs.remove(made, { recursive: true, force: true })) // another process made it meanwhile
+      yield* withFs(made, (fs) => fs.remove(made, { recursive: true, force: true })) // another process made it meanwhile
     }
     yield* syncFolder(views)
     return folder

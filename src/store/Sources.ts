@@ -10,7 +10,7 @@ import { basename, join, resolve } from "node:path"
 import { Clock, Effect, FileSystem, Schema, Semaphore } from "effect"
 import { digestOf } from "../dag/Canonical.ts"
 import { treeDigest } from "./Digests.ts"
-import { hashFile, instead, makeFolder, readJsonIfGood, writeWhole } from "./Durable.ts"
+import { hashFile, makeFolder, readJsonIfGood, recover, writeAtomic } from "./Durable.ts"
 import type { Layout } from "./Layout.ts"
 import type { FileEntry } from "./Manifest.ts"
 import { filesOf, linked, type SourceFile, statOf } from "./SourceFiles.ts"
@@ -72,7 +72,7 @@ export const make = (
         format: 2,
         files: Object.fromEntries([...known].sort(([a], [b]) => (a < b ? -1 : 1)))
       })
-      yield* orWithout(layout.root, writeWhole(layout.sources, text + "\n"))
+      yield* orWithout(layout.root, writeAtomic(layout.sources, text + "\n"))
     }).pipe(Effect.catch((error) => Effect.logWarning(`source digests are not remembered: ${error.message}`)))
 
     const isSettled = (file: SourceFile, nowMs: number) => nowMs - file.changedMs >= file.grainMs
@@ -96,7 +96,7 @@ export const make = (
     const writeList = (path: string, memory: ReadonlyMap<string, Remembered>) =>
       Effect.gen(function* () {
         const text = JSON.stringify({ format: 2, files: Object.fromEntries(memory) })
-        const write = writeWhole(listOf(path), text + "\n")
+        const write = writeAtomic(listOf(path), text + "\n")
         yield* orWithout(layout.root, Effect.andThen(makeFolder(layout.sourceLists), write))
       }).pipe(Effect.catch((error) => Effect.logWarning(`source digests are not remembered: ${error.message}`)))
 
@@ -136,7 +136,7 @@ export const make = (
         const path = resolve(given)
         const sourceError = (message: string, hint: string, cause?: unknown) =>
           new SourceError({ node, path, message, hint, ...(cause === undefined ? {} : { cause }) })
-        const info = yield* Effect.mapError(instead(fs.stat(path), ["NotFound"], undefined), (cause) =>
+        const info = yield* Effect.mapError(recover(fs.stat(path), ["NotFound"], undefined), (cause) =>
           sourceError(`${path} cannot be read: ${cause.message}`, "Check the path and its permissions.", cause)
         )
         if (info === undefined)

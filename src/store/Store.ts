@@ -135,7 +135,7 @@ export interface WorkFolder {
 export interface Work extends WorkFolder {
   /** Shards whose record is durable and whose files have the recorded sizes. */
   readonly shards: ReadonlyMap<number, ShardRecord>
-  /** Digests of other codes whose unfinished work this goes on from (`--accept-code`); the manifest keeps them. */
+  /** Digests of other codes whose unfinished work this goes on from (`--allow-stale-code`); the manifest keeps them. */
   readonly begunBy: ReadonlyArray<string>
   /** The entry, when another process finished it while `begin` waited for its lock: nothing is left to do. */
   readonly existing?: Found
@@ -207,8 +207,8 @@ export class Store extends Context.Service<
     readonly begin: (work: {
       readonly key: string
       readonly code: Code
-      /** Also look for unfinished work of other code digests (`--accept-code`). */
-      readonly acceptCode: boolean
+      /** Also look for unfinished work of other code digests (`--allow-stale-code`). */
+      readonly allowStaleCode: boolean
       /** Throw away earlier unfinished work that no `fresh` call began (`--force`; again, it goes on). */
       readonly fresh: boolean
       /** Keys of the entries that the node reads: unfinished work that may hold what was made of their damage is thrown away. */

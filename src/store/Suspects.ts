@@ -13,7 +13,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname } from "node:path"
 import { Effect, type FileSystem, Schema } from "effect"
 import { checksummed, type Opened, opener, readCheckedIfGood } from "./Checksum.ts"
-import { makeFolder, writeWhole } from "./Durable.ts"
+import { makeFolder, writeAtomic } from "./Durable.ts"
 import { type Layout, manifestFile } from "./Layout.ts"
 import { type Manifest, openManifest } from "./Manifest.ts"
 import type { Found, StoreError, Suspicion } from "./Store.ts"
@@ -48,7 +48,7 @@ export const recordDamage = (
     if (before?.digests.length === digests.length) return
     const record: DamageRecord = { format: 1, key: manifest.key, definition: manifest.parts.definition, digests }
     yield* makeFolder(dirname(path))
-    yield* writeWhole(path, checksummed(record))
+    yield* writeAtomic(path, checksummed(record))
   })
 
 const openRecord = opener(DamageRecord)

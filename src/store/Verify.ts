@@ -15,7 +15,7 @@ import { join } from "node:path"
 import { Effect, type FileSystem, Stream } from "effect"
 import { canonical, digestOf } from "../dag/Canonical.ts"
 import { recordsOf, underived } from "./Derive.ts"
-import { hashFile, io, namesIn, type Written } from "./Durable.ts"
+import { hashFile, listDir, type Written, withFs } from "./Durable.ts"
 import { type Layout, placeOf, portFolder, refusedFolder, shardFile, valueFile } from "./Layout.ts"
 import { originsOf } from "./Origins.ts"
 import { readRefused } from "./Quarantine.ts"
@@ -129,7 +129,7 @@ const wrongManifest = (layout: Layout, found: Found) =>
     for (const [port, key] of Object.entries(manifest.parents)) {
       if (key === "") continue
       const digests = new Set<string>()
-      for (const code of yield* namesIn(layout.keyFolder(key))) {
+      for (const code of yield* listDir(layout.keyFolder(key))) {
         const parent =
           placeOf(layout.entry(key, code)) === undefined ? undefined : yield* readEntry(layout.entry(key, code))
         for (const output of Object.values(parent?.outputs ?? {})) digests.add(output.digest)
@@ -193,7 +193,7 @@ const damagedValues = ({ folder, manifest }: Found) =>
     for (const [port, output] of Object.entries(manifest.outputs)) {
       if (output.kind !== "value") continue
       const path = valueFile(portFolder(folder, port))
-      const text = yield* Effect.result(io(path, (fs) => fs.readFileString(path)))
+      const text = yield* Effect.result(withFs(path, (fs) => fs.readFileString(path)))
       if (text._tag === "Failure" || !saysValue(text.success, output.value))
         bad.push({ port, file: "value.json", why: "it is not the value" })
     }

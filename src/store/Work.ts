@@ -24,15 +24,15 @@ import * as Checkpoints from "./Checkpoints.ts"
 import { checksummed, readCheckedIfGood } from "./Checksum.ts"
 import { hashTree, rowsDigest, treeDigest, valueDigest } from "./Digests.ts"
 import {
-  io,
   isLeftover,
+  listDir,
   makeFolder,
-  namesIn,
   removeFile,
   removeWhole,
   sweepFolder,
   syncFolder,
-  writeWhole
+  withFs,
+  writeAtomic
 } from "./Durable.ts"
 import {
   begunFile,
@@ -128,7 +128,7 @@ const outputOf = (
             })
         })
         yield* makeFolder(path)
-        yield* writeWhole(valueFile(path), valueText(value))
+        yield* writeAtomic(valueFile(path), valueText(value))
         return entry
       }
     }
@@ -148,7 +148,7 @@ const ownFolders = (
   Effect.gen(function* () {
     const all = [folder, dirname(portFolder(folder, "any")), recordsFolder(folder), refusedFolder(folder)]
     const out: Array<string> = []
-    for (const one of [...all, ...ports]) if (yield* io(one, (fs) => fs.exists(one))) out.push(one)
+    for (const one of [...all, ...ports]) if (yield* withFs(one, (fs) => fs.exists(one))) out.push(one)
     return out
   })
 
@@ -183,10 +183,10 @@ const changedFiles = (folder: string, manifest: Manifest): Effect.Effect<void, S
  */
 const sweepUnlisted = (folder: string, manifest: Manifest): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    const drop = (path: string) => io(path, (fs) => fs.remove(path, { recursive: true, force: true }))
+    const drop = (path: string) => withFs(path, (fs) => fs.remove(path, { recursive: true, force: true }))
     const ports = dirname(portFolder(folder, "any"))
     const own = new Set(Object.keys(manifest.outputs).map((port) => portFolder(folder, port)))
-    for (const name of yield* namesIn(ports)) if (!own.has(join(ports, name))) yield* drop(join(ports, name))
+    for (const name of yield* listDir(ports)) if (!own.has(join(ports, name))) yield* drop(join(ports, name))
     for (const { path } of unlisted(folder, manifest)) yield* drop(path)
   })
 
@@ -211,7 +211,7 @@ const publish = (
     let replaced: ReadonlyArray<string> | undefined
     for (let round = 0; ; round++) {
       yield* makeFolder(parent)
-      if (yield* io(entry, (fs) => fs.exists(entry))) {
+      if (yield* withFs(entry, (fs) => fs.exists(entry))) {
         const existing = yield* readEntry(entry)
         if (existing !== undefined) {
           const differing = differences(manifest, existing)
@@ -223,10 +223,10 @@ const publish = (
         }
         yield* removeWhole(entry)
       }
-      const moved = yield* Effect.result(io(entry, (fs) => fs.rename(folder, entry)))
+      const moved = yield* Effect.result(withFs(entry, (fs) => fs.rename(folder, entry)))
       if (moved._tag === "Success") break
-      const still = yield* io(folder, (fs) => fs.exists(folder))
-      const lost = (yield* io(entry, (fs) => fs.exists(entry))) || moved.failure.reason === "missing"
+      const still = yield* withFs(folder, (fs) => fs.exists(folder))
+      const lost = (yield* withFs(entry, (fs) => fs.exists(entry))) || moved.failure.reason === "missing"
       if (!still || !lost || round === 3) return yield* Effect.fail(moved.failure)
     }
     yield* syncFolder(parent)
@@ -240,7 +240,7 @@ const Begun = Schema.Struct({ file: Schema.optional(Schema.String), readsChecked
 
 const begunOf = (folder: string) => readCheckedIfGood(begunFile(folder), Begun)
 const writeBegun = (folder: string, file: string | undefined, readsChecked: boolean) =>
-  writeWhole(begunFile(folder), checksummed({ ...(file === undefined ? {} : { file }), readsChecked }))
+  writeAtomic(begunFile(folder), checksummed({ ...(file === undefined ? {} : { file }), readsChecked }))
 
 /** Throws away unfinished work of which nobody can say any more which codes made it. */
 const dropUntold = (folder: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
@@ -264,9 +264,9 @@ const treePath = (folder: string, port: string, fence: Fence | undefined): strin
 const nameTree = (folder: string, port: string, fence: Fence): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const [made, path] = [treePath(folder, port, fence), portFolder(folder, port)]
-    if (!(yield* io(made, (fs) => fs.exists(made)))) return
+    if (!(yield* withFs(made, (fs) => fs.exists(made)))) return
     yield* removeWhole(path)
-    yield* io(path, (fs) => fs.rename(made, path))
+    yield* withFs(path, (fs) => fs.rename(made, path))
   })
 
 const commit = (
@@ -306,11 +306,11 @@ const commit = (
     yield* changedFiles(folder, manifest)
     yield* stillHeld(fence)
     for (const one of [forcedFile(folder), begunFile(folder)])
-      yield* io(folder, (fs) => fs.remove(one, { force: true }))
+      yield* withFs(folder, (fs) => fs.remove(one, { force: true }))
     // The manifest makes its own folder's names durable; those below it come first.
     const below = (yield* ownFolders(folder, inside)).filter((one) => one !== folder)
     yield* Effect.forEach(below, syncFolder, { discard: true })
-    yield* writeWhole(manifestFile(folder), checksummed(manifest))
+    yield* writeAtomic(manifestFile(folder), checksummed(manifest))
     return yield* publish(layout, folder, manifest)
   })
 
@@ -318,7 +318,7 @@ const commit = (
 interface Asked {
   readonly key: string
   readonly code: Code
-  readonly acceptCode: boolean
+  readonly allowStaleCode: boolean
   readonly fresh: boolean
   readonly reads?: ReadonlyArray<string>
 }
@@ -326,7 +326,7 @@ interface Asked {
 /** Whether a work folder has a shard or a checkpoint to go on from. */
 const holdsWork = (folder: string): Effect.Effect<boolean, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    const held = [...(yield* namesIn(recordsFolder(folder))), ...(yield* namesIn(checkpointsFolder(folder)))]
+    const held = [...(yield* listDir(recordsFolder(folder))), ...(yield* listDir(checkpointsFolder(folder)))]
     return held.length > 0
   })
 
@@ -337,7 +337,7 @@ const others = (
   own: Code
 ): Effect.Effect<ReadonlyArray<string>, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    const names = (yield* namesIn(layout.works)).filter(
+    const names = (yield* listDir(layout.works)).filter(
       (name) => name.startsWith(`${key}.`) && name !== `${key}.${own.digest}`
     )
     const dated: Array<{ readonly name: string; readonly at: number }> = []
@@ -345,7 +345,7 @@ const others = (
       const path = join(layout.works, name)
       if (!(yield* holdsWork(path))) continue
       if ((yield* begunOf(path))?.file !== own.file) continue
-      const info = yield* io(path, (fs) => fs.stat(path))
+      const info = yield* withFs(path, (fs) => fs.stat(path))
       dated.push({ name, at: info.mtime._tag === "Some" ? info.mtime.value.getTime() : 0 })
     }
     return dated.sort((a, b) => b.at - a.at).map(({ name }) => name.slice(key.length + 1))
@@ -360,7 +360,7 @@ const takeOver = (
   Effect.gen(function* () {
     yield* removeWhole(folder) // begun and never got anywhere
     yield* removeFile(manifestFile(from)) // durably: a folder in `work` that has a manifest is a commit to be finished
-    yield* io(folder, (fs) => fs.rename(from, folder))
+    yield* withFs(folder, (fs) => fs.rename(from, folder))
     yield* syncFolder(layout.works)
     if (dirname(from) !== layout.works) yield* syncFolder(dirname(from))
   })
@@ -382,7 +382,7 @@ const dropRecords = (
       )
       if (!hit) continue
       const path = recordFile(folder, record.index)
-      yield* io(path, (fs) => fs.remove(path, { force: true }))
+      yield* withFs(path, (fs) => fs.remove(path, { force: true }))
       dropped = true
     }
     if (dropped) yield* syncFolder(recordsFolder(folder))
@@ -438,7 +438,7 @@ const prepare = (
   work: Asked
 ): Effect.Effect<void, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
-    const has = (path: string) => io(path, (fs) => fs.exists(path))
+    const has = (path: string) => withFs(path, (fs) => fs.exists(path))
     yield* makeFolder(layout.works)
     const isChecked = Effect.map(begunOf(folder), (begun) => begun?.readsChecked === true)
     if (work.fresh && !((yield* has(forcedFile(folder))) && (yield* isChecked))) yield* removeWhole(folder)
@@ -454,7 +454,7 @@ const prepare = (
           yield* takeOver(layout, entry, folder)
           yield* dropUntold(folder)
         }
-      } else if (work.acceptCode)
+      } else if (work.allowStaleCode)
         for (const code of yield* others(layout, work.key, work.code)) {
           const free = yield* Effect.result(tryLock(layout.lock(work.key, code)))
           if (free._tag === "Failure") {
@@ -477,15 +477,15 @@ const prepare = (
     yield* makeFolder(folder)
     for (const path of yield* linksIn(folder)) {
       yield* Effect.logWarning(`${path} is a symbolic link and is removed: work is not written through links`)
-      yield* io(path, (fs) => fs.remove(path))
+      yield* withFs(path, (fs) => fs.remove(path))
     }
     // Under the lock nobody else writes here: whatever has a temporary name is of an attempt that is over.
     const base = dirname(portFolder(folder, "any"))
-    const ports = (yield* namesIn(base)).filter((name) => !isLeftover(name)).map((name) => join(base, name))
+    const ports = (yield* listDir(base)).filter((name) => !isLeftover(name)).map((name) => join(base, name))
     yield* Effect.forEach(yield* ownFolders(folder, ports), sweepFolder, { discard: true })
     const { file } = work.code
     yield* writeBegun(folder, file, !resumed || doubtful || (yield* isChecked))
-    if (work.fresh) yield* writeWhole(forcedFile(folder), "")
+    if (work.fresh) yield* writeAtomic(forcedFile(folder), "")
   })
 
 /** What a work folder is for, once its lock is held; a thread of the holding process may open it too. */
@@ -552,8 +552,8 @@ const rewriteValue = ({ folder, manifest }: Found, port: string) =>
     if (output?.kind !== "value") return
     const path = valueFile(portFolder(folder, port))
     yield* makeFolder(portFolder(folder, port))
-    if ((yield* Effect.result(io(path, (fs) => fs.readDirectory(path))))._tag === "Success") yield* removeFile(path)
-    yield* writeWhole(path, valueText(output.value))
+    if ((yield* Effect.result(withFs(path, (fs) => fs.readDirectory(path))))._tag === "Success") yield* removeFile(path)
+    yield* writeAtomic(path, valueText(output.value))
   })
 
 /**

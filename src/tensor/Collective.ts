@@ -7,7 +7,7 @@
  */
 import { Context, type Effect, type Layer, Schema, type Scope } from "effect"
 import { crossing } from "../dag/Crossing.ts"
-import type { Meeting } from "../dag/World.ts"
+import type { Rendezvous } from "../dag/ProcessGroup.ts"
 import type { TensorError } from "./Errors.ts"
 import type { Weights } from "./Ops.ts"
 import type { Vector, Vectors } from "./Vectors.ts"
@@ -74,10 +74,10 @@ export interface CollectiveShape extends Vectors {
 /** This process's place among those that compute together. */
 export class Collective extends Context.Service<Collective, CollectiveShape>()("millrace/tensor/Collective") {}
 
-/** An engine's way to a `Collective` at a meeting; left with the scope. */
-export type Join = (meeting: Meeting) => Effect.Effect<CollectiveShape, CollectiveFailed, Scope.Scope>
+/** An engine's way to a `Collective` at a rendezvous; left with the scope. */
+export type Join = (rendezvous: Rendezvous) => Effect.Effect<CollectiveShape, CollectiveFailed, Scope.Scope>
 
-/** A layer of what is joined at a meeting. */
+/** A layer of what is joined at a rendezvous. */
 export type Joined = Layer.Layer<Collective, CollectiveFailed>
 
 /** Text as numbers, for `tell`: UTF-16 code units. */

@@ -6,7 +6,7 @@
  * on rank 0 between two commands, the others are let go when its scope closes.
  */
 import { Effect, type Scope } from "effect"
-import { World } from "../dag/World.ts"
+import { ProcessGroup } from "../dag/ProcessGroup.ts"
 import type { TokenBatch } from "../model/TokenBatch.ts"
 import { Collective, CollectiveFailed } from "../tensor/Collective.ts"
 import type { TensorError } from "../tensor/Errors.ts"
@@ -28,13 +28,13 @@ const END_TIMEOUT = "5 seconds"
 /** The process group of the fold that runs; undefined where this process computes by itself. */
 export const joinGroup: Effect.Effect<Collective["Service"] | undefined, CollectiveFailed, Tensors | Scope.Scope> =
   Effect.gen(function* () {
-    const meeting = yield* World
-    if (meeting === undefined) return undefined
+    const rendezvous = yield* ProcessGroup
+    if (rendezvous === undefined) return undefined
     const { fingerprint, join } = yield* Tensors
-    if (join !== undefined) return yield* join(meeting)
+    if (join !== undefined) return yield* join(rendezvous)
     return yield* new CollectiveFailed({
-      rank: meeting.rank,
-      world: meeting.world,
+      rank: rendezvous.rank,
+      world: rendezvous.world,
       operation: "join",
       message: `the engine ${fingerprint.engine} cannot compute in several processes`,
       hint: "Use --engine torch, or one process."

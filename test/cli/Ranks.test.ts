@@ -1,7 +1,7 @@
 /** Which process of a run this one is: from the command line, from a launcher's environment, and what does not fit. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { checkTogether, placeOf, withoutWorld } from "../../src/cli/Ranks.ts"
+import { checkDistributed, placeOf, withoutNproc } from "../../src/cli/Ranks.ts"
 import { isToken } from "../../src/run/Handshake.ts"
 
 const token = "c2VjcmV0IG9mIGFsbCByYW5rcw"
@@ -16,7 +16,7 @@ describe("a process's place", () => {
     })
   )
 
-  it.effect("under --world is rank 0, on this machine alone, with a word that others do not know", () =>
+  it.effect("under --nproc is rank 0, on this machine alone, with a word that others do not know", () =>
     Effect.gen(function* () {
       const place = yield* placeOf(3, {})
       expect(place).toMatchObject({ rank: 0, world: 3, host: "127.0.0.1", port: 0, store: undefined })
@@ -88,20 +88,20 @@ describe("a process's place", () => {
 it.effect("an engine without collectives is a usage error that names those with", () =>
   Effect.gen(function* () {
     const place = (yield* placeOf(2, {}))!
-    yield* checkTogether(place, "torch", ["torch"])
-    const error = yield* Effect.flip(checkTogether(place, "wasm", ["torch"]))
+    yield* checkDistributed(place, "torch", ["torch"])
+    const error = yield* Effect.flip(checkDistributed(place, "wasm", ["torch"]))
     expect(error).toMatchObject({ _tag: "UsageError", message: "2 processes, and the engine wasm computes in one" })
     expect(error.hint).toContain("torch")
-    expect((yield* Effect.flip(checkTogether(place, "wasm")))._tag).toBe("UsageError")
+    expect((yield* Effect.flip(checkDistributed(place, "wasm")))._tag).toBe("UsageError")
   })
 )
 
-it("the others are started with the same words, without --world", () => {
-  expect(withoutWorld(["--engine", "torch", "--world", "2", "--set", "a.b=1"])).toEqual([
+it("the others are started with the same words, without --nproc", () => {
+  expect(withoutNproc(["--engine", "torch", "--nproc", "2", "--set", "a.b=1"])).toEqual([
     "--engine",
     "torch",
     "--set",
     "a.b=1"
   ])
-  expect(withoutWorld(["--world=2", "--json"])).toEqual(["--json"])
+  expect(withoutNproc(["--nproc=2", "--json"])).toEqual(["--json"])
 })

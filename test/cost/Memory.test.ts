@@ -142,10 +142,10 @@ describe("a stage that does not fit", () => {
   it("is told with what it needs and what would make it fit; each of those does fit", () => {
     const small = cardCalled("a100 40gb")!.gib * 2 ** 30
     expect(unfit(stage, "A100-40GB", small)).toMatch(
-      /does not fit sft\/train: it needs \d+\.\d GiB .* of 39; fits with --world \d/
+      /does not fit sft\/train: it needs \d+\.\d GiB .* of 39; fits with --nproc \d/
     )
     for (const one of remedies(stage, small)) {
-      const world = Number(/--world (\d+)/.exec(one)?.[1] ?? 1)
+      const world = Number(/--nproc (\d+)/.exec(one)?.[1] ?? 1)
       const rows = Number(/microBatch=(\d+)/.exec(one)?.[1] ?? 4)
       expect(bytes({ world, micro: { ...held.micro, rows } }), one).toBeLessThanOrEqual(small)
     }

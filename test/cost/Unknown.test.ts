@@ -16,7 +16,7 @@ for (const engine of ["wasm", "torch-bf16"])
         engine,
         engineOpen: false,
         world: 1,
-        card: undefined,
+        gpu: undefined,
         mfu: undefined,
         open: () => Effect.succeed(undefined)
       })

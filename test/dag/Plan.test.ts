@@ -119,7 +119,7 @@ it.effect("a changed parameter says so, and what follows may run, if its input c
   })
 )
 
-it.effect("changed code names the file; --accept-code or `warn` takes the stored result and says so", () =>
+it.effect("changed code names the file; --allow-stale-code or `warn` takes the stored result and says so", () =>
   Effect.gen(function* () {
     const w = world()
     w.run(graph(2).nodes)

@@ -47,8 +47,8 @@ const convert = sharded(
     outputs: { rows: Vicuna },
     refuses: [Refusal]
   },
-  ({ shard, each }) => ({
-    rows: each(shard.rows, (row) =>
+  ({ shard, mapEffectOrRefuse }) => ({
+    rows: mapEffectOrRefuse(shard.rows, (row) =>
       row.id === ""
         ? Effect.fail(new BadRow({ line: 0 }))
         : row.text === ""

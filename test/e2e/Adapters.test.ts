@@ -54,7 +54,7 @@ describe.skipIf(missing !== "")(`adapters on ranks${missing}`, () => {
     for (const world of [1, 2]) {
       const bench = await makeBench()
       const words = [...adapters, "--engine", "torch", "--workers", "1", "--until", "instruct/train"]
-      const ended = await bench.run([...words, ...(world === 1 ? [] : ["--world", String(world)])], {
+      const ended = await bench.run([...words, ...(world === 1 ? [] : ["--nproc", String(world)])], {
         env: { OMP_NUM_THREADS: "1" }
       })
       completed(ended)

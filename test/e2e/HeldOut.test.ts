@@ -93,9 +93,9 @@ describe("held-out rows measured on the way", () => {
       const [one, two] = [await makeBench(), await makeBench()]
       completed(await one.run(torch, { env }))
       const line = '"event":"checkpoint",.*"node":"sft/train"'
-      const killed = await two.run([...torch, "--world", "2"], { env, kill: { line, nth: 6, signal: "SIGINT" } })
+      const killed = await two.run([...torch, "--nproc", "2"], { env, kill: { line, nth: 6, signal: "SIGINT" } })
       expect(killed.code, killed.stderr).toBe(130)
-      completed(await two.run([...torch, "--world", "2"], { env }))
+      completed(await two.run([...torch, "--nproc", "2"], { env }))
       const [alone, together] = [logOf(one), logOf(two)]
       expect(together.keptStep).toBe(alone.keptStep)
       expect(together.evaluations.map(({ step }) => step)).toEqual(alone.evaluations.map(({ step }) => step))
@@ -103,7 +103,7 @@ describe("held-out rows measured on the way", () => {
         expect(Math.abs(together.evaluations[i]!.loss - loss) / loss).toBeLessThan(1e-3)
       // And those who were not stopped have the same bits.
       const straight = await makeBench()
-      completed(await straight.run([...torch, "--world", "2"], { env }))
+      completed(await straight.run([...torch, "--nproc", "2"], { env }))
       expect(made(straight)).toEqual(made(two))
     },
     240_000

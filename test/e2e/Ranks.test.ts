@@ -82,9 +82,9 @@ const startRanks = async (
   )
 }
 
-/** Rank 0's run under `--world`, as a person types it. */
+/** Rank 0's run under `--nproc`, as a person types it. */
 const startWorld = (bench: Bench, world: number, args: ReadonlyArray<string>): Running =>
-  bench.start([...torch, ...(world === 1 ? [] : ["--world", String(world)]), ...args], { env })
+  bench.start([...torch, ...(world === 1 ? [] : ["--nproc", String(world)]), ...args], { env })
 
 const checkpoint = /"event":"checkpoint".*"node":"sft\/train"/
 /** Long enough to be ended in the middle; the same node whatever ends it. */

@@ -99,11 +99,11 @@ test("an edited helper runs the node again and is named; an edited comment does 
   expect(await run()).toMatchObject({ nodesRun: 0, nodesCached: 2 })
 })
 
-test("--accept-code takes the old result, records for which code, and needs no second time", async () => {
+test("--allow-stale-code takes the old result, records for which code, and needs no second time", async () => {
   const { bench, run, write } = makeProject()
   const first = await run()
   write("helper.ts", helperText("Math.max(1, 2)"))
-  const other = await run({ acceptCode: ["times"] })
+  const other = await run({ allowStaleCode: ["times"] })
   expect(other).toMatchObject({ nodesRun: 0, nodesCached: 2 })
   expect(other.events.find((event) => event.event === "notice")).toMatchObject({
     node: "times",
@@ -117,7 +117,7 @@ test("--accept-code takes the old result, records for which code, and needs no s
 })
 
 for (const [how, when, options] of [
-  ["--accept-code", "rerun", { acceptCode: ["start", "times"] }],
+  ["--allow-stale-code", "rerun", { allowStaleCode: ["start", "times"] }],
   ["a preset that says warn", "warn", {}]
 ] as const)
   test(`${how} never takes what another file's definition of the same id made, and says whose it is`, async () => {
@@ -135,9 +135,9 @@ for (const [how, when, options] of [
     expect(await run(options)).toMatchObject({ status: "completed", nodesRun: 0, nodesCached: 2 })
   })
 
-test("--accept-code never takes rows of another Schema: a field more, a type that changed, a field that left", async () => {
+test("--allow-stale-code never takes rows of another Schema: a field more, a type that changed, a field that left", async () => {
   const { run, write } = makeProject()
-  const take = { acceptCode: ["start", "times"] }
+  const take = { allowStaleCode: ["start", "times"] }
   await run()
   for (const [fields, row] of [
     ["n: Schema.Number, m: Schema.Number", "{ n: 1, m: 2 }"],
@@ -157,12 +157,12 @@ test("--accept-code never takes rows of another Schema: a field more, a type tha
   }
 })
 
-test("--accept-code takes results of the nodes it names, and of no other", async () => {
+test("--allow-stale-code takes results of the nodes it names, and of no other", async () => {
   const { run, write } = makeProject()
   await run()
   write("helper.ts", helperText("Math.max(1, 2)"))
   write("start.ts", startText.replace("{ n: 2 }", "{ n: Math.max(1, 2) }"))
-  const one = await run({ acceptCode: ["times"] })
+  const one = await run({ allowStaleCode: ["times"] })
   expect(planOf(one.events, "start")).toMatchObject({ status: "run", because: ["code of start.ts changed"] })
   expect(one).toMatchObject({ status: "completed", nodesRun: 1, nodesCached: 1 })
 })

@@ -77,7 +77,7 @@ test("gc sees a run from a program while it lives, and collects when it has ende
     from: [],
     until: [],
     force: [],
-    acceptCode: false,
+    allowStaleCode: false,
     workers: 0,
     checkpointEveryMs: 60_000
   }

@@ -171,7 +171,7 @@ if (mode === "twice") {
     from: [],
     until: [],
     force: [],
-    acceptCode: false,
+    allowStaleCode: false,
     workers: 0,
     checkpointEveryMs: 1e9
   }

@@ -60,7 +60,7 @@ const options: RunOptions = {
   from: [],
   until: [],
   force: [],
-  acceptCode: false,
+  allowStaleCode: false,
   workers: 0,
   checkpointEveryMs: 1e9
 }

@@ -22,7 +22,7 @@ export const options = { runs: { keepLast: 1, keepDays: -1 } }
 
 const begin = (name: string) =>
   Effect.flatMap(Store, (store) =>
-    store.begin({ key: keyOf(partsOf(name)), code: codeOf("code"), acceptCode: false, fresh: false })
+    store.begin({ key: keyOf(partsOf(name)), code: codeOf("code"), allowStaleCode: false, fresh: false })
   )
 
 const plant = (path: string): void => {

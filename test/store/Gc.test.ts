@@ -156,7 +156,7 @@ describe("Gc", () => {
     Effect.gen(function* () {
       const store = yield* Store
       const begin = (name: string) =>
-        store.begin({ key: keyOf(partsOf(name)), code: codeOf("code"), acceptCode: false, fresh: false })
+        store.begin({ key: keyOf(partsOf(name)), code: codeOf("code"), allowStaleCode: false, fresh: false })
       yield* Effect.scoped(begin("empty"))
       const half = yield* Effect.scoped(
         Effect.gen(function* () {
@@ -210,7 +210,7 @@ describe("Gc", () => {
       const key = keyOf(partsOf("fold"))
       yield* Effect.scoped(
         Effect.gen(function* () {
-          const work = yield* store.begin({ key, code: codeOf("code"), acceptCode: false, fresh: false })
+          const work = yield* store.begin({ key, code: codeOf("code"), allowStaleCode: false, fresh: false })
           yield* work.saveCheckpoint({ step: 1, files: new Map([["w", new Uint8Array(1000)]]), keepLast: 1 })
         })
       )

@@ -115,7 +115,7 @@ describe("LocalStore", () => {
         const store = yield* Store
         const [found] = yield* store.find(key, code.digest)
         assert.deepStrictEqual(yield* store.verify(found!), [])
-        const error = yield* Effect.flip(Effect.scoped(store.begin({ key, code, acceptCode: false, fresh: false })))
+        const error = yield* Effect.flip(Effect.scoped(store.begin({ key, code, allowStaleCode: false, fresh: false })))
         assert.strictEqual(error.reason, "read-only")
         const source = join(root, "format.json")
         assert.isAbove((yield* store.digestSource("node", source)).bytes, 0)
@@ -299,7 +299,9 @@ describe("LocalStore", () => {
     Effect.gen(function* () {
       const store = yield* Store
       yield* Effect.scoped(
-        Effect.flatMap(store.begin({ key, code, acceptCode: false, fresh: false }), (work) => shardOf(work.folder, 0))
+        Effect.flatMap(store.begin({ key, code, allowStaleCode: false, fresh: false }), (work) =>
+          shardOf(work.folder, 0)
+        )
       )
       assert.strictEqual((yield* store.keys).size, 0)
       assert.hasAllKeys(outputs, ["rows", "flow", "files", "report"])

@@ -187,11 +187,11 @@ describe("a power cut", () => {
             Effect.scoped(
               Effect.gen(function* () {
                 const store = yield* Store
-                const work = yield* store.begin({ key, code: codeOf("old"), acceptCode: false, fresh: false })
+                const work = yield* store.begin({ key, code: codeOf("old"), allowStaleCode: false, fresh: false })
                 yield* shardOf(work.folder, 0)
               })
             ).pipe(Effect.provide(storeAt(root))),
-          act: () => makeEntry("node", { acceptCode: true }),
+          act: () => makeEntry("node", { allowStaleCode: true }),
           check: () => goesOn
         })
       }),
@@ -207,7 +207,7 @@ describe("a power cut", () => {
           Effect.scoped(
             Effect.gen(function* () {
               const store = yield* Store
-              const work = yield* store.begin({ key, code, acceptCode: false, fresh: false })
+              const work = yield* store.begin({ key, code, allowStaleCode: false, fresh: false })
               for (const step of [1, 2, 3, 4]) {
                 const files = new Map([
                   ["a.bin", new Uint8Array(5000).fill(step)],
@@ -386,7 +386,7 @@ describe("fsyncs", () => {
           yield* Effect.scoped(
             Effect.gen(function* () {
               const store = yield* Store
-              const work = yield* store.begin({ key, code, acceptCode: false, fresh: false })
+              const work = yield* store.begin({ key, code, allowStaleCode: false, fresh: false })
               const made = []
               for (let index = 0; index < shards; index++) made.push(yield* oneRow(work.folder, index))
               const before = disk.syncs()

@@ -109,7 +109,7 @@ export const makeEntry = (
     readonly code?: Code
     readonly inputs?: Record<string, string>
     readonly parents?: Record<string, string>
-    readonly acceptCode?: boolean
+    readonly allowStaleCode?: boolean
   } = {}
 ) =>
   Effect.scoped(
@@ -119,7 +119,7 @@ export const makeEntry = (
       const work = yield* store.begin({
         key: keyOf(parts),
         code: options.code ?? codeOf("code"),
-        acceptCode: options.acceptCode ?? false,
+        allowStaleCode: options.allowStaleCode ?? false,
         fresh: false
       })
       return yield* finish(work, parts, options.parents)

@@ -113,7 +113,7 @@ describe("Work", () => {
         const store = yield* Store
         yield* Effect.scoped(
           Effect.gen(function* () {
-            const work = yield* store.begin({ key, code: codeOf("code"), acceptCode: false, fresh: false })
+            const work = yield* store.begin({ key, code: codeOf("code"), allowStaleCode: false, fresh: false })
             yield* shardOf(work.folder, 1)
           })
         )
@@ -128,7 +128,7 @@ describe("Work", () => {
   it.live("`fresh` throws earlier work away, but not what another `fresh` began", () =>
     Effect.gen(function* () {
       const store = yield* Store
-      const begin = (fresh: boolean) => store.begin({ key, code: codeOf("code"), acceptCode: false, fresh })
+      const begin = (fresh: boolean) => store.begin({ key, code: codeOf("code"), allowStaleCode: false, fresh })
       yield* Effect.scoped(Effect.flatMap(begin(false), (work) => shardOf(work.folder, 0)))
       const killed = Effect.flatMap(begin(true), (work) => Effect.as(shardOf(work.folder, 1), [...work.shards.keys()]))
       assert.deepStrictEqual(yield* Effect.scoped(killed), [])
@@ -138,11 +138,11 @@ describe("Work", () => {
     }).pipe(Effect.provide(storeAt(temporaryFolder())))
   )
 
-  it.live("`acceptCode` takes over unfinished work of other code, and only then", () =>
+  it.live("`allowStaleCode` takes over unfinished work of other code, and only then", () =>
     Effect.gen(function* () {
       const store = yield* Store
-      const begin = (code: string, acceptCode: boolean) =>
-        store.begin({ key, code: codeOf(code), acceptCode, fresh: false })
+      const begin = (code: string, allowStaleCode: boolean) =>
+        store.begin({ key, code: codeOf(code), allowStaleCode, fresh: false })
       yield* Effect.scoped(
         Effect.gen(function* () {
           const work = yield* begin("old", false)
@@ -167,11 +167,11 @@ describe("Work", () => {
     }).pipe(Effect.provide(storeAt(temporaryFolder())))
   )
 
-  it.live("`acceptCode` never takes over what another file's definition began", () =>
+  it.live("`allowStaleCode` never takes over what another file's definition began", () =>
     Effect.gen(function* () {
       const store = yield* Store
       const begin = (code: string, file: string) =>
-        store.begin({ key, code: { ...codeOf(code), file }, acceptCode: true, fresh: false })
+        store.begin({ key, code: { ...codeOf(code), file }, allowStaleCode: true, fresh: false })
       yield* Effect.scoped(Effect.flatMap(begin("old", "a.ts"), (work) => shardOf(work.folder, 0)))
       const shards = (code: string, file: string) =>
         Effect.scoped(Effect.map(begin(code, file), (work) => work.shards.size))
@@ -188,7 +188,7 @@ describe("Work", () => {
       writeFileSync(marker, "")
       const again = yield* Effect.scoped(
         Effect.gen(function* () {
-          const work = yield* store.begin({ key, code: codeOf("code"), acceptCode: false, fresh: true })
+          const work = yield* store.begin({ key, code: codeOf("code"), allowStaleCode: false, fresh: true })
           assert.strictEqual(work.existing?.folder, first.found.folder)
           return yield* finish(work, partsOf("node"))
         })
@@ -199,7 +199,7 @@ describe("Work", () => {
       assert.deepStrictEqual(again.found.differing, [])
       const other = yield* Effect.scoped(
         Effect.gen(function* () {
-          const work = yield* store.begin({ key, code: codeOf("code"), acceptCode: false, fresh: true })
+          const work = yield* store.begin({ key, code: codeOf("code"), allowStaleCode: false, fresh: true })
           const values = { report: { seen: 10 } }
           const shards = [yield* shardOf(work.folder, 0), yield* shardOf(work.folder, 1)]
           const { files: _, ...some } = outputs
@@ -231,7 +231,7 @@ describe("Work", () => {
         assert.lengthOf(yield* store.find(key, codeOf("code").digest), 0)
         yield* Effect.scoped(
           Effect.gen(function* () {
-            const work = yield* store.begin({ key, code: codeOf("code"), acceptCode: false, fresh: false })
+            const work = yield* store.begin({ key, code: codeOf("code"), allowStaleCode: false, fresh: false })
             assert.isDefined(work.existing)
           })
         )
@@ -256,7 +256,7 @@ describe("Work", () => {
       const store = yield* Store
       const error = yield* Effect.scoped(
         Effect.gen(function* () {
-          const work = yield* store.begin({ key, code: codeOf("code"), acceptCode: false, fresh: false })
+          const work = yield* store.begin({ key, code: codeOf("code"), allowStaleCode: false, fresh: false })
           const record = yield* shardOf(work.folder, 1)
           return yield* Effect.flip(
             work.commit({
@@ -275,7 +275,7 @@ describe("Work", () => {
   )
 
   const begun = Effect.flatMap(Store, (store) =>
-    store.begin({ key, code: codeOf("code"), acceptCode: false, fresh: false })
+    store.begin({ key, code: codeOf("code"), allowStaleCode: false, fresh: false })
   )
 
   for (const [how, spoil] of [

@@ -1,6 +1,6 @@
 /** Ranks in one process: collectives over plain arrays between fibers, for tests of what is built on them. */
 import { Deferred, Effect } from "effect"
-import type { Meeting } from "../../src/dag/World.ts"
+import type { Rendezvous } from "../../src/dag/ProcessGroup.ts"
 import { adamWScalars } from "../../src/tensor/AdamW.ts"
 import type { CollectiveShape } from "../../src/tensor/Collective.ts"
 import { tf } from "../../src/tensor/Ops.ts"
@@ -63,7 +63,7 @@ export const meetInProcess = (world: number) => {
     })
   const join =
     (tensors: TensorsShape) =>
-    ({ rank }: Meeting): Effect.Effect<CollectiveShape> => {
+    ({ rank }: Rendezvous): Effect.Effect<CollectiveShape> => {
       const sumInto = (into: Float32Array) =>
         Effect.map(bring(rank, "sum", into.slice()), (all) =>
           Effect.map(all, (parts) => {

@@ -4,8 +4,8 @@ import { Arbitrary, Effect, Fiber, Schema } from "effect"
 import type { AnyFold } from "../../src/dag/Fold.ts"
 import { encodeParams } from "../../src/dag/Key.ts"
 import type { AnyNode } from "../../src/dag/Node.ts"
+import { ProcessGroup } from "../../src/dag/ProcessGroup.ts"
 import { fromArray } from "../../src/dag/Rows.ts"
-import { World } from "../../src/dag/World.ts"
 import { trainLanguageModel } from "../../src/nodes/TrainLanguageModel.ts"
 import { tuneInstructions } from "../../src/nodes/TrainVision.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
@@ -212,7 +212,15 @@ describe("training that measures on the way", () => {
           (rank: number) =>
           <A, E, R>(effect: Effect.Effect<A, E, R>) =>
             effect.pipe(
-              Effect.provideService(World, { rank, world, host: "", port: 0, listen: "", kept: false, name: "" }),
+              Effect.provideService(ProcessGroup, {
+                rank,
+                world,
+                host: "",
+                port: 0,
+                listen: "",
+                kept: false,
+                name: ""
+              }),
               Effect.provideService(Tensors, { ...tensors, join: join(tensors) })
             )
         const followers = yield* Effect.forEach(Array.from({ length: world - 1 }), (_, i) =>

@@ -5,8 +5,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import type { AnyFold } from "../../src/dag/Fold.ts"
+import { ProcessGroup } from "../../src/dag/ProcessGroup.ts"
 import { fromArray } from "../../src/dag/Rows.ts"
-import { World } from "../../src/dag/World.ts"
 import { tuneInstructions } from "../../src/nodes/TrainVision.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
 import { Tensors } from "../../src/tensor/Tensors.ts"
@@ -43,10 +43,10 @@ const among = <A, E, R>(world: number, context: never, lead: Effect.Effect<A, E,
     const tensors = yield* Tensors
     const { join } = meetInProcess(world)
     const as = (rank: number) => {
-      const meeting = { rank, world, host: "", port: 0, listen: "", kept: false, name: "" }
+      const rendezvous = { rank, world, host: "", port: 0, listen: "", kept: false, name: "" }
       return <A, E, R>(effect: Effect.Effect<A, E, R>) =>
         effect.pipe(
-          Effect.provideService(World, meeting),
+          Effect.provideService(ProcessGroup, rendezvous),
           Effect.provideService(Tensors, { ...tensors, join: join(tensors) })
         )
     }

@@ -8,7 +8,7 @@
 import { join } from "node:path"
 import { Effect, FileSystem, Scope, Semaphore } from "effect"
 import type { Event } from "../../run/Events.ts"
-import { fromPlatform, io, makeFolder, syncFolder } from "../../store/Durable.ts"
+import { fromPlatform, makeFolder, syncFolder, withFs } from "../../store/Durable.ts"
 import type { StoreError } from "../../store/Store.ts"
 import { eventFileName, fileVersion, scalars } from "./EventFile.ts"
 
@@ -28,7 +28,7 @@ export const makeBoard = (folder: string): Effect.Effect<Board, never, FileSyste
       if (file !== undefined) return file
       yield* makeFolder(folder)
       path = join(folder, eventFileName(atMs))
-      const made = yield* io(path, (files) => Scope.provide(files.open(path, { flag: "a" }), scope))
+      const made = yield* withFs(path, (files) => Scope.provide(files.open(path, { flag: "a" }), scope))
       file = made
       yield* Scope.addFinalizer(
         scope,

@@ -16,7 +16,7 @@ import { dirname } from "node:path"
 import { Clock, Effect, FileSystem, Schema, Stream } from "effect"
 import type { HttpClient } from "effect/http"
 import { sha256 } from "../../dag/Canonical.ts"
-import { fromPlatform, io, makeFolder, readJsonIfGood, SLICE, syncFolder, writeWhole } from "../Durable.ts"
+import { fromPlatform, makeFolder, readJsonIfGood, SLICE, syncFolder, withFs, writeAtomic } from "../Durable.ts"
 import type { StoreError } from "../Store.ts"
 import { DownloadError, isPassing } from "./DownloadError.ts"
 import { type Answer, type Asking, get } from "./Http.ts"
@@ -81,7 +81,7 @@ const openPart = Effect.fnUntraced(function* (job: Job, syncBytes: number) {
   yield* makeFolder(dirname(job.part))
   yield* makeFolder(dirname(job.record))
   let record = (yield* readJsonIfGood(job.record, PartRecord)) ?? empty()
-  const file = yield* io(job.part, () => fs.open(job.part, { flag: record.bytes > 0 ? "a+" : "w+" }))
+  const file = yield* withFs(job.part, () => fs.open(job.part, { flag: record.bytes > 0 ? "a+" : "w+" }))
   const at = <A, E extends Parameters<ReturnType<typeof fromPlatform>>[0]>(effect: Effect.Effect<A, E>) =>
     Effect.mapError(effect, fromPlatform(job.part))
   let hash = createHash("sha256")
@@ -127,7 +127,7 @@ const openPart = Effect.fnUntraced(function* (job: Job, syncBytes: number) {
       yield* flush
       yield* at(file.sync)
       record = { ...record, ...more, bytes: have, sha256: hash.copy().digest("hex") }
-      yield* writeWhole(job.record, `${JSON.stringify(record)}\n`)
+      yield* writeAtomic(job.record, `${JSON.stringify(record)}\n`)
     }).pipe(Effect.uninterruptible)
   return {
     have: () => have,
@@ -157,7 +157,7 @@ const openPart = Effect.fnUntraced(function* (job: Job, syncBytes: number) {
       staged = 0
       record = empty()
       yield* at(file.truncate(0))
-      yield* writeWhole(job.record, `${JSON.stringify(record)}\n`)
+      yield* writeAtomic(job.record, `${JSON.stringify(record)}\n`)
     }).pipe(Effect.uninterruptible),
     digest: () => hash.copy().digest("hex")
   }
@@ -363,7 +363,7 @@ export const download = (
     Effect.gen(function* () {
       const fs = yield* FileSystem.FileSystem
       const finished = yield* readJsonIfGood(job.record, PartRecord)
-      const isThere = yield* io(job.to, () => fs.exists(job.to))
+      const isThere = yield* withFs(job.to, () => fs.exists(job.to))
       const sameUrl = job.urls.some((url) => sha256(url) === finished?.from)
       if (isThere && finished?.done === true && sameUrl) return { bytes: finished.bytes, sha256: finished.sha256 }
       const part = yield* openPart(job, patience.syncBytes)
@@ -402,7 +402,7 @@ const finish = Effect.fnUntraced(function* (job: Job, part: Part) {
   yield* part.save({ done: true })
   const now = yield* Clock.currentTimeMillis
   yield* makeFolder(dirname(job.to))
-  yield* io(job.to, (fs) =>
+  yield* withFs(job.to, (fs) =>
     Effect.andThen(
       // An older time stamp than any later write can have, so that the digest may be remembered by it.
       fs.utimes(job.part, new Date(now), new Date(now - 10_000)),

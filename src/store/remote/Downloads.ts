@@ -22,7 +22,16 @@ import { HttpClient } from "effect/http"
 import { digestOf, sha256 } from "../../dag/Canonical.ts"
 import { environment } from "../../dag/Environment.ts"
 import { treeDigest } from "../Digests.ts"
-import { io, makeFolder, namesIn, readJsonIfGood, removeFile, removeWhole, syncFolder, writeWhole } from "../Durable.ts"
+import {
+  listDir,
+  makeFolder,
+  readJsonIfGood,
+  removeFile,
+  removeWhole,
+  syncFolder,
+  withFs,
+  writeAtomic
+} from "../Durable.ts"
 import { lock } from "../Lock.ts"
 import type { Sources } from "../Sources.ts"
 import { SourceError, type SourceHere, type SourceLook, type SourceSpec, StoreError } from "../Store.ts"
@@ -142,7 +151,7 @@ export const make = (
     digest: string
   ) {
     const root = layout.content(digest)
-    const names = yield* namesIn(root)
+    const names = yield* listDir(root)
     const path = address.folder ? root : names.length === 1 ? join(root, names[0]!) : undefined
     if (names.length === 0 || path === undefined) return undefined
     const found = yield* sources.digest(spec.node, path, ["**"])
@@ -194,7 +203,7 @@ export const make = (
     }
     const part = layout.part(id)
     yield* makeFolder(part)
-    yield* writeWhole(join(part, "about.json"), `${JSON.stringify({ address: show(address) })}\n`)
+    yield* writeAtomic(join(part, "about.json"), `${JSON.stringify({ address: show(address) })}\n`)
     const wanted = yield* persistently(listing(address, spec.files, settings, asking), settings, watch)
     const all = allBytes(wanted, spec)
     let before = 0
@@ -241,7 +250,7 @@ export const make = (
     // First the record, then the name: killed in between, the next attempt finds all files done and asks for nothing.
     const record = { format: 1, address: show(address), digest, bytes: before }
     yield* makeFolder(layout.addresses)
-    yield* writeWhole(layout.address(id), `${JSON.stringify(record)}\n`)
+    yield* writeAtomic(layout.address(id), `${JSON.stringify(record)}\n`)
     yield* Effect.scoped(
       Effect.gen(function* () {
         // The same content may be under way from another address: one at a time gives it its name.
@@ -250,7 +259,7 @@ export const make = (
         if ((yield* here(layout, one, digest)) !== undefined) return
         const to = layout.content(digest)
         yield* removeWhole(to)
-        yield* io(to, (fs) => fs.rename(join(part, "files"), to))
+        yield* withFs(to, (fs) => fs.rename(join(part, "files"), to))
         yield* syncFolder(layout.root)
         yield* sources.learn(files.map(({ bytes, path, sha256 }) => ({ path: join(to, path), bytes, digest: sha256 })))
       })
@@ -325,9 +334,9 @@ const allBytes = (wanted: ReadonlyArray<Wanted>, spec: SourceSpec): number | und
 const sweep = Effect.fnUntraced(function* (folder: string, files: ReadonlyArray<{ readonly path: string }>) {
   const fs = yield* FileSystem.FileSystem
   const keep = new Set(files.map(({ path }) => path))
-  for (const path of yield* io(folder, () => fs.readDirectory(folder, { recursive: true }))) {
+  for (const path of yield* withFs(folder, () => fs.readDirectory(folder, { recursive: true }))) {
     const at = join(folder, path)
     if (keep.has(path.split("\\").join("/"))) continue
-    if ((yield* io(at, () => fs.stat(at))).type === "File") yield* removeFile(at)
+    if ((yield* withFs(at, () => fs.stat(at))).type === "File") yield* removeFile(at)
   }
 })

@@ -6,7 +6,7 @@
  */
 import { join } from "node:path"
 import { Effect, type FileSystem, Schema } from "effect"
-import { namesIn, readJson, readJsonIfGood } from "../Durable.ts"
+import { listDir, readJson, readJsonIfGood } from "../Durable.ts"
 import { decodeName, type Layout } from "../Layout.ts"
 import { isHeld } from "../Lock.ts"
 import { StoreError } from "../Store.ts"
@@ -32,9 +32,9 @@ export const used = (
 ): Effect.Effect<ReadonlyArray<typeof UseRecord.Type>, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const out: Array<typeof UseRecord.Type> = []
-    for (const folder of yield* namesIn(layout.uses)) {
+    for (const folder of yield* listDir(layout.uses)) {
       if (folder.startsWith(".") || (pipelines !== undefined && !pipelines.includes(decodeName(folder)))) continue
-      for (const name of yield* namesIn(join(layout.uses, folder))) {
+      for (const name of yield* listDir(join(layout.uses, folder))) {
         if (name.startsWith(".") || !name.endsWith(".json")) continue
         const path = join(layout.uses, folder, name)
         const record = yield* Effect.mapError(
@@ -62,18 +62,18 @@ export const unreached = (
     const at = layoutIn(layout.downloads)
     const out: Array<Unreached> = []
     const addresses = new Map<string, string>()
-    for (const name of yield* namesIn(at.addresses)) {
+    for (const name of yield* listDir(at.addresses)) {
       if (name.startsWith(".") || !name.endsWith(".json")) continue
       const record = yield* readJsonIfGood(join(at.addresses, name), AddressRecord)
       if (record !== undefined) addresses.set(record.digest, record.address)
     }
-    for (const name of yield* namesIn(at.root)) {
+    for (const name of yield* listDir(at.root)) {
       const path = at.content(name)
       if (name.startsWith(".gone-")) out.push({ kind: "leftover", path, what: "half removed", resumable: false })
       else if (/^[0-9a-f]{64}$/.test(name) && !keep.has(name))
         out.push({ kind: "download", path, what: addresses.get(name) ?? "a fetched source", resumable: false })
     }
-    for (const id of yield* namesIn(at.parts)) {
+    for (const id of yield* listDir(at.parts)) {
       const path = at.part(id)
       if (id.startsWith(".gone-")) {
         out.push({ kind: "leftover", path, what: "half removed", resumable: false })
@@ -99,8 +99,8 @@ export const unreachedViews = (
 > =>
   Effect.gen(function* () {
     const keep = new Set(uses.flatMap(({ list, view }) => [list, view].filter((name) => name !== undefined)))
-    const views = (yield* namesIn(layout.views)).filter((name) => !keep.has(name))
-    const lists = (yield* namesIn(layout.sourceLists)).filter((name) => !keep.has(name))
+    const views = (yield* listDir(layout.views)).filter((name) => !keep.has(name))
+    const lists = (yield* listDir(layout.sourceLists)).filter((name) => !keep.has(name))
     return [
       ...views.map((name) => ({
         kind: "links" as const,

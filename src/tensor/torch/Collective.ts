@@ -1,7 +1,7 @@
 /**
  * `Collective` over c10d: Gloo on CPUs, NCCL on GPUs.
  *
- * Not the meeting's choice: the runner says where it is (`dag/World.ts`). Three groups: one for what rank 0 tells next,
+ * Not the rendezvous's choice: the runner says where it is (`dag/ProcessGroup.ts`). Three groups: one for what rank 0 tells next,
  * which may take as long as it takes; one for a few numbers; one for vectors. Nothing here blocks the thread but the engine's
  * own computation. The limit of a collective is `MILLRACE_COLLECTIVE_SECONDS`, 45 when it is not set.
  */
@@ -24,11 +24,11 @@ const PATIENT_MS = 86_400_000
 /** The way of a torch engine into a group of processes. */
 export const joinOf =
   (backend: TorchBackend, active: Active): Join =>
-  (meeting) =>
+  (rendezvous) =>
     Effect.gen(function* () {
       const { addon } = backend
       const { distributed } = addon
-      const { rank, world } = meeting
+      const { rank, world } = rendezvous
       const limit = limitMs()
       const failed = (operation: string, cause: unknown): CollectiveFailed =>
         new CollectiveFailed({
@@ -63,7 +63,7 @@ export const joinOf =
 
       const overNccl = addon.own("overNccl", [], (results) => results.number()) === 1
       const join = Effect.fnUntraced(function* (name: string, kind: "gloo" | "nccl", ms: number, beside: number) {
-        const { host, kept, listen, port } = meeting
+        const { host, kept, listen, port } = rendezvous
         const asked = yield* Effect.try({
           try: () =>
             distributed.join(
@@ -71,7 +71,7 @@ export const joinOf =
               port,
               rank === 0 && !kept ? listen : "",
               !kept,
-              `${meeting.name}/${name}`,
+              `${rendezvous.name}/${name}`,
               kind,
               rank,
               world,

@@ -78,8 +78,8 @@ const dropHot = sharded(
     refuses: [OutOfRange],
     runs: "worker"
   },
-  ({ each, params, shard }) => ({
-    rows: each(shard.rows, (row) => {
+  ({ mapEffectOrRefuse, params, shard }) => ({
+    rows: mapEffectOrRefuse(shard.rows, (row) => {
       if (row.n === 100 && params.hold !== "nothing") {
         writeSync(2, "row 100 is held\n")
         return params.hold === "wait" ? Effect.never : Effect.sync(compute)
@@ -101,8 +101,8 @@ const dropCold = sharded(
     outputs: { rows: Kept },
     refuses: [OutOfRange]
   },
-  ({ each, params, shard }) => ({
-    rows: each(shard.rows, (row) =>
+  ({ mapEffectOrRefuse, params, shard }) => ({
+    rows: mapEffectOrRefuse(shard.rows, (row) =>
       row.tenths < params.least
         ? Effect.fail(new OutOfRange({ tenths: row.tenths, message: "too cold", hint: "Lower `least`." }))
         : Effect.succeed(row)

@@ -2,7 +2,7 @@
  * Several processes that run one fold in lockstep: which of them this one is, and where they meet.
  *
  * Not processes and not collectives: the runner starts the former (`run/Leader.ts`), an engine has the latter. Rank 0 leads:
- * it runs the pipeline, and its folds find a meeting here. The others follow: they run `follow` of `FoldFunctions` for as
+ * it runs the pipeline, and its folds find a rendezvous here. The others follow: they run `follow` of `FoldFunctions` for as
  * long as the leader's fold runs. How many there are is in no key: results are equal within a tolerance.
  */
 import { Context, Schema } from "effect"
@@ -16,7 +16,7 @@ export class RankLost extends Schema.TaggedError<RankLost>()("RankLost", {
 }) {}
 
 /** Where the processes of one attempt of a fold meet. */
-export const Meeting = Schema.Struct({
+export const Rendezvous = Schema.Struct({
   rank: Schema.Int,
   world: Schema.Int,
   host: Schema.String,
@@ -28,7 +28,9 @@ export const Meeting = Schema.Struct({
   /** Told apart from other attempts at the same place. */
   name: Schema.String
 })
-export type Meeting = typeof Meeting.Type
+export type Rendezvous = typeof Rendezvous.Type
 
-/** The meeting of the fold that runs; undefined where it computes alone. */
-export const World = Context.Reference<Meeting | undefined>("millrace/dag/World", { defaultValue: () => undefined })
+/** The rendezvous of the fold that runs; undefined where it computes alone. */
+export const ProcessGroup = Context.Reference<Rendezvous | undefined>("millrace/dag/ProcessGroup", {
+  defaultValue: () => undefined
+})
