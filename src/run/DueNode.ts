@@ -5,14 +5,26 @@
  * node is decided again, because another run may have made it meanwhile. What is interrupted keeps its finished shards
  * and its checkpoints; only the store says what is done.
  */
-import { Clock, Context, Effect, FileSystem, Option, type Schema, type Scope, Semaphore, Stream } from "effect"
+import {
+  Clock,
+  Context,
+  Deferred,
+  Effect,
+  FileSystem,
+  Option,
+  type Schema,
+  type Scope,
+  Semaphore,
+  Stream
+} from "effect"
 import type { AnyFold } from "../dag/Fold.ts"
 import type { AnyNode, WiringError } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import type { Decision } from "../dag/Plan.ts"
 import type { RankLost } from "../dag/ProcessGroup.ts"
 import { isRemote } from "../dag/Source.ts"
-import { damageMark } from "../store/Damage.ts"
+import { damagedFile, damageMark, reportDamage } from "../store/Damage.ts"
+import { layoutOf } from "../store/Layout.ts"
 import type { Code, ShardRecord } from "../store/Manifest.ts"
 import { memoryWatch } from "../store/Memory.ts"
 import { readRefused } from "../store/Quarantine.ts"
@@ -32,7 +44,7 @@ import { asNodeFailed, describeError, hintOf } from "./Failure.ts"
 import { MOST_THREADS } from "./HelperTask.ts"
 import { placesFor, shardCount, sourcesBehind, type Where } from "./Inputs.ts"
 import { checkWhole, type DamagedInput, damagedInputs, storedInputs } from "./Inspect.ts"
-import type { Leader } from "./Leader.ts"
+import { isSymptom, type Leader } from "./Leader.ts"
 import { type NodeTask, type NodeWatch, runNode } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
 import { watchInputs } from "./ReadOnly.ts"
@@ -301,6 +313,33 @@ export const bringSource = Effect.fnUntraced(function* (
   )
 })
 
+/** A collective that broke is a symptom: so long is waited for word of a rank that met damage. */
+const CLOSER_REASON = "5 seconds"
+
+/** Runs a fold with the other ranks. It fails as soon as one of them meets damage in an input. */
+const lead = Effect.fnUntraced(function* (
+  session: Session,
+  leader: Leader,
+  node: AnyNode,
+  task: NodeTask,
+  watch: NodeWatch
+) {
+  const layout = layoutOf((yield* Store).root)
+  const damage = Deferred.makeUnsafe<never, NodeFailed>()
+  const rendezvous = yield* leader.begin(task, ({ code, file, key, port }) => {
+    const folder = layout.entry(key, code)
+    reportDamage({ folder, port, file })
+    const { hint, message } = damagedFile(folder, `another rank met damage in ${port}/${file}`)
+    Deferred.doneUnsafe(damage, Effect.fail(new NodeFailed({ node: node.id, message, hint, cause: undefined })))
+  })
+  const running = Effect.catch(session.engines.runNode(node, { ...task, rendezvous }, watch), (error) =>
+    isSymptom(error)
+      ? Effect.andThen(Effect.timeoutOption(Deferred.await(damage), CLOSER_REASON), Effect.fail(error))
+      : Effect.fail(error)
+  )
+  return yield* Effect.raceFirst(running, Deferred.await(damage))
+})
+
 /** How a node that was due ended, where it did not fail: with its result, or with inputs that must be made again first. */
 export type Executed =
   | { readonly found: Found; readonly ran: boolean }
@@ -409,7 +448,11 @@ export const execute = Effect.fnUntraced(function* (
     : node.spec.runs === "worker" && options.workers > 0
   const pool = engine ? session.engines : session.workers
   const isLed =
-    leader !== undefined && engine && inThread && node.spec.kind === "fold" && (node.spec.run as AnyFold).follow
+    leader !== undefined &&
+    engine &&
+    inThread &&
+    node.spec.kind === "fold" &&
+    (node.spec.run as AnyFold).follow !== undefined
   const memory = yield* memoryWatch
   const body: Effect.Effect<
     Drained,
@@ -419,9 +462,7 @@ export const execute = Effect.fnUntraced(function* (
     count !== undefined
       ? Effect.andThen(announce(), runSharded(session, node, places, work, count, made))
       : isLed
-        ? Effect.flatMap(leader.begin(task), (rendezvous) =>
-            session.engines.runNode(node, { ...task, rendezvous }, watch)
-          )
+        ? lead(session, leader, node, task, watch)
         : inThread
           ? pool.runNode(node, task, watch)
           : runNode(node, task, watch)
@@ -440,6 +481,7 @@ export const execute = Effect.fnUntraced(function* (
   if (before.length > 0) return { damaged: before }
   const exit = yield* Effect.exit(engine ? Semaphore.withPermit(session.engine, provided) : provided)
   const damaged = damagedInputs(inputs, mark)
+  if (damaged.length > 0 && isLed) yield* leader.drop
   if (damaged.length > 0) return { damaged }
   yield* sameInputs
   const drained = yield* exit

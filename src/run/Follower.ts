@@ -2,15 +2,19 @@
  * A rank that follows: it comes to rank 0, runs its part of the folds that it is asked for, and ends with the run.
  *
  * Not a run: it plans nothing, commits nothing and writes nothing into the store, from which it reads the inputs. When rank 0 is
- * gone, by whatever end, so is this process: nobody is left to say what comes.
+ * gone, by whatever end, so is this process: nobody is left to say what comes. Damage that it meets in an input is told to rank 0,
+ * which has all ranks give the fold up, makes the input again and begins anew.
  */
 import { connect, type Socket } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
-import { Cause, Deferred, Effect, Exit, Result, type Scope } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Result, type Scope } from "effect"
 import { RankLost } from "../dag/ProcessGroup.ts"
+import { onDamage } from "../store/Damage.ts"
+import { layoutOf } from "../store/Layout.ts"
 import { hintOf } from "./Failure.ts"
 import { prove } from "./Handshake.ts"
 import { isSymptom, joinSeconds, type RankPlace } from "./Leader.ts"
+import type { NodeTask } from "./NodeTask.ts"
 import { Interrupted, NodeFailed } from "./Run.ts"
 import { tellError } from "./Told.ts"
 import { lineOver, type Message } from "./Wire.ts"
@@ -52,6 +56,17 @@ const reach = async ({ host, port, token }: RankPlace): Promise<Socket> => {
 /** How long this rank waits for rank 0's word when a collective broke: its cause is better known there. */
 const CLOSER_REASON_MS = 10_000
 
+/** A fold that this rank follows, or followed last. */
+interface Following {
+  readonly name: string
+  readonly task: NodeTask
+  fiber?: Fiber.Fiber<void>
+  /** It met damage in an input. */
+  damaged: boolean
+  /** Says that this rank failed by a broken collective, where no closer reason comes. */
+  symptom?: NodeJS.Timeout
+}
+
 /**
  * Follows until the run ends. Fails with `RankLost` when it ended by a failure, of whichever rank, and with `Interrupted` when it
  * was asked to stop.
@@ -77,29 +92,57 @@ export const follow = (
           "Start rank 0 with the same MASTER_ADDR, MASTER_PORT and MILLRACE_RANKS; MILLRACE_JOIN_SECONDS waits longer."
         )
     })
+    let following: Following | undefined
+    const ended = (fold: Following, cause: Cause.Cause<NodeFailed>) => {
+      const found = Cause.findError(cause)
+      const error = Result.isSuccess(found) ? found.success : Cause.squash(cause)
+      const told = {
+        tag: "NodeFailed",
+        message: error instanceof Error ? error.message : String(error),
+        hint: hintOf(error) ?? HINT
+      }
+      const inner = error instanceof NodeFailed && error.cause instanceof Error ? error.cause : error
+      line.say({ type: "failed", name: fold.name, ...told, error: tellError(inner, "") })
+      const say = () => end(Effect.fail(lost(rank, `rank ${rank} of ${world} failed: ${told.message}`, told.hint)))
+      // After damage rank 0 says what comes: it makes the input again, or ends the run.
+      if (fold.damaged) return
+      if (isSymptom(error)) fold.symptom = setTimeout(say, CLOSER_REASON_MS).unref()
+      else say()
+    }
+    const followFold = ({ rendezvous, task }: Extract<Message, { readonly type: "follow" }>) => {
+      const fold: Following = { name: rendezvous.name, task, damaged: false }
+      following = fold
+      const ran = Effect.exit(workers.follow({ ...task, rendezvous }))
+      fold.fiber = fork(
+        Effect.map(ran, (exit) => {
+          if (Exit.isSuccess(exit)) line.say({ type: "followed", name: fold.name })
+          else if (!Cause.hasInterruptsOnly(exit.cause)) ended(fold, exit.cause)
+        })
+      )
+    }
+    /** Gives a fold up; a thread that computes is ended. */
+    const drop = (fold: Following | undefined, name: string) => {
+      const given = fold?.name === name && fold.fiber !== undefined ? Fiber.interrupt(fold.fiber) : Effect.void
+      fork(
+        Effect.map(given, () => {
+          clearTimeout(fold?.symptom)
+          line.say({ type: "dropped", name })
+        })
+      )
+    }
+    const layout = layoutOf(setup.store)
+    const hearNoMore = onDamage(({ file, folder, port }) => {
+      for (const where of Object.values(following?.task.places ?? {})) {
+        if (where.kind !== "entry" || layout.entry(where.key, where.code) !== folder) continue
+        following!.damaged = true
+        line.say({ type: "damage", name: following!.name, key: where.key, code: where.code, port, file })
+      }
+    })
+    yield* Effect.addFinalizer(() => Effect.sync(hearNoMore))
     const hear = (message: Message) => {
-      if (message.type === "follow") {
-        fork(
-          Effect.flatMap(Effect.exit(workers.follow({ ...message.task, rendezvous: message.rendezvous })), (exit) =>
-            Effect.sync(() => {
-              if (Exit.isSuccess(exit)) return line.say({ type: "followed", name: message.rendezvous.name })
-              const found = Cause.findError(exit.cause)
-              const error = Result.isSuccess(found) ? found.success : Cause.squash(exit.cause)
-              const told = {
-                tag: "NodeFailed",
-                message: error instanceof Error ? error.message : String(error),
-                hint: hintOf(error) ?? HINT
-              }
-              const cause = error instanceof NodeFailed && error.cause instanceof Error ? error.cause : error
-              line.say({ type: "failed", ...told, error: tellError(cause, "") })
-              const say = () =>
-                end(Effect.fail(lost(rank, `rank ${rank} of ${world} failed: ${told.message}`, told.hint)))
-              if (isSymptom(error)) setTimeout(say, CLOSER_REASON_MS).unref()
-              else say()
-            })
-          )
-        )
-      } else if (message.type === "bye") {
+      if (message.type === "follow") followFold(message)
+      else if (message.type === "drop") drop(following, message.name)
+      else if (message.type === "bye") {
         const { reason, stopped } = message
         end(
           stopped

@@ -3,7 +3,8 @@
  *
  * Nobody is told anything who has not proved that they know the run's token, and nothing that they send is parsed
  * (`Strangers.ts`). Not a scheduler: rank 0 runs the pipeline as a run alone does, and asks the others for folds that compute in lockstep. The
- * first rank that is lost ends the run; which one, and why, is told once. The others hear how the run ended.
+ * first rank that is lost ends the run; which one, and why, is told once. The others hear how the run ended. A rank that meets
+ * damage in an input is not lost: rank 0 hears which file, all give up the fold, and follow the next one that begins.
  */
 import { lookup } from "node:dns/promises"
 import { createServer, type Server, type Socket } from "node:net"
@@ -14,7 +15,38 @@ import { RankLost, type Rendezvous } from "../dag/ProcessGroup.ts"
 import type { NodeTask } from "./NodeTask.ts"
 import { makeStrangers, STRANGERS } from "./Strangers.ts"
 import { hasTag, heardError } from "./Told.ts"
-import { type Hello, type Line, lineOver, type Message, silentMs } from "./Wire.ts"
+import { type Hello, type InputDamage, type Line, lineOver, type Message, silentMs } from "./Wire.ts"
+
+/** A fold that the ranks were asked to follow. */
+interface Led {
+  readonly name: string
+  readonly isInput: (damage: InputDamage) => boolean
+  readonly onDamage: (damage: InputDamage) => void
+  /** It ends for damage: what fails of it now loses nobody. */
+  over: boolean
+  /** Failures that are told when no closer reason came. */
+  readonly symptoms: Set<NodeJS.Timeout>
+  /** Ranks that have given it up, and when all have. */
+  readonly dropped: Set<number>
+  readonly allDropped: Deferred.Deferred<void>
+}
+
+const ledFold = (name: string, task: NodeTask, onDamage: Led["onDamage"]): Led => ({
+  name,
+  isInput: ({ code, key }) =>
+    Object.values(task.places).some((one) => one.kind === "entry" && one.key === key && one.code === code),
+  onDamage,
+  over: false,
+  symptoms: new Set(),
+  dropped: new Set(),
+  allDropped: Deferred.makeUnsafe<void>()
+})
+
+/** The fold is over: no failure of a rank's part of it is told any more. */
+const endLed = (led: Led): void => {
+  led.over = true
+  for (const timer of led.symptoms) clearTimeout(timer)
+}
 
 /** Where the ranks of a run meet, and which of them this process is. */
 export interface RankPlace {
@@ -37,8 +69,13 @@ export interface Leader {
   readonly port: number
   /** Waits until all ranks have come. */
   readonly gathered: Effect.Effect<void>
-  /** Waits for all ranks, asks them to follow a fold, and gives rank 0's place in it. */
-  readonly begin: (task: NodeTask) => Effect.Effect<Rendezvous, RankLost>
+  /**
+   * Waits for all ranks, asks them to follow a fold, and gives rank 0's place in it. `onDamage` hears of each damaged file
+   * that a rank meets in the fold's inputs. Such a rank fails its part and is not lost by that: call `drop`.
+   */
+  readonly begin: (task: NodeTask, onDamage: (damage: InputDamage) => void) => Effect.Effect<Rendezvous, RankLost>
+  /** Has all ranks give up the fold that began last, and waits until they have: they can follow another one then. */
+  readonly drop: Effect.Effect<void, RankLost>
   /** Fails when a rank is lost, and never ends otherwise. */
   readonly lost: Effect.Effect<never, RankLost>
   /** Says that a rank is lost that this side saw end. */
@@ -52,6 +89,9 @@ const AGAIN = "Run the same command again: it goes on from the last checkpoint, 
 
 /** Seconds that the others may take to come. */
 export const joinSeconds = (): number => read(variables.joinSeconds)
+
+/** So long may the ranks take to give a fold up, beyond what a collective may take, ms. */
+const DROP_MS = 15_000
 
 /** A collective that broke says less than the end of the rank that broke it, which is heard of soon. */
 const CLOSER_REASON_MS = 5000
@@ -109,6 +149,8 @@ export const lead = (
     const lost = Deferred.makeUnsafe<never, RankLost>()
     const all = Deferred.makeUnsafe<void>()
     const lines = new Map<number, Line>()
+    /** The fold that began last. */
+    let led: Led | undefined
     const sockets = new Set<Socket>()
     const lose = (rank: number, message: string, hint = AGAIN) =>
       void Deferred.doneUnsafe(
@@ -137,10 +179,19 @@ export const lead = (
           const hint = "Start all ranks with the same command, each with its own RANK."
           void line.end({ type: "bye", stopped: false, reason: { tag: "RankLost", message: why ?? "", hint } })
         } else if (message.type === "failed") {
+          if (led?.over === true && led.name === message.name) return
           const tell = () => lose(rank!, `failed: ${message.message}`, message.hint)
           if (message.error !== undefined && isSymptom(heardError(message.error)))
-            setTimeout(tell, CLOSER_REASON_MS).unref()
+            led?.symptoms.add(setTimeout(tell, CLOSER_REASON_MS).unref())
           else tell()
+        } else if (message.type === "damage") {
+          if (led?.name !== message.name || !led.isInput(message)) return
+          endLed(led)
+          led.onDamage(message)
+        } else if (message.type === "dropped") {
+          if (led?.name !== message.name) return
+          led.dropped.add(rank)
+          if (led.dropped.size === world - 1) Deferred.doneUnsafe(led.allDropped, Effect.void)
         } else if (message.type !== "followed") {
           lose(rank, `says "${message.type}", which is not a rank's to say here`)
         }
@@ -188,8 +239,24 @@ export const lead = (
       })
     )
 
+    const drop = Effect.gen(function* () {
+      const fold = led
+      if (fold === undefined) return
+      endLed(fold)
+      for (const line of lines.values()) line.say({ type: "drop", name: fold.name })
+      const ms = 1000 * read(variables.collectiveSeconds) + DROP_MS
+      yield* Effect.timeoutOrElse(Effect.raceFirst(Deferred.await(fold.allDropped), Deferred.await(lost)), {
+        duration: ms,
+        orElse: () => {
+          const rank = [...lines.keys()].find((one) => !fold.dropped.has(one))!
+          lose(rank, `has not given up a fold that ended for damaged input, within ${Math.round(ms / 1000)} s`)
+          return Deferred.await(lost)
+        }
+      })
+    })
+
     let begun = 0
-    const begin = Effect.fnUntraced(function* (task: NodeTask) {
+    const begin = Effect.fnUntraced(function* (task: NodeTask, onDamage: Led["onDamage"]) {
       if (begun === 0 && summon !== undefined) yield* summon(leader)
       yield* Effect.timeoutOrElse(Effect.raceFirst(Deferred.await(all), Deferred.await(lost)), {
         duration: 1000 * joinSeconds(),
@@ -214,10 +281,12 @@ export const lead = (
         kept: place.store !== undefined,
         name: `${task.node} ${begun++}`
       }
+      led = ledFold(rendezvous.name, task, onDamage)
       for (const [rank, line] of lines) line.say({ type: "follow", task, rendezvous: { ...rendezvous, rank } })
       return rendezvous
     })
-    const leader: Leader = { world, port, gathered: Deferred.await(all), begin, lost: Deferred.await(lost), lose }
+    const gathered = Deferred.await(all)
+    const leader: Leader = { world, port, gathered, begin, drop, lost: Deferred.await(lost), lose }
     return leader
   })
 

@@ -59,6 +59,18 @@ const Told: Schema.Codec<ToldError> = Schema.Struct({
   trace: Schema.String
 })
 
+/** A rank met damage in an input of the fold that it follows; said before the failure that comes of it. */
+const InputDamage = Schema.Struct({
+  type: Schema.Literal("damage"),
+  name: Schema.String,
+  /** The entry, and the file in it. */
+  key: Schema.String,
+  code: Schema.String,
+  port: Schema.String,
+  file: Schema.String
+})
+export type InputDamage = typeof InputDamage.Type
+
 export const Message = Schema.Union([
   Schema.Struct({ type: Schema.Literal("alive") }),
   Hello,
@@ -66,7 +78,11 @@ export const Message = Schema.Union([
   Schema.Struct({ type: Schema.Literal("follow"), task: Task, rendezvous: Rendezvous }),
   /** A rank has followed a fold to its end, or failed. */
   Schema.Struct({ type: Schema.Literal("followed"), name: Schema.String }),
-  Schema.Struct({ type: Schema.Literal("failed"), ...reason, error: Schema.optionalKey(Told) }),
+  Schema.Struct({ type: Schema.Literal("failed"), name: Schema.String, ...reason, error: Schema.optionalKey(Told) }),
+  InputDamage,
+  /** Rank 0: give up this fold and stay. The same back: it is given up. */
+  Schema.Struct({ type: Schema.Literal("drop"), name: Schema.String }),
+  Schema.Struct({ type: Schema.Literal("dropped"), name: Schema.String }),
   /** Rank 0: the run is over; with a reason, it failed, and with `stopped` it was asked to. */
   Schema.Struct({ type: Schema.Literal("bye"), stopped: Schema.Boolean, reason: Schema.optionalKey(Reason) })
 ])

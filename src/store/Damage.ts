@@ -29,8 +29,11 @@ export const reportDamage = ({ file, folder, port }: Met): void => {
   for (const listener of listeners) listener({ folder, port, file })
 }
 
-/** Hears of every report from now on. */
-export const onDamage = (listener: (met: Met) => void): void => void listeners.add(listener)
+/** Hears of every report from now on; gives how to hear no more. */
+export const onDamage = (listener: (met: Met) => void): (() => void) => {
+  listeners.add(listener)
+  return () => void listeners.delete(listener)
+}
 
 /** Now, in reports; for `damageSince`. */
 export const damageMark = (): number => count

@@ -79,14 +79,14 @@ describe("rank 0", () => {
   it.live("asks all ranks to follow when the last has come, each by its own number, at a place of its own", () =>
     leads((leader) =>
       Effect.gen(function* () {
-        const begun = yield* Effect.forkChild(leader.begin(task))
+        const begun = yield* Effect.forkChild(leader.begin(task, () => undefined))
         const one = yield* come(leader.port, 1)
         const two = yield* come(leader.port, 2)
         const rendezvous = yield* Fiber.join(begun)
         expect(rendezvous).toMatchObject({ rank: 0, world: 3, host: "127.0.0.1", kept: false })
         for (const [rank, { next }] of [[1, one] as const, [2, two] as const])
           expect(yield* Effect.promise(next)).toEqual({ type: "follow", task, rendezvous: { ...rendezvous, rank } })
-        expect((yield* leader.begin(task)).name).not.toBe(rendezvous.name)
+        expect((yield* leader.begin(task, () => undefined)).name).not.toBe(rendezvous.name)
       })
     )
   )
@@ -131,7 +131,9 @@ describe("rank 0", () => {
         [(socket) => socket.write(Buffer.alloc(LINE_BYTES + 1, "x")), /says more than 4194304 bytes in one message/],
         [
           (socket) =>
-            socket.write(`${JSON.stringify({ type: "failed", tag: "T", message: "memory", hint: "Less." })}\n`),
+            socket.write(
+              `${JSON.stringify({ type: "failed", name: "train 0", tag: "T", message: "memory", hint: "Less." })}\n`
+            ),
           /rank 2 of 3 failed: memory/
         ]
       ]
@@ -140,7 +142,7 @@ describe("rank 0", () => {
           Effect.gen(function* () {
             const { next } = yield* come(leader.port, 1)
             const { socket } = yield* come(leader.port, 2)
-            yield* Effect.forkChild(leader.begin(task))
+            yield* Effect.forkChild(leader.begin(task, () => undefined))
             yield* Effect.promise(next)
             end(socket)
             const error = yield* Effect.flip(leader.lost)
