@@ -115,7 +115,18 @@ export const variables = {
     "tfjs-node-gpu, or tfjs-node",
     "TensorFlow's package"
   ),
-  cache: text("XDG_CACHE_HOME", "a folder", "~/.cache", "Where the addon is built if the package cannot be written"),
+  cache: text(
+    "XDG_CACHE_HOME",
+    "a folder",
+    "~/.cache",
+    "Compiled modules, and the torch addon if the package cannot be written"
+  ),
+  compileCache: text(
+    "NODE_COMPILE_CACHE",
+    "a folder",
+    "`millrace/compile` in `XDG_CACHE_HOME`",
+    "Where Node keeps the compiled modules of threads and ranks"
+  ),
   endpoint: text("HF_ENDPOINT", "an http or https address", "https://huggingface.co", "The hub, or a mirror of it"),
   token: {
     ...text(
