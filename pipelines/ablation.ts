@@ -9,7 +9,7 @@
  */
 
 import { run } from "../src/cli/Main.ts"
-import { scope } from "../src/dag/Naming.ts"
+import { scope } from "../src/dag/InstanceScope.ts"
 import { pipeline } from "../src/dag/Pipeline.ts"
 import { evaluationPage } from "../src/nodes/EvaluationPage.ts"
 import { summariseVariants } from "../src/nodes/EvaluationText.ts"

@@ -13,7 +13,7 @@ import { published, reported } from "../datasets/Sizes.ts"
 import { run } from "../src/cli/Main.ts"
 import { estimate, type Known } from "../src/cost/Estimate.ts"
 import type { Costing } from "../src/dag/Costing.ts"
-import { scope } from "../src/dag/Naming.ts"
+import { scope } from "../src/dag/InstanceScope.ts"
 import { type Ref, WiringError } from "../src/dag/Node.ts"
 import { pipeline } from "../src/dag/Pipeline.ts"
 import { adaptInstructions, adaptInstructionsOnFeatures } from "../src/nodes/AdaptInstructions.ts"
@@ -137,7 +137,7 @@ const instructStage = (
   if (settings.trainsVision && lora !== null)
     throw new WiringError({
       node: "instruct/train",
-      place: "instruct.lora",
+      sourceLocation: "instruct.lora",
       message: "adapters are trained beside a frozen tower, and trainsVision is true",
       hint: "Set trainsVision to false, or instruct.lora to null."
     })

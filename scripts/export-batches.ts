@@ -24,7 +24,7 @@ import type { Dtype } from "../src/model/Dtype.ts"
 import { encodeSafetensors } from "../src/model/Safetensors.ts"
 import type { TokenBatch } from "../src/model/TokenBatch.ts"
 import type { Answers, Examples, PicturedConversations, Pixels } from "../src/nodes/Artifacts.ts"
-import { openWhole, type Places } from "../src/run/Inputs.ts"
+import { type EntryRefs, openWhole } from "../src/run/Inputs.ts"
 import { build } from "../src/run/Recipe.ts"
 import { openInputs } from "../src/run/WholeTask.ts"
 import { localStore, Store } from "../src/store/index.ts"
@@ -73,21 +73,21 @@ const writeState = (folder: string, files: StateFiles) => {
 }
 
 /** Where a node of the last run lies: its stored entry, or the path of a source. */
-const placeOf = Effect.fnUntraced(function* (node: AnyNode) {
+const entryRefOf = Effect.fnUntraced(function* (node: AnyNode) {
   const store = yield* Store
   if (node.spec.kind === "source") return { kind: "source", path: String(node.location) } as const
   const last = yield* store.last(pipeline.name, node.id)
   if (last === undefined) throw new Error(`${node.id} has no stored result in ${store.root}: run the sample first`)
   return { kind: "entry", key: last.key, code: last.code } as const
 })
-const placesOf = Effect.fnUntraced(function* (refs: ReadonlyArray<AnyNode>) {
-  const places: { [id: string]: Places[string] } = {}
-  for (const node of refs) places[node.id] = yield* placeOf(node)
-  return places
+const entryRefsOf = Effect.fnUntraced(function* (refs: ReadonlyArray<AnyNode>) {
+  const entryRefs: { [id: string]: EntryRefs[string] } = {}
+  for (const node of refs) entryRefs[node.id] = yield* entryRefOf(node)
+  return entryRefs
 })
 const openPort = Effect.fnUntraced(function* (node: AnyNode, port: string) {
   const ref = { node, port, artifact: node.spec.outputs[port]! }
-  return yield* openWhole(ref as never, yield* placesOf([node]))
+  return yield* openWhole(ref as never, yield* entryRefsOf([node]))
 })
 
 type PixelRows = Rows<typeof Pixels.schema.Type>
@@ -129,8 +129,8 @@ const writeStage = Effect.fnUntraced(function* (stageCase: (typeof cases)[number
     ...asRun,
     ...changes
   } as never) as Record<string, unknown>
-  const places = yield* placesOf(Object.values(node.inputs).map((ref) => ref.node))
-  const { inputs } = yield* openInputs(node, places)
+  const entryRefs = yield* entryRefsOf(Object.values(node.inputs).map((ref) => ref.node))
+  const { inputs } = yield* openInputs(node, entryRefs)
   const data = inputs["data"] as Rows<typeof Examples.schema.Type>
   const pixelRef = pixelsOf(node)
   const pixels = pixelRef === undefined ? undefined : ((yield* openPort(pixelRef.node, pixelRef.port)) as PixelRows)

@@ -5,8 +5,8 @@
  * there is, the nearest name first; the command ends with exit code 2.
  */
 import { Effect, Schema } from "effect"
+import { OverrideError } from "../dag/InstanceScope.ts"
 import { encodeParams } from "../dag/Key.ts"
-import { OverrideError } from "../dag/Naming.ts"
 import { didYouMean, nearest } from "../dag/Nearest.ts"
 import { WiringError } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"

@@ -12,7 +12,7 @@ export const maxLines = 8
 const widest = 300
 
 /** An error's parts, as far as it has them. */
-export interface Told {
+export interface ErrorParts {
   readonly tag: string
   readonly message: string
   readonly hint: string
@@ -71,7 +71,7 @@ const causes = (error: unknown): ReadonlyArray<string> => {
 }
 
 /** Tag, message and hint of anything that can be thrown; what has no hint is a defect and is told as one. */
-export const tell = (error: unknown): Told => {
+export const tell = (error: unknown): ErrorParts => {
   // A wrong invocation carries its faults; the formatter has told them with the flags' names already.
   if (CliError.isCliError(error))
     return {
@@ -95,8 +95,8 @@ const where = (error: unknown): string => {
     const value = text(error[name])
     if (value !== undefined) parts.push(name === "node" ? value : `${name} ${value}`)
   }
-  const place = text(error["path"]) ?? text(error["file"]) ?? text(error["place"])
-  if (place !== undefined) parts.push(place)
+  const file = text(error["path"]) ?? text(error["file"]) ?? text(error["sourceLocation"])
+  if (file !== undefined) parts.push(file)
   return parts.join(", ")
 }
 

@@ -11,12 +11,18 @@ import { Cause, Clock, Deferred, Effect, Exit, Layer, Result, Schema } from "eff
 import { checkEnvironment, environment } from "../dag/Environment.ts"
 import type { Plan, PlanStep } from "../dag/Plan.ts"
 import type { RankLost } from "../dag/ProcessGroup.ts"
+import {
+  type Coordinator,
+  CurrentCoordinator,
+  isSymptom,
+  openCoordinator,
+  type RankAddress
+} from "../run/Coordinator.ts"
 import { type Event, Events } from "../run/Events.ts"
-import type { Entry } from "../run/Facts.ts"
-import { follow } from "../run/Follower.ts"
 import { makeHistory } from "../run/History.ts"
-import { isSymptom, type Leader, Leading, lead, type RankPlace } from "../run/Leader.ts"
+import type { Entry } from "../run/PlanContext.ts"
 import { reduce } from "../run/Progress.ts"
+import { runRank } from "../run/RankWorker.ts"
 import type { Recipe, Summary } from "../run/Recipe.ts"
 import { Recorded } from "../run/Record.ts"
 import { Interrupted, NodeFailed, type RunOptions, Stop } from "../run/Run.ts"
@@ -29,12 +35,12 @@ import { type Chosen, checkSelection, choose, UsageError } from "./Choose.ts"
 import { costOf } from "./Cost.ts"
 import { writePainted } from "./Output.ts"
 import { type Color, joined, paint, plain } from "./Paint.ts"
-import { checkDistributed, endLate, makeOthers, placeOf, shareMachine, startsOthers } from "./Ranks.ts"
+import { checkDistributed, endLate, makeRankSpawner, rankAddressOf, shareMachine, spawnsRanks } from "./Ranks.ts"
 import { engineLine, nodeTable, outputLines, planCounts, planTable, runLine } from "./Report.ts"
+import { record, storeLayer } from "./RunRecorder.ts"
 import { writePage } from "./report/Write.ts"
 import type { Session } from "./Session.ts"
 import { animate, make } from "./Terminal.ts"
-import { record, storeLayer } from "./Wire.ts"
 
 /** The recipe's `summary` threw; the run itself is complete. */
 export class SummaryFailed extends Schema.TaggedError<SummaryFailed>()("SummaryFailed", {
@@ -222,27 +228,27 @@ export const wasInterrupted = (cause: Cause.Cause<unknown>): boolean =>
 const CLOSER_REASON = "8 seconds"
 
 /** Rank 0's run among other processes: it ends with the first rank that is lost. */
-const runDistributed = <A, E, R>(running: Effect.Effect<A, E, R>, place: RankPlace, same: string) =>
+const runDistributed = <A, E, R>(running: Effect.Effect<A, E, R>, address: RankAddress, same: string) =>
   Effect.scoped(
     Effect.gen(function* () {
-      const local = startsOthers(place)
-      if (local) shareMachine(place, environment())
-      const others = yield* makeOthers
-      const summon = (leader: Leader) => others.start(place, leader, process, environment())
+      const local = spawnsRanks(address)
+      if (local) shareMachine(address, environment())
+      const spawner = yield* makeRankSpawner
+      const spawnRanks = (coordinator: Coordinator) => spawner.spawnRanks(address, coordinator, process, environment())
       const events = yield* Events
       const fork = Effect.runForkWith(yield* Effect.context<never>())
       const say = (message: string) =>
         void fork(Effect.flatMap(Clock.currentTimeMillis, (at) => events.publish({ event: "notice", at, message })))
-      const leader = yield* lead(place, same, local ? summon : undefined, say)
+      const coordinator = yield* openCoordinator(address, same, local ? spawnRanks : undefined, say)
       const led = running.pipe(
-        Effect.provideService(Leading, leader),
+        Effect.provideService(CurrentCoordinator, coordinator),
         Effect.catch((error) =>
           error instanceof NodeFailed && isSymptom(error)
-            ? Effect.andThen(Effect.timeoutOption(leader.lost, CLOSER_REASON), Effect.fail<E | RankLost>(error))
+            ? Effect.andThen(Effect.timeoutOption(coordinator.lost, CLOSER_REASON), Effect.fail<E | RankLost>(error))
             : Effect.fail(error)
         )
       )
-      return yield* Effect.raceFirst(led, Effect.tapError(leader.lost, endLate))
+      return yield* Effect.raceFirst(led, Effect.tapError(coordinator.lost, endLate))
     })
   )
 
@@ -262,22 +268,22 @@ export const execute = Effect.fnUntraced(function* <S, R>(
   yield* checkSelection(pipeline, flags)
   const options = optionsOf(flags)
   const { output } = session
-  const place = yield* placeOf(flags.nproc, environment())
+  const address = yield* rankAddressOf(flags.nproc, environment())
   // A plan with `auto` is for a machine where that may be another engine.
-  if (place !== undefined && !(flags.plan && chosen.engineWhy !== undefined))
-    yield* checkDistributed(place, choice.engine, recipe.distributed)
+  if (address !== undefined && !(flags.plan && chosen.engineWhy !== undefined))
+    yield* checkDistributed(address, choice.engine, recipe.distributed)
   /** What all ranks must agree on. */
   const same = JSON.stringify({ recipe: recipe.name, ...choice })
-  if (place !== undefined && place.rank > 0) {
+  if (address !== undefined && address.rank > 0) {
     // A plan is rank 0's alone.
     if (flags.plan) return
     // Rank 0 says when to stop.
     session.stop = () => undefined
     const setup = { module: moduleUrl, choice, store: resolve(flags.store) }
-    return yield* Effect.scoped(Effect.tapError(follow(place, same, setup), endLate))
+    return yield* Effect.scoped(Effect.tapError(runRank(address, same, setup), endLate))
   }
   if (flags.plan)
-    return yield* showPlan(recipe, moduleUrl, chosen, options, { ...flags, nproc: place?.world }, session).pipe(
+    return yield* showPlan(recipe, moduleUrl, chosen, options, { ...flags, nproc: address?.world }, session).pipe(
       Effect.provide(storeLayer(flags.store))
     )
 
@@ -333,7 +339,7 @@ export const execute = Effect.fnUntraced(function* <S, R>(
           (end) => Effect.sync(end)
         )
       const running = Effect.provideService(runRecipe(recipe, moduleUrl, choice, options), Recorded, true)
-      const result = yield* place === undefined ? running : runDistributed(running, place, same)
+      const result = yield* address === undefined ? running : runDistributed(running, address, same)
       return { result, summary: yield* summarize(recipe, result) }
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(tapped(take), Stop.layer)))
 

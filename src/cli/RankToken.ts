@@ -9,8 +9,8 @@ import { randomUUID } from "node:crypto"
 import { type FileHandle, link, open, rm } from "node:fs/promises"
 import { Duration, Effect, Exit } from "effect"
 import { type Environment, lookUp, variables } from "../dag/Environment.ts"
+import { joinSeconds } from "../run/Coordinator.ts"
 import { isToken, newToken, tokenForm } from "../run/Handshake.ts"
-import { joinSeconds } from "../run/Leader.ts"
 import { UsageError } from "./Choose.ts"
 
 const TOKEN = variables.ranksToken.name

@@ -1,7 +1,7 @@
 /**
  * Which of a run's processes this one is, from `--nproc` or the environment; and starting the others on this machine.
  *
- * Not what they say to one another (`run/Leader.ts`, `run/Follower.ts`). The environment is that of torchrun: RANK, WORLD_SIZE,
+ * Not what they say to one another (`run/Coordinator.ts`, `run/RankWorker.ts`). The environment is that of torchrun: RANK, WORLD_SIZE,
  * MASTER_ADDR, MASTER_PORT; or srun's, with the latter two set by whoever calls it. `--nproc N` makes this process rank 0 and starts the others with the same words. They end with it:
  * by its word, by the end of their connection, and at the latest by SIGKILL.
  */
@@ -10,8 +10,8 @@ import { isIP } from "node:net"
 import { availableParallelism } from "node:os"
 import { Effect, type Scope } from "effect"
 import { type Environment, lookUp, type Variable, variables } from "../dag/Environment.ts"
+import type { Coordinator, RankAddress } from "../run/Coordinator.ts"
 import { newToken } from "../run/Handshake.ts"
-import type { Leader, RankPlace } from "../run/Leader.ts"
 import { UsageError } from "./Choose.ts"
 import { writeLast } from "./Output.ts"
 import { launchedToken } from "./RankToken.ts"
@@ -55,16 +55,16 @@ const launched = Effect.fnUntraced(function* (env: Environment) {
 const INTERACTIVE_STEP = 4_294_967_280
 
 /**
- * This process's place; undefined where the run is one process.
+ * This process's address; undefined where the run is one process.
  *
  * torchrun's agent keeps c10d's store at MASTER_PORT itself; the ranks then come to the port behind it.
  *
- * @example const place = yield* placeOf(2, environment())
+ * @example const address = yield* rankAddressOf(2, environment())
  */
-export const placeOf = (
+export const rankAddressOf = (
   wanted: number | undefined,
   env: Environment
-): Effect.Effect<RankPlace | undefined, UsageError> =>
+): Effect.Effect<RankAddress | undefined, UsageError> =>
   Effect.gen(function* () {
     const by = yield* launched(env)
     if (by === undefined) {
@@ -103,7 +103,7 @@ export const placeOf = (
 
 /** Fails where the engine cannot compute in several processes. */
 export const checkDistributed = (
-  place: RankPlace,
+  address: RankAddress,
   engine: string,
   distributed: ReadonlyArray<string> = []
 ): Effect.Effect<void, UsageError> =>
@@ -111,7 +111,7 @@ export const checkDistributed = (
     ? Effect.void
     : Effect.fail(
         usage(
-          `${place.world} processes, and the engine ${engine} computes in one`,
+          `${address.world} processes, and the engine ${engine} computes in one`,
           distributed.length === 0
             ? "This recipe has no engine that computes in several processes."
             : `Engines that can: --engine ${distributed.join(", ")}.`
@@ -143,19 +143,19 @@ export const endLate = (error: { readonly _tag: string; readonly message: string
 const ENDING_MS = 10_000
 
 /** Whether `--nproc` started the others, which a launcher else did. */
-export const startsOthers = (place: RankPlace): boolean => place.port === 0
+export const spawnsRanks = (address: RankAddress): boolean => address.port === 0
 
 /** Says how many threads rank 0 computes with; before its engine is loaded. */
-export const shareMachine = (place: RankPlace, env: NodeJS.ProcessEnv): void => {
-  env["OMP_NUM_THREADS"] ??= threadsEach(place.world)
+export const shareMachine = (address: RankAddress, env: NodeJS.ProcessEnv): void => {
+  env["OMP_NUM_THREADS"] ??= threadsEach(address.world)
 }
 
 /** Processes that rank 0 has started. */
-export interface Others {
+export interface RankSpawner {
   /** Starts ranks 1 to N-1 with this process's own words; one that ends early is lost. */
-  readonly start: (
-    place: RankPlace,
-    leader: Leader,
+  readonly spawnRanks: (
+    address: RankAddress,
+    coordinator: Coordinator,
     command: {
       readonly execPath: string
       readonly execArgv: ReadonlyArray<string>
@@ -166,7 +166,7 @@ export interface Others {
 }
 
 /** Other processes, none yet. With the scope they are waited for, and killed where they do not end. */
-export const makeOthers: Effect.Effect<Others, never, Scope.Scope> = Effect.gen(function* () {
+export const makeRankSpawner: Effect.Effect<RankSpawner, never, Scope.Scope> = Effect.gen(function* () {
   const children = new Set<ChildProcess>()
   const kill = () => {
     for (const child of children) child.kill("SIGKILL")
@@ -183,30 +183,30 @@ export const makeOthers: Effect.Effect<Others, never, Scope.Scope> = Effect.gen(
       })
   )
   return {
-    start: (place, leader, command, env) =>
+    spawnRanks: (address, coordinator, command, env) =>
       Effect.sync(() => {
         const [, script = "", ...args] = command.argv
-        for (let rank = 1; rank < place.world; rank++) {
+        for (let rank = 1; rank < address.world; rank++) {
           const child = spawn(command.execPath, [...command.execArgv, script, ...withoutNproc(args)], {
             // A session of its own: a terminal's Ctrl-C asks rank 0 alone, which tells the others.
             detached: true,
             stdio: ["ignore", "ignore", "inherit"],
             env: {
-              OMP_NUM_THREADS: threadsEach(place.world),
+              OMP_NUM_THREADS: threadsEach(address.world),
               ...env,
               RANK: String(rank),
               LOCAL_RANK: String(rank),
-              WORLD_SIZE: String(place.world),
-              MASTER_ADDR: place.host,
-              MASTER_PORT: String(leader.port),
-              [variables.ranksToken.name]: place.token
+              WORLD_SIZE: String(address.world),
+              MASTER_ADDR: address.host,
+              MASTER_PORT: String(coordinator.port),
+              [variables.ranksToken.name]: address.token
             }
           })
           children.add(child)
-          child.once("error", (error) => leader.lose(rank, `could not be started: ${error.message}`))
+          child.once("error", (error) => coordinator.lose(rank, `could not be started: ${error.message}`))
           child.once("exit", (code, signal) => {
             children.delete(child)
-            leader.lose(rank, signal === null ? `ended with ${code}` : `was ended by ${signal}`)
+            coordinator.lose(rank, signal === null ? `ended with ${code}` : `was ended by ${signal}`)
           })
         }
       })

@@ -20,11 +20,11 @@ import * as RunLog from "../store/RunLog.ts"
 import { type Found, Store, StoreError } from "../store/Store.ts"
 import { nodeCalled, UsageError } from "./Choose.ts"
 import { encodeEvent } from "./EventJson.ts"
+import { makeEventSummary } from "./EventSummary.ts"
 import { type Drop, dropsTable, quarantineText, rowsIn, viewQuarantine } from "./Quarantine.ts"
 import { nodeTable, outputLines } from "./Report.ts"
+import { pagePath, storeLayer } from "./RunRecorder.ts"
 import type { Session } from "./Session.ts"
-import { makeTold } from "./Told.ts"
-import { pagePath, storeLayer } from "./Wire.ts"
 
 type Record_ = RunLog.RunRecord
 
@@ -158,7 +158,7 @@ export const showRun = (root: string, id: string, session: Session) =>
           })
       )
     )
-    const told = makeTold()
+    const told = makeEventSummary()
     // Of a million steps a dozen are printed: only with --json is each of them read.
     if (!session.json) yield* RunLog.eachLines(store.root, run.id, told.lines)
     else

@@ -5,7 +5,7 @@
  * optimiser, RNG position, data cursor, loss log), so a restored state continues bit-identically. Data arrives as
  * `Rows` handles, because a shuffled order is no stream.
  *
- * Lifecycle of a state: `init` or `state.decode` makes it inside the node's scope; `step` may change it in place and
+ * Lifecycle of a state: `init` or `state.decode` makes it inside the node's scope; `step` may change it in sourceLocation and
  * returns the next one; `state.encode` copies it (later steps must not show in what it returned); `finish` reads it.
  * A fold with `help` may ask other threads for parts of its steps (`Helpers.ts`); one with `load` may have a thread that
  * loads what they need (`Loader.ts`); one with `follow` may run in several processes, in lockstep (`ProcessGroup.ts`).
@@ -22,7 +22,7 @@ import {
   type RefusalClass,
   type WholeOutputs
 } from "./Node.ts"
-import { place } from "./Place.ts"
+import { callerLocation } from "./SourceLocation.ts"
 
 /** A checkpoint's contents: file name (no folders) to bytes. */
 export type StateFiles = ReadonlyMap<string, Uint8Array>
@@ -123,4 +123,4 @@ export const fold = <
   E1 | E2 | E3 | E4 | E5 | PartError<Out[keyof Out]>,
   Exclude<R1 | R2 | R3 | R4 | R5 | PartServices<Out[keyof Out]>, Scope.Scope>,
   ReadonlyArray<RefusalClass>
-> => define({ ...(declaration as unknown as NodeSpec), kind: "fold", run: functions, place: place() })
+> => define({ ...(declaration as unknown as NodeSpec), kind: "fold", run: functions, sourceLocation: callerLocation() })

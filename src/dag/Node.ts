@@ -23,10 +23,10 @@ import {
 } from "./Artifact.ts"
 import { canonical } from "./Canonical.ts"
 import { crossing, type ErrorClass } from "./Crossing.ts"
-import { instanceId, nameFault, overridesFor } from "./Naming.ts"
+import { instanceId, nameFault, overridesFor } from "./InstanceScope.ts"
 import { inputFault, kindOf, makeParams, showKind } from "./Parameters.ts"
-import { type Place, place, showPlace } from "./Place.ts"
 import { holdsRedacted } from "./Secrets.ts"
+import { callerLocation, type SourceLocation, showSourceLocation } from "./SourceLocation.ts"
 
 /** A class made by `Schema.TaggedError`: a reason why a row can be refused. */
 export type RefusalClass = Schema.Codec<any, any> & (new (...args: Array<any>) => { readonly _tag: string })
@@ -90,7 +90,7 @@ export interface NodeSpec extends Declaration<Schema.Top, Ports, Outputs, Readon
   readonly kind: "sharded" | "whole" | "fold" | "source"
   /** The node's function; its shape depends on `kind`. */
   readonly run: unknown
-  readonly place: Place
+  readonly sourceLocation: SourceLocation
 }
 
 /** An instance: a definition applied to references and parameters. */
@@ -101,7 +101,7 @@ export interface AnyNode {
   readonly params: unknown
   readonly inputs: Readonly<Record<string, AnyRef>>
   readonly out: Readonly<Record<string, AnyRef>>
-  readonly place: Place
+  readonly sourceLocation: SourceLocation
   /** Sources only: absolute path of the file or folder, or an address (`isRemote`). */
   readonly location?: string
   /** Sources only: the size of one at an address, and which files of a folder. */
@@ -236,7 +236,7 @@ export type PartServices<X> =
 /** A pipeline was put together wrongly; thrown while it is being built. */
 export class WiringError extends Schema.TaggedError<WiringError>()("WiringError", {
   node: Schema.String,
-  place: Schema.String,
+  sourceLocation: Schema.String,
   message: Schema.String,
   hint: Schema.String,
   cause: Schema.optional(Schema.Unknown)
@@ -248,7 +248,7 @@ const checkCloses = (spec: NodeSpec): void => {
   } catch (cause) {
     throw new WiringError({
       node: spec.id,
-      place: showPlace(spec.place),
+      sourceLocation: showSourceLocation(spec.sourceLocation),
       message: `closes: ${cause instanceof Error ? cause.message : String(cause)}`,
       hint: "`closes` holds plain JSON: give what stands for the value, such as a digest or a name.",
       cause
@@ -262,10 +262,10 @@ export const define = <D>(spec: NodeSpec): D => {
   crossing(...((spec.refuses ?? []) as unknown as ReadonlyArray<ErrorClass>))
   const build = (name: string) => {
     const apply = (inputs: Record<string, AnyRef>, params: unknown): AnyNode => {
-      const at = place()
+      const at = callerLocation()
       const id = instanceId(name)
       const fail = (message: string, hint: string, cause?: unknown): never => {
-        throw new WiringError({ node: id, place: showPlace(at), message, hint, cause })
+        throw new WiringError({ node: id, sourceLocation: showSourceLocation(at), message, hint, cause })
       }
       const declaration = declarationFault(id, spec)
       if (declaration !== undefined) fail(declaration.message, declaration.hint)
@@ -304,7 +304,7 @@ export const define = <D>(spec: NodeSpec): D => {
         params: make(withSettings(params ?? {}, overridesFor(id, spec))),
         inputs,
         out: {},
-        place: at
+        sourceLocation: at
       }
       self.out = outputsOf(self, spec.outputs)
       return self
@@ -385,7 +385,7 @@ export const sharded = <
   declaration: Declaration<P, I, O, F>,
   run: (context: ShardContext<P["Type"], I, Refusal<F>>) => S
 ): NodeDefinition<P, I, O, PartError<PartsOf<S>>, PartServices<PartsOf<S>>, F> =>
-  define({ ...(declaration as unknown as NodeSpec), kind: "sharded", run, place: place() })
+  define({ ...(declaration as unknown as NodeSpec), kind: "sharded", run, sourceLocation: callerLocation() })
 
 /**
  * A node that sees all rows of its inputs: counts, duplicates, evaluation, export.
@@ -405,4 +405,4 @@ export const whole = <
   declaration: Declaration<P, I, O, F>,
   run: (context: WholeContext<P["Type"], I, Refusal<F>>) => Effect.Effect<S, E, R>
 ): NodeDefinition<P, I, O, E | PartError<S[keyof S]>, Exclude<R | PartServices<S[keyof S]>, Scope.Scope>, F> =>
-  define({ ...(declaration as unknown as NodeSpec), kind: "whole", run, place: place() })
+  define({ ...(declaration as unknown as NodeSpec), kind: "whole", run, sourceLocation: callerLocation() })

@@ -4,10 +4,10 @@
  * Cycles cannot be written, because a node is applied to outputs that exist already.
  */
 import type { Artifact } from "./Artifact.ts"
-import { nameFault } from "./Naming.ts"
+import { nameFault } from "./InstanceScope.ts"
 import { type AnyNode, type AnyRef, type Ref, WiringError } from "./Node.ts"
 import { kindOf } from "./Parameters.ts"
-import { place, showPlace } from "./Place.ts"
+import { callerLocation, showSourceLocation } from "./SourceLocation.ts"
 
 export type Targets = { readonly [name: string]: AnyRef }
 
@@ -56,7 +56,7 @@ export const pipeline = <const T extends Targets>(
   targets: T
 ): Pipeline<T, ErrorOf<T[keyof T]>, ServicesOf<T[keyof T]>> => {
   const fail = (at: string, fault: { readonly message: string; readonly hint: string }): never => {
-    throw new WiringError({ node: at, place: showPlace(place()), ...fault })
+    throw new WiringError({ node: at, sourceLocation: showSourceLocation(callerLocation()), ...fault })
   }
   const wrongName = nameFault("pipeline", name)
   if (wrongName !== undefined) fail(String(name), wrongName)
@@ -73,8 +73,8 @@ export const pipeline = <const T extends Targets>(
     if (other !== undefined)
       throw new WiringError({
         node: node.id,
-        place: showPlace(node.place),
-        message: `two nodes are called "${node.id}": one at ${showPlace(other.place)}, one at ${showPlace(node.place)}`,
+        sourceLocation: showSourceLocation(node.sourceLocation),
+        message: `two nodes are called "${node.id}": one at ${showSourceLocation(other.sourceLocation)}, one at ${showSourceLocation(node.sourceLocation)}`,
         hint: `Name one of them: definition.named("...")(...), or wrap the sub-graph in scope("...", () => ...).`
       })
     byId.set(node.id, node)

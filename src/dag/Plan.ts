@@ -30,7 +30,7 @@ export interface Known {
 }
 
 /** Digest of a definition's code and the files behind it. */
-export interface CodeFacts {
+export interface CodeIdentity {
   readonly digest: string
   /** The file of the definition, where known. */
   readonly file?: string | undefined
@@ -43,7 +43,7 @@ export interface CodeFacts {
 /** What an instance was made of when it last ran, and how large it came out. */
 export interface Before {
   readonly parts: KeyParts
-  readonly code: CodeFacts
+  readonly code: CodeIdentity
   readonly key: string
   readonly rows: number
   /** Rows of each output port, of a node with several: they may be unlike things. */
@@ -52,17 +52,17 @@ export interface Before {
 }
 
 /** A source as planning sees it. Of one that is not here the digest may be unknown until it is fetched. */
-export interface SourceFact {
+export interface SourceState {
   readonly digest?: string
   readonly bytes?: number
   /** What there is to say: that it is not here yet, and where it comes from. */
   readonly because?: ReadonlyArray<string>
 }
 
-/** Where the planner gets its facts; the store answers in runs, literals in tests. */
-export interface Facts<K extends Known, E = never, R = never> {
-  readonly source: (node: AnyNode) => Effect.Effect<SourceFact, E, R>
-  readonly code: (node: AnyNode) => Effect.Effect<CodeFacts, E, R>
+/** Where the planner gets what it plans with; the store answers in runs, literals in tests. */
+export interface PlanContext<K extends Known, E = never, R = never> {
+  readonly source: (node: AnyNode) => Effect.Effect<SourceState, E, R>
+  readonly code: (node: AnyNode) => Effect.Effect<CodeIdentity, E, R>
   readonly entries: (key: string, code: string) => Effect.Effect<ReadonlyArray<K>, E, R>
   readonly before: (node: AnyNode) => Effect.Effect<Before | undefined, E, R>
   /** Whether a result of this definition and these settings (`settingsOf`) is stored, whatever its inputs were. */
@@ -78,7 +78,7 @@ export interface Facts<K extends Known, E = never, R = never> {
 export interface Decision<K extends Known> {
   readonly parts: KeyParts
   readonly key: string
-  readonly code: CodeFacts
+  readonly code: CodeIdentity
   /** The entry to take; absent when the node must run. */
   readonly entry?: K
   /** The entry was made by other code and is taken all the same: to be recorded as an alias. */
@@ -91,7 +91,7 @@ export interface Decision<K extends Known> {
 const plain = (value: unknown): string => (typeof value === "string" ? value : canonical(value))
 
 /** Names of code files and packages that differ, `path/File.ts` or `package 1.0.0 to 1.1.0`. */
-export const codeChanges = (now: CodeFacts, then: CodeFacts): ReadonlyArray<string> => {
+export const codeChanges = (now: CodeIdentity, then: CodeIdentity): ReadonlyArray<string> => {
   const out: Array<string> = []
   const old = new Map(then.files.map((file) => [file.path, file.sha256]))
   for (const file of now.files) if (old.get(file.path) !== file.sha256) out.push(file.path)
@@ -103,7 +103,7 @@ export const codeChanges = (now: CodeFacts, then: CodeFacts): ReadonlyArray<stri
 }
 
 /** Packages edited in place, and other versions of packages that packages depend on. */
-const installedChanges = (now: CodeFacts, then: CodeFacts): ReadonlyArray<string> => {
+const installedChanges = (now: CodeIdentity, then: CodeIdentity): ReadonlyArray<string> => {
   if (now.installed === undefined || then.installed === undefined) return []
   const [present, past] = [now.installed, then.installed]
   const out: Array<string> = []
@@ -154,21 +154,21 @@ export const suspectOf = (node: AnyNode, suspect: NonNullable<Known["suspect"]>)
 export const decide = Effect.fnUntraced(function* <K extends Known, E, R>(
   node: AnyNode,
   inputs: Readonly<Record<string, string>>,
-  facts: Facts<K, E, R>
+  context: PlanContext<K, E, R>
 ): Effect.fn.Return<Decision<K>, E, R> {
-  const parts = keyParts(node, inputs, facts.numerics)
+  const parts = keyParts(node, inputs, context.numerics)
   const key = keyOf(parts)
-  const code = yield* facts.code(node)
+  const code = yield* context.code(node)
   const base = { parts, key, code, oldCode: false }
-  if (facts.forced.has(node.id)) return { ...base, because: ["forced"] }
-  const entries = yield* facts.entries(key, code.digest)
+  if (context.forced.has(node.id)) return { ...base, because: ["forced"] }
+  const entries = yield* context.entries(key, code.digest)
   const exact = entries.find((entry) => entry.accepted)
   if (exact?.suspect !== undefined) return { ...base, suspect: true, because: suspectOf(node, exact.suspect) }
   if (exact !== undefined) return { ...base, entry: exact, because: [] }
-  const before = yield* facts.before(node)
+  const before = yield* context.before(node)
   const changed = before === undefined ? [] : codeChanges(code, before.code)
   const changedCode = changed.length === 0 ? "code changed" : `code of ${changed.join(", ")} changed`
-  const takesOld = facts.takesOldCode(node)
+  const takesOld = context.takesOldCode(node)
   const other = takesOld ? entries.find((entry) => entry.file === undefined || entry.file === code.file) : undefined
   if (other?.suspect !== undefined) return { ...base, because: [changedCode, ...suspectOf(node, other.suspect)] }
   if (other !== undefined)
@@ -221,16 +221,16 @@ const estimate = (before: Before | undefined) => (before === undefined ? {} : si
 const guess = Effect.fnUntraced(function* <K extends Known, E, R>(
   node: AnyNode,
   parts: KeyParts,
-  code: CodeFacts,
+  code: CodeIdentity,
   waits: ReadonlyArray<AnyNode>,
   equal: AnyNode | undefined,
-  facts: Facts<K, E, R>
+  context: PlanContext<K, E, R>
 ) {
-  const before = yield* facts.before(node)
-  if (facts.forced.has(node.id)) return { status: "run" as const, because: ["forced"], before }
+  const before = yield* context.before(node)
+  if (context.forced.has(node.id)) return { status: "run" as const, because: ["forced"], before }
   if (equal !== undefined) return { status: "maybe" as const, because: [sameAs(equal)], before }
   if (before === undefined) {
-    if (!(yield* facts.storedWith(settingsOf(parts))))
+    if (!(yield* context.storedWith(settingsOf(parts))))
       return { status: "run" as const, because: ["not in the store"], before }
     const because = [`unless a stored result of ${node.spec.id} was made from the same input`]
     return { status: "maybe" as const, because, before }
@@ -247,12 +247,12 @@ const guess = Effect.fnUntraced(function* <K extends Known, E, R>(
 const sameAs = (first: AnyNode): string => `is the same as ${first.id}, whose result it takes`
 
 /** What a node will give, where its digests are not known yet: equal for nodes that are due to compute the same. */
-const promised = (parts: KeyParts, code: CodeFacts): string => `${keyOf(parts)} ${code.digest}`
+const promised = (parts: KeyParts, code: CodeIdentity): string => `${keyOf(parts)} ${code.digest}`
 
 /** Plans the given nodes (inputs before consumers). */
 export const plan = Effect.fnUntraced(function* <K extends Known, E, R>(
   pipeline: Pick<Pipeline, "nodes">,
-  facts: Facts<K, E, R>
+  context: PlanContext<K, E, R>
 ): Effect.fn.Return<Plan<K>, E, R> {
   const digests = new Map<AnyNode, Readonly<Record<string, string>> | undefined>()
   /** What stands for the digests of nodes that have none yet. */
@@ -260,16 +260,16 @@ export const plan = Effect.fnUntraced(function* <K extends Known, E, R>(
   const steps: Array<PlanStep<K>> = []
   /** First node of each promise. */
   const due = new Map<string, AnyNode>()
-  const promise = (node: AnyNode, parts: KeyParts, code: CodeFacts): AnyNode | undefined => {
+  const promise = (node: AnyNode, parts: KeyParts, code: CodeIdentity): AnyNode | undefined => {
     const made = promised(parts, code)
     promises.set(node, made)
     const first = due.get(made)
     if (first === undefined) due.set(made, node)
-    return facts.forced.has(node.id) ? undefined : first
+    return context.forced.has(node.id) ? undefined : first
   }
   for (const node of pipeline.nodes) {
     if (node.spec.kind === "source") {
-      const { because = [], bytes, digest } = yield* facts.source(node)
+      const { because = [], bytes, digest } = yield* context.source(node)
       digests.set(node, digest === undefined ? undefined : { files: digest })
       if (digest === undefined) promises.set(node, canonical([node.location ?? node.id, node.files ?? null]))
       steps.push({ node, status: "source", because, ...(bytes === undefined ? {} : { bytes }) })
@@ -286,24 +286,24 @@ export const plan = Effect.fnUntraced(function* <K extends Known, E, R>(
           digests.get(ref.node)?.[ref.port] ?? `${promises.get(ref.node)}/${ref.port}`
         ])
       )
-      const parts = keyParts(node, inputs, facts.numerics)
-      const code = yield* facts.code(node)
+      const parts = keyParts(node, inputs, context.numerics)
+      const code = yield* context.code(node)
       const equal = promise(node, parts, code)
-      const { before, ...said } = yield* guess(node, parts, code, waits, equal, facts)
+      const { before, ...said } = yield* guess(node, parts, code, waits, equal, context)
       steps.push({ node, ...said, ...estimate(before) })
       continue
     }
     const inputs: Record<string, string> = {}
     for (const [port, ref] of Object.entries(node.inputs)) inputs[port] = digests.get(ref.node)![ref.port]!
-    const decision = yield* decide(node, inputs, facts)
+    const decision = yield* decide(node, inputs, context)
     if (decision.entry === undefined) {
       // A forced result that comes out different is told and not stored: what follows reads the stored one.
-      const kept = facts.forced.has(node.id) ? yield* facts.entries(decision.key, decision.code.digest) : []
+      const kept = context.forced.has(node.id) ? yield* context.entries(decision.key, decision.code.digest) : []
       digests.set(node, kept.find((entry) => entry.code === decision.code.digest)?.digests)
       const first = promise(node, decision.parts, decision.code)
       const [status, because] =
         first === undefined ? (["run", decision.because] as const) : (["maybe", [sameAs(first)]] as const)
-      steps.push({ node, status, because, ...estimate(yield* facts.before(node)), decision })
+      steps.push({ node, status, because, ...estimate(yield* context.before(node)), decision })
     } else {
       digests.set(node, decision.entry.digests)
       steps.push({

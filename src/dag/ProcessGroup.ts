@@ -1,9 +1,9 @@
 /**
  * Several processes that run one fold in lockstep: which of them this one is, and where they meet.
  *
- * Not processes and not collectives: the runner starts the former (`run/Leader.ts`), an engine has the latter. Rank 0 leads:
+ * Not processes and not collectives: the runner starts the former (`run/Coordinator.ts`), an engine has the latter. Rank 0 leads:
  * it runs the pipeline, and its folds find a rendezvous here. The others follow: they run `follow` of `FoldFunctions` for as
- * long as the leader's fold runs. How many there are is in no key: results are equal within a tolerance.
+ * long as the coordinator's fold runs. How many there are is in no key: results are equal within a tolerance.
  */
 import { Context, Schema } from "effect"
 

@@ -7,9 +7,9 @@ import { isAbsolute, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Schema } from "effect"
 import type { TreeArtifact } from "./Artifact.ts"
-import { instanceId, nameFault } from "./Naming.ts"
+import { instanceId, nameFault } from "./InstanceScope.ts"
 import { type AnyNode, type Applied, outputsOf, WiringError } from "./Node.ts"
-import { place, showPlace } from "./Place.ts"
+import { callerLocation, showSourceLocation } from "./SourceLocation.ts"
 
 /** True for a location that is an address, to be fetched: `http://`, `https://`, `hf://`. */
 export const isRemote = (location: string): boolean => /^(?:https?|hf):\/\//i.test(location)
@@ -54,9 +54,10 @@ export const source = <A extends TreeArtifact<string>>(
     readonly hint?: string
   }
 ): Applied<{ readonly files: A }, never, never> => {
-  const at = place()
+  const at = callerLocation()
   const wrongName = nameFault("node", instanceId(options.id))
-  if (wrongName !== undefined) throw new WiringError({ node: String(options.id), place: showPlace(at), ...wrongName })
+  if (wrongName !== undefined)
+    throw new WiringError({ node: String(options.id), sourceLocation: showSourceLocation(at), ...wrongName })
   const location = located(options.location)
   const outputs = { files: artifact }
   const self: { -readonly [K in keyof AnyNode]: AnyNode[K] } = {
@@ -70,12 +71,12 @@ export const source = <A extends TreeArtifact<string>>(
       inputs: {},
       outputs,
       run: undefined,
-      place: at
+      sourceLocation: at
     },
     params: options.sha256 === undefined ? {} : { sha256: options.sha256 },
     inputs: {},
     out: {},
-    place: at,
+    sourceLocation: at,
     location,
     ...(options.bytes === undefined ? {} : { bytes: options.bytes }),
     ...(options.files === undefined ? {} : { files: options.files }),

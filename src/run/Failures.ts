@@ -7,8 +7,8 @@
  */
 import { Clock, Deferred, Effect } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
-import type { RunError } from "./DueNode.ts"
 import { Events } from "./Events.ts"
+import type { RunError } from "./NodeRun.ts"
 import { NodesFailed, Stop } from "./Run.ts"
 
 export interface Failures {

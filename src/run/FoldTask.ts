@@ -14,7 +14,7 @@ import { checkedFold, partsOf } from "../dag/Results.ts"
 import { damageMark } from "../store/Damage.ts"
 import type { Store, StoreError, WorkFolder } from "../store/Store.ts"
 import { asNodeFailed } from "./Failure.ts"
-import type { Places } from "./Inputs.ts"
+import type { EntryRefs } from "./Inputs.ts"
 import { failIfDamaged } from "./Inspect.ts"
 import { type Drained, drainOutputs } from "./Outputs.ts"
 import { retrying } from "./Retry.ts"
@@ -33,7 +33,7 @@ export interface FoldWatch {
 
 export const runFold = (
   node: AnyNode,
-  places: Places,
+  entryRefs: EntryRefs,
   work: WorkFolder,
   options: Pick<RunOptions, "checkpointEverySteps" | "checkpointEveryMs">,
   watch: FoldWatch
@@ -43,7 +43,7 @@ export const runFold = (
   const attempt = Effect.gen(function* () {
     const stop = yield* Stop
     const mark = damageMark()
-    const { inputs, rowsIn } = yield* openInputs(node, places)
+    const { inputs, rowsIn } = yield* openInputs(node, entryRefs)
     const context: FoldContext<any, any> = { params: node.params, inputs: inputs as never }
     let restored = yield* work.newestCheckpoint
     let savedStep = restored?.step ?? 0
@@ -59,7 +59,7 @@ export const runFold = (
       const { step, metrics } = functions.progress(state)
       if (saving !== undefined) yield* Fiber.join(saving)
       if (step === savedStep) return
-      yield* failIfDamaged(places, mark)
+      yield* failIfDamaged(entryRefs, mark)
       const files = yield* functions.state.encode(state)
       const write = Effect.andThen(
         work.saveCheckpoint({

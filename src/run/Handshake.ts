@@ -6,7 +6,7 @@
  * HMAC; here whoever connects goes first, so that a stranger is not answered at all:
  *
  * - the rank: `millrace-rank/1`, its number, HMAC(token, "rank" and its number)
- * - rank 0: `millrace-leader/1`, its own number, HMAC(token, "leader" and both numbers)
+ * - rank 0: `millrace-coordinator/1`, its own number, HMAC(token, "coordinator" and both numbers)
  * - the rank: HMAC(token, "answer" and both numbers)
  *
  * A recorded first line gets no further than the second. Lines are ASCII, of fixed length; a longer one ends the connection,
@@ -32,7 +32,7 @@ export const HANDSHAKE_BYTES = 128
 
 const NUMBER_BYTES = 16
 const NUMBER = /^[0-9a-f]{32}$/
-const macOf = (token: string, role: "rank" | "leader" | "answer", numbers: string): string =>
+const macOf = (token: string, role: "rank" | "coordinator" | "answer", numbers: string): string =>
   createHmac("sha256", token).update(`${role} ${numbers}`).digest("hex")
 
 const digest = (text: string): Buffer => createHash("sha256").update(text, "latin1").digest()
@@ -75,7 +75,7 @@ export const challenge = async (socket: Socket, token: string): Promise<boolean>
   const theirs = line?.slice("millrace-rank/1 ".length, "millrace-rank/1 ".length + 2 * NUMBER_BYTES) ?? ""
   if (line === undefined || !same(line, `millrace-rank/1 ${theirs} ${macOf(token, "rank", theirs)}`)) return false
   const numbers = `${theirs} ${randomBytes(NUMBER_BYTES).toString("hex")}`
-  socket.write(`millrace-leader/1 ${numbers.slice(theirs.length + 1)} ${macOf(token, "leader", numbers)}\n`)
+  socket.write(`millrace-coordinator/1 ${numbers.slice(theirs.length + 1)} ${macOf(token, "coordinator", numbers)}\n`)
   const answer = await nextLine(socket)
   return answer !== undefined && same(answer, macOf(token, "answer", numbers))
 }
@@ -88,7 +88,7 @@ export const prove = async (socket: Socket, token: string): Promise<boolean> => 
   const theirs = line?.split(" ")[1] ?? ""
   const numbers = `${mine} ${theirs}`
   if (!NUMBER.test(theirs)) return false
-  if (!same(line ?? "", `millrace-leader/1 ${theirs} ${macOf(token, "leader", numbers)}`)) return false
+  if (!same(line ?? "", `millrace-coordinator/1 ${theirs} ${macOf(token, "coordinator", numbers)}`)) return false
   socket.write(`${macOf(token, "answer", numbers)}\n`)
   return true
 }

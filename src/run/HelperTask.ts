@@ -10,38 +10,38 @@ import type { AnyFold } from "../dag/Fold.ts"
 import { type Helper, HelperFailed } from "../dag/Helpers.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Store } from "../store/Store.ts"
-import { type AskedQueue, startAsked } from "./AskedThread.ts"
 import type { NodeTask } from "./NodeTask.ts"
 import { endThread } from "./Thread.ts"
 import { openInputs } from "./WholeTask.ts"
+import { type RequestQueue, spawnWorker } from "./WorkerClient.ts"
 import type { WorkerSetup } from "./Workers.ts"
 
 /** A fold computes with at most so many threads, however many are asked for: each has a copy of its models. */
-export const MOST_THREADS = 8
+export const MAX_THREADS = 8
 
 /** Threads that a fold may still start: as many as its task allows, less the one that it runs in. */
-export interface Room {
+export interface ThreadBudget {
   left: number
 }
 
-export const roomOf = (task: NodeTask): Room => ({ left: Math.max(0, task.threads - 1) })
+export const threadBudget = (task: NodeTask): ThreadBudget => ({ left: Math.max(0, task.threads - 1) })
 
-/** What `Helpers` is in the engine's thread: as many threads as there is room for. */
+/** What `Helpers` is in the engine's thread: as many threads as there is budget for. */
 export const helpersFor =
-  (setup: WorkerSetup, task: NodeTask, room: Room) =>
+  (setup: WorkerSetup, task: NodeTask, budget: ThreadBudget) =>
   (wanted: number): Effect.Effect<ReadonlyArray<Helper>, never, Scope.Scope> =>
     Effect.suspend(() => {
-      const count = Math.max(0, Math.min(wanted, room.left))
-      room.left -= count
+      const count = Math.max(0, Math.min(wanted, budget.left))
+      budget.left -= count
       return Effect.forEach(Array.from({ length: count }), () =>
         Effect.acquireRelease(
-          Effect.sync((): Helper & Pick<ReturnType<typeof startAsked>, "worker"> =>
-            startAsked(setup, { ...task, kind: "help" }, "helper", (over) => new HelperFailed(over))
+          Effect.sync((): Helper & Pick<ReturnType<typeof spawnWorker>, "worker"> =>
+            spawnWorker(setup, { ...task, kind: "help" }, "helper", (over) => new HelperFailed(over))
           ),
           ({ worker }) =>
             Effect.promise(async () => {
               await endThread(worker)
-              room.left++
+              budget.left++
             })
         )
       )
@@ -51,14 +51,14 @@ export const helpersFor =
 export const runHelp = (
   node: AnyNode,
   task: NodeTask,
-  asked: AskedQueue,
+  asked: RequestQueue,
   answer: (id: number, answer: unknown) => void
 ): Effect.Effect<never, unknown, Store | FileSystem.FileSystem> =>
   Effect.scoped(
     Effect.gen(function* () {
       const { help } = node.spec.run as AnyFold
       if (help === undefined) return yield* Effect.die(new Error(`${node.id} asked for helpers and declares no help`))
-      const { inputs } = yield* openInputs(node, task.places)
+      const { inputs } = yield* openInputs(node, task.entryRefs)
       const reply = yield* help({ params: node.params, inputs: inputs as never })
       return yield* Effect.forever(
         Effect.flatMap(Queue.take(asked), ({ id, task }) => Effect.map(reply(task), (value) => answer(id, value)))

@@ -1,7 +1,7 @@
 /**
  * Where a node's inputs lie, and opening them.
  *
- * A `Where` is small and serialisable, so that a worker thread opens the same inputs from the same store.
+ * An `EntryRef` is small and serialisable, so that a worker thread opens the same inputs from the same store.
  *
  * A transient input has no files: its producer's function runs again, shard by shard, inside the consumer, each time the
  * consumer reads it. Its first run (by itself) took the digest, counts and refusals; refusals of later runs are the same
@@ -15,20 +15,20 @@ import { makeRefusals, type Refusals } from "../dag/Refusals.ts"
 import { type Found, Store, StoreError } from "../store/Store.ts"
 
 /** A finished node: its entry in the store, or a source's path. */
-export type Where =
+export type EntryRef =
   | { readonly kind: "entry"; readonly key: string; readonly code: string }
   | { readonly kind: "source"; readonly path: string }
 
 /** Finished nodes by instance id. */
-export type Places = Readonly<Record<string, Where>>
+export type EntryRefs = Readonly<Record<string, EntryRef>>
 
-/** The places a node needs: its inputs', and through transient inputs their producers'. */
-export const placesFor = (node: AnyNode, all: ReadonlyMap<AnyNode, Where>): Places => {
-  const out: Record<string, Where> = {}
+/** The results a node reads: its inputs', and through transient inputs their producers'. */
+export const entryRefsFor = (node: AnyNode, all: ReadonlyMap<AnyNode, EntryRef>): EntryRefs => {
+  const out: Record<string, EntryRef> = {}
   const visit = (one: AnyNode) => {
     for (const ref of Object.values(one.inputs)) {
-      const where = all.get(ref.node)
-      if (where !== undefined) out[ref.node.id] = where
+      const entryRef = all.get(ref.node)
+      if (entryRef !== undefined) out[ref.node.id] = entryRef
       if (isTransient(ref.artifact)) visit(ref.node)
     }
   }
@@ -52,42 +52,44 @@ export const sourcesBehind = (node: AnyNode): ReadonlyArray<AnyNode> => {
 export const isTransient = (artifact: Artifact): boolean => artifact.kind === "rows" && artifact.transient
 
 /** The entry of a finished node. */
-export const findEntry = Effect.fnUntraced(function* (where: Extract<Where, { kind: "entry" }>) {
+export const findEntry = Effect.fnUntraced(function* (entryRef: Extract<EntryRef, { kind: "entry" }>) {
   const store = yield* Store
-  const found = (yield* store.find(where.key, where.code)).find((one) => one.manifest.code.digest === where.code)
+  const found = (yield* store.find(entryRef.key, entryRef.code)).find(
+    (one) => one.manifest.code.digest === entryRef.code
+  )
   if (found === undefined)
     return yield* new StoreError({
       reason: "missing",
       path: store.root,
-      message: `the entry ${where.key.slice(0, 12)} is not in the store`,
+      message: `the entry ${entryRef.key.slice(0, 12)} is not in the store`,
       hint: "It was removed while the run went on (gc, or by hand); run again, it will be made anew."
     })
   return found
 })
 
-const placeOf = (ref: AnyRef, places: Places): Where => {
-  const where = places[ref.node.id]
-  if (where === undefined) throw new Error(`no place for ${ref.node.id}`)
-  return where
+const entryRefOf = (ref: AnyRef, entryRefs: EntryRefs): EntryRef => {
+  const entryRef = entryRefs[ref.node.id]
+  if (entryRef === undefined) throw new Error(`no result of ${ref.node.id}`)
+  return entryRef
 }
 
 /** Opens an input that is seen whole. */
-export const openWhole = Effect.fnUntraced(function* (ref: AnyRef, places: Places) {
-  const where = placeOf(ref, places)
-  if (where.kind === "source") return { path: where.path } as unknown
+export const openWhole = Effect.fnUntraced(function* (ref: AnyRef, entryRefs: EntryRefs) {
+  const entryRef = entryRefOf(ref, entryRefs)
+  if (entryRef.kind === "source") return { path: entryRef.path } as unknown
   const store = yield* Store
-  return (yield* store.open(yield* findEntry(where), ref.port, ref.artifact)) as unknown
+  return (yield* store.open(yield* findEntry(entryRef), ref.port, ref.artifact)) as unknown
 })
 
 /** How many shards a node has: as many as its sharded inputs, which must agree; one without any. */
-export const shardCount = Effect.fnUntraced(function* (node: AnyNode, places: Places) {
+export const shardCount = Effect.fnUntraced(function* (node: AnyNode, entryRefs: EntryRefs) {
   let count: number | undefined
   for (const [port, declared] of Object.entries(node.spec.inputs)) {
     const ref = node.inputs[port]!
     if (declared.kind !== "rows") continue
-    const where = placeOf(ref, places)
-    if (where.kind === "source") continue
-    const output = (yield* findEntry(where)).manifest.outputs[ref.port]
+    const entryRef = entryRefOf(ref, entryRefs)
+    if (entryRef.kind === "source") continue
+    const output = (yield* findEntry(entryRef)).manifest.outputs[ref.port]
     const here = output?.kind === "rows" ? output.shards.length : 1
     if (count !== undefined && here !== count)
       return yield* new InputUnavailable({
@@ -123,7 +125,7 @@ export interface ShardRun {
 /** Opens shard `index` of a node's inputs and applies its function; `ports` are the outputs that will be drained. */
 export const openShardRun = (
   node: AnyNode,
-  places: Places,
+  entryRefs: EntryRefs,
   index: number,
   count: number,
   ports: ReadonlyArray<string> = Object.keys(node.spec.outputs)
@@ -135,19 +137,19 @@ export const openShardRun = (
     for (const [port, declared] of Object.entries(node.spec.inputs)) {
       const ref = node.inputs[port]!
       if (declared.kind !== "rows") {
-        shard[port] = yield* openWhole(ref, places)
+        shard[port] = yield* openWhole(ref, entryRefs)
         continue
       }
       const artifact = artifactOf(declared) as RowsArtifact<string, unknown>
       let batches: Stream.Stream<ReadonlyArray<unknown>, unknown, unknown>
       if (isTransient(ref.artifact)) {
         batches = Stream.unwrap(
-          Effect.map(openShardRun(ref.node, places, index, count, [ref.port]), (run) => run.parts[ref.port]!)
+          Effect.map(openShardRun(ref.node, entryRefs, index, count, [ref.port]), (run) => run.parts[ref.port]!)
         )
       } else {
-        const where = placeOf(ref, places)
-        if (where.kind === "source") throw new Error(`${ref.node.id} gives files, not rows`)
-        batches = yield* readShard(yield* findEntry(where), ref.port, artifact, index)
+        const entryRef = entryRefOf(ref, entryRefs)
+        if (entryRef.kind === "source") throw new Error(`${ref.node.id} gives files, not rows`)
+        batches = yield* readShard(yield* findEntry(entryRef), ref.port, artifact, index)
       }
       if (!counted) {
         counted = true

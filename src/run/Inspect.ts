@@ -11,7 +11,7 @@ import { damagedFile, damageSince } from "../store/Damage.ts"
 import { layoutOf } from "../store/Layout.ts"
 import { type Found, Store, type StoreError } from "../store/Store.ts"
 import type { Damaged } from "../store/Verify.ts"
-import { findEntry, isTransient, type Places } from "./Inputs.ts"
+import { type EntryRefs, findEntry, isTransient } from "./Inputs.ts"
 
 /** Entries that a node reads, by the instance that made them. */
 export type StoredInputs = ReadonlyMap<string, Found>
@@ -24,12 +24,12 @@ export interface DamagedInput {
   readonly damaged: ReadonlyArray<Damaged>
 }
 
-/** The entries in the places of a node. */
-export const storedInputs = (places: Places): Effect.Effect<StoredInputs, StoreError, Store> =>
+/** The stored results that a node reads. */
+export const storedInputs = (entryRefs: EntryRefs): Effect.Effect<StoredInputs, StoreError, Store> =>
   Effect.gen(function* () {
     const inputs = new Map<string, Found>()
-    for (const [id, where] of Object.entries(places))
-      if (where.kind === "entry") inputs.set(id, yield* findEntry(where))
+    for (const [id, entryRef] of Object.entries(entryRefs))
+      if (entryRef.kind === "entry") inputs.set(id, yield* findEntry(entryRef))
     return inputs
   })
 
@@ -56,12 +56,12 @@ export const damagedInputs = (inputs: StoredInputs, mark: number): ReadonlyArray
  * Fails where a reader of this thread reported damage in an input since `mark`: for what is made durable before the node is
  * done (a shard, a checkpoint), whatever the node made of the reader's error.
  */
-export const failIfDamaged = (places: Places, mark: number): Effect.Effect<void, StoreError, Store> =>
+export const failIfDamaged = (entryRefs: EntryRefs, mark: number): Effect.Effect<void, StoreError, Store> =>
   Effect.flatMap(Store, ({ root }) => {
     const layout = layoutOf(root)
-    for (const [id, where] of Object.entries(places)) {
-      if (where.kind !== "entry") continue
-      const folder = layout.entry(where.key, where.code)
+    for (const [id, entryRef] of Object.entries(entryRefs)) {
+      if (entryRef.kind !== "entry") continue
+      const folder = layout.entry(entryRef.key, entryRef.code)
       const [first] = damageSince(mark, folder)
       if (first !== undefined)
         return Effect.fail(damagedFile(folder, `${first.port}/${first.file} of ${id} is damaged`))

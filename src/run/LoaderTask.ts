@@ -10,12 +10,12 @@ import type { AnyFold } from "../dag/Fold.ts"
 import { type Loader, LoaderFailed } from "../dag/Loader.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Store } from "../store/Store.ts"
-import { type AskedQueue, startAsked } from "./AskedThread.ts"
-import type { Room } from "./HelperTask.ts"
+import type { ThreadBudget } from "./HelperTask.ts"
 import type { NodeTask } from "./NodeTask.ts"
+import { decodeExit, encodeExit, type SerializedExit } from "./SerializedExit.ts"
 import { endThread } from "./Thread.ts"
-import { heardExit, type ToldExit, tellExit } from "./Told.ts"
 import { openInputs } from "./WholeTask.ts"
+import { type RequestQueue, spawnWorker } from "./WorkerClient.ts"
 import type { WorkerSetup } from "./Workers.ts"
 
 /** What `Loading` is in the engine's thread: a thread where one is left and the node declares how it loads. */
@@ -23,25 +23,25 @@ export const loaderFor = (
   setup: WorkerSetup,
   task: NodeTask,
   node: AnyNode,
-  room: Room
+  budget: ThreadBudget
 ): Effect.Effect<Loader | undefined, never, Scope.Scope> =>
   Effect.suspend(() => {
-    if (room.left < 1 || (node.spec.run as AnyFold).load === undefined) return Effect.undefined
-    room.left--
+    if (budget.left < 1 || (node.spec.run as AnyFold).load === undefined) return Effect.undefined
+    budget.left--
     return Effect.map(
       Effect.acquireRelease(
-        Effect.sync(() => startAsked(setup, { ...task, kind: "load" }, "loader", (over) => new LoaderFailed(over))),
+        Effect.sync(() => spawnWorker(setup, { ...task, kind: "load" }, "loader", (over) => new LoaderFailed(over))),
         ({ worker }) =>
           Effect.promise(async () => {
             await endThread(worker)
-            room.left++
+            budget.left++
           })
       ),
       ({ ask, isOpen, opened }): Loader => ({
         isOpen,
         opened,
         ask: (request) =>
-          Effect.map(ask(request), (answer) => Effect.flatMap(answer, (told) => heardExit(told as ToldExit)))
+          Effect.map(ask(request), (answer) => Effect.flatMap(answer, (told) => decodeExit(told as SerializedExit)))
       })
     )
   })
@@ -67,20 +67,20 @@ export const buffersOf = (value: unknown): Array<ArrayBuffer> => {
 export const runLoad = (
   node: AnyNode,
   task: NodeTask,
-  asked: AskedQueue,
+  asked: RequestQueue,
   opened: () => void,
-  answer: (id: number, told: ToldExit, buffers: ReadonlyArray<ArrayBuffer>) => void
+  answer: (id: number, told: SerializedExit, buffers: ReadonlyArray<ArrayBuffer>) => void
 ): Effect.Effect<never, unknown, Store | FileSystem.FileSystem> =>
   Effect.scoped(
     Effect.gen(function* () {
       const { load } = node.spec.run as AnyFold
       if (load === undefined) return yield* Effect.die(new Error(`${node.id} asked for a loader and declares no load`))
-      const { inputs } = yield* openInputs(node, task.places)
+      const { inputs } = yield* openInputs(node, task.entryRefs)
       const reply = yield* load({ params: node.params, inputs: inputs as never })
       opened()
       return yield* Effect.forever(
         Effect.flatMap(Queue.take(asked), ({ id, task }) =>
-          Effect.map(tellExit(Effect.scoped(reply(task))), (told) =>
+          Effect.map(encodeExit(Effect.scoped(reply(task))), (told) =>
             answer(id, told, told.ok ? buffersOf(told.value) : [])
           )
         )

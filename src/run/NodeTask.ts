@@ -11,14 +11,14 @@ import { ProcessGroup, type Rendezvous } from "../dag/ProcessGroup.ts"
 import type { Fence, Store } from "../store/Store.ts"
 import { openWorkFolder } from "../store/Work.ts"
 import { type FoldWatch, runFold } from "./FoldTask.ts"
-import type { Places } from "./Inputs.ts"
+import type { EntryRefs } from "./Inputs.ts"
 import type { Drained } from "./Outputs.ts"
 import type { Interrupted, NodeFailed, RunOptions, Stop } from "./Run.ts"
 import { openInputs, runWhole } from "./WholeTask.ts"
 
 export interface NodeTask {
   readonly node: string
-  readonly places: Places
+  readonly entryRefs: EntryRefs
   /** Work folder of the node. */
   readonly folder: string
   /** The lock that the work is done under: whoever writes looks whether it still is held. */
@@ -82,7 +82,7 @@ export const hear = (watch: NodeWatch, message: NodeMessage): Effect.Effect<void
   }
 }
 
-/** Runs a following process's part of a fold in this thread, from the leader's first word to its last. */
+/** Runs a following process's part of a fold in this thread, from the coordinator's first word to its last. */
 export const followNode = (
   node: AnyNode,
   task: NodeTask
@@ -91,7 +91,7 @@ export const followNode = (
     Effect.gen(function* () {
       const { follow } = node.spec.run as AnyFold
       if (follow === undefined) return yield* Effect.die(new Error(`${node.id} is followed and declares no \`follow\``))
-      const { inputs } = yield* openInputs(node, task.places)
+      const { inputs } = yield* openInputs(node, task.entryRefs)
       yield* follow({ params: node.params, inputs: inputs as never })
     })
   ).pipe(Effect.provideService(ProcessGroup, task.rendezvous)) as Effect.Effect<
@@ -110,7 +110,7 @@ export const runNode = (
     const work = yield* openWorkFolder(task.folder, task.fence)
     if (node.spec.kind === "fold")
       return yield* Effect.provideService(
-        runFold(node, task.places, work, task.checkpoints, watch),
+        runFold(node, task.entryRefs, work, task.checkpoints, watch),
         ProcessGroup,
         task.rendezvous
       )
@@ -118,7 +118,7 @@ export const runNode = (
     yield* watch.started()
     return yield* runWhole(
       node,
-      task.places,
+      task.entryRefs,
       work,
       { inputs: task.inputs, code: task.code },
       {

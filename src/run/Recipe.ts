@@ -7,10 +7,10 @@
 import { fileURLToPath } from "node:url"
 import type { Effect, Layer, Schema, Scope } from "effect"
 import type { Costing, Estimate } from "../dag/Costing.ts"
-import { withOverrides } from "../dag/Naming.ts"
+import { withOverrides } from "../dag/InstanceScope.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
-import { type Place, place, type Spot } from "../dag/Place.ts"
 import type { Finished, Part } from "../dag/Sections.ts"
+import { callerLocation, type SourceLocation, type SourcePosition } from "../dag/SourceLocation.ts"
 
 /** What a finished run shows a person, made from the recipe's value outputs. */
 export interface Summary {
@@ -53,17 +53,17 @@ export interface Recipe<Settings, R> {
   readonly cost?: (settings: Settings, asked: Costing) => Effect.Effect<Estimate, any, Scope.Scope>
 }
 
-const places = new WeakMap<object, Place>()
+const locations = new WeakMap<object, SourceLocation>()
 
 /** Types a recipe value; see `pipelines/llava-phi.ts`. Where it is called says where the code of `services` lies. */
 export const recipe = <Settings, R>(value: Recipe<Settings, R>): Recipe<Settings, R> => {
-  places.set(value, place())
+  locations.set(value, callerLocation())
   return value
 }
 
 /** The call of `recipe` that made a recipe, and its callers; where it was made otherwise, its module. */
-export const recipeChain = (recipe: object, moduleUrl: string): ReadonlyArray<Spot> => {
-  const chain = places.get(recipe)?.chain
+export const recipeChain = (recipe: object, moduleUrl: string): ReadonlyArray<SourcePosition> => {
+  const chain = locations.get(recipe)?.chain
   if (chain !== undefined) return chain
   return moduleUrl.startsWith("file:") ? [{ file: fileURLToPath(moduleUrl), line: 0, column: 0 }] : []
 }

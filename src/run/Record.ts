@@ -1,7 +1,7 @@
 /**
  * The record of a run: every event, progress thinned to one a second and node, and how each node ended.
  *
- * The command line keeps it and adds a page and figures (`cli/Wire.ts`); a run that a program starts keeps it itself
+ * The command line keeps it and adds a page and figures (`cli/RunRecorder.ts`); a run that a program starts keeps it itself
  * (`recorded`), so that `runs` and `show` list it and `gc` sees it while it is alive.
  */
 

@@ -11,10 +11,10 @@ import type { AnyNode } from "../dag/Node.ts"
 import { damagedFile } from "../store/Damage.ts"
 import { type Found, Store } from "../store/Store.ts"
 import { type Damaged, sayDamaged } from "../store/Verify.ts"
-import type { RunError } from "./DueNode.ts"
 import { Events } from "./Events.ts"
 import { describeError, hintOf } from "./Failure.ts"
 import type { DamagedInput } from "./Inspect.ts"
+import type { RunError } from "./NodeRun.ts"
 import { NodeFailed } from "./Run.ts"
 
 /** Names of damaged files for people, at most five. */

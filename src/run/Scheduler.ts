@@ -19,15 +19,15 @@ import { portFolder, valueFile } from "../store/Layout.ts"
 import type { Code } from "../store/Manifest.ts"
 import { type Found, type SourceError, type SourceHere, Store, StoreError } from "../store/Store.ts"
 import { isUnwritable, orWithout } from "../store/Without.ts"
-import { bringSource, type Executed, execute, type RunError, type Session, stoppedBefore } from "./DueNode.ts"
+import { CurrentCoordinator } from "./Coordinator.ts"
 import { sayEmptied } from "./Emptied.ts"
 import { Events, nodeEnd } from "./Events.ts"
-import { checkDefinitions, checkSources, type Entry, entryOf, storeFacts } from "./Facts.ts"
 import { describeError } from "./Failure.ts"
 import { makeFailures } from "./Failures.ts"
-import { placesFor, type Where } from "./Inputs.ts"
+import { type EntryRef, entryRefsFor } from "./Inputs.ts"
 import type { DamagedInput } from "./Inspect.ts"
-import { Leading } from "./Leader.ts"
+import { bringSource, type Executed, execute, type RunError, type Session, stoppedBefore } from "./NodeRun.ts"
+import { checkDefinitions, checkSources, type Entry, entryOf, storePlanContext } from "./PlanContext.ts"
 import { build, type Choice, type Recipe, recipeChain } from "./Recipe.ts"
 import { Recorded, recorded } from "./Record.ts"
 import { damagedNames, makeRepairs } from "./Repair.ts"
@@ -36,7 +36,7 @@ import { Interrupted, type RunOptions, SelectionError, Stop } from "./Run.ts"
 import { type Selection, select } from "./Selection.ts"
 import { makeWorkers } from "./Workers.ts"
 
-export type { RunError } from "./DueNode.ts"
+export type { RunError } from "./NodeRun.ts"
 
 /** What a completed run gives, by target name. */
 export interface RunResult {
@@ -47,7 +47,7 @@ export interface RunResult {
   readonly values: Readonly<Record<string, unknown>>
 }
 
-const factsFor = (
+const planContextFor = (
   recipe: Recipe<any, any>,
   moduleUrl: string,
   choice: Choice,
@@ -57,7 +57,7 @@ const factsFor = (
   codes: Map<AnyNode["spec"], Code>,
   listed: boolean
 ) =>
-  storeFacts({
+  storePlanContext({
     codes,
     services: recipeChain(recipe, moduleUrl),
     pipeline: pipeline.name,
@@ -81,10 +81,10 @@ export const planRecipe = Effect.fnUntraced(function* <S, R>(
 ): Effect.fn.Return<Plan<Entry>, SelectionError | StoreError | SourceError | WiringError, Store> {
   const pipeline = build(recipe, choice)
   const selection = yield* select(pipeline, options)
-  const facts = yield* factsFor(recipe, moduleUrl, choice, pipeline, selection, options, new Map(), true)
-  yield* checkSources(selection.nodes, facts)
-  yield* checkDefinitions(selection.nodes, facts)
-  return yield* plan(selection, facts)
+  const planContext = yield* planContextFor(recipe, moduleUrl, choice, pipeline, selection, options, new Map(), true)
+  yield* checkSources(selection.nodes, planContext)
+  yield* checkDefinitions(selection.nodes, planContext)
+  return yield* plan(selection, planContext)
 })
 
 /** A check of stored bytes says how far it has come at most this often. */
@@ -107,7 +107,7 @@ const checking = Effect.fnUntraced(function* (node: AnyNode) {
 
 /** A node that is done: where it lies and the digest of each output. */
 interface Done {
-  readonly where: Where
+  readonly entryRef: EntryRef
   readonly digests: Readonly<Record<string, string>>
   readonly found?: Found
 }
@@ -156,7 +156,7 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
       const pipeline = build(recipe, choice)
       const selection = yield* select(pipeline, options)
       const codes = new Map<AnyNode["spec"], Code>()
-      const planning = yield* factsFor(recipe, moduleUrl, choice, pipeline, selection, options, codes, true)
+      const planning = yield* planContextFor(recipe, moduleUrl, choice, pipeline, selection, options, codes, true)
       yield* checkSources(selection.nodes, planning)
       yield* checkDefinitions(selection.nodes, planning)
       const planned = yield* plan(selection, planning)
@@ -170,19 +170,19 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
           ...(step.rowsByPort === undefined ? {} : { rowsByPort: step.rowsByPort }),
           ...(step.bytes === undefined ? {} : { bytes: step.bytes })
         })
-      const facts = yield* factsFor(recipe, moduleUrl, choice, pipeline, selection, options, codes, false)
+      const planContext = yield* planContextFor(recipe, moduleUrl, choice, pipeline, selection, options, codes, false)
       const scope = yield* Effect.scope
       const setup = { module: moduleUrl, choice, store: store.root }
       const done = new Map<AnyNode, Done>()
       const repairs = makeRepairs()
-      const places = new Map<AnyNode, Where>()
+      const entryRefs = new Map<AnyNode, EntryRef>()
       const context = Context.add(yield* Effect.context<Store | Events>(), Stop, stop)
       const brought = new Map<AnyNode, Effect.Effect<SourceHere, RunError>>()
       for (const node of selection.nodes) {
         if (node.spec.kind !== "source") continue
         const bring = Effect.gen(function* () {
-          const here = yield* bringSource(pipeline.name, node, (yield* facts.source(node)).found)
-          places.set(node, { kind: "source", path: here.path })
+          const here = yield* bringSource(pipeline.name, node, (yield* planContext.source(node)).found)
+          entryRefs.set(node, { kind: "source", path: here.path })
           return here
         })
         brought.set(node, yield* Effect.cached(Effect.provideContext(bring, context)))
@@ -198,7 +198,7 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
           Layer.buildWithScope(recipe.services(choice.engine) as Layer.Layer<never, unknown>, scope)
         ),
         engine: Semaphore.makeUnsafe(1),
-        leader: yield* Leading,
+        coordinator: yield* CurrentCoordinator,
         bring: (source) => brought.get(source)!
       }
       const ready = new Map<AnyNode, Deferred.Deferred<boolean>>()
@@ -219,16 +219,16 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
       const finish = (node: AnyNode, result: Done) =>
         Effect.suspend(() => {
           done.set(node, result)
-          places.set(node, result.where)
+          entryRefs.set(node, result.entryRef)
           return Deferred.succeed(ready.get(node)!, true)
         })
 
       const process = Effect.fnUntraced(function* (node: AnyNode) {
         if (node.spec.kind === "source") {
-          const fact = yield* facts.source(node)
+          const fact = yield* planContext.source(node)
           // Where the content is known, what is not here waits until a node that runs reads it.
           if (!fact.found.here && fact.digest !== undefined)
-            return yield* finish(node, { where: { kind: "source", path: "" }, digests: { files: fact.digest } })
+            return yield* finish(node, { entryRef: { kind: "source", path: "" }, digests: { files: fact.digest } })
           if (!fact.found.here && stop.requested()) {
             stopped ??= stoppedBefore(node)
             return yield* Deferred.succeed(ready.get(node)!, false)
@@ -243,7 +243,7 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
           const here = yield* unlessStopped(brought)
           if (here === undefined) return yield* Deferred.succeed(ready.get(node)!, false)
           return yield* finish(node, {
-            where: { kind: "source", path: here.path },
+            entryRef: { kind: "source", path: here.path },
             digests: { files: here.digest }
           })
         }
@@ -267,7 +267,7 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
 
       /** Nodes of the run whose entries a node reads. */
       const producersOf = (node: AnyNode): ReadonlyArray<AnyNode> => {
-        const ids = placesFor(node, places)
+        const ids = entryRefsFor(node, entryRefs)
         return selection.nodes.filter((one) => ids[one.id]?.kind === "entry")
       }
 
@@ -312,7 +312,7 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
             Effect.map(make(producer, because), (made) => {
               if (made === undefined) return undefined
               done.set(producer, made)
-              places.set(producer, made.where)
+              entryRefs.set(producer, made.entryRef)
               return made.found
             })
         })
@@ -323,7 +323,7 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
         inputs: Readonly<Record<string, string>>,
         why?: ReadonlyArray<string>
       ): Effect.fn.Return<Attempted | undefined, RunError, Store | Events | Stop | FileSystem.FileSystem> {
-        const decision = yield* decide(node, inputs, facts)
+        const decision = yield* decide(node, inputs, planContext)
         const started = yield* Clock.currentTimeMillis
         const kept = (found: Found, ran: boolean): Attempted => ({ found, ran, started, code: decision.code.digest })
         let found = decision.entry?.found
@@ -378,7 +378,7 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
         const onStart = () => {
           begun = true
         }
-        const running = execute(session, node, places, { ...decision, because }, onStart)
+        const running = execute(session, node, entryRefs, { ...decision, because }, onStart)
         const result: Executed | undefined = yield* Effect.scoped(running).pipe(
           Effect.onInterrupt(() => (begun ? ended() : Effect.void)),
           Effect.tapError((error) => (error instanceof Interrupted && !begun ? Effect.void : ended(error))),
@@ -399,7 +399,7 @@ const runNodes = Effect.fnUntraced(function* <S, R>(
         const emptied = yield* sayEmptied(node, found)
         if (emptied !== undefined) yield* events.publish({ event: "notice", at, node: node.id, message: emptied })
         return {
-          where: { kind: "entry", key: manifest.key, code: manifest.code.digest },
+          entryRef: { kind: "entry", key: manifest.key, code: manifest.code.digest },
           digests: entryOf(found, code).digests,
           found
         } satisfies Made

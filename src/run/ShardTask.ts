@@ -9,14 +9,14 @@ import type { ShardRecord } from "../store/Manifest.ts"
 import { writeShard } from "../store/ShardFiles.ts"
 import type { Fence, Store } from "../store/Store.ts"
 import { asNodeFailed } from "./Failure.ts"
-import { openShardRun, type Places } from "./Inputs.ts"
+import { type EntryRefs, openShardRun } from "./Inputs.ts"
 import { failIfDamaged } from "./Inspect.ts"
 import { retrying } from "./Retry.ts"
 import type { NodeFailed } from "./Run.ts"
 
 export interface ShardTask {
   readonly node: string
-  readonly places: Places
+  readonly entryRefs: EntryRefs
   readonly index: number
   readonly count: number
   /** Work folder of the node. */
@@ -39,7 +39,7 @@ export const attemptShard = (
   Effect.scoped(
     Effect.gen(function* () {
       const mark = damageMark()
-      const run = yield* openShardRun(node, task.places, task.index, task.count)
+      const run = yield* openShardRun(node, task.entryRefs, task.index, task.count)
       const outputs = Object.fromEntries(
         Object.entries(node.spec.outputs).map(([port, artifact]) => [
           port,
@@ -54,7 +54,7 @@ export const attemptShard = (
         outputs: outputs as never,
         refusals: run.refusals,
         rowsIn: run.rowsIn,
-        check: failIfDamaged(task.places, mark),
+        check: failIfDamaged(task.entryRefs, mark),
         onRows: (some) => onRows((rows += some))
       })
     })

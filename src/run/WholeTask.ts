@@ -5,17 +5,17 @@ import { makeRefusals } from "../dag/Refusals.ts"
 import { callEffect, partsOf } from "../dag/Results.ts"
 import type { Store, WorkFolder } from "../store/Store.ts"
 import { asNodeFailed } from "./Failure.ts"
-import { openWhole, type Places } from "./Inputs.ts"
+import { type EntryRefs, openWhole } from "./Inputs.ts"
 import { type Drained, drainOutputs } from "./Outputs.ts"
 import { retrying } from "./Retry.ts"
 import type { NodeFailed } from "./Run.ts"
 
 /** Opens every input of a node whole; also counts the rows of rows inputs. */
-export const openInputs = Effect.fnUntraced(function* (node: AnyNode, places: Places) {
+export const openInputs = Effect.fnUntraced(function* (node: AnyNode, entryRefs: EntryRefs) {
   const inputs: Record<string, unknown> = {}
   let rowsIn = 0
   for (const [port, ref] of Object.entries(node.inputs)) {
-    inputs[port] = yield* openWhole(ref, places)
+    inputs[port] = yield* openWhole(ref, entryRefs)
     if (ref.artifact.kind === "rows") rowsIn += (inputs[port] as { readonly length: number }).length
   }
   return { inputs, rowsIn }
@@ -23,7 +23,7 @@ export const openInputs = Effect.fnUntraced(function* (node: AnyNode, places: Pl
 
 export const runWhole = (
   node: AnyNode,
-  places: Places,
+  entryRefs: EntryRefs,
   work: WorkFolder,
   origin: Origin,
   progress: {
@@ -33,7 +33,7 @@ export const runWhole = (
 ): Effect.Effect<Drained, NodeFailed, Store | FileSystem.FileSystem> => {
   const attempt = Effect.scoped(
     Effect.gen(function* () {
-      const { inputs, rowsIn } = yield* openInputs(node, places)
+      const { inputs, rowsIn } = yield* openInputs(node, entryRefs)
       const refusals = makeRefusals(node.spec.refuses ?? [])
       const run = node.spec.run as (context: unknown) => Effect.Effect<Readonly<Record<string, unknown>>, unknown>
       const made = yield* callEffect(node.id, "its function", () =>

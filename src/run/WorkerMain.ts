@@ -17,18 +17,18 @@ import { scrub } from "../dag/Secrets.ts"
 import { damageIn, onDamage } from "../store/Damage.ts"
 import { layer as localStore } from "../store/LocalStore.ts"
 import { Store } from "../store/Store.ts"
-import type { Asked } from "./AskedThread.ts"
 import { blamedNode, blaming, strayError } from "./Blame.ts"
-import { codeOf } from "./Facts.ts"
 import { describeError, hintFor } from "./Failure.ts"
-import { helpersFor, roomOf, runHelp } from "./HelperTask.ts"
+import { helpersFor, runHelp, threadBudget } from "./HelperTask.ts"
 import { loaderFor, runLoad } from "./LoaderTask.ts"
 import { followNode, type NodeTask, type NodeWatch, runNode, sendingWatch } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
+import { codeOf } from "./PlanContext.ts"
 import { build, type Recipe, recipeChain } from "./Recipe.ts"
 import { Interrupted, NodeFailed, Stop } from "./Run.ts"
+import { encodeError } from "./SerializedExit.ts"
 import { attemptShard, type ShardTask } from "./ShardTask.ts"
-import { tellError } from "./Told.ts"
+import type { Request } from "./WorkerClient.ts"
 import type { WorkerMessage, WorkerSetup, WorkerTask } from "./Workers.ts"
 
 const port = parentPort!
@@ -72,7 +72,7 @@ const sameCode = (node: AnyNode, task: ShardTask | NodeTask, { numerics, service
         new NodeFailed({
           node: task.node,
           ...("index" in task ? { shard: task.index } : {}),
-          message: `${node.spec.place.file}, a file behind it or the recipe was edited while the run went on`,
+          message: `${node.spec.sourceLocation.file}, a file behind it or the recipe was edited while the run went on`,
           hint: "Run the same command again: it runs the new code, and takes from the store what did not change."
         })
       )
@@ -89,7 +89,7 @@ const fail = (error: unknown, bug: boolean, trace: string): void => {
     hint: hintFor(error, bug),
     cause: scrub(typeof of?.cause === "string" ? of.cause : trace),
     ...(damage !== undefined || !(bug || inner instanceof NodeFailed)
-      ? { error: tellError(damage ?? inner, trace) }
+      ? { error: encodeError(damage ?? inner, trace) }
       : {})
   })
 }
@@ -100,7 +100,7 @@ const failCause = (cause: Cause.Cause<unknown>): void => {
   fail(bug ? Cause.squash(cause) : found.success, bug, Cause.pretty(cause))
 }
 
-/** Asked to stop: the pool says so between two messages, which a fold hears between two steps. */
+/** Request to stop: the pool says so between two messages, which a fold hears between two steps. */
 let stopping = false
 const stop = Stop.of({
   request: Effect.sync(() => {
@@ -125,10 +125,10 @@ const withoutRetries = (node: AnyNode): AnyNode => {
 const withThreads =
   (node: AnyNode, task: NodeTask) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
-    const room = roomOf(task)
+    const budget = threadBudget(task)
     return effect.pipe(
-      Effect.provideService(Helpers, helpersFor(setup, task, room)),
-      Effect.provideService(Loading, loaderFor(setup, task, node, room))
+      Effect.provideService(Helpers, helpersFor(setup, task, budget)),
+      Effect.provideService(Loading, loaderFor(setup, task, node, budget))
     )
   }
 
@@ -156,7 +156,7 @@ const serveNode = async (prepared: Prepared, node: AnyNode, task: NodeTask) => {
 }
 
 /** What this thread was asked by the fold that it helps or loads for. */
-const asked = Effect.runSync(Queue.unbounded<Asked>())
+const asked = Effect.runSync(Queue.unbounded<Request>())
 
 const serveHelp = async (prepared: Prepared, node: AnyNode, task: NodeTask) => {
   const exit = await prepared.runtime.runPromiseExit(

@@ -12,16 +12,16 @@ import type { AnyNode } from "../dag/Node.ts"
 import { type Met, reportDamage } from "../store/Damage.ts"
 import type { ShardRecord } from "../store/Manifest.ts"
 import { tooManyFilesHint } from "../store/OpenFiles.ts"
-import type { Asked } from "./AskedThread.ts"
 import { asNodeFailed } from "./Failure.ts"
 import { hear, type NodeMessage, type NodeTask, type NodeWatch } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
 import type { Choice } from "./Recipe.ts"
 import { retried, timed } from "./Retry.ts"
 import { Interrupted, NodeFailed, Stop } from "./Run.ts"
+import { decodeError, type SerializedError } from "./SerializedExit.ts"
 import type { ShardTask } from "./ShardTask.ts"
 import { endThread, startThread } from "./Thread.ts"
-import { heardError, type ToldError } from "./Told.ts"
+import type { Request } from "./WorkerClient.ts"
 
 /** What a thread is started with. */
 export interface WorkerSetup {
@@ -62,7 +62,7 @@ export type WorkerMessage =
       readonly cause: string
       readonly bug: boolean
       /** The error itself, which the node's failure has as its cause. */
-      readonly error?: ToldError
+      readonly error?: SerializedError
     }
 
 /** To a thread: a task, the wish that the running fold stops at its next step, or what a fold asks of its helper or loader. */
@@ -73,7 +73,7 @@ export type WorkerTask =
   | ({ readonly kind: "help" } & NodeTask)
   | ({ readonly kind: "load" } & NodeTask)
   | ({ readonly kind: "follow" } & NodeTask)
-  | ({ readonly kind: "ask" } & Asked)
+  | ({ readonly kind: "ask" } & Request)
 
 export interface Workers {
   /** Runs a whole or fold node in a thread, with the node's retries and timeout. */
@@ -171,7 +171,7 @@ export const makeWorkers = (size: number, setup: WorkerSetup): Effect.Effect<Wor
       })
 
     const failedBy = (task: ShardTask | NodeTask, said: Extract<WorkerMessage, { readonly type: "failed" }>) =>
-      failure(task, { ...said, cause: said.error === undefined ? said.cause : heardError(said.error) })
+      failure(task, { ...said, cause: said.error === undefined ? said.cause : decodeError(said.error) })
 
     /** Waits for one answer of a thread; ends the thread when interrupted. */
     const answer = <A, E = never>(

@@ -20,7 +20,7 @@ import { dirname, extname, isAbsolute, relative, resolve, sep } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect, FileSystem, Schema, Semaphore } from "effect"
 import { digestOf, sha256 } from "../dag/Canonical.ts"
-import type { Spot } from "../dag/Place.ts"
+import type { SourcePosition } from "../dag/SourceLocation.ts"
 import { type Bundled, bundle, codeExtensions, isVendored, ownFrames, self } from "./code/Bundle.ts"
 import { type Direct, Installed, Tree } from "./code/Installed.ts"
 import { reading, statLine, upwards, versionOf } from "./code/Packages.ts"
@@ -59,9 +59,9 @@ export interface Definition {
   readonly file: string
   readonly assets: ReadonlyArray<string>
   /** The call that made the definition, and its callers. Without it the whole module counts. */
-  readonly chain?: ReadonlyArray<Spot>
+  readonly chain?: ReadonlyArray<SourcePosition>
   /** The call that made the recipe whose services the node runs with, and its callers. */
-  readonly services?: ReadonlyArray<Spot>
+  readonly services?: ReadonlyArray<SourcePosition>
 }
 
 const compute = async (
@@ -205,7 +205,7 @@ export const make = (
         asset.startsWith("file:") ? fileURLToPath(asset) : resolve(dirname(file), asset)
       )
       yield* load
-      const spots = (chain: ReadonlyArray<Spot> = []) =>
+      const spots = (chain: ReadonlyArray<SourcePosition> = []) =>
         ownFrames(chain).map((spot) => `${spot.file}:${spot.line}:${spot.column}`)
       const services = definition.services === undefined ? [] : ["services", ...spots(definition.services)]
       const name = [file, ...assets, ...spots(definition.chain), ...services].join("\n")

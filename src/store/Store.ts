@@ -13,8 +13,8 @@ import type { Artifact, Handle, RowsArtifact } from "../dag/Artifact.ts"
 import type { StateFiles } from "../dag/Fold.ts"
 import type { ShardReader } from "../dag/Format.ts"
 import type { KeyParts } from "../dag/Key.ts"
-import type { Spot } from "../dag/Place.ts"
 import type { Refused } from "../dag/Refusals.ts"
+import type { SourcePosition } from "../dag/SourceLocation.ts"
 import type { Code, Manifest, ShardRecord } from "./Manifest.ts"
 
 /** Anything that goes wrong with the store's folder. */
@@ -191,9 +191,9 @@ export class Store extends Context.Service<
       readonly file: string
       readonly assets: ReadonlyArray<string>
       /** The call that made the definition, and its callers. Without it the whole module counts. */
-      readonly chain?: ReadonlyArray<Spot>
+      readonly chain?: ReadonlyArray<SourcePosition>
       /** The call that made the recipe whose services the node runs with, and its callers. */
-      readonly services?: ReadonlyArray<Spot>
+      readonly services?: ReadonlyArray<SourcePosition>
     }) => Effect.Effect<Code, StoreError>
     /** All entries under a key, that of `code` first; `aliased` is about `code`. Sizes of files are checked, digests are not. */
     readonly find: (key: string, code: string) => Effect.Effect<ReadonlyArray<Found>, StoreError>

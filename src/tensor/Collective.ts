@@ -1,7 +1,7 @@
 /**
  * What the processes of a training step do together: sum, gather and broadcast flat vectors in an engine's memory.
  *
- * Not processes (`run/Leader.ts`) and not an optimiser (`training/ShardedOptimizer.ts`). Every rank calls the same operations on vectors
+ * Not processes (`run/Coordinator.ts`) and not an optimiser (`training/ShardedOptimizer.ts`). Every rank calls the same operations on vectors
  * of the same sizes in the same order. An operation is started by its effect; the effect that this gives waits for its end,
  * so that other work goes on in between. All but `hear` end within a limit, with `CollectiveFailed`.
  */

@@ -55,7 +55,7 @@ describe("choose", () => {
       const broken = recipe({
         ...words,
         build: () => {
-          throw new WiringError({ node: "a", place: "p", message: "input rows is missing", hint: "Wire it." })
+          throw new WiringError({ node: "a", sourceLocation: "p", message: "input rows is missing", hint: "Wire it." })
         }
       })
       expect(yield* Effect.flip(choose(broken, none))).toBeInstanceOf(WiringError)

@@ -5,7 +5,7 @@ import { toJson, toMermaid, toTable } from "../../src/dag/Describe.ts"
 import { pipeline, rows, sharded, source, tree, whole } from "../../src/dag/index.ts"
 import { keyOf, keyParts, settingsOf } from "../../src/dag/Key.ts"
 import type { AnyNode } from "../../src/dag/Node.ts"
-import { type Before, type CodeFacts, type Facts, type Known, plan } from "../../src/dag/Plan.ts"
+import { type Before, type CodeIdentity, type Known, type PlanContext, plan } from "../../src/dag/Plan.ts"
 
 const Words = rows("words", Schema.Struct({ text: Schema.String }))
 const File = tree("file")
@@ -38,13 +38,17 @@ const graph = (times: number, limit?: number) => {
 
 /** A store in memory: running a node gives output digests that are a function of what `result` says. */
 const world = (
-  options: { file?: string; code?: (node: AnyNode) => CodeFacts; result?: (node: AnyNode, key: string) => string } = {}
+  options: {
+    file?: string
+    code?: (node: AnyNode) => CodeIdentity
+    result?: (node: AnyNode, key: string) => string
+  } = {}
 ) => {
   const entries = new Map<string, Known & { key: string }>()
   const befores = new Map<string, Before>()
   const asked: Array<string> = []
   const code = options.code ?? (() => ({ digest: "c1", files: [{ path: "src/words.ts", sha256: "1" }], packages: {} }))
-  const facts = (more: Partial<Facts<Known>> = {}): Facts<Known> => ({
+  const context = (more: Partial<PlanContext<Known>> = {}): PlanContext<Known> => ({
     numerics: "none",
     forced: new Set(),
     takesOldCode: () => false,
@@ -78,7 +82,7 @@ const world = (
       digests.set(node, out)
     }
   }
-  return { facts, run, asked, entries, befores }
+  return { context, run, asked, entries, befores }
 }
 const lines = (made: { steps: ReadonlyArray<{ node: AnyNode; status: string; because: ReadonlyArray<string> }> }) =>
   made.steps.map(
@@ -89,14 +93,14 @@ it.effect("an empty store runs everything, a full one nothing", () =>
   Effect.gen(function* () {
     const w = world()
     const p = graph(2)
-    expect(lines(yield* plan(p, w.facts()))).toEqual([
+    expect(lines(yield* plan(p, w.context()))).toEqual([
       "words.txt: source",
       "read: run (not in the store)",
       "shout: run (not in the store)",
       "louder: run (not in the store)"
     ])
     w.run(p.nodes)
-    expect(lines(yield* plan(graph(2), w.facts()))).toEqual([
+    expect(lines(yield* plan(graph(2), w.context()))).toEqual([
       "words.txt: source",
       "read: cached",
       "shout: cached",
@@ -109,13 +113,13 @@ it.effect("a changed parameter says so, and what follows may run, if its input c
   Effect.gen(function* () {
     const w = world()
     w.run(graph(2).nodes)
-    expect(lines(yield* plan(graph(3), w.facts()))).toEqual([
+    expect(lines(yield* plan(graph(3), w.context()))).toEqual([
       "words.txt: source",
       "read: cached",
       "shout: run (parameter times 2 to 3)",
       "louder: maybe (if shout changes)"
     ])
-    expect(lines(yield* plan(graph(2, 5), w.facts()))[1]).toBe("read: run (parameter limit (unset) to 5)")
+    expect(lines(yield* plan(graph(2, 5), w.context()))[1]).toBe("read: run (parameter limit (unset) to 5)")
   })
 )
 
@@ -123,7 +127,7 @@ it.effect("changed code names the file; --allow-stale-code or `warn` takes the s
   Effect.gen(function* () {
     const w = world()
     w.run(graph(2).nodes)
-    const edited = w.facts({
+    const edited = w.context({
       code: (node) =>
         Effect.succeed({
           digest: node.id === "shout" ? "c2" : "c1",
@@ -146,9 +150,9 @@ it.effect("a changed source, a forced node", () =>
   Effect.gen(function* () {
     const w = world()
     w.run(graph(2).nodes)
-    const moved = w.facts({ source: () => Effect.succeed({ digest: "f2", bytes: 4 }) })
+    const moved = w.context({ source: () => Effect.succeed({ digest: "f2", bytes: 4 }) })
     expect(lines(yield* plan(graph(2), moved))[1]).toBe("read: run (input file (words.txt) changed)")
-    expect(lines(yield* plan(graph(2), w.facts({ forced: new Set(["shout"]) }))).slice(2)).toEqual([
+    expect(lines(yield* plan(graph(2), w.context({ forced: new Set(["shout"]) }))).slice(2)).toEqual([
       "shout: run (forced)",
       "louder: cached"
     ])
@@ -161,7 +165,7 @@ it.effect("renaming an instance is a hit", () =>
     const file = source(File, { id: "a", location: "a" })
     w.run(pipeline("p", { out: read({ file: file.out.files }, {}).out.rows }).nodes)
     const renamed = pipeline("p", { out: read.named("elsewhere")({ file: file.out.files }, {}).out.rows })
-    expect(lines(yield* plan(renamed, w.facts()))[1]).toBe("elsewhere: cached")
+    expect(lines(yield* plan(renamed, w.context()))[1]).toBe("elsewhere: cached")
   })
 )
 
@@ -173,7 +177,7 @@ it.effect("ten thousand nodes: one verdict a node, nothing looked up twice", () 
     expect(p.nodes.length).toBe(10_000)
     const w = world()
     w.run(p.nodes)
-    const made = yield* plan(p, w.facts())
+    const made = yield* plan(p, w.context())
     expect(made.steps.filter((step) => step.status === "cached").length).toBe(9_999)
     expect(w.asked.length).toBe(9_999)
   })
@@ -186,8 +190,8 @@ it.effect("what never ran under its name and waits for an input may take an equa
     const [loud, again] = ["loud", "again"].map((name) => shout.named(name)({ rows: first.out.rows }, { times: 2 }))
     const p = pipeline("twice", { loud: loud!.out.rows, again: again!.out.rows })
     const w = world()
-    const verdicts = Effect.fnUntraced(function* (more: Partial<Facts<Known>>) {
-      return (yield* plan(p, w.facts(more))).steps.slice(2).map(({ because, status }) => [status, because.join("; ")])
+    const verdicts = Effect.fnUntraced(function* (more: Partial<PlanContext<Known>>) {
+      return (yield* plan(p, w.context(more))).steps.slice(2).map(({ because, status }) => [status, because.join("; ")])
     })
     expect(yield* verdicts({})).toEqual([
       ["run", "not in the store"],
@@ -243,12 +247,12 @@ it.effect.prop(
       const w = world()
       const p = graph(2)
       w.run(p.nodes)
-      const facts = w.facts({
+      const context = w.context({
         takesOldCode: () => takes,
         code: () => Effect.succeed({ digest: "now", file: own, files: [], packages: {} }),
         entries: (key) => Effect.sync(() => made.map((one) => ({ ...w.entries.get(key)!, ...one, accepted: false })))
       })
-      const read = (yield* plan(p, facts)).steps[1]!
+      const read = (yield* plan(p, context)).steps[1]!
       const taken = read.decision?.entry
       expect(taken === undefined ? undefined : taken.file).toBe(
         takes && made.some(({ file }) => file === own) ? own : undefined

@@ -10,7 +10,7 @@ import { rows, sharded, source, tree, whole } from "../../src/dag/index.ts"
 import { keyOf, keyParts, settingsOf } from "../../src/dag/Key.ts"
 import type { AnyNode } from "../../src/dag/Node.ts"
 import { pipeline } from "../../src/dag/Pipeline.ts"
-import { type Before, decide, type Facts, type Known, plan } from "../../src/dag/Plan.ts"
+import { type Before, decide, type Known, type PlanContext, plan } from "../../src/dag/Plan.ts"
 
 const Rows = rows("rows", Schema.Struct({ n: Schema.Number }))
 const File = tree("file")
@@ -73,7 +73,7 @@ it.effect.prop(
         const p = build(nodes, round.params, round.targets)
         const number = (node: AnyNode) => Number(node.id.slice(1))
         const code = (node: AnyNode) => ({ digest: round.codes[number(node)] ?? "c1", files: [], packages: {} })
-        const facts = (fetched: boolean): Facts<Known> => ({
+        const context = (fetched: boolean): PlanContext<Known> => ({
           numerics: "none",
           forced: new Set(round.forced.map((at) => `n${Math.abs(at) % (nodes.length + 1)}`)),
           takesOldCode: () => round.accepts,
@@ -85,7 +85,7 @@ it.effect.prop(
           before: (node) => Effect.sync(() => befores.get(node.id)),
           storedWith: (settings) => Effect.sync(() => stored.has(settings))
         })
-        const planned = yield* plan(p, facts(false))
+        const planned = yield* plan(p, context(false))
         const ran = new Set<string>()
         /** Nodes that found what an equal node of this very run had just made. */
         const shared = new Set<string>()
@@ -99,7 +99,7 @@ it.effect.prop(
           const inputs = Object.fromEntries(
             Object.entries(node.inputs).map(([port, ref]) => [port, digests.get(ref.node)![ref.port]!])
           )
-          const { entry, key, parts } = yield* decide(node, inputs, facts(true))
+          const { entry, key, parts } = yield* decide(node, inputs, context(true))
           const blunt = nodes[number(node) - 1]?.blunt === true
           const kept = entries.get(key)?.find((old) => old.made === code(node).digest)
           if (entry !== undefined && madeNow.has(key)) shared.add(node.id)

@@ -1,8 +1,8 @@
 /** Redacted parameters: what of them reaches a key, a page and a message. */
 import { expect, it } from "@effect/vitest"
 import { Effect, Option, Redacted, Schema } from "effect"
+import { OverrideError, withOverrides } from "../../src/dag/InstanceScope.ts"
 import { encodeParams, inKey, keyOf, keyParts, value, whole } from "../../src/dag/index.ts"
-import { OverrideError, withOverrides } from "../../src/dag/Naming.ts"
 import { toMarkdown } from "../../src/dag/Page.ts"
 import { pipeline } from "../../src/dag/Pipeline.ts"
 import { holdsRedacted, rememberSecrets, scrub, scrubJson } from "../../src/dag/Secrets.ts"

@@ -37,7 +37,7 @@ const isNode = ({ name }: Named): boolean => nodeIds().has(name.slice(0, 1).toUp
 
 /** What a definition, a fold, a recipe or a result may have, and how that is called in an error about it. */
 const shapes = new Set(
-  ["src/dag/Node.ts", "src/dag/Fold.ts", "src/dag/Artifact.ts", "src/dag/Alone.ts", "src/run/Recipe.ts"].flatMap(
+  ["src/dag/Node.ts", "src/dag/Fold.ts", "src/dag/Artifact.ts", "src/dag/RunNode.ts", "src/run/Recipe.ts"].flatMap(
     (path) => [...propertiesOf(path)]
   )
 )

@@ -1,8 +1,8 @@
 /** Cleaning keeps or refuses every row, once, in order, and what it keeps it would keep again. */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
 import { WiringError } from "../../src/dag/Node.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { source } from "../../src/dag/Source.ts"
 import { ShareGptFile } from "../../src/nodes/Artifacts.ts"
 import { cleanShareGpt } from "../../src/nodes/CleanShareGpt.ts"

@@ -2,7 +2,7 @@
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { clipFeatures } from "../../src/model/clip/Model.ts"
 import { clipPixels } from "../../src/model/clip/Pixels.ts"
 import { computeFeatures } from "../../src/nodes/ComputeFeatures.ts"

@@ -1,7 +1,7 @@
 /** The statistics say what a plain count over the rows says. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { conversationStatistics, measureConversations } from "../../src/nodes/ConversationStatistics.ts"
 import { loadTokenizer } from "../../src/nodes/LoadTokenizer.ts"
 import { statisticsLines, statisticsSections } from "../../src/nodes/StatisticsText.ts"

@@ -1,8 +1,8 @@
 /** Of equal rows the first stays, whichever way they are equal. */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
 import { fromArray } from "../../src/dag/Rows.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { dropDuplicates } from "../../src/nodes/DropDuplicates.ts"
 import { conversation, inShards } from "./support.ts"
 

@@ -2,7 +2,7 @@
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { answerQuestions } from "../../src/nodes/AnswerQuestions.ts"
 import { otherScene } from "../../src/nodes/Asking.ts"
 import { evaluate } from "../../src/nodes/Evaluate.ts"

@@ -1,7 +1,7 @@
 /** Shares add up, whatever the rows: the same as counting one category after another, and nothing unknown is counted. */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { exactMatch, normaliseAnswer } from "../../src/nodes/ExactMatch.ts"
 
 const words = Schema.Literals(["Red", "red.", " RED ", "Blue.", "blue", "", "Top  left.", "top left", "1.5"])

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { extendTokenizer } from "../../src/nodes/ExtendTokenizer.ts"
 import { fromTokenizerJson, phi2 } from "../../src/text/Tokenizer.ts"
 

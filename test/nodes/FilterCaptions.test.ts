@@ -1,7 +1,7 @@
 /** The caption filter accounts for every row, and its choice depends on rows and seed alone. */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { filterCaptions } from "../../src/nodes/FilterCaptions.ts"
 import { inShards, shuffled } from "./support.ts"
 

@@ -1,7 +1,7 @@
 /** Identity rows are made from parameters, and merging loses and changes nothing. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { identityRows, mergeConversations } from "../../src/nodes/IdentityRows.ts"
 import { conversations, inShards } from "./support.ts"
 

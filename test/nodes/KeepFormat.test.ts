@@ -1,7 +1,7 @@
 /** Parts with lists that start over and conversations with runs of one digit go; all else stays untouched and in order. */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { dropRepeatedDigits, keepFormat } from "../../src/nodes/KeepFormat.ts"
 import { splitConversations } from "../../src/nodes/SplitConversations.ts"
 import { conversation, tokenizerPath } from "./support.ts"

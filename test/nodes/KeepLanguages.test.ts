@@ -1,7 +1,7 @@
 /** Conversations stay when their language is wanted; which one was found is the reason of a refusal. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { keepLanguages } from "../../src/nodes/KeepLanguages.ts"
 import { conversation } from "./support.ts"
 

@@ -2,7 +2,7 @@
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { openSafetensors } from "../../src/model/Safetensors.ts"
 import { exportCheckpoint } from "../../src/nodes/ExportCheckpoint.ts"
 import * as Engine from "../../src/tensor/Engine.ts"

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { RawPopeRow, RawQuestionRow } from "../../datasets/pope.ts"
-import * as Node from "../../src/dag/Alone.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { readPope, readQuestionLines } from "../../src/nodes/ReadQuestionLines.ts"
 import { scratch } from "./support.ts"
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import ledger from "../../datasets/sample/ledger.json" with { type: "json" }
 import { presets } from "../../pipelines/llava-phi.ts"
-import * as Node from "../../src/dag/Alone.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { cleanShareGpt } from "../../src/nodes/CleanShareGpt.ts"
 import { dropDuplicates } from "../../src/nodes/DropDuplicates.ts"
 import { filterCaptions } from "../../src/nodes/FilterCaptions.ts"

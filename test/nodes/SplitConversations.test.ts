@@ -1,7 +1,7 @@
 /** No pair is lost: it is in one part that fits, or refused with its text. */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { loadTokenizer } from "../../src/nodes/LoadTokenizer.ts"
 import { splitConversations } from "../../src/nodes/SplitConversations.ts"
 import { conversation, conversations, tokenizerPath } from "./support.ts"

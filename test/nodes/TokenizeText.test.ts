@@ -1,7 +1,7 @@
 /** Examples carry loss on the answers and nothing else, and know their picture and their group. */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { controlIds, loadTokenizer } from "../../src/nodes/LoadTokenizer.ts"
 import { tokenizeConversations, tokenizePictured } from "../../src/nodes/TokenizeText.ts"
 import { conversation, conversations, pairs, tokenizerPath, towerOf } from "./support.ts"

@@ -2,7 +2,7 @@
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { tokenizeConversations } from "../../src/nodes/TokenizeText.ts"
 import { trainLanguageModel } from "../../src/nodes/TrainLanguageModel.ts"
 import * as Engine from "../../src/tensor/Engine.ts"

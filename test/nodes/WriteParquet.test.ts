@@ -3,10 +3,10 @@ import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema, Stream } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
 import { type RowsArtifact, rows } from "../../src/dag/Artifact.ts"
 import { keyOf, keyParts } from "../../src/dag/Key.ts"
 import type { AnyNode } from "../../src/dag/Node.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { readParquetAs } from "../../src/data/ParquetWriter.ts"
 import {
   Captions,

@@ -1,7 +1,7 @@
 /** Yes and no are what the published scripts take them for, figure by figure, and nothing else is counted in silence. */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
-import * as Node from "../../src/dag/Alone.ts"
+import * as Node from "../../src/dag/RunNode.ts"
 import { isYes, yesNo } from "../../src/nodes/YesNo.ts"
 
 /** Pieces that answers are made of, with everything the rule looks at. */

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { Effect } from "effect"
 import { expect, it } from "vitest"
 import emptied from "./fixtures/emptied.ts"
-import { runOnce, tellExit } from "./fixtures/RunOnce.ts"
+import { reportExit, runOnce } from "./fixtures/RunOnce.ts"
 import { freshFolder } from "./Harness.ts"
 
 const url = new URL("./fixtures/emptied.ts", import.meta.url).href
@@ -17,7 +17,7 @@ const notices = async (rows: ReadonlyArray<unknown>) => {
   process.env["RUN_TEST_CHATS"] = file
   const { events, exit } = await Effect.runPromise(runOnce(emptied, url, { store }))
   const said = events.flatMap((event) => (event.event === "notice" ? [`${event.node}: ${event.message}`] : []))
-  return { status: tellExit(exit).status, ran: tellExit(exit).nodesRun, said }
+  return { status: reportExit(exit).status, ran: reportExit(exit).nodesRun, said }
 }
 const chat = (id: string, question: string, ...replies: ReadonlyArray<string>) => ({
   id,

@@ -7,7 +7,7 @@ import { Schema } from "effect"
 import { classOf, type ErrorClass } from "../../src/dag/Crossing.ts"
 import { describeError, hintOf } from "../../src/run/Failure.ts"
 import { NodeFailed } from "../../src/run/Run.ts"
-import { hasTag, heardError, type ToldError, tellError } from "../../src/run/Told.ts"
+import { decodeError, encodeError, hasTag, type SerializedError } from "../../src/run/SerializedExit.ts"
 import { CollectiveFailed } from "../../src/tensor/Collective.ts"
 
 const src = fileURLToPath(new URL("../../src", import.meta.url))
@@ -26,9 +26,9 @@ for (const file of files) {
 }
 
 /** To a thread (a structured clone), and to a process (a line of JSON). */
-const ways: Readonly<Record<string, (told: ToldError) => ToldError>> = {
+const ways: Readonly<Record<string, (told: SerializedError) => SerializedError>> = {
   thread: (told) => structuredClone(told),
-  process: (told) => JSON.parse(JSON.stringify(told)) as ToldError
+  process: (told) => JSON.parse(JSON.stringify(told)) as SerializedError
 }
 
 it("there are many, and those that the framework tells apart are named", () => {
@@ -46,7 +46,7 @@ for (const [name, made] of classes)
   it.prop(`${name} crosses`, [made as never], ([given]) => {
     const error = given as Error & { readonly _tag: string }
     for (const [way, cross] of Object.entries(ways)) {
-      const heard = heardError(cross(tellError(error, "trace"))) as typeof error
+      const heard = decodeError(cross(encodeError(error, "trace"))) as typeof error
       expect(heard._tag, way).toBe(error._tag)
       expect(heard.message, way).toBe(error.message)
       expect(hintOf(heard), way).toBe(hintOf(error))
@@ -61,6 +61,6 @@ for (const [name, made] of classes)
 it("a broken collective is known by its tag, not by its words", () => {
   const broken = new CollectiveFailed({ rank: 1, world: 2, operation: "sum", message: "m", hint: "h" } as never)
   const failed = (cause: unknown) => new NodeFailed({ node: "train", message: "m", hint: "h", cause })
-  expect(hasTag(failed(heardError(tellError(broken, ""))), "CollectiveFailed")).toBe(true)
+  expect(hasTag(failed(decodeError(encodeError(broken, ""))), "CollectiveFailed")).toBe(true)
   expect(hasTag(failed(new Error("CollectiveFailed: says my own error")), "CollectiveFailed")).toBe(false)
 })

@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import { beforeEach, expect, it } from "vitest"
 import type { Event } from "../../src/run/Events.ts"
 import failing, { again } from "./fixtures/failing.ts"
-import { type RunSpec, runOnce, tellExit } from "./fixtures/RunOnce.ts"
+import { type RunSpec, reportExit, runOnce } from "./fixtures/RunOnce.ts"
 import { freshFolder } from "./Harness.ts"
 
 const url = new URL("./fixtures/failing.ts", import.meta.url).href
@@ -17,7 +17,7 @@ const runs = async (preset: string, spec: Omit<RunSpec, "choice" | "store"> & { 
   const ends = Object.fromEntries(
     events.flatMap((event) => (event.event === "node-end" ? [[event.node, event] as const] : []))
   )
-  return { ...tellExit(exit), events, ends }
+  return { ...reportExit(exit), events, ends }
 }
 const of = <K extends Event["event"]>(events: ReadonlyArray<Event>, kind: K) =>
   events.filter((event): event is Extract<Event, { readonly event: K }> => event.event === kind)
@@ -74,7 +74,7 @@ it("each failed attempt is an event with its reason and what comes next", async 
   const { exit, events } = await Effect.runPromise(
     runOnce(fresh, url, { store: freshFolder(), choice: { preset: "flaky" } })
   )
-  expect(tellExit(exit).values).toEqual({ v: { step: 3, main: true } })
+  expect(reportExit(exit).values).toEqual({ v: { step: 3, main: true } })
   expect(of(events, "attempt").map(({ at, event, ...attempt }) => attempt)).toEqual([
     { node: "flaky", attempt: 1, of: 4, message: "Error: try 1 failed", waitMs: 200 },
     { node: "flaky", attempt: 2, of: 4, message: "Error: try 2 failed", waitMs: 400 }

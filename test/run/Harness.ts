@@ -10,7 +10,7 @@ import { Effect } from "effect"
 import { afterAll } from "vitest"
 import type { Event } from "../../src/run/Events.ts"
 import type { Recipe } from "../../src/run/Recipe.ts"
-import { type RunSpec, runOnce, type Told, tellExit } from "./fixtures/RunOnce.ts"
+import { type RunReport, type RunSpec, reportExit, runOnce } from "./fixtures/RunOnce.ts"
 
 const made: Array<string> = []
 const children = new Set<ChildProcess>()
@@ -41,7 +41,7 @@ export interface Bench {
   readonly run: (
     spec?: Partial<RunSpec>,
     env?: Readonly<Record<string, string>>
-  ) => Promise<Told & { readonly events: ReadonlyArray<Event> }>
+  ) => Promise<RunReport & { readonly events: ReadonlyArray<Event> }>
   /** Starts the fixture (or another recipe) in a process of its own. */
   readonly start: (
     spec?: Partial<RunSpec> & { readonly killAt?: number; readonly recipe?: string },
@@ -55,7 +55,7 @@ export interface Started {
   /** Set when the process printed its result; absent when it was killed. */
   readonly ended: Promise<{
     readonly signal: NodeJS.Signals | null
-    readonly told: (Told & { readonly events: ReadonlyArray<Event>; readonly changes: number }) | undefined
+    readonly told: (RunReport & { readonly events: ReadonlyArray<Event>; readonly changes: number }) | undefined
     readonly stderr: string
   }>
 }
@@ -92,7 +92,7 @@ export const makeBench = (): Bench => {
       try {
         const loaded = (await import("./fixtures/recipe.ts")) as { readonly default: Recipe<any, any> }
         const { exit, events } = await Effect.runPromise(runOnce(loaded.default, fixture, { store, ...spec }))
-        return { ...tellExit(exit), events }
+        return { ...reportExit(exit), events }
       } finally {
         for (const name of Object.keys(env)) delete process.env[name]
         Object.assign(process.env, before)
@@ -127,5 +127,5 @@ export const makeBench = (): Bench => {
 }
 
 /** Digests of the targets. */
-export const digestsOf = (told: Told | undefined): Readonly<Record<string, string>> =>
+export const digestsOf = (told: RunReport | undefined): Readonly<Record<string, string>> =>
   Object.fromEntries(Object.entries(told?.outputs ?? {}).map(([name, { digest }]) => [name, digest]))

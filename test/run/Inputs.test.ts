@@ -5,7 +5,7 @@ import { expect, test } from "vitest"
 import { pipeline, rows, sharded, transient, whole } from "../../src/dag/index.ts"
 import { WiringError } from "../../src/dag/Node.ts"
 import { recipe } from "../../src/run/Recipe.ts"
-import { runOnce, tellExit } from "./fixtures/RunOnce.ts"
+import { reportExit, runOnce } from "./fixtures/RunOnce.ts"
 import { digestsOf, freshFolder } from "./Harness.ts"
 
 const Row = Schema.Struct({ n: Schema.Number })
@@ -87,7 +87,7 @@ const run = async (mark: (artifact: typeof Numbers) => typeof Numbers) => {
   const { exit } = await Effect.runPromise(
     runOnce(graph(mark), import.meta.url, { store: join(freshFolder(), "store") })
   )
-  return tellExit(exit)
+  return reportExit(exit)
 }
 
 test("digests are those of stored ports, also where a port is read twice, in part or through another", async () => {

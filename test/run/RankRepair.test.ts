@@ -8,14 +8,14 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { afterAll, expect, test } from "vitest"
+import { CurrentCoordinator, openCoordinator, type RankAddress } from "../../src/run/Coordinator.ts"
 import { newToken } from "../../src/run/Handshake.ts"
-import { Leading, lead, type RankPlace } from "../../src/run/Leader.ts"
-import { runOnce, tellExit } from "./fixtures/RunOnce.ts"
+import { reportExit, runOnce } from "./fixtures/RunOnce.ts"
 import recipe from "./fixtures/recipe.ts"
 import { type Bench, digestsOf, makeBench, someNumbers } from "./Harness.ts"
 
 const module = new URL("./fixtures/recipe.ts", import.meta.url).href
-const follower = fileURLToPath(new URL("./fixtures/followOnce.ts", import.meta.url))
+const follower = fileURLToPath(new URL("./fixtures/rankOnce.ts", import.meta.url))
 const choice = { preset: "sample", settings: ["train/weigh.steps=43"], engine: "plain" }
 const world = 3
 
@@ -39,7 +39,7 @@ const flipRows = (store: string): { readonly path: string; readonly whole: Buffe
 
 /** A run of rank 0 in this process and of the others in theirs; `reader` is the rank that reads the rows of the steps. */
 const runRanks = async (bench: Bench, reader: number) => {
-  const place: RankPlace = {
+  const address: RankAddress = {
     rank: 0,
     world,
     host: "127.0.0.1",
@@ -53,10 +53,14 @@ const runRanks = async (bench: Bench, reader: number) => {
   const ended: Array<Promise<{ readonly code: number | null; readonly stderr: string }>> = []
   const run = Effect.scoped(
     Effect.gen(function* () {
-      const summon = ({ port }: { readonly port: number }) =>
+      const spawnRanks = ({ port }: { readonly port: number }) =>
         Effect.sync(() => {
           for (let rank = 1; rank < world; rank++) {
-            const said = { place: { ...place, rank, port }, run: "same", setup: { module, choice, store: bench.store } }
+            const said = {
+              address: { ...address, rank, port },
+              run: "same",
+              setup: { module, choice, store: bench.store }
+            }
             const child = spawn(process.execPath, [follower, JSON.stringify(said)], {
               stdio: ["ignore", "ignore", "pipe"],
               env: { ...process.env, NODE_OPTIONS: "", ...env }
@@ -67,13 +71,13 @@ const runRanks = async (bench: Bench, reader: number) => {
             ended.push(new Promise((done) => child.once("close", (code) => done({ code, stderr }))))
           }
         })
-      const leader = yield* lead(place, "same", summon)
+      const coordinator = yield* openCoordinator(address, "same", spawnRanks)
       const running = runOnce(recipe, module, { store: bench.store, choice, options: { workers: 2 } })
-      return yield* Effect.raceFirst(Effect.provideService(running, Leading, leader), leader.lost)
+      return yield* Effect.raceFirst(Effect.provideService(running, CurrentCoordinator, coordinator), coordinator.lost)
     })
   )
   const { events, exit } = await Effect.runPromise(run)
-  return { ...tellExit(exit), events, ended: await Promise.all(ended) }
+  return { ...reportExit(exit), events, ended: await Promise.all(ended) }
 }
 
 test.each([0, 1, 2])("damage that rank %i meets is made again, and the fold goes on with all ranks", async (reader) => {

@@ -5,13 +5,13 @@ import { Cause, Effect, Exit, Result, Schema } from "effect"
 import { expect, it } from "vitest"
 import { Node, rows, tree, value, whole } from "../../src/dag/index.ts"
 import meddling, { modes } from "./fixtures/meddling.ts"
-import { type RunSpec, runOnce, tellExit } from "./fixtures/RunOnce.ts"
+import { type RunSpec, reportExit, runOnce } from "./fixtures/RunOnce.ts"
 import { freshFolder } from "./Harness.ts"
 
 const url = new URL("./fixtures/meddling.ts", import.meta.url).href
 const runs = async (store: string, preset: string, options: RunSpec["options"] = {}) => {
   const { exit, events } = await Effect.runPromise(runOnce(meddling, url, { store, choice: { preset }, options }))
-  return { ...tellExit(exit), events }
+  return { ...reportExit(exit), events }
 }
 const fileOf = (files: string | undefined) => join(files!, "a.txt")
 

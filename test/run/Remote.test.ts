@@ -10,7 +10,7 @@ import { endLine, figures, empty as noView, reduce, startLine } from "../../src/
 import { planRecipe } from "../../src/run/Scheduler.ts"
 import { layer as localStore } from "../../src/store/LocalStore.ts"
 import { digestOf, type File, type Served, serve } from "../store/remote/Server.ts"
-import { defaults, type RunSpec, runOnce, tellExit } from "./fixtures/RunOnce.ts"
+import { defaults, type RunSpec, reportExit, runOnce } from "./fixtures/RunOnce.ts"
 import remote from "./fixtures/remote.ts"
 import { freshFolder } from "./Harness.ts"
 
@@ -21,7 +21,7 @@ interface Bench {
   readonly server: Served
   readonly file: File
   readonly store: string
-  readonly run: (spec?: Partial<RunSpec>) => Promise<ReturnType<typeof tellExit> & { events: ReadonlyArray<Event> }>
+  readonly run: (spec?: Partial<RunSpec>) => Promise<ReturnType<typeof reportExit> & { events: ReadonlyArray<Event> }>
   readonly plan: () => Promise<string>
   /** Removes what was fetched, as a person who needs room would. */
   readonly forget: () => void
@@ -45,7 +45,7 @@ const bench = async (file: File): Promise<Bench> => {
     store,
     run: async (spec = {}) => {
       const { events, exit } = await Effect.runPromise(runOnce(remote, module, { store, ...spec }))
-      return { ...tellExit(exit), events }
+      return { ...reportExit(exit), events }
     },
     plan: () =>
       Effect.runPromise(

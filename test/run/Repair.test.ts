@@ -9,7 +9,7 @@ import { Effect, FileSystem, Layer } from "effect"
 import { expect, test } from "vitest"
 import type { Event } from "../../src/run/Events.ts"
 import type { RunOptions } from "../../src/run/Run.ts"
-import { runOnce, tellExit } from "./fixtures/RunOnce.ts"
+import { reportExit, runOnce } from "./fixtures/RunOnce.ts"
 import recipe from "./fixtures/recipe.ts"
 import { type Bench, digestsOf, freshFolder, makeBench, someNumbers } from "./Harness.ts"
 
@@ -188,7 +188,7 @@ test("a file that is damaged again after it was made again ends the run: no loop
   const { events, exit } = await Effect.runPromise(
     runOnce(recipe, module, { store: bench.store, choice: { settings } }, wrong)
   )
-  expect(tellExit(exit).error).toMatchObject({
+  expect(reportExit(exit).error).toMatchObject({
     tag: "NodeFailed",
     node: "square",
     message: expect.stringContaining("made again in this run and is damaged once more"),

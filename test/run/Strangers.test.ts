@@ -3,10 +3,10 @@ import { createHmac } from "node:crypto"
 import { connect, createServer, type Socket } from "node:net"
 import { afterEach, beforeEach, describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Schema } from "effect"
+import { type Coordinator, openCoordinator } from "../../src/run/Coordinator.ts"
 import { challenge, HANDSHAKE_BYTES, isToken, newToken, prove } from "../../src/run/Handshake.ts"
-import { type Leader, lead } from "../../src/run/Leader.ts"
+import { lineOver, type Message } from "../../src/run/RankProtocol.ts"
 import { STRANGERS } from "../../src/run/Strangers.ts"
-import { lineOver, type Message } from "../../src/run/Wire.ts"
 
 const token = newToken()
 const WORLD = 2
@@ -20,18 +20,21 @@ afterEach(() => {
   else process.env["MILLRACE_RANK_SECONDS"] = seconds
 })
 
-/** A leader of two ranks, and what it has said of strangers. */
-const leads = <A>(use: (leader: Leader, said: ReadonlyArray<string>) => Promise<A>, listen?: string) =>
+/** A coordinator of two ranks, and what it has said of strangers. */
+const withCoordinator = <A>(
+  use: (coordinator: Coordinator, said: ReadonlyArray<string>) => Promise<A>,
+  listen?: string
+) =>
   Effect.scoped(
     Effect.gen(function* () {
       const said: Array<string> = []
-      const leader = yield* lead(
+      const coordinator = yield* openCoordinator(
         { rank: 0, world: WORLD, host: "127.0.0.1", port: 0, store: undefined, listen, token },
         "the words of the run",
         () => Effect.succeed(undefined),
         (message) => said.push(message)
       )
-      return yield* Effect.promise(() => use(leader, said))
+      return yield* Effect.promise(() => use(coordinator, said))
     })
   )
 
@@ -60,8 +63,8 @@ const send = async (port: number, bytes: Uint8Array): Promise<Buffer> => {
 }
 
 /** The run goes on: its rank comes, and is taken. */
-const takesItsRank = async (leader: Leader): Promise<void> => {
-  const socket = await opened(leader.port)
+const takesItsRank = async (coordinator: Coordinator): Promise<void> => {
+  const socket = await opened(coordinator.port)
   expect(await prove(socket, token)).toBe(true)
   const line = lineOver(
     socket,
@@ -69,8 +72,8 @@ const takesItsRank = async (leader: Leader): Promise<void> => {
     () => undefined
   )
   line.say({ type: "hello", rank: 1, world: WORLD, run: "the words of the run" })
-  await Effect.runPromise(leader.gathered)
-  const lost = await Effect.runPromise(Effect.timeoutOption(Effect.exit(leader.lost), 20))
+  await Effect.runPromise(coordinator.gathered)
+  const lost = await Effect.runPromise(Effect.timeoutOption(Effect.exit(coordinator.lost), 20))
   expect(lost._tag).toBe("None")
 }
 
@@ -81,7 +84,7 @@ const number = "0123456789abcdef0123456789abcdef"
 
 describe("strangers", () => {
   it.live("are closed unanswered, whatever they send, and rank 0 takes its rank afterwards", () =>
-    leads(async (leader, said) => {
+    withCoordinator(async (coordinator, said) => {
       const sent = [
         "null\n",
         "7\n",
@@ -97,68 +100,68 @@ describe("strangers", () => {
         `millrace-rank/1 ${number} ${mac(newToken(), `rank ${number}`)}\n`,
         `millrace-rank/1 ${number} ${mac("", `rank ${number}`)}\n`,
         `millrace-rank/1  ${mac(token, `rank ${number}`)}\n`,
-        `millrace-leader/1 ${number} ${mac(token, `rank ${number}`)}\n`,
+        `millrace-coordinator/1 ${number} ${mac(token, `rank ${number}`)}\n`,
         `MILLRACE-RANK/1 ${number} ${mac(token, `rank ${number}`)}\n`
       ].map(utf8)
       sent.push(Uint8Array.of(0xff, 0xfe, 0x00, 0x0a), new Uint8Array(0))
-      for (const bytes of sent) expect((await send(leader.port, bytes)).toString()).toBe("")
+      for (const bytes of sent) expect((await send(coordinator.port, bytes)).toString()).toBe("")
       expect(said.length).toBe(1)
       expect(said[0]).toMatch(
         /^a connection to rank 0's port came without the token .* from 127\.0\.0\.1; the run goes on$/
       )
       expect(said[0]).not.toContain(token)
-      await takesItsRank(leader)
+      await takesItsRank(coordinator)
     })
   )
 
   it.live("that send bytes without an end are closed after a few, and one that says nothing after a while", () =>
-    leads(async (leader) => {
-      const flood = await opened(leader.port)
+    withCoordinator(async (coordinator) => {
+      const flood = await opened(coordinator.port)
       const closed = heard(flood)
       for (let i = 0; i < 64 && !flood.destroyed; i++) flood.write(Buffer.alloc(1 << 20, "x"))
-      const silent = await opened(leader.port)
+      const silent = await opened(coordinator.port)
       // Some of a right line, which never ends.
-      const half = await opened(leader.port)
+      const half = await opened(coordinator.port)
       half.write("millrace-rank/1 01")
       expect((await Promise.all([closed, heard(silent), heard(half)])).map(String)).toEqual(["", "", ""])
-      await takesItsRank(leader)
+      await takesItsRank(coordinator)
     })
   )
 
   it.live("who are too many push one another out, and no rank", () =>
-    leads(async (leader) => {
-      const many = await Promise.all(Array.from({ length: STRANGERS + WORLD + 20 }, () => opened(leader.port)))
+    withCoordinator(async (coordinator) => {
+      const many = await Promise.all(Array.from({ length: STRANGERS + WORLD + 20 }, () => opened(coordinator.port)))
       let gone = 0
       for (const one of many) one.resume().once("close", () => gone++)
-      await takesItsRank(leader)
+      await takesItsRank(coordinator)
       expect(gone).toBeGreaterThanOrEqual(20)
       for (const one of many) one.destroy()
     })
   )
 
   it.live("who replay what a rank has sent are told a number and nothing of the run, and get no further", () =>
-    leads(async (leader) => {
+    withCoordinator(async (coordinator) => {
       const first = `millrace-rank/1 ${number} ${mac(token, `rank ${number}`)}\n`
       const answers = []
       for (let i = 0; i < 2; i++)
-        answers.push((await send(leader.port, utf8(`${first}${"0".repeat(64)}\n${hello}\n`))).toString())
-      for (const answer of answers) expect(answer).toMatch(/^millrace-leader\/1 [0-9a-f]{32} [0-9a-f]{64}\n$/)
+        answers.push((await send(coordinator.port, utf8(`${first}${"0".repeat(64)}\n${hello}\n`))).toString())
+      for (const answer of answers) expect(answer).toMatch(/^millrace-coordinator\/1 [0-9a-f]{32} [0-9a-f]{64}\n$/)
       expect(answers[0]).not.toBe(answers[1])
-      await takesItsRank(leader)
+      await takesItsRank(coordinator)
     })
   )
 
   it.live("on other addresses of the machine find no port", () =>
-    leads(async (leader) => {
-      const error = await opened(leader.port, "127.0.0.2").catch((cause: unknown) => cause)
+    withCoordinator(async (coordinator) => {
+      const error = await opened(coordinator.port, "127.0.0.2").catch((cause: unknown) => cause)
       expect(error).toMatchObject({ code: "ECONNREFUSED" })
-      await takesItsRank(leader)
+      await takesItsRank(coordinator)
     })
   )
 
   it.live("find it there where all interfaces were asked for", () =>
-    leads(async (leader) => {
-      const socket = await opened(leader.port, "127.0.0.2")
+    withCoordinator(async (coordinator) => {
+      const socket = await opened(coordinator.port, "127.0.0.2")
       expect(await prove(socket, token)).toBe(true)
       socket.destroy()
     }, "0.0.0.0")
@@ -184,20 +187,20 @@ describe("strangers", () => {
     "of any bytes at all are not answered",
     { parts: Schema.Array(Sent) },
     ({ parts }) =>
-      leads(async (leader) => {
-        expect((await send(leader.port, Buffer.concat(parts.map(bytesOf)))).length).toBe(0)
-        await takesItsRank(leader)
+      withCoordinator(async (coordinator) => {
+        expect((await send(coordinator.port, Buffer.concat(parts.map(bytesOf)))).length).toBe(0)
+        await takesItsRank(coordinator)
       }),
     { arbitrary: { runs: 100 } }
   )
 
   it.live("cost rank 0 one read of a socket each: 100 connections of 1 MiB leave less than 20 MiB", () =>
-    leads(async (leader) => {
+    withCoordinator(async (coordinator) => {
       const flood = Buffer.alloc(1 << 20, "y")
       const before = process.memoryUsage().arrayBuffers
-      for (let i = 0; i < 100; i++) await send(leader.port, flood)
+      for (let i = 0; i < 100; i++) await send(coordinator.port, flood)
       expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(20 << 20)
-      await takesItsRank(leader)
+      await takesItsRank(coordinator)
     })
   )
 })
@@ -207,7 +210,7 @@ describe("a rank", () => {
     Effect.promise(async () => {
       const answers = [
         (socket: Socket) => void socket.write("null\n"),
-        (socket: Socket) => void socket.write(`millrace-leader/1 ${number} ${mac(newToken(), "leader")}\n`),
+        (socket: Socket) => void socket.write(`millrace-coordinator/1 ${number} ${mac(newToken(), "coordinator")}\n`),
         (socket: Socket) => void socket.write(Buffer.alloc(1 << 20, "x")),
         // What it said itself, given back.
         (socket: Socket) => void socket.once("data", (data: Buffer) => socket.write(data)),
@@ -228,18 +231,18 @@ describe("a rank", () => {
   )
 
   it.live("that does not say which it is, or says something else first, is closed and ends nothing", () =>
-    leads(async (leader) => {
-      const silent = await opened(leader.port)
+    withCoordinator(async (coordinator) => {
+      const silent = await opened(coordinator.port)
       expect(await prove(silent, token)).toBe(true)
       await heard(silent)
-      const other = await opened(leader.port)
+      const other = await opened(coordinator.port)
       expect(await prove(other, token)).toBe(true)
-      const bye = new Promise<Message>((resolve) => {
+      const shutdown = new Promise<Message>((resolve) => {
         const line = lineOver(other, resolve, () => undefined)
         line.say({ type: "followed", name: "x" })
       })
-      expect(await bye).toMatchObject({ type: "bye", reason: { message: "it did not say which rank it is" } })
-      await takesItsRank(leader)
+      expect(await shutdown).toMatchObject({ type: "shutdown", reason: { message: "it did not say which rank it is" } })
+      await takesItsRank(coordinator)
     })
   )
 })
@@ -255,8 +258,8 @@ it("a token has 256 bits, none is made twice, and a short or torn one is none", 
 it.live("an address that is not of this machine, or a name of none, is an error that says what to set", () =>
   Effect.gen(function* () {
     for (const host of ["192.0.2.1", "no-such-machine.invalid"]) {
-      const place = { rank: 0, world: WORLD, host, port: 0, store: undefined, listen: undefined, token }
-      const exit = yield* Effect.exit(Effect.scoped(lead(place, "", () => Effect.succeed(undefined))))
+      const address = { rank: 0, world: WORLD, host, port: 0, store: undefined, listen: undefined, token }
+      const exit = yield* Effect.exit(Effect.scoped(openCoordinator(address, "", () => Effect.succeed(undefined))))
       const error = Exit.isFailure(exit) ? exit.cause.reasons[0] : undefined
       expect(error).toMatchObject({
         error: { _tag: "RankLost", hint: expect.stringContaining("MILLRACE_LISTEN") as string }

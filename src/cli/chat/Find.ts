@@ -11,7 +11,7 @@ import { tree } from "../../dag/Artifact.ts"
 import { portFolder } from "../../store/Layout.ts"
 import * as RunLog from "../../store/RunLog.ts"
 import { type Found as Entry, Store, StoreError } from "../../store/Store.ts"
-import { storeLayer } from "../Wire.ts"
+import { storeLayer } from "../RunRecorder.ts"
 
 /** There is no model where one was looked for. */
 export class NoModel extends Schema.TaggedError<NoModel>()("NoModel", {

@@ -9,7 +9,7 @@ import { type Artifact, InputUnavailable } from "../../dag/Artifact.ts"
 import type { AnyRef } from "../../dag/Node.ts"
 import type { Pipeline } from "../../dag/Pipeline.ts"
 import type { Finished, Made } from "../../dag/Sections.ts"
-import { specOf } from "../../run/Facts.ts"
+import { specOf } from "../../run/PlanContext.ts"
 import type { View } from "../../run/Progress.ts"
 import type { Store } from "../../store/Store.ts"
 

@@ -17,7 +17,7 @@ import { pngUrl } from "./Png.ts"
 import { script, style } from "./Style.ts"
 
 /** Everything that a page tells. `view` holds the last `run` event. */
-export interface Told {
+export interface ReportData {
   readonly pipeline: Pipeline
   readonly choice: Choice
   /** Flags that cut or steer the run, as typed; empty ones left out. */
@@ -35,7 +35,7 @@ export interface Told {
 
 const when = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19).replace("T", " ")} UTC`
 
-const header = ({ choice, endedMs, pipeline, startedMs, view }: Told): string => {
+const header = ({ choice, endedMs, pipeline, startedMs, view }: ReportData): string => {
   const run = view.run
   const facts: ReadonlyArray<readonly [string, string]> = [
     ["run", view.start?.run ?? "-"],
@@ -61,7 +61,7 @@ const textOf = (value: unknown, name: string): string => {
 }
 
 /** What went wrong, and what a person should know: nothing when all went well. */
-const problems = ({ partError, view }: Told): string => {
+const problems = ({ partError, view }: ReportData): string => {
   const out: Array<string> = []
   for (const { end, id } of view.nodes.values())
     if (end?.error !== undefined)
@@ -105,7 +105,7 @@ const rowParts = (rows: string): string =>
     .map((part) => `<span>${escape(part.trim())}</span>`)
     .join(" ")
 
-const nodeRows = ({ pipeline, view }: Told): string => {
+const nodeRows = ({ pipeline, view }: ReportData): string => {
   const nodes = pipeline.nodes.filter((node) => node.spec.kind !== "source")
   const slowest = Math.max(0, ...nodes.map((node) => view.nodes.get(node.id)?.end?.seconds ?? 0))
   const tried = nodes.some((node) => (view.nodes.get(node.id)?.failedAttempts ?? 0) > 0)
@@ -153,7 +153,7 @@ export const curves = ({
   history,
   part,
   pipeline
-}: Pick<Told, "history" | "part" | "pipeline">): ReadonlyArray<string> =>
+}: Pick<ReportData, "history" | "part" | "pipeline">): ReadonlyArray<string> =>
   pipeline.nodes.flatMap(({ id }) => {
     const seen = history.get(id)
     const stored = part?.losses.find((one) => one.node === id)
@@ -203,7 +203,7 @@ const sectionHtml = (one: Section, index: number): string =>
     one.about
   )
 
-const settings = ({ choice, flags, pipeline }: Told): string => {
+const settings = ({ choice, flags, pipeline }: ReportData): string => {
   const overridden = new Set(choice.settings.map((one) => one.slice(0, one.indexOf("="))))
   const rows = pipeline.nodes
     .filter((node) => node.spec.kind !== "source")
@@ -225,7 +225,7 @@ const settings = ({ choice, flags, pipeline }: Told): string => {
   ].join("")
 }
 
-const outputs = ({ link, view }: Told): string => {
+const outputs = ({ link, view }: ReportData): string => {
   const rows = Object.entries(view.run?.outputs ?? {}).map(
     ([name, one]) =>
       `<tr><td>${escape(name)}</td><td><code>${escape(one.digest.slice(0, 12))}</code></td><td class="path"><a href="${escape(link(one.path))}">${escape(one.path)}</a></td></tr>`
@@ -239,7 +239,7 @@ const outputs = ({ link, view }: Told): string => {
 const policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 /** The page. Equal values give equal text. */
-export const page = (told: Told): string => {
+export const page = (told: ReportData): string => {
   const { part } = told
   const drawn = curves(told)
   const parts: ReadonlyArray<readonly [id: string, title: string, html: string]> = [

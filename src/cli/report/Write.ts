@@ -11,7 +11,7 @@ import type { Recipe } from "../../run/Recipe.ts"
 import { Store, type StoreError } from "../../store/Store.ts"
 import { tell } from "../ErrorLines.ts"
 import { finished } from "./Finished.ts"
-import { page, type Told } from "./Page.ts"
+import { page, type ReportData } from "./Page.ts"
 
 /** A path as a link from the page's folder, which moves with the store. */
 const linkFrom =
@@ -19,7 +19,7 @@ const linkFrom =
   (path: string): string =>
     relative(folder, path).split(sep).map(encodeURIComponent).join("/")
 
-const partOf = (recipe: Pick<Recipe<any, any>, "report">, told: Pick<Told, "pipeline" | "view">) =>
+const partOf = (recipe: Pick<Recipe<any, any>, "report">, told: Pick<ReportData, "pipeline" | "view">) =>
   Effect.gen(function* () {
     if (recipe.report === undefined) return {}
     const store = yield* Store
@@ -31,7 +31,7 @@ const partOf = (recipe: Pick<Recipe<any, any>, "report">, told: Pick<Told, "pipe
 /** Writes the page; gives its path, or why there is none; neither where the run has no record. */
 export const writePage = (
   recipe: Pick<Recipe<any, any>, "report">,
-  run: Omit<Told, "part" | "partError" | "link" | "endedMs">,
+  run: Omit<ReportData, "part" | "partError" | "link" | "endedMs">,
   write: (html: (folder: string) => string) => Effect.Effect<string | undefined, StoreError>
 ): Effect.Effect<{ readonly path?: string; readonly failed?: string }, never, Store> =>
   Effect.gen(function* () {

@@ -11,7 +11,7 @@ import { basename, dirname, extname, isAbsolute, join, relative, resolve, sep } 
 import { fileURLToPath } from "node:url"
 import type { OnResolveResult, Plugin, PluginBuild } from "esbuild"
 import { sha256 } from "../../dag/Canonical.ts"
-import type { Spot } from "../../dag/Place.ts"
+import type { SourcePosition } from "../../dag/SourceLocation.ts"
 import { type Closure, closureOf } from "./Closure.ts"
 import { exportOfRoot, type Graph, type Loaded, type Reached, type Root, reach, type Target, textOf } from "./Graph.ts"
 import { type Module, parseModule, walk } from "./Module.ts"
@@ -296,13 +296,13 @@ const requiredBy = (module: Module): ReadonlyArray<string> =>
 /** What a digest is asked of: a file, or better the chain of calls that made the definition. */
 export interface Asked {
   readonly file: string
-  readonly chain: ReadonlyArray<Spot>
+  readonly chain: ReadonlyArray<SourcePosition>
   /** Look at one property of the call's object (a recipe's `services`) instead of at a definition. */
   readonly property?: string
 }
 
 /** Frames of the user's code, up to where the framework or a package called it. */
-export const ownFrames = (chain: ReadonlyArray<Spot>): ReadonlyArray<Spot> => {
+export const ownFrames = (chain: ReadonlyArray<SourcePosition>): ReadonlyArray<SourcePosition> => {
   const first = chain.findIndex(({ file }) => !inFramework(file))
   const rest = first < 0 ? [] : chain.slice(first)
   const end = rest.findIndex(({ file }) => file !== "" && (inFramework(file) || file.startsWith("node:")))

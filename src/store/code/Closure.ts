@@ -7,7 +7,7 @@
  * given to them in turn. What comes from no text, such as a setting of the preset, is `open`: unless the declaration
  * states it (`closes`, or `id`, `version`, `outputs`), nothing in a key would know of it.
  */
-import type { Spot } from "../../dag/Place.ts"
+import type { SourcePosition } from "../../dag/SourceLocation.ts"
 import { bare, bindsOf, childrenOf, isFunction, type Module, namesOf, type Syntax, walk } from "./Module.ts"
 
 /** Fields of a declaration whose values are in the key. */
@@ -63,7 +63,7 @@ const calledAt = (call: Syntax): number => {
 /** The call at a place, as the path down to it. Unless it must be `exact`, else the innermost one around the place. */
 export const callAt = (
   module: Module,
-  spot: Spot,
+  spot: SourcePosition,
   exact: boolean
 ): { readonly index: number; readonly path: Path } | undefined => {
   const offset = offsetOf(module.text, spot.line, spot.column)
@@ -193,7 +193,7 @@ const isInside = (inner: Syntax, outer: Syntax): boolean => outer.start <= inner
  * `moduleOf` gives modules by path. Undefined where the call is not found in the text.
  */
 export const closureOf = (
-  chain: ReadonlyArray<Spot>,
+  chain: ReadonlyArray<SourcePosition>,
   moduleOf: (path: string) => Module | undefined,
   /** Look at one property of the first call's object alone, instead of at a definition. */
   property?: string

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
 import { escape } from "../../../src/cli/report/Html.ts"
-import { page, type Told } from "../../../src/cli/report/Page.ts"
+import { page, type ReportData } from "../../../src/cli/report/Page.ts"
 import { printable } from "../../../src/dag/Printable.ts"
 import type { Event } from "../../../src/run/Events.ts"
 import { makeHistory } from "../../../src/run/History.ts"
@@ -23,7 +23,7 @@ const last: Event = {
   metrics: null
 }
 
-const told = (events: ReadonlyArray<Event>, more: Partial<Told> = {}): Told => {
+const told = (events: ReadonlyArray<Event>, more: Partial<ReportData> = {}): ReportData => {
   const history = makeHistory()
   for (const event of events) history.add(event)
   const start: Event = { event: "start", at: 0, run: "r1", pipeline: "words", preset: "sample", nodes: 3 }

@@ -4,9 +4,9 @@ import { dirname, join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { afterAll, describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import type { Told } from "../../../src/cli/report/Page.ts"
+import { storeLayer } from "../../../src/cli/RunRecorder.ts"
+import type { ReportData } from "../../../src/cli/report/Page.ts"
 import { writePage } from "../../../src/cli/report/Write.ts"
-import { storeLayer } from "../../../src/cli/Wire.ts"
 import { empty } from "../../../src/run/Progress.ts"
 import { build, type Choice } from "../../../src/run/Recipe.ts"
 import { StoreError } from "../../../src/store/Store.ts"
@@ -78,7 +78,7 @@ describe("a run", () => {
 
 describe("a page", () => {
   const choice: Choice = { preset: "sample", engine: "wasm", settings: [] }
-  const run: Omit<Told, "part" | "partError" | "link" | "endedMs"> = {
+  const run: Omit<ReportData, "part" | "partError" | "link" | "endedMs"> = {
     pipeline: build(words, choice),
     choice,
     flags: [],

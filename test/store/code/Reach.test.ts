@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import type { Spot } from "../../../src/dag/Place.ts"
+import type { SourcePosition } from "../../../src/dag/SourceLocation.ts"
 import { make } from "../../../src/store/CodeDigest.ts"
 import { layoutOf } from "../../../src/store/Layout.ts"
 import { temporaryFolder } from "../Support.ts"
@@ -17,7 +17,7 @@ const cli = fileURLToPath(new URL("../../../src/cli/Main.ts", import.meta.url))
 type Files = Readonly<Record<string, string>>
 
 /** Where `text` begins in a file, as a stack names it. */
-const spotOf = (root: string, files: Files, [file, text]: readonly [string, string]): Spot => {
+const spotOf = (root: string, files: Files, [file, text]: readonly [string, string]): SourcePosition => {
   const at = files[file]!.indexOf(text)
   assert.isAtLeast(at, 0, text)
   const before = files[file]!.slice(0, at).split("\n")

@@ -7,15 +7,15 @@
 import { fileURLToPath } from "node:url"
 
 /** A source position; `file` is an absolute path, or a label such as `<notebook>` where there is none. */
-export interface Place {
+export interface SourceLocation {
   readonly file: string
   readonly line: number
   /** The position and those of its callers, innermost first; `file` is empty where a caller is no code of a file. */
-  readonly chain?: ReadonlyArray<Spot>
+  readonly chain?: ReadonlyArray<SourcePosition>
 }
 
 /** A position in a file, line and column from 1. */
-export interface Spot {
+export interface SourcePosition {
   readonly file: string
   readonly line: number
   readonly column: number
@@ -23,7 +23,7 @@ export interface Spot {
 
 const here = fileURLToPath(new URL(".", import.meta.url))
 
-const frame = (line: string): Spot | undefined => {
+const frame = (line: string): SourcePosition | undefined => {
   const match = /\(?((?:file:\/\/)?[^()\s][^()]*?):(\d+)(?::(\d+))?\)?$/.exec(line.trim().replace(/^at (async )?/, ""))
   if (match === null) return undefined
   let file = match[1]!.replace(/^.*?(?=file:\/\/)/, "")
@@ -37,9 +37,9 @@ const frame = (line: string): Spot | undefined => {
   return { file, line: Number(match[2]), column: Number(match[3] ?? 1) }
 }
 
-const noFile: Spot = { file: "", line: 0, column: 0 }
+const noFile: SourcePosition = { file: "", line: 0, column: 0 }
 
-const outside = (stack: string): Place => {
+const outside = (stack: string): SourceLocation => {
   const frames = stack
     .split("\n")
     .slice(1)
@@ -53,15 +53,15 @@ const outside = (stack: string): Place => {
 /**
  * The nearest caller outside `src/dag`.
  *
- * The stack is written out and read when the place is first asked for: of ten thousand instances, few ever are.
+ * The stack is written out and read when the location is first asked for: of ten thousand instances few are ever asked.
  */
-export const place = (): Place => {
+export const callerLocation = (): SourceLocation => {
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 24
   let error: Error | undefined = new Error()
   Error.stackTraceLimit = limit
-  let found: Place | undefined
-  const look = (): Place => {
+  let found: SourceLocation | undefined
+  const look = (): SourceLocation => {
     found ??= outside(error?.stack ?? "")
     error = undefined
     return found
@@ -80,7 +80,7 @@ export const place = (): Place => {
 }
 
 /** `path/from/cwd.ts:12`, for people. */
-export const showPlace = (at: Place): string => {
+export const showSourceLocation = (at: SourceLocation): string => {
   const cwd = process.cwd() + "/"
   return `${at.file.startsWith(cwd) ? at.file.slice(cwd.length) : at.file}:${at.line}`
 }

@@ -28,11 +28,11 @@ crossing(WiringError, UndeclaredRefusal, WrongResult, RankLost, DownloadError, S
 crossing(Interrupted, NodeFailed, NodesFailed, SelectionError)
 
 /** An effect's end as plain data: its value, or its error and whether that is a defect. */
-export type ToldExit =
+export type SerializedExit =
   | { readonly ok: true; readonly value: unknown }
-  | { readonly ok: false; readonly bug: boolean; readonly error: ToldError }
+  | { readonly ok: false; readonly bug: boolean; readonly error: SerializedError }
 
-export interface ToldError {
+export interface SerializedError {
   readonly name: string
   readonly message: string
   /** `_tag` and `hint` among them; by the class's Schema where it has one, which then is `encoded`. */
@@ -79,8 +79,8 @@ const withoutCause = (error: object): object =>
     cause: { value: undefined, configurable: true, enumerable: true, writable: true }
   }) as object
 
-export const tellError = (error: unknown, trace: string): ToldError => {
-  const told = (name: string, message: string, fields: Fields, encoded: boolean): ToldError => ({
+export const encodeError = (error: unknown, trace: string): SerializedError => {
+  const told = (name: string, message: string, fields: Fields, encoded: boolean): SerializedError => ({
     name,
     message: scrub(message),
     fields: scrubJson(fields),
@@ -107,7 +107,7 @@ export const tellError = (error: unknown, trace: string): ToldError => {
 }
 
 /** An error that was told, made again: of its class where that is named. */
-export const heardError = ({ encoded, fields, message, name, trace }: ToldError): Error => {
+export const decodeError = ({ encoded, fields, message, name, trace }: SerializedError): Error => {
   const made = encoded ? classOf(fields["_tag"]) : undefined
   if (made !== undefined) {
     const codec = Schema.toCodecJson(made as unknown as Schema.Codec<Error, unknown>)
@@ -136,22 +136,22 @@ export const hasTag = (error: unknown, tag: string): boolean => {
 }
 
 /** Runs an effect to its end and tells that. */
-export const tellExit = <R>(effect: Effect.Effect<unknown, unknown, R>): Effect.Effect<ToldExit, never, R> =>
+export const encodeExit = <R>(effect: Effect.Effect<unknown, unknown, R>): Effect.Effect<SerializedExit, never, R> =>
   effect.pipe(
-    Effect.map((value): ToldExit => ({ ok: true, value })),
+    Effect.map((value): SerializedExit => ({ ok: true, value })),
     Effect.catchCause((cause) => {
       if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
       const found = Cause.findError(cause)
       const bug = !Result.isSuccess(found)
-      const error = tellError(bug ? Cause.squash(cause) : found.success, Cause.pretty(cause))
-      return Effect.succeed<ToldExit>({ ok: false, bug, error })
+      const error = encodeError(bug ? Cause.squash(cause) : found.success, Cause.pretty(cause))
+      return Effect.succeed<SerializedExit>({ ok: false, bug, error })
     })
   )
 
 /** What an effect told elsewhere, as an effect here. */
-export const heardExit = (told: ToldExit): Effect.Effect<unknown, Error> =>
+export const decodeExit = (told: SerializedExit): Effect.Effect<unknown, Error> =>
   told.ok
     ? Effect.succeed(told.value)
     : told.bug
-      ? Effect.die(heardError(told.error))
-      : Effect.fail(heardError(told.error))
+      ? Effect.die(decodeError(told.error))
+      : Effect.fail(decodeError(told.error))

@@ -2,14 +2,14 @@
 import { connect, createServer, type Socket } from "node:net"
 import { afterEach, beforeEach, describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
-import { follow } from "../../src/run/Follower.ts"
+import { type Coordinator, openCoordinator, type RankAddress } from "../../src/run/Coordinator.ts"
 import { challenge, newToken, prove } from "../../src/run/Handshake.ts"
-import { type Leader, lead, type RankPlace } from "../../src/run/Leader.ts"
+import { LINE_BYTES, lineOver, type Message } from "../../src/run/RankProtocol.ts"
+import { runRank } from "../../src/run/RankWorker.ts"
 import { Interrupted } from "../../src/run/Run.ts"
-import { LINE_BYTES, lineOver, type Message } from "../../src/run/Wire.ts"
 
 const token = newToken()
-const place = (over: Partial<RankPlace> = {}): RankPlace => ({
+const address = (over: Partial<RankAddress> = {}): RankAddress => ({
   rank: 0,
   world: 3,
   host: "127.0.0.1",
@@ -21,7 +21,7 @@ const place = (over: Partial<RankPlace> = {}): RankPlace => ({
 })
 const task = {
   node: "train",
-  places: {},
+  entryRefs: {},
   folder: "",
   code: "",
   key: "",
@@ -58,10 +58,10 @@ const come = (port: number, rank: number, over: object = {}) =>
   })
 
 const none = Effect.succeed(undefined)
-const leads = <A, E, R>(use: (leader: Leader) => Effect.Effect<A, E, R>) =>
+const withCoordinator = <A, E, R>(use: (coordinator: Coordinator) => Effect.Effect<A, E, R>) =>
   Effect.scoped(
     Effect.flatMap(
-      lead(place(), "same", () => none),
+      openCoordinator(address(), "same", () => none),
       use
     )
   )
@@ -77,16 +77,16 @@ afterEach(() => {
 
 describe("rank 0", () => {
   it.live("asks all ranks to follow when the last has come, each by its own number, at a place of its own", () =>
-    leads((leader) =>
+    withCoordinator((coordinator) =>
       Effect.gen(function* () {
-        const begun = yield* Effect.forkChild(leader.begin(task, () => undefined))
-        const one = yield* come(leader.port, 1)
-        const two = yield* come(leader.port, 2)
+        const begun = yield* Effect.forkChild(coordinator.begin(task, () => undefined))
+        const one = yield* come(coordinator.port, 1)
+        const two = yield* come(coordinator.port, 2)
         const rendezvous = yield* Fiber.join(begun)
         expect(rendezvous).toMatchObject({ rank: 0, world: 3, host: "127.0.0.1", kept: false })
         for (const [rank, { next }] of [[1, one] as const, [2, two] as const])
           expect(yield* Effect.promise(next)).toEqual({ type: "follow", task, rendezvous: { ...rendezvous, rank } })
-        expect((yield* leader.begin(task, () => undefined)).name).not.toBe(rendezvous.name)
+        expect((yield* coordinator.begin(task, () => undefined)).name).not.toBe(rendezvous.name)
       })
     )
   )
@@ -99,13 +99,13 @@ describe("rank 0", () => {
     ["rank 0's number", { rank: 0 }, "rank 0 is not one from 1 to 2"]
   ] as const)
     it.live(`refuses one with ${name}, who hears why`, () =>
-      leads((leader) =>
+      withCoordinator((coordinator) =>
         Effect.gen(function* () {
-          const first = yield* come(leader.port, 1)
-          const { next } = yield* come(leader.port, 2, over)
-          const bye = yield* Effect.promise(next)
+          const first = yield* come(coordinator.port, 1)
+          const { next } = yield* come(coordinator.port, 2, over)
+          const shutdown = yield* Effect.promise(next)
           const hint = expect.stringContaining("same command") as string
-          expect(bye).toMatchObject({ type: "bye", stopped: false, reason: { message: said, hint } })
+          expect(shutdown).toMatchObject({ type: "shutdown", stopped: false, reason: { message: said, hint } })
           expect(first.heard).toEqual([])
         })
       )
@@ -125,7 +125,7 @@ describe("rank 0", () => {
           /rank 2 of 3 says what is no message/
         ],
         [(socket) => socket.write('{"type":"failed","message":7}\n'), /rank 2 of 3 says what is no message/],
-        [(socket) => socket.write('{"type":"bye","stopped":true}\n'), /rank 2 of 3 says "bye"/],
+        [(socket) => socket.write('{"type":"shutdown","stopped":true}\n'), /rank 2 of 3 says "shutdown"/],
         [(socket) => socket.write('{"type":"hello","rank":1,"world":3,"run":"same"}\n'), /rank 2 of 3 says "hello"/],
         [(socket) => socket.end('{"type":"follo'), /rank 2 of 3 is gone/],
         [(socket) => socket.write(Buffer.alloc(LINE_BYTES + 1, "x")), /says more than 4194304 bytes in one message/],
@@ -138,14 +138,14 @@ describe("rank 0", () => {
         ]
       ]
       for (const [end, said] of ends)
-        yield* leads((leader) =>
+        yield* withCoordinator((coordinator) =>
           Effect.gen(function* () {
-            const { next } = yield* come(leader.port, 1)
-            const { socket } = yield* come(leader.port, 2)
-            yield* Effect.forkChild(leader.begin(task, () => undefined))
+            const { next } = yield* come(coordinator.port, 1)
+            const { socket } = yield* come(coordinator.port, 2)
+            yield* Effect.forkChild(coordinator.begin(task, () => undefined))
             yield* Effect.promise(next)
             end(socket)
-            const error = yield* Effect.flip(leader.lost)
+            const error = yield* Effect.flip(coordinator.lost)
             expect(error).toMatchObject({ _tag: "RankLost", rank: 2, world: 3 })
             expect(error.message).toMatch(said)
           })
@@ -154,13 +154,13 @@ describe("rank 0", () => {
   )
 
   it.live("loses a rank that is there and says nothing", () =>
-    leads((leader) =>
+    withCoordinator((coordinator) =>
       Effect.gen(function* () {
-        const socket = connect(leader.port, "127.0.0.1")
+        const socket = connect(coordinator.port, "127.0.0.1")
         socket.on("error", () => undefined)
         expect(yield* Effect.promise(() => prove(socket, token))).toBe(true)
         socket.write(`${JSON.stringify({ type: "hello", rank: 1, world: 3, run: "same" })}\n`)
-        const error = yield* Effect.flip(leader.lost)
+        const error = yield* Effect.flip(coordinator.lost)
         expect(error.message).toBe("rank 1 of 3 has said nothing for 1 s")
         expect(error.hint).toContain("Run the same command again")
       })
@@ -169,20 +169,20 @@ describe("rank 0", () => {
 })
 
 describe("a rank that follows", () => {
-  /** Follows a leader that says `end`, and gives how it ended. */
-  const ending = (end: (scope: Scope.Closeable, leader: Leader) => Effect.Effect<void>) =>
+  /** Follows a coordinator that says `end`, and gives how it ended. */
+  const ending = (end: (scope: Scope.Closeable, coordinator: Coordinator) => Effect.Effect<void>) =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
-      const leader = yield* Scope.provide(
-        lead(place({ world: 2 }), "same", () => none),
+      const coordinator = yield* Scope.provide(
+        openCoordinator(address({ world: 2 }), "same", () => none),
         scope
       )
       const setup = { module: "", choice: { preset: "", settings: [], engine: "" }, store: "" }
       const following = yield* Effect.forkChild(
-        Effect.scoped(follow(place({ rank: 1, world: 2, port: leader.port }), "same", setup))
+        Effect.scoped(runRank(address({ rank: 1, world: 2, port: coordinator.port }), "same", setup))
       )
-      yield* leader.gathered
-      yield* end(scope, leader)
+      yield* coordinator.gathered
+      yield* end(scope, coordinator)
       return yield* Fiber.await(following)
     })
 
@@ -214,7 +214,7 @@ describe("a rank that follows", () => {
       })
       const setup = { module: "", choice: { preset: "", settings: [], engine: "" }, store: "" }
       const following = yield* Effect.forkChild(
-        Effect.scoped(follow(place({ rank: 1, world: 2, port }), "same", setup))
+        Effect.scoped(runRank(address({ rank: 1, world: 2, port }), "same", setup))
       )
       const socket = yield* Deferred.await(accepted)
       // Its hello: it has come.

@@ -67,7 +67,7 @@ interface Fold {
 }
 
 /** Gathers what is told of a run. Give it all events in order, by `event` or by `lines`. */
-export const makeTold = () => {
+export const makeEventSummary = () => {
   let view: View = empty
   let unknown = 0
   const folds = new Map<string, Fold>()

@@ -38,15 +38,15 @@ import {
   type Work
 } from "../store/Store.ts"
 import { blaming } from "./Blame.ts"
+import { type Coordinator, isSymptom } from "./Coordinator.ts"
 import { type Event, Events } from "./Events.ts"
-import { type Entry, entryOf, specOf } from "./Facts.ts"
 import { asNodeFailed, describeError, hintOf } from "./Failure.ts"
-import { MOST_THREADS } from "./HelperTask.ts"
-import { placesFor, shardCount, sourcesBehind, type Where } from "./Inputs.ts"
+import { MAX_THREADS } from "./HelperTask.ts"
+import { type EntryRef, entryRefsFor, shardCount, sourcesBehind } from "./Inputs.ts"
 import { checkWhole, type DamagedInput, damagedInputs, storedInputs } from "./Inspect.ts"
-import { isSymptom, type Leader } from "./Leader.ts"
 import { type NodeTask, type NodeWatch, runNode } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
+import { type Entry, entryOf, specOf } from "./PlanContext.ts"
 import { watchInputs } from "./ReadOnly.ts"
 import { Attempts } from "./Retry.ts"
 import { Interrupted, NodeFailed, type NodesFailed, type RunOptions, type SelectionError, Stop } from "./Run.ts"
@@ -83,7 +83,7 @@ export interface Session {
   readonly services: Effect.Effect<Context.Context<never>, unknown>
   readonly engine: Semaphore.Semaphore
   /** The other processes of the run; undefined where it is one. */
-  readonly leader: Leader | undefined
+  readonly coordinator: Coordinator | undefined
   /** Brings a source here, once a run; its place is known afterwards. */
   readonly bring: (source: AnyNode) => Effect.Effect<SourceHere, RunError>
 }
@@ -115,7 +115,7 @@ type MadeFrom = Pick<NodeTask, "code" | "key" | "inputs">
 const runSharded = Effect.fnUntraced(function* (
   session: Session,
   node: AnyNode,
-  places: ReturnType<typeof placesFor>,
+  entryRefs: ReturnType<typeof entryRefsFor>,
   work: Work,
   count: number,
   made: MadeFrom
@@ -142,7 +142,7 @@ const runSharded = Effect.fnUntraced(function* (
     (index) =>
       Effect.gen(function* () {
         if (stop.requested()) return
-        const task = { node: node.id, places, index, count, folder: work.folder, fence: work.fence, ...made }
+        const task = { node: node.id, entryRefs, index, count, folder: work.folder, fence: work.fence, ...made }
         const onRows = (rows: number) => {
           inFlight.set(index, rows)
           show(false)
@@ -242,20 +242,20 @@ const startServices = (session: Session, node: AnyNode) =>
 const sourcesUnchanged = Effect.fnUntraced(function* (
   store: Store["Service"],
   node: AnyNode,
-  places: ReadonlyMap<AnyNode, Where>,
+  entryRefs: ReadonlyMap<AnyNode, EntryRef>,
   decision: Decision<Entry>
 ) {
   for (const [port, ref] of Object.entries(node.inputs)) {
-    const where = places.get(ref.node)
-    if (where?.kind !== "source") continue
-    const { files, location = where.path } = ref.node
+    const entryRef = entryRefs.get(ref.node)
+    if (entryRef?.kind !== "source") continue
+    const { files, location = entryRef.path } = ref.node
     const { digest } = yield* isRemote(location)
-      ? store.digestSource(ref.node.id, where.path, ["**"])
+      ? store.digestSource(ref.node.id, entryRef.path, ["**"])
       : store.digestSource(ref.node.id, location, files)
     if (digest !== decision.parts.inputs[port])
       return yield* new NodeFailed({
         node: node.id,
-        message: `${where.path} changed while the run read it`,
+        message: `${entryRef.path} changed while the run read it`,
         hint: "Run the same command again: it reads the file as it is now."
       })
   }
@@ -319,14 +319,14 @@ const CLOSER_REASON = "5 seconds"
 /** Runs a fold with the other ranks. It fails as soon as one of them meets damage in an input. */
 const lead = Effect.fnUntraced(function* (
   session: Session,
-  leader: Leader,
+  coordinator: Coordinator,
   node: AnyNode,
   task: NodeTask,
   watch: NodeWatch
 ) {
   const layout = layoutOf((yield* Store).root)
   const damage = Deferred.makeUnsafe<never, NodeFailed>()
-  const rendezvous = yield* leader.begin(task, ({ code, file, key, port }) => {
+  const rendezvous = yield* coordinator.begin(task, ({ code, file, key, port }) => {
     const folder = layout.entry(key, code)
     reportDamage({ folder, port, file })
     const { hint, message } = damagedFile(folder, `another rank met damage in ${port}/${file}`)
@@ -346,13 +346,13 @@ export type Executed =
   | { readonly damaged: ReadonlyArray<DamagedInput> }
 
 /**
- * Runs a node that is due and commits it, or takes what another run committed while this one waited for the lock. Where a
+ * Runs a node that is due and commits it, or takes what another run committed while this one waited for the lock. EntryRef a
  * stored input turned out to be damaged, nothing is committed; shards that were finished before are kept.
  */
 export const execute = Effect.fnUntraced(function* (
   session: Session,
   node: AnyNode,
-  done: ReadonlyMap<AnyNode, Where>,
+  done: ReadonlyMap<AnyNode, EntryRef>,
   decision: Decision<Entry>,
   onStart: () => void
 ): Effect.fn.Return<Executed, RunError, Store | Events | Stop | FileSystem.FileSystem | Scope.Scope> {
@@ -362,7 +362,7 @@ export const execute = Effect.fnUntraced(function* (
   const forced = session.selection.forced.has(node.id)
   const code = decision.code as Code
   if (forced) yield* dropDamaged(store, decision.key, code.digest)
-  const known = placesFor(node, done)
+  const known = entryRefsFor(node, done)
   const mark = damageMark()
   const inputs = yield* storedInputs(known)
   const work = yield* Effect.raceFirst(
@@ -371,7 +371,7 @@ export const execute = Effect.fnUntraced(function* (
       code,
       allowStaleCode: session.allowsStaleCode(node),
       fresh: forced || decision.suspect === true,
-      reads: Object.values(known).flatMap((where) => (where.kind === "entry" ? [where.key] : []))
+      reads: Object.values(known).flatMap((entryRef) => (entryRef.kind === "entry" ? [entryRef.key] : []))
     }),
     Effect.andThen(stop.wait, Effect.fail(stoppedBefore(node)))
   )
@@ -390,8 +390,9 @@ export const execute = Effect.fnUntraced(function* (
       `goes on from unfinished work of other code: ${work.begunBy.map((one) => one.slice(0, 12)).join(", ")}`
     )
   yield* Effect.forEach(sourcesBehind(node), session.bring, { concurrency: "unbounded", discard: true })
-  const places = placesFor(node, done) // now with the paths of sources that were fetched
-  const count = node.spec.kind === "sharded" ? yield* shardCount(node, places).pipe(asNodeFailed(node.id)) : undefined
+  const entryRefs = entryRefsFor(node, done) // now with the paths of sources that were fetched
+  const count =
+    node.spec.kind === "sharded" ? yield* shardCount(node, entryRefs).pipe(asNodeFailed(node.id)) : undefined
   const rowsIn = yield* rowsInOf(node, done, store)
   const announce = (resumedAt?: number) =>
     Effect.flatMap(Clock.currentTimeMillis, (at) => {
@@ -431,24 +432,24 @@ export const execute = Effect.fnUntraced(function* (
   const made: MadeFrom = { code: code.digest, key: decision.key, inputs: decision.parts.inputs }
   const task: NodeTask = {
     node: node.id,
-    places,
+    entryRefs,
     folder: work.folder,
     fence: work.fence,
     ...made,
-    threads: Math.min(options.workers, MOST_THREADS),
+    threads: Math.min(options.workers, MAX_THREADS),
     checkpoints: {
       checkpointEveryMs: options.checkpointEveryMs,
       ...(options.checkpointEverySteps === undefined ? {} : { checkpointEverySteps: options.checkpointEverySteps })
     }
   }
-  const { leader } = session
+  const { coordinator } = session
   const engine = node.spec.engine === true
   const inThread = engine
-    ? options.workers > 0 || leader !== undefined
+    ? options.workers > 0 || coordinator !== undefined
     : node.spec.runs === "worker" && options.workers > 0
   const pool = engine ? session.engines : session.workers
   const isLed =
-    leader !== undefined &&
+    coordinator !== undefined &&
     engine &&
     inThread &&
     node.spec.kind === "fold" &&
@@ -460,9 +461,9 @@ export const execute = Effect.fnUntraced(function* (
     Store | Events | Stop | FileSystem.FileSystem
   > =
     count !== undefined
-      ? Effect.andThen(announce(), runSharded(session, node, places, work, count, made))
+      ? Effect.andThen(announce(), runSharded(session, node, entryRefs, work, count, made))
       : isLed
-        ? lead(session, leader, node, task, watch)
+        ? lead(session, coordinator, node, task, watch)
         : inThread
           ? pool.runNode(node, task, watch)
           : runNode(node, task, watch)
@@ -481,7 +482,7 @@ export const execute = Effect.fnUntraced(function* (
   if (before.length > 0) return { damaged: before }
   const exit = yield* Effect.exit(engine ? Semaphore.withPermit(session.engine, provided) : provided)
   const damaged = damagedInputs(inputs, mark)
-  if (damaged.length > 0 && isLed) yield* leader.drop
+  if (damaged.length > 0 && isLed) yield* coordinator.drop
   if (damaged.length > 0) return { damaged }
   yield* sameInputs
   const drained = yield* exit
@@ -490,8 +491,8 @@ export const execute = Effect.fnUntraced(function* (
   yield* sourcesUnchanged(store, node, done, decision)
   const parents = Object.fromEntries(
     Object.entries(node.inputs).map(([port, ref]) => {
-      const where = done.get(ref.node)
-      return [port, where?.kind === "entry" ? where.key : ""]
+      const entryRef = done.get(ref.node)
+      return [port, entryRef?.kind === "entry" ? entryRef.key : ""]
     })
   )
   const found = yield* work.commit({
@@ -516,14 +517,14 @@ export const execute = Effect.fnUntraced(function* (
 })
 
 /** Rows of a node's rows inputs together; undefined when one is not known. */
-const rowsInOf = (node: AnyNode, done: ReadonlyMap<AnyNode, Where>, store: Store["Service"]) =>
+const rowsInOf = (node: AnyNode, done: ReadonlyMap<AnyNode, EntryRef>, store: Store["Service"]) =>
   Effect.gen(function* () {
     let rows = 0
     for (const ref of Object.values(node.inputs)) {
       if (ref.artifact.kind !== "rows") continue
-      const where = done.get(ref.node)
-      if (where?.kind !== "entry") return undefined
-      const output = (yield* store.find(where.key, where.code))[0]?.manifest.outputs[ref.port]
+      const entryRef = done.get(ref.node)
+      if (entryRef?.kind !== "entry") return undefined
+      const output = (yield* store.find(entryRef.key, entryRef.code))[0]?.manifest.outputs[ref.port]
       if (output?.kind !== "rows") return undefined
       rows += output.rows
     }

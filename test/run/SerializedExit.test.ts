@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Result, Schema } from "effect"
 import { describeError, hintOf } from "../../src/run/Failure.ts"
-import { heardExit, type ToldExit, tellExit } from "../../src/run/Told.ts"
+import { decodeExit, encodeExit, type SerializedExit } from "../../src/run/SerializedExit.ts"
 
 class BadRow extends Schema.TaggedError<BadRow>()("BadRow", {
   row: Schema.Int,
@@ -14,7 +14,7 @@ class Bare extends Schema.TaggedError<Bare>()("Bare", { row: Schema.Int }) {}
 
 /** There and back, as between threads. */
 const crossed = <A, E>(effect: Effect.Effect<A, E>) =>
-  Effect.flatMap(tellExit(effect), (told) => Effect.exit(heardExit(structuredClone(told) as ToldExit)))
+  Effect.flatMap(encodeExit(effect), (told) => Effect.exit(decodeExit(structuredClone(told) as SerializedExit)))
 
 describe("errors told to another thread", () => {
   it.effect.prop("keep tag, fields, message and hint", [Schema.Int, Schema.String], ([row, text]) =>
@@ -33,7 +33,7 @@ describe("errors told to another thread", () => {
 
   it.effect("one without a message is described by its fields, a defect stays one, a value is a value", () =>
     Effect.gen(function* () {
-      const bare = yield* Effect.flip(Effect.flatMap(tellExit(Effect.fail(new Bare({ row: 7 }))), heardExit))
+      const bare = yield* Effect.flip(Effect.flatMap(encodeExit(Effect.fail(new Bare({ row: 7 }))), decodeExit))
       expect(describeError(bare)).toBe("Bare: row=7")
       const bug = yield* crossed(
         Effect.sync(() => {

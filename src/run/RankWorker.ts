@@ -11,13 +11,13 @@ import { Cause, Deferred, Effect, Exit, Fiber, Result, type Scope } from "effect
 import { RankLost } from "../dag/ProcessGroup.ts"
 import { onDamage } from "../store/Damage.ts"
 import { layoutOf } from "../store/Layout.ts"
+import { isSymptom, joinSeconds, type RankAddress } from "./Coordinator.ts"
 import { hintOf } from "./Failure.ts"
 import { prove } from "./Handshake.ts"
-import { isSymptom, joinSeconds, type RankPlace } from "./Leader.ts"
 import type { NodeTask } from "./NodeTask.ts"
+import { lineOver, type Message } from "./RankProtocol.ts"
 import { Interrupted, NodeFailed } from "./Run.ts"
-import { tellError } from "./Told.ts"
-import { lineOver, type Message } from "./Wire.ts"
+import { encodeError } from "./SerializedExit.ts"
 import { makeWorkers, type WorkerSetup } from "./Workers.ts"
 
 const HINT = "Run the same command again: it goes on from the last checkpoint, with any number of processes."
@@ -26,7 +26,7 @@ const HINT = "Run the same command again: it goes on from the last checkpoint, w
 const REFUSING_MS = 10_000
 
 /** Connects as soon as rank 0 is there, and proves that this is a rank of its run. */
-const reach = async ({ host, port, token }: RankPlace): Promise<Socket> => {
+const reach = async ({ host, port, token }: RankAddress): Promise<Socket> => {
   const until = performance.now() + 1000 * joinSeconds()
   let refusedAt: number | undefined
   for (;;) {
@@ -71,24 +71,24 @@ interface Following {
  * Follows until the run ends. Fails with `RankLost` when it ended by a failure, of whichever rank, and with `Interrupted` when it
  * was asked to stop.
  */
-export const follow = (
-  place: RankPlace,
+export const runRank = (
+  address: RankAddress,
   run: string,
   setup: WorkerSetup
 ): Effect.Effect<void, RankLost | Interrupted, Scope.Scope> =>
   Effect.gen(function* () {
-    const { rank, world } = place
+    const { rank, world } = address
     const lost = (of: number, message: string, hint: string) => new RankLost({ rank: of, world, message, hint })
     const over = Deferred.makeUnsafe<void, RankLost | Interrupted>()
     const end = (how: Effect.Effect<void, RankLost | Interrupted>) => void Deferred.doneUnsafe(over, how)
     const workers = yield* makeWorkers(1, setup)
     const fork = Effect.runForkWith(yield* Effect.context<never>())
     const socket = yield* Effect.tryPromise({
-      try: () => reach(place),
+      try: () => reach(address),
       catch: (cause) =>
         lost(
           0,
-          `rank ${rank}: rank 0 is not at ${place.host}:${place.port}: ${cause instanceof Error ? cause.message : String(cause)}`,
+          `rank ${rank}: rank 0 is not at ${address.host}:${address.port}: ${cause instanceof Error ? cause.message : String(cause)}`,
           "Start rank 0 with the same MASTER_ADDR, MASTER_PORT and MILLRACE_RANKS; MILLRACE_JOIN_SECONDS waits longer."
         )
     })
@@ -102,7 +102,7 @@ export const follow = (
         hint: hintOf(error) ?? HINT
       }
       const inner = error instanceof NodeFailed && error.cause instanceof Error ? error.cause : error
-      line.say({ type: "failed", name: fold.name, ...told, error: tellError(inner, "") })
+      line.say({ type: "failed", name: fold.name, ...told, error: encodeError(inner, "") })
       const say = () => end(Effect.fail(lost(rank, `rank ${rank} of ${world} failed: ${told.message}`, told.hint)))
       // After damage rank 0 says what comes: it makes the input again, or ends the run.
       if (fold.damaged) return
@@ -132,7 +132,7 @@ export const follow = (
     }
     const layout = layoutOf(setup.store)
     const hearNoMore = onDamage(({ file, folder, port }) => {
-      for (const where of Object.values(following?.task.places ?? {})) {
+      for (const where of Object.values(following?.task.entryRefs ?? {})) {
         if (where.kind !== "entry" || layout.entry(where.key, where.code) !== folder) continue
         following!.damaged = true
         line.say({ type: "damage", name: following!.name, key: where.key, code: where.code, port, file })
@@ -142,7 +142,7 @@ export const follow = (
     const hear = (message: Message) => {
       if (message.type === "follow") followFold(message)
       else if (message.type === "drop") drop(following, message.name)
-      else if (message.type === "bye") {
+      else if (message.type === "shutdown") {
         const { reason, stopped } = message
         end(
           stopped

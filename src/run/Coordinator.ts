@@ -13,9 +13,9 @@ import { Context, Deferred, Effect, Exit, type Scope } from "effect"
 import { read, variables } from "../dag/Environment.ts"
 import { RankLost, type Rendezvous } from "../dag/ProcessGroup.ts"
 import type { NodeTask } from "./NodeTask.ts"
+import { type Hello, type InputDamage, type Line, lineOver, type Message, silentMs } from "./RankProtocol.ts"
+import { decodeError, hasTag } from "./SerializedExit.ts"
 import { makeStrangers, STRANGERS } from "./Strangers.ts"
-import { hasTag, heardError } from "./Told.ts"
-import { type Hello, type InputDamage, type Line, lineOver, type Message, silentMs } from "./Wire.ts"
 
 /** A fold that the ranks were asked to follow. */
 interface Led {
@@ -34,7 +34,7 @@ interface Led {
 const ledFold = (name: string, task: NodeTask, onDamage: Led["onDamage"]): Led => ({
   name,
   isInput: ({ code, key }) =>
-    Object.values(task.places).some((one) => one.kind === "entry" && one.key === key && one.code === code),
+    Object.values(task.entryRefs).some((one) => one.kind === "entry" && one.key === key && one.code === code),
   onDamage,
   over: false,
   symptoms: new Set(),
@@ -48,8 +48,8 @@ const endLed = (led: Led): void => {
   for (const timer of led.symptoms) clearTimeout(timer)
 }
 
-/** Where the ranks of a run meet, and which of them this process is. */
-export interface RankPlace {
+/** EntryRef the ranks of a run meet, and which of them this process is. */
+export interface RankAddress {
   readonly rank: number
   readonly world: number
   readonly host: string
@@ -63,7 +63,7 @@ export interface RankPlace {
   readonly token: string
 }
 
-export interface Leader {
+export interface Coordinator {
   readonly world: number
   /** The port at which the others are awaited. */
   readonly port: number
@@ -82,8 +82,10 @@ export interface Leader {
   readonly lose: (rank: number, message: string, hint?: string) => void
 }
 
-/** The leader of the run under way; undefined where it is one process. */
-export const Leading = Context.Reference<Leader | undefined>("millrace/run/Leading", { defaultValue: () => undefined })
+/** The coordinator of the run under way; undefined where it is one process. */
+export const CurrentCoordinator = Context.Reference<Coordinator | undefined>("millrace/run/CurrentCoordinator", {
+  defaultValue: () => undefined
+})
 
 const AGAIN = "Run the same command again: it goes on from the last checkpoint, with any number of processes."
 
@@ -135,17 +137,17 @@ const addressOf = async (host: string): Promise<string> => {
 const helloMs = (): number => Math.min(10_000, silentMs())
 
 /**
- * Opens rank 0's place for the other ranks. With the scope they are told how it ended, and let go. `summon` is run when they
+ * Opens rank 0's place for the other ranks. With the scope they are told how it ended, and let go. `spawnRanks` is run when they
  * are first needed, and starts them where nobody else does. `say` is told, rarely, that strangers came.
  */
-export const lead = (
-  place: RankPlace,
+export const openCoordinator = (
+  address: RankAddress,
   run: string,
-  summon?: (leader: Leader) => Effect.Effect<void>,
+  spawnRanks?: (coordinator: Coordinator) => Effect.Effect<void>,
   say: (message: string) => void = () => undefined
-): Effect.Effect<Leader, RankLost, Scope.Scope> =>
+): Effect.Effect<Coordinator, RankLost, Scope.Scope> =>
   Effect.gen(function* () {
-    const { host, token, world } = place
+    const { host, token, world } = address
     const lost = Deferred.makeUnsafe<never, RankLost>()
     const all = Deferred.makeUnsafe<void>()
     const lines = new Map<number, Line>()
@@ -177,11 +179,11 @@ export const lead = (
             return
           }
           const hint = "Start all ranks with the same command, each with its own RANK."
-          void line.end({ type: "bye", stopped: false, reason: { tag: "RankLost", message: why ?? "", hint } })
+          void line.end({ type: "shutdown", stopped: false, reason: { tag: "RankLost", message: why ?? "", hint } })
         } else if (message.type === "failed") {
           if (led?.over === true && led.name === message.name) return
           const tell = () => lose(rank!, `failed: ${message.message}`, message.hint)
-          if (message.error !== undefined && isSymptom(heardError(message.error)))
+          if (message.error !== undefined && isSymptom(decodeError(message.error)))
             led?.symptoms.add(setTimeout(tell, CLOSER_REASON_MS).unref())
           else tell()
         } else if (message.type === "damage") {
@@ -209,19 +211,19 @@ export const lead = (
       void strangers.letIn(socket).then((known) => (known ? seat(socket) : undefined))
     })
     const cannot = (message: string, hint: string) => new RankLost({ rank: 0, world, message, hint })
-    const address = yield* Effect.tryPromise({
-      try: async () => place.listen ?? (await addressOf(host)),
+    const listenAddress = yield* Effect.tryPromise({
+      try: async () => address.listen ?? (await addressOf(host)),
       catch: (cause) =>
         cannot(
           `where to wait for the others is not known: ${cause instanceof Error ? cause.message : String(cause)}`,
-          "Start rank 0 on the machine that MASTER_ADDR names. Where the others reach it by a forwarded address, say with MILLRACE_LISTEN at which of its own it listens (0.0.0.0: at all of them)."
+          "Start rank 0 on the machine that MASTER_ADDR names. EntryRef the others reach it by a forwarded address, say with MILLRACE_LISTEN at which of its own it listens (0.0.0.0: at all of them)."
         )
     })
     const port = yield* Effect.tryPromise({
-      try: () => listening(server, place.port, address),
+      try: () => listening(server, address.port, listenAddress),
       catch: (cause) =>
         cannot(
-          `the others cannot come to ${address}, port ${place.port}: ${cause instanceof Error ? cause.message : String(cause)}`,
+          `the others cannot come to ${listenAddress}, port ${address.port}: ${cause instanceof Error ? cause.message : String(cause)}`,
           "Name a free port of this machine with MASTER_PORT, and one of its addresses with MASTER_ADDR or MILLRACE_LISTEN."
         )
     })
@@ -229,12 +231,12 @@ export const lead = (
     server.on("error", () => undefined)
     yield* Effect.addFinalizer((exit) =>
       Effect.promise(async () => {
-        const bye = byeOf(exit)
+        const shutdown = shutdownOf(exit)
         // A run that had nothing to train may end before the others have come, who would look for it.
-        if (summon === undefined && Exit.isSuccess(exit))
+        if (spawnRanks === undefined && Exit.isSuccess(exit))
           await Effect.runPromise(Effect.timeoutOption(Deferred.await(all), 1000 * joinSeconds()))
         server.close()
-        await Promise.all([...lines.values()].map((line) => line.end(bye)))
+        await Promise.all([...lines.values()].map((line) => line.end(shutdown)))
         for (const socket of sockets) socket.destroy()
       })
     )
@@ -257,7 +259,7 @@ export const lead = (
 
     let begun = 0
     const begin = Effect.fnUntraced(function* (task: NodeTask, onDamage: Led["onDamage"]) {
-      if (begun === 0 && summon !== undefined) yield* summon(leader)
+      if (begun === 0 && spawnRanks !== undefined) yield* spawnRanks(coordinator)
       yield* Effect.timeoutOrElse(Effect.raceFirst(Deferred.await(all), Deferred.await(lost)), {
         duration: 1000 * joinSeconds(),
         orElse: () => {
@@ -266,7 +268,7 @@ export const lead = (
           )
           lose(
             missing[0]!,
-            `has not come to ${address}, port ${port}, within ${joinSeconds()} s`,
+            `has not come to ${listenAddress}, port ${port}, within ${joinSeconds()} s`,
             `Start ${world} processes with RANK 0 to ${world - 1} and the same MASTER_ADDR, MASTER_PORT, WORLD_SIZE and MILLRACE_RANKS; MILLRACE_JOIN_SECONDS waits longer, and MILLRACE_LISTEN waits at another address.`
           )
           return Deferred.await(lost)
@@ -276,9 +278,9 @@ export const lead = (
         rank: 0,
         world,
         host,
-        port: place.store ?? (yield* Effect.promise(() => freePort(address))),
-        listen: address,
-        kept: place.store !== undefined,
+        port: address.store ?? (yield* Effect.promise(() => freePort(listenAddress))),
+        listen: listenAddress,
+        kept: address.store !== undefined,
         name: `${task.node} ${begun++}`
       }
       led = ledFold(rendezvous.name, task, onDamage)
@@ -286,18 +288,18 @@ export const lead = (
       return rendezvous
     })
     const gathered = Deferred.await(all)
-    const leader: Leader = { world, port, gathered, begin, drop, lost: Deferred.await(lost), lose }
-    return leader
+    const coordinator: Coordinator = { world, port, gathered, begin, drop, lost: Deferred.await(lost), lose }
+    return coordinator
   })
 
 /** What the others are told at the end. */
-const byeOf = (exit: Exit.Exit<unknown, unknown>): Message => {
-  if (Exit.isSuccess(exit)) return { type: "bye", stopped: false }
+const shutdownOf = (exit: Exit.Exit<unknown, unknown>): Message => {
+  if (Exit.isSuccess(exit)) return { type: "shutdown", stopped: false }
   const errors = exit.cause.reasons.flatMap((reason) => (reason._tag === "Fail" ? [reason.error] : []))
   const told = errors[0] as { readonly _tag?: string; readonly message?: string; readonly hint?: string } | undefined
-  if (told === undefined || told._tag === "Interrupted") return { type: "bye", stopped: true }
+  if (told === undefined || told._tag === "Interrupted") return { type: "shutdown", stopped: true }
   return {
-    type: "bye",
+    type: "shutdown",
     stopped: false,
     reason: { tag: told._tag ?? "Error", message: told.message ?? String(told), hint: told.hint ?? AGAIN }
   }

@@ -12,7 +12,7 @@ import { Result, Schema } from "effect"
 import { read, variables } from "../dag/Environment.ts"
 import { Rendezvous } from "../dag/ProcessGroup.ts"
 import type { NodeTask } from "./NodeTask.ts"
-import type { ToldError } from "./Told.ts"
+import type { SerializedError } from "./SerializedExit.ts"
 
 /** Bytes of the longest message: 4 MiB, where a task of 1,000 inputs has 0.3. */
 export const LINE_BYTES = 4 * 1024 * 1024
@@ -33,13 +33,13 @@ const Hello = Schema.Struct({
 export type Hello = typeof Hello.Type
 
 const texts = Schema.Record(Schema.String, Schema.String)
-const Where = Schema.Union([
+const EntryRef = Schema.Union([
   Schema.Struct({ kind: Schema.Literal("entry"), key: Schema.String, code: Schema.String }),
   Schema.Struct({ kind: Schema.Literal("source"), path: Schema.String })
 ])
 const Task: Schema.Codec<NodeTask> = Schema.Struct({
   node: Schema.String,
-  places: Schema.Record(Schema.String, Where),
+  entryRefs: Schema.Record(Schema.String, EntryRef),
   folder: Schema.String,
   code: Schema.String,
   key: Schema.String,
@@ -51,7 +51,7 @@ const Task: Schema.Codec<NodeTask> = Schema.Struct({
     checkpointEveryMs: Schema.Finite
   })
 })
-const Told: Schema.Codec<ToldError> = Schema.Struct({
+const EncodedError: Schema.Codec<SerializedError> = Schema.Struct({
   name: Schema.String,
   message: Schema.String,
   fields: Schema.Record(Schema.String, Schema.Unknown),
@@ -78,13 +78,18 @@ export const Message = Schema.Union([
   Schema.Struct({ type: Schema.Literal("follow"), task: Task, rendezvous: Rendezvous }),
   /** A rank has followed a fold to its end, or failed. */
   Schema.Struct({ type: Schema.Literal("followed"), name: Schema.String }),
-  Schema.Struct({ type: Schema.Literal("failed"), name: Schema.String, ...reason, error: Schema.optionalKey(Told) }),
+  Schema.Struct({
+    type: Schema.Literal("failed"),
+    name: Schema.String,
+    ...reason,
+    error: Schema.optionalKey(EncodedError)
+  }),
   InputDamage,
   /** Rank 0: give up this fold and stay. The same back: it is given up. */
   Schema.Struct({ type: Schema.Literal("drop"), name: Schema.String }),
   Schema.Struct({ type: Schema.Literal("dropped"), name: Schema.String }),
   /** Rank 0: the run is over; with a reason, it failed, and with `stopped` it was asked to. */
-  Schema.Struct({ type: Schema.Literal("bye"), stopped: Schema.Boolean, reason: Schema.optionalKey(Reason) })
+  Schema.Struct({ type: Schema.Literal("shutdown"), stopped: Schema.Boolean, reason: Schema.optionalKey(Reason) })
 ])
 export type Message = typeof Message.Type
 

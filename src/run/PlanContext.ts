@@ -1,12 +1,12 @@
-/** The planner's facts, answered by the store. */
+/** What the planner plans with (`PlanContext`), answered by the store. */
 import { relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { canonical } from "../dag/Canonical.ts"
 import { type AnyNode, WiringError } from "../dag/Node.ts"
-import { type Spot, showPlace } from "../dag/Place.ts"
-import type { Before, Facts, Known, SourceFact } from "../dag/Plan.ts"
+import type { Before, Known, PlanContext, SourceState } from "../dag/Plan.ts"
 import { isRemote } from "../dag/Source.ts"
+import { type SourcePosition, showSourceLocation } from "../dag/SourceLocation.ts"
 import { type Code, type Manifest, rowsByPort, rowsOut } from "../store/Manifest.ts"
 import { type Found, SourceError, type SourceLook, type SourceSpec, Store, type StoreError } from "../store/Store.ts"
 
@@ -28,7 +28,7 @@ export const specOf = (node: AnyNode): SourceSpec => {
 }
 
 /** What a plan says of a source. What is not here and whose content is known is fetched only when a node reads it. */
-const sourceFact = (found: SourceLook): SourceFact & { readonly found: SourceLook } => {
+const sourceFact = (found: SourceLook): SourceState & { readonly found: SourceLook } => {
   if (found.here) return { found, digest: found.digest, bytes: found.bytes }
   return {
     found,
@@ -62,7 +62,7 @@ export const entryOf = (found: Found, code: string): Entry => ({
   bytes: bytesOf(found.manifest)
 })
 
-export interface FactOptions {
+export interface PlanContextOptions {
   readonly pipeline: string
   readonly numerics: string
   readonly forced: ReadonlySet<string>
@@ -70,7 +70,7 @@ export interface FactOptions {
   /** Digests taken so far: the plan of a run takes them all, so that none is taken after an edit. */
   readonly codes: Map<AnyNode["spec"], Code>
   /** The call that made the recipe: where the code of its services lies. */
-  readonly services: ReadonlyArray<Spot>
+  readonly services: ReadonlyArray<SourcePosition>
   /** List the store's keys once (a plan of many nodes) instead of asking for each key (a run, where others write). */
   readonly listed: boolean
 }
@@ -79,20 +79,20 @@ export interface FactOptions {
 export const codeOf = (
   store: Store["Service"],
   node: AnyNode,
-  services: ReadonlyArray<Spot>
+  services: ReadonlyArray<SourcePosition>
 ): Effect.Effect<Code, StoreError> =>
   store.codeOf({
-    file: node.spec.place.file,
+    file: node.spec.sourceLocation.file,
     assets: (node.spec.assets ?? []).map((url) => fileURLToPath(url)),
     services,
-    ...(node.spec.place.chain === undefined ? {} : { chain: node.spec.place.chain })
+    ...(node.spec.sourceLocation.chain === undefined ? {} : { chain: node.spec.sourceLocation.chain })
   })
 
 /** A definition whose result depends on what no key and no digest can tell. */
 const openClosure = (node: AnyNode, names: ReadonlyArray<string>) =>
   new WiringError({
     node: node.id,
-    place: showPlace(node.spec.place),
+    sourceLocation: showSourceLocation(node.spec.sourceLocation),
     message: `the definition "${node.spec.id}" is made by a function and uses ${names.join(", ")} of it; nothing in the node's key says what ${names.length === 1 ? "that is" : "those are"}`,
     hint: "Make it a parameter (`params`), or state in the declaration what is closed over, as plain JSON: `closes: { name: value }`."
   })
@@ -103,12 +103,12 @@ const openClosure = (node: AnyNode, names: ReadonlyArray<string>) =>
  */
 export const checkDefinitions = Effect.fnUntraced(function* <E, R>(
   nodes: ReadonlyArray<AnyNode>,
-  facts: Pick<Facts<Entry, E, R>, "code">
+  context: Pick<PlanContext<Entry, E, R>, "code">
 ): Effect.fn.Return<void, E | WiringError, R> {
   const first = new Map<string, AnyNode>()
   for (const node of nodes) {
     if (node.spec.kind === "source") continue
-    const code = (yield* facts.code(node)) as Code
+    const code = (yield* context.code(node)) as Code
     const { closes, id, version } = node.spec
     const name = canonical([id, version, closes ?? null, code.digest])
     const other = first.get(name)
@@ -116,32 +116,32 @@ export const checkDefinitions = Effect.fnUntraced(function* <E, R>(
     else if (other.spec !== node.spec && (code.weak || code.unplaced === true))
       return yield* new WiringError({
         node: node.id,
-        place: showPlace(node.spec.place),
-        message: `two definitions are called "${id}", version ${version}, and have the same code: one at ${showPlace(other.spec.place)}, one at ${showPlace(node.spec.place)}`,
+        sourceLocation: showSourceLocation(node.spec.sourceLocation),
+        message: `two definitions are called "${id}", version ${version}, and have the same code: one at ${showSourceLocation(other.spec.sourceLocation)}, one at ${showSourceLocation(node.spec.sourceLocation)}`,
         hint: "Make it once and apply it with `.named`; what differs must be a parameter, or stated in `closes`."
       })
   }
 })
 
-/** The planner's facts, and of sources also where they stand. */
-export interface StoreFacts extends Facts<Entry, StoreError | SourceError | WiringError> {
+/** The planner's context, and of sources also where they stand. */
+export interface StorePlanContext extends PlanContext<Entry, StoreError | SourceError | WiringError> {
   readonly source: (
     node: AnyNode
-  ) => Effect.Effect<SourceFact & { readonly found: SourceLook }, StoreError | SourceError>
+  ) => Effect.Effect<SourceState & { readonly found: SourceLook }, StoreError | SourceError>
 }
 
 /**
- * Facts from the store in context. Code is digested once a definition: what runs is what was imported at the start,
+ * A `PlanContext` from the store. Code is digested once a definition: what runs is what was imported at the start,
  * whatever is edited meanwhile.
  */
-export const storeFacts = Effect.fnUntraced(function* (
-  options: FactOptions
-): Effect.fn.Return<StoreFacts, StoreError, Store> {
+export const storePlanContext = Effect.fnUntraced(function* (
+  options: PlanContextOptions
+): Effect.fn.Return<StorePlanContext, StoreError, Store> {
   const store = yield* Store
   const keys = options.listed ? yield* store.keys : undefined
   const settings = yield* Effect.cached(store.settings)
   const { codes } = options
-  const looked = new Map<AnyNode, SourceFact & { readonly found: SourceLook }>()
+  const looked = new Map<AnyNode, SourceState & { readonly found: SourceLook }>()
   const code = (node: AnyNode) => {
     const known = codes.get(node.spec)
     return known === undefined
@@ -209,12 +209,12 @@ export const storeFacts = Effect.fnUntraced(function* (
 /** Looks at all sources before anything else, so that what is missing is told in one error and not one by one. */
 export const checkSources = Effect.fnUntraced(function* (
   nodes: ReadonlyArray<AnyNode>,
-  facts: Pick<StoreFacts, "source">
+  context: Pick<StorePlanContext, "source">
 ): Effect.fn.Return<void, StoreError | SourceError> {
   const failed: Array<StoreError | SourceError> = []
   for (const node of nodes) {
     if (node.spec.kind !== "source") continue
-    const looked = yield* Effect.result(facts.source(node))
+    const looked = yield* Effect.result(context.source(node))
     if (looked._tag === "Failure") failed.push(looked.failure)
   }
   const [first, ...more] = failed

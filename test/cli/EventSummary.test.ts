@@ -4,16 +4,16 @@ import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema, Stream } from "effect"
+import { makeEventSummary } from "../../src/cli/EventSummary.ts"
 import { nodeTable } from "../../src/cli/Report.ts"
-import { makeTold } from "../../src/cli/Told.ts"
 import * as RunLog from "../../src/store/RunLog.ts"
 import { temporaryFolder } from "../store/Support.ts"
 
 const parse = (line: string) => JSON.parse(line) as Schema.Json
-type Told = ReturnType<typeof makeTold>
+type EventSummary = ReturnType<typeof makeEventSummary>
 
 /** All that `show` prints of events. */
-const printed = (told: Told) => ({
+const printed = (told: EventSummary) => ({
   table: nodeTable(told.view()),
   errors: [...told.view().nodes.values()].map((node) => node.end?.error?.message),
   losses: told.losses(),
@@ -103,9 +103,9 @@ describe("what show tells of a run's events", () => {
       ...begun,
       ...some.flatMap((numbers) => Array.from({ length: 8 }, (_, i) => lineOf(numbers.slice(i))))
     ]
-    const all = makeTold()
+    const all = makeEventSummary()
     for (const one of lines) if (one !== "") all.event(parse(one))
-    const few = makeTold()
+    const few = makeEventSummary()
     let read = 0
     const count = (text: string) => {
       read++
@@ -122,7 +122,7 @@ describe("what show tells of a run's events", () => {
   it("the property above did leave lines out", () => assert.isAbove(left, 1000))
 
   it("of a thousand steps few lines are parsed", () => {
-    const told = makeTold()
+    const told = makeEventSummary()
     let read = 0
     const of = (step: number) =>
       `{"event":"node-progress","at":1796100068975,"node":"train","step":${step},"total":1000,"metrics":{"loss":${1 / step},"lr":2e-5}}\n`
@@ -150,15 +150,15 @@ describe("what show tells of a run's events", () => {
       const some = [{ event: "node-start", at: 0, node: "train", kind: "fold", because: [] }, ...steps, long, ...steps]
       writeFileSync(file, some.map((one) => JSON.stringify(one) + "\n").join(""))
       appendFileSync(file, JSON.stringify(steps[3]).slice(0, -1))
-      const all = makeTold()
+      const all = makeEventSummary()
       yield* Stream.runForEach(RunLog.events(root, "one"), (json) => Effect.sync(() => all.event(json)))
-      const few = makeTold()
+      const few = makeEventSummary()
       yield* RunLog.eachLines(root, "one", few.lines)
       assert.deepStrictEqual(printed(few), printed(all))
       assert.lengthOf(few.losses(), 2)
       assert.strictEqual(few.view().notices[0]?.message, long.message)
       appendFileSync(file, "\n{}}\n")
-      const error = yield* Effect.flip(RunLog.eachLines(root, "one", makeTold().lines))
+      const error = yield* Effect.flip(RunLog.eachLines(root, "one", makeEventSummary().lines))
       assert.deepStrictEqual([error.reason, error.path], ["damaged", file])
     }).pipe(Effect.provide(NodeFileSystem.layer))
   )

@@ -11,11 +11,11 @@ import { startThread } from "./Thread.ts"
 import { threadModule, type WorkerMessage, type WorkerSetup, type WorkerTask } from "./Workers.ts"
 
 /** A request as it reaches the thread. */
-export interface Asked {
+export interface Request {
   readonly id: number
   readonly task: unknown
 }
-export type AskedQueue = Queue.Queue<Asked>
+export type RequestQueue = Queue.Queue<Request>
 
 /** Why it is over, in words; the caller makes its own error of them. */
 export interface Over {
@@ -25,7 +25,7 @@ export interface Over {
 }
 
 /** Starts a thread with its task. `who` names it in words, `failed` makes the error of its end. */
-export const startAsked = <E>(
+export const spawnWorker = <E>(
   setup: WorkerSetup,
   task: Extract<WorkerTask, { readonly kind: "help" | "load" }>,
   who: string,
