@@ -16,9 +16,9 @@ import { Clock, Duration, Effect, FileSystem, Schedule, type Scope } from "effec
 import { listDir, makeFolder, recover, token, withFs } from "./Durable.ts"
 import type { Layout } from "./Layout.ts"
 import { isOver, LEASE_MS, type Watches } from "./Lease.ts"
-import { isHeld, lock, lockLike, tryLock } from "./Lock.ts"
+import { isHeld, lockFenced, locksLike, tryLock } from "./Lock.ts"
 import * as Process from "./Process.ts"
-import { StoreError } from "./Store.ts"
+import { type Fence, StoreError } from "./Store.ts"
 import { isUnwritable } from "./Without.ts"
 
 const PREFIX = "gc.by+"
@@ -101,11 +101,12 @@ const reserve = (layout: Layout): Effect.Effect<void, StoreError, FileSystem.Fil
   )
 
 /** Holds `gc.lock` for the scope, waiting for a living holder of either kind. For whoever starts a run, and `hold`. */
-export const lockGc = (layout: Layout): Effect.Effect<void, StoreError, FileSystem.FileSystem | Scope.Scope> =>
+export const lockGc = (layout: Layout): Effect.Effect<Fence, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
-    yield* lock(layout.gcLock)
+    const held = yield* lockFenced(layout.gcLock)
     yield* waitFor(layout, announced(layout, undefined, new Map()))
     yield* Effect.ignore(reserve(layout))
+    return held
   })
 
 /** Puts this process's name among the locks; gives how to take it back. */
@@ -176,7 +177,7 @@ const alsoWithout: Hold["also"] = (path) =>
 export const hold = (layout: Layout): Effect.Effect<Hold, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
     yield* makeFolder(layout.locks)
-    const usual = Effect.as(lockGc(layout), { also: (path: string) => lockLike(layout.gcLock, path) } satisfies Hold)
+    const usual = Effect.map(Effect.flatMap(lockGc(layout), locksLike), (also): Hold => ({ also }))
     const watches: Watches = new Map()
     const unusual = Effect.repeat(attempt(layout, watches), { until: (held) => held !== undefined, schedule: patience })
     const held = yield* Effect.catchIf(

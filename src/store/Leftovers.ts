@@ -79,7 +79,7 @@ const inside = ({ folder, kind, lock, manifest }: Kept): ReadonlyArray<Leftover>
   return out
 }
 
-/** By their names alone: in the root, and beside records, pins and entries. */
+/** By their names alone: in the root, and beside records and pins. */
 const besideRecords = (layout: Layout): ReadonlyArray<Leftover> => {
   const out: Array<Leftover> = []
   const look = (folder: string, levels: number): void => {
@@ -90,23 +90,42 @@ const besideRecords = (layout: Layout): ReadonlyArray<Leftover> => {
     }
   }
   look(layout.root, 0)
-  look(layout.entries, 2)
   look(layout.works, 0)
   for (const shelf of [layout.instances, layout.uses, layout.aliases]) look(shelf, 1)
   look(layout.pins, 0)
   return out
 }
 
-/** Keys' folders without an entry, and aliases of keys that have neither an entry nor work. */
-const emptied = (layout: Layout): ReadonlyArray<Leftover> => {
+/**
+ * By their names beside entries (`entries/<2>/<key>/<code>`), and folders of keys without an entry. `keys` gets the keys
+ * whose folder holds something. Each folder is listed once.
+ */
+const besideEntries = (layout: Layout, keys: Set<string>): ReadonlyArray<Leftover> => {
   const out: Array<Leftover> = []
-  for (const prefix of namesNow(layout.entries))
-    for (const key of namesNow(join(layout.entries, prefix)))
-      if (/^[0-9a-f]{64}$/.test(key) && namesNow(layout.keyFolder(key)).length === 0)
-        out.push({ path: layout.keyFolder(key), what: "empty folder" })
+  /** Folders in a folder that are no leftovers. */
+  const foldersIn = (folder: string): ReadonlyArray<readonly [name: string, path: string]> =>
+    entriesNow(folder).flatMap((entry) => {
+      const path = join(folder, entry.name)
+      if (isLeftover(entry.name)) out.push({ path, what: whatIs(entry.name) })
+      else if (entry.isDirectory()) return [[entry.name, path]]
+      return []
+    })
+  for (const [, prefix] of foldersIn(layout.entries))
+    for (const [key, path] of foldersIn(prefix)) {
+      const names = namesNow(path)
+      for (const name of names) if (isLeftover(name)) out.push({ path: join(path, name), what: whatIs(name) })
+      if (names.length > 0) keys.add(key)
+      else if (/^[0-9a-f]{64}$/.test(key)) out.push({ path, what: "empty folder" })
+    }
+  return out
+}
+
+/** Aliases of keys that have neither an entry nor work. */
+const withoutKey = (layout: Layout, keys: ReadonlySet<string>): ReadonlyArray<Leftover> => {
+  const out: Array<Leftover> = []
   const worked = new Set(namesNow(layout.works).map((name) => name.slice(0, 64)))
   for (const key of namesNow(layout.aliases))
-    if (/^[0-9a-f]{64}$/.test(key) && namesNow(layout.keyFolder(key)).length === 0 && !worked.has(key))
+    if (/^[0-9a-f]{64}$/.test(key) && !keys.has(key) && !worked.has(key))
       out.push({ path: layout.aliasFolder(key), what: "aliases of an entry that is gone" })
   return out
 }
@@ -177,15 +196,18 @@ export const leftovers = (
   gone: ReadonlySet<string>
 ): Effect.Effect<ReadonlyArray<Leftover>, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    const files = yield* now(layout.root, () =>
-      [
+    const files = yield* now(layout.root, () => {
+      const keys = new Set<string>()
+      const all = [
         ...kept.flatMap(inside),
         ...besideRecords(layout),
-        ...emptied(layout),
+        ...besideEntries(layout, keys),
+        ...withoutKey(layout, keys),
         ...inRuns(layout),
         ...inDownloads(layout, gone)
-      ].filter(({ path }) => !gone.has(path))
-    )
+      ]
+      return all.filter(({ path }) => !gone.has(path))
+    })
     const locks = [...(yield* deadLocks(layout.locks)), ...(yield* deadLocks(layoutIn(layout.downloads).locks))]
     for (const run of yield* now(layout.runs, () => namesNow(layout.runs))) {
       const folder = join(layout.runs, run)

@@ -19,10 +19,12 @@
  * processes commit the same key, of which the entry that is there first stays. A shard that comes late replaces one made
  * from the same inputs; only a node whose results change from run to run can show a difference, and `--verify` finds it.
  */
+import { lstatSync } from "node:fs"
 import { dirname } from "node:path"
 import { Duration, Effect, Exit, FileSystem, Schedule, Schema, Scope } from "effect"
 import { sha256 } from "../dag/Canonical.ts"
 import { errnoOf, fromPlatform, makeFolder, recover, token, withFs } from "./Durable.ts"
+import { now } from "./Errno.ts"
 import { isOver, LEASE_MS, Lease, renew, type Watches } from "./Lease.ts"
 import * as Process from "./Process.ts"
 import { type Fence, StoreError } from "./Store.ts"
@@ -106,6 +108,12 @@ const create = (
     return yield* Effect.fail(fromPlatform(path)(written.failure))
   })
 
+/** Which file a name stands for; undefined for no file. */
+const inodeOf = (path: string): string | undefined => {
+  const info = lstatSync(path, { bigint: true, throwIfNoEntry: false })
+  return info === undefined ? undefined : `${info.dev} ${info.ino}`
+}
+
 const release = (path: string, holder: Holder): Effect.Effect<void, never, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const seen = yield* look(path)
@@ -154,24 +162,6 @@ const attempt = (
 
 const locked = (path: string, seen: Seen): StoreError =>
   new StoreError({ reason: "locked", path, message: `locked: ${describe(path, seen)}`, hint: hintFor(seen) })
-
-/**
- * Tries the lock at `path` with the identity of a lock that this process holds: a hard link to its file, so neither a
- * byte nor an fsync is needed. Else as `tryLock`.
- */
-export const lockLike = (
-  held: string,
-  path: string
-): Effect.Effect<void, StoreError, FileSystem.FileSystem | Scope.Scope> =>
-  Effect.uninterruptible(
-    Effect.gen(function* () {
-      const seen = yield* look(held)
-      if (!("holder" in seen)) return yield* tryLock(path)
-      const linked = yield* Effect.result(withFs(path, (fs) => fs.link(held, path)))
-      if (linked._tag === "Failure") return yield* tryLock(path)
-      yield* Effect.addFinalizer(() => release(path, seen.holder))
-    })
-  )
 
 /** From 50 ms to 1 s between looks, spread so that many waiters do not march in step. */
 const patience = Schedule.exponential("50 millis", 1.5).pipe(
@@ -272,6 +262,47 @@ export const stillHeld = ({ path, token }: Fence): Effect.Effect<void, StoreErro
           })
         )
   )
+
+/**
+ * Takes further locks with the identity of one that this process holds, each as a hard link to its file: neither a byte nor
+ * an fsync is needed, and the lease is renewed with that of the first. Whether a link is to that file is seen by its inode:
+ * the holder has the file open, so no other file can have that number. Where links are missing: `tryLock`.
+ *
+ * Fails with `locked` while somebody else has the lock, and with `lost` when the first is not held any more.
+ *
+ * @example
+ * const like = yield* locksLike(yield* lockFenced(layout.gcLock))
+ * yield* Effect.scoped(Effect.andThen(like(layout.lock(key, code)), work))
+ */
+export const locksLike = (
+  held: Fence
+): Effect.Effect<
+  (path: string) => Effect.Effect<void, StoreError, FileSystem.FileSystem | Scope.Scope>,
+  StoreError,
+  FileSystem.FileSystem
+> =>
+  Effect.gen(function* () {
+    const own = yield* now(held.path, () => inodeOf(held.path))
+    yield* stillHeld(held)
+    const isOwn = (path: string) => now(path, () => inodeOf(path) === own)
+    const drop = (path: string) => withFs(path, (fs) => fs.remove(path, { force: true }))
+    const giveBack = (path: string) =>
+      Effect.catch(
+        Effect.flatMap(isOwn(path), (is) => (is ? drop(path) : Effect.void)),
+        (error) => Effect.logWarning(`${path} could not be released: ${error.message}`)
+      )
+    return (path) =>
+      Effect.uninterruptible(
+        Effect.gen(function* () {
+          const linked = yield* Effect.result(withFs(path, (fs) => fs.link(held.path, path)))
+          if (linked._tag === "Failure") return yield* tryLock(path)
+          if (yield* isOwn(path)) return yield* Effect.addFinalizer(() => giveBack(path))
+          yield* drop(path) // a link to the lock of whoever took the first one over
+          yield* stillHeld(held)
+          return yield* tryLock(path)
+        })
+      )
+  })
 
 /** True while a lock is not known to be free or dead. */
 export const isHeld = (path: string): Effect.Effect<boolean, StoreError, FileSystem.FileSystem> =>

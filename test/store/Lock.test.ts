@@ -5,10 +5,10 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Deferred, Effect, Fiber } from "effect"
+import { Clock, Deferred, Effect, Fiber, FileSystem } from "effect"
 import { TestClock } from "effect/testing"
 import { LEASE_MS } from "../../src/store/Lease.ts"
-import { isHeld, lock, lockFenced, look, settle, stillHeld, tryLock } from "../../src/store/Lock.ts"
+import { isHeld, lock, lockFenced, locksLike, look, settle, stillHeld, tryLock } from "../../src/store/Lock.ts"
 import * as Process from "../../src/store/Process.ts"
 import { temporaryFolder } from "./Support.ts"
 
@@ -245,6 +245,75 @@ describe("Lock", () => {
         )
         assert.strictEqual(readFileSync(path, "utf8"), other)
       })
+    )
+  )
+
+  it.live("locks like one that is held read no lock's file, exclude others, and go with their scope", () =>
+    run(
+      Effect.gen(function* () {
+        const folder = temporaryFolder()
+        const real = yield* FileSystem.FileSystem
+        let reads = 0
+        const counting = FileSystem.FileSystem.of({
+          ...real,
+          readFileString: (path, encoding) => {
+            reads++
+            return real.readFileString(path, encoding)
+          }
+        })
+        const paths = Array.from({ length: 50 }, (_, i) => join(folder, `${i}.lock`))
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const like = yield* locksLike(yield* lockFenced(join(folder, "first.lock")))
+            const before = reads
+            yield* Effect.scoped(
+              Effect.gen(function* () {
+                for (const path of paths) yield* like(path)
+                for (const path of paths) assert.isTrue(yield* Effect.provide(isHeld(path), NodeFileSystem.layer))
+                const error = yield* Effect.flip(
+                  Effect.scoped(Effect.provide(tryLock(paths[0]!), NodeFileSystem.layer))
+                )
+                assert.strictEqual(error.reason, "locked")
+              })
+            )
+            assert.strictEqual(reads, before)
+            yield* Effect.scoped(lock(paths[1]!))
+            yield* Effect.scoped(
+              Effect.gen(function* () {
+                yield* lock(paths[2]!)
+                assert.strictEqual((yield* Effect.flip(Effect.scoped(like(paths[2]!)))).reason, "locked")
+              })
+            )
+          })
+        ).pipe(Effect.provideService(FileSystem.FileSystem, counting))
+        assert.deepStrictEqual(readdirSync(folder), [])
+      })
+    )
+  )
+
+  it.live("locks like one that was taken over meanwhile are not to be had, and a lock that is another's stays", () =>
+    run(
+      Effect.scoped(
+        Effect.gen(function* () {
+          const folder = temporaryFolder()
+          const [first, second, third] = ["first", "second", "third"].map((name) => join(folder, `${name}.lock`))
+          const like = yield* locksLike(yield* lockFenced(first!))
+          const another = JSON.stringify({ ...Process.self(), token: "another" })
+          yield* Effect.scoped(
+            Effect.gen(function* () {
+              yield* like(third!)
+              for (const path of [first!, third!]) {
+                rmSync(path)
+                writeFileSync(path, another)
+              }
+              const error = yield* Effect.flip(like(second!))
+              assert.strictEqual(error.reason, "lost")
+            })
+          )
+          assert.deepStrictEqual(readdirSync(folder).sort(), ["first.lock", "third.lock"])
+          assert.strictEqual(readFileSync(third!, "utf8"), another)
+        })
+      )
     )
   )
 
