@@ -4,12 +4,15 @@
  * Not a plan. Unknown preset, engine, node or parameter, and values that do not fit, are `UsageError`s that say what
  * there is, the nearest name first; the command ends with exit code 2.
  */
+import { resolve } from "node:path"
 import { Effect, Schema } from "effect"
 import { OverrideError } from "../dag/InstanceScope.ts"
 import { encodeParams } from "../dag/Key.ts"
 import { didYouMean, nearest } from "../dag/Nearest.ts"
 import { WiringError } from "../dag/Node.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
+import { isRemote } from "../dag/Source.ts"
+import { SourceOverrideError } from "../dag/SourceOverrides.ts"
 import { build, type Choice, type Recipe } from "../run/Recipe.ts"
 import type { RunOptions } from "../run/Run.ts"
 
@@ -25,6 +28,7 @@ export interface Wanted {
   readonly preset: string | undefined
   readonly engine: string | undefined
   readonly settings: ReadonlyArray<string>
+  readonly sources?: ReadonlyArray<string>
 }
 
 const sorted = (name: string, names: ReadonlyArray<string>): string => {
@@ -45,6 +49,16 @@ const parameters = (pipeline: Pipeline): ReadonlyMap<string, ReadonlyArray<strin
         return [node.id, fields.length > 0 ? fields : Object.keys((encodeParams(node) ?? {}) as object)]
       })
   )
+
+/** Locations as seen from any folder: a thread or a record may be somewhere else. */
+const absolute = (sources: ReadonlyArray<string>): ReadonlyArray<string> =>
+  sources.map((text) => {
+    const at = text.indexOf("=") + 1
+    const location = text.slice(at).trim()
+    return at === 0 || location === "" || isRemote(location) || location.startsWith("file://")
+      ? text
+      : text.slice(0, at) + resolve(location)
+  })
 
 /** Explains a bad `--set` with what the pipeline has when built without it. */
 const explain = (error: OverrideError, plain: () => Pipeline): UsageError => {
@@ -81,11 +95,14 @@ export const choose = <Settings, R>(
     if (!recipe.engines.includes(named))
       return yield* unknown("no engine is called", named, recipe.engines, `Engines of ${recipe.name}`)
     const { engine, why: engineWhy } = recipe.resolveEngine?.(named) ?? { engine: named }
-    const choice: Choice = { preset, engine, settings: wanted.settings }
+    const { sources = [], settings } = wanted
+    const choice: Choice = { preset, engine, settings, ...(sources.length > 0 ? { sources: absolute(sources) } : {}) }
     const plain = () => build(recipe, { ...choice, settings: [] })
     try {
       return { choice, pipeline: build(recipe, choice), engineWhy }
     } catch (error) {
+      if (error instanceof SourceOverrideError)
+        return yield* new UsageError({ message: `--source: ${error.message}`, hint: error.hint })
       if (error instanceof OverrideError) return yield* explain(error, plain)
       if (!(error instanceof WiringError)) throw error
       if (wanted.settings.length === 0) return yield* error

@@ -52,6 +52,11 @@ const shared = <S, R>(recipe: Recipe<S, R>) => ({
     Flag.withMetavar("NODE.PARAM=VALUE"),
     Flag.atLeast(0)
   ),
+  sources: Flag.String("source").pipe(
+    Flag.withDescription("Read a source from elsewhere: a path, https:// or hf:// (repeatable)"),
+    Flag.withMetavar("NAME=PATH|URL"),
+    Flag.atLeast(0)
+  ),
   engine: Flag.String("engine").pipe(
     Flag.withDescription(
       `What computes: ${recipe.engines.join(", ")} (default: ${recipe.engine === undefined ? "the first" : "the preset's"})`
@@ -125,11 +130,17 @@ export const makeCommand = <S, R>(recipe: Recipe<S, R>, moduleUrl: string, sessi
     readonly preset: Option.Option<string>
     readonly engine: Option.Option<string>
     readonly settings: ReadonlyArray<string>
+    readonly sources: ReadonlyArray<string>
     readonly deterministic: boolean
   }) => {
     // Engines are opened in other threads and processes too, which inherit it.
     if (flags.deterministic) passOn(variables.deterministic, "1")
-    return { preset: undef(flags.preset), engine: undef(flags.engine), settings: flags.settings }
+    return {
+      preset: undef(flags.preset),
+      engine: undef(flags.engine),
+      settings: flags.settings,
+      sources: flags.sources
+    }
   }
 
   const runs = Command.make("runs", {}, () =>

@@ -124,7 +124,7 @@ export const variables = {
   compileCache: text(
     "NODE_COMPILE_CACHE",
     "a folder",
-    "`millrace/compile` in `XDG_CACHE_HOME`",
+    "millrace/compile in `XDG_CACHE_HOME`",
     "Where Node keeps the compiled modules of threads and ranks"
   ),
   endpoint: text("HF_ENDPOINT", "an http or https address", "https://huggingface.co", "The hub, or a mirror of it"),

@@ -10,6 +10,7 @@ import type { TreeArtifact } from "./Artifact.ts"
 import { instanceId, nameFault } from "./InstanceScope.ts"
 import { type AnyNode, type Applied, outputsOf, WiringError } from "./Node.ts"
 import { callerLocation, showSourceLocation } from "./SourceLocation.ts"
+import { otherLocation } from "./SourceOverrides.ts"
 
 /** True for a location that is an address, to be fetched: `http://`, `https://`, `hf://`. */
 export const isRemote = (location: string): boolean => /^(?:https?|hf):\/\//i.test(location)
@@ -58,7 +59,10 @@ export const source = <A extends TreeArtifact<string>>(
   const wrongName = nameFault("node", instanceId(options.id))
   if (wrongName !== undefined)
     throw new WiringError({ node: String(options.id), sourceLocation: showSourceLocation(at), ...wrongName })
-  const location = located(options.location)
+  const other = otherLocation(instanceId(options.id))
+  const location = located(other ?? options.location)
+  // What was stated of the files that the recipe names does not hold for others.
+  const { bytes, sha256 } = other === undefined ? options : { bytes: undefined, sha256: undefined }
   const outputs = { files: artifact }
   const self: { -readonly [K in keyof AnyNode]: AnyNode[K] } = {
     id: instanceId(options.id),
@@ -73,12 +77,12 @@ export const source = <A extends TreeArtifact<string>>(
       run: undefined,
       sourceLocation: at
     },
-    params: options.sha256 === undefined ? {} : { sha256: options.sha256 },
+    params: sha256 === undefined ? {} : { sha256 },
     inputs: {},
     out: {},
     sourceLocation: at,
     location,
-    ...(options.bytes === undefined ? {} : { bytes: options.bytes }),
+    ...(bytes === undefined ? {} : { bytes }),
     ...(options.files === undefined ? {} : { files: options.files }),
     ...(options.hint === undefined ? {} : { hint: options.hint })
   }

@@ -11,6 +11,7 @@ import { withOverrides } from "../dag/InstanceScope.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
 import type { Finished, Part } from "../dag/Sections.ts"
 import { callerLocation, type SourceLocation, type SourcePosition } from "../dag/SourceLocation.ts"
+import { withSources } from "../dag/SourceOverrides.ts"
 
 /** What a finished run shows a person, made from the recipe's value outputs. */
 export interface Summary {
@@ -73,8 +74,12 @@ export interface Choice {
   readonly preset: string
   readonly settings: ReadonlyArray<string>
   readonly engine: string
+  /** Sources that are read from elsewhere: `NAME=PATH` or `NAME=URL`. */
+  readonly sources?: ReadonlyArray<string>
 }
 
-/** Builds the pipeline of a choice. Throws `OverrideError` or `WiringError`. */
+/** Builds the pipeline of a choice. Throws `OverrideError`, `SourceOverrideError` or `WiringError`. */
 export const build = <Settings, R>(recipe: Recipe<Settings, R>, choice: Choice): Pipeline<any, any, R> =>
-  withOverrides({ settings: choice.settings }, () => recipe.build(recipe.presets[choice.preset]!).pipeline)
+  withSources(choice.sources ?? [], () =>
+    withOverrides({ settings: choice.settings }, () => recipe.build(recipe.presets[choice.preset]!).pipeline)
+  )

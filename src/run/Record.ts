@@ -8,6 +8,7 @@
 import type { FileSystem } from "effect"
 import { Cause, Clock, Context, Effect, Exit, Schema, type Scope } from "effect"
 import { scrubJson } from "../dag/Secrets.ts"
+import { showLocation } from "../dag/Source.ts"
 import * as RunLog from "../store/RunLog.ts"
 import { Store, type StoreError } from "../store/Store.ts"
 import { orWithout } from "../store/Without.ts"
@@ -71,6 +72,11 @@ export const makeThinning = () => {
   }
 }
 
+const showSource = (text: string): string => {
+  const at = text.indexOf("=") + 1
+  return text.slice(0, at) + showLocation(text.slice(at))
+}
+
 const encode = Schema.encodeUnknownSync(Schema.toCodecJson(Event)) as (event: Event) => Schema.Json
 
 /** Opens the record of a run in the store at `root`; its file stays open until the scope closes. */
@@ -81,7 +87,13 @@ export const startRecord = (
 ): Effect.Effect<RunLog.RunLog, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   RunLog.start(root, {
     pipeline,
-    settings: { preset: choice.preset, engine: choice.engine, set: [...choice.settings] }
+    settings: {
+      preset: choice.preset,
+      engine: choice.engine,
+      set: [...choice.settings],
+      // An address may hold a signature; a path is what a person needs to run it again.
+      ...(choice.sources === undefined ? {} : { sources: choice.sources.map(showSource) })
+    }
   })
 
 /** Writes events into a record; `view` is the view with the event. */

@@ -142,7 +142,7 @@ export const make = (
         if (info === undefined)
           return yield* sourceError(
             `${path} does not exist`,
-            `Download ${basename(path)} to that place, or give its real location where "${node}" is defined.`
+            `Download ${basename(path)} to that place, or read it from elsewhere with \`--source ${node}=PATH\`.`
           )
         if (patterns !== undefined && !patterns.includes("**") && info.type !== "Directory")
           return yield* sourceError(
