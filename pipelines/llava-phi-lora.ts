@@ -4,7 +4,7 @@
  *     npx tsx pipelines/llava-phi-lora.ts                       the sample, adapters of rank 8
  *     npx tsx pipelines/llava-phi-lora.ts --preset paper --plan  Phi-2 in four bits, adapters of rank 64
  *
- * Not a graph of its own: `llavaPhi` with `lora` in two of its stages. The paper names adapters as future work; their
+ * Not a graph of its own: `llavaPhi` with adapters in two of its stages. The paper names adapters as future work; their
  * numbers here are chosen, not published.
  */
 import { run } from "../src/cli/Main.ts"
@@ -27,13 +27,18 @@ const qlora = { ...lora, rank: 64, dropout: 0.05, quantise: "nf4" } as const sat
 const sample: Settings = {
   ...presets.sample,
   sft: { ...presets.sample.sft, lr: 4e-3, lora },
-  instruct: { ...presets.sample.instruct, lr: 4e-3, lora }
+  instruct: { ...presets.sample.instruct, lr: 4e-3, trains: { ...presets.sample.instruct.trains, language: lora } }
 }
 
 const paper: Settings = {
   ...presets.paper,
   sft: { ...presets.paper.sft, lr: 2e-4, weightDecay: 0, lora: qlora },
-  instruct: { ...presets.paper.instruct, lr: 2e-4, weightDecay: 0, lora: qlora }
+  instruct: {
+    ...presets.paper.instruct,
+    lr: 2e-4,
+    weightDecay: 0,
+    trains: { ...presets.paper.instruct.trains, language: qlora }
+  }
 }
 
 const loraRecipe = recipe({

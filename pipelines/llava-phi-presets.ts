@@ -18,13 +18,12 @@ import type { readShareGpt } from "../src/nodes/ReadShareGpt.ts"
 import type { splitConversations } from "../src/nodes/SplitConversations.ts"
 import type { tokenizeImages } from "../src/nodes/TokenizeImages.ts"
 import type { trainLanguageModel } from "../src/nodes/TrainLanguageModel.ts"
+import type { tuneInstructions } from "../src/nodes/TrainVision.ts"
 import type { EngineName } from "../src/tensor/Engine.ts"
 
 /** The parameters of a node, as it takes them. */
 type ParamsOf<Node extends (inputs: never, params: never) => unknown> = Parameters<Node>[1]
 type Stage = Omit<ParamsOf<typeof trainLanguageModel>, "maxTokens" | "headBias">
-/** A stage that trains the language model: all of its weights, or adapters beside them. */
-type LanguageStage = Stage & { readonly lora: Lora | null }
 
 /** Every number of the recipe that a preset chooses; a preset is one such table, and a table of your own fits as well. */
 export interface Settings {
@@ -49,11 +48,11 @@ export interface Settings {
   readonly folders: { readonly captions: string; readonly instructions: string; readonly questions: string }
   readonly heldOut: ParamsOf<typeof holdOut>
   readonly headBias: ParamsOf<typeof trainLanguageModel>["headBias"]
-  /** Whether instruction tuning unfreezes the vision tower; its features are computed in every step then. Not with adapters. */
-  readonly trainsVision: boolean
-  readonly sft: LanguageStage
+  /** `lora`: adapters are trained beside the language model in place of all of its weights. */
+  readonly sft: Stage & { readonly lora: Lora | null }
   readonly pretrain: Stage
-  readonly instruct: LanguageStage
+  /** `trains`: what learns. With the vision tower among it, features are computed in each step. */
+  readonly instruct: Stage & Required<Pick<ParamsOf<typeof tuneInstructions>, "trains">>
   readonly evaluate: Omit<ParamsOf<typeof evaluate>, "headBias">
   readonly export: Omit<ParamsOf<typeof exportCheckpoint>, "headBias">
 }
@@ -98,7 +97,6 @@ const sample = {
   folders: { captions: "", instructions: "train2017/", questions: "val2017/" },
   heldOut: { share: 0.04, seed: 0 },
   headBias: "drop",
-  trainsVision: false,
   sft: {
     ...adam,
     weightDecay: 0,
@@ -138,7 +136,7 @@ const sample = {
     dropout: false,
     recompute: false,
     seed: 0,
-    lora: null
+    trains: { projector: true, language: "all", vision: false }
   },
   evaluate: {
     maxNewTokens: 8,
@@ -179,7 +177,6 @@ const paper = {
   folders: { captions: "", instructions: "train2017/", questions: "" },
   heldOut: { share: 0.002, seed: 0 },
   headBias: "keep",
-  trainsVision: false,
   sft: {
     ...adam,
     epochs: 2,
@@ -216,7 +213,7 @@ const paper = {
     dropout: true,
     recompute: true,
     seed: 0,
-    lora: null
+    trains: { projector: true, language: "all", vision: false }
   },
   evaluate: { maxNewTokens: 32, batch: 16, samples: 24 },
   export: { dtype: "bfloat16", maxShardBytes: 5_000_000_000, name: "LLaVA-Phi" }
@@ -230,10 +227,9 @@ const authors = {
   ...paper,
   data: "authors",
   folders: { captions: "", instructions: "", questions: "" },
-  trainsVision: true,
   sft: { ...paper.sft, ...scripted },
   pretrain: { ...paper.pretrain, ...scripted },
-  instruct: { ...paper.instruct, ...scripted, batch: 128 }
+  instruct: { ...paper.instruct, ...scripted, batch: 128, trains: { ...paper.instruct.trains, vision: true } }
 } as const
 
 export const presets = { sample, paper, authors } satisfies { readonly [preset: string]: Settings }

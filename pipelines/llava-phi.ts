@@ -14,9 +14,8 @@ import { run } from "../src/cli/Main.ts"
 import { estimate, type Known } from "../src/cost/Estimate.ts"
 import type { Costing } from "../src/dag/Costing.ts"
 import { scope } from "../src/dag/InstanceScope.ts"
-import { type Ref, WiringError } from "../src/dag/Node.ts"
+import type { Ref } from "../src/dag/Node.ts"
 import { pipeline } from "../src/dag/Pipeline.ts"
-import { adaptInstructions, adaptInstructionsOnFeatures } from "../src/nodes/AdaptInstructions.ts"
 import { adaptLanguageModel } from "../src/nodes/AdaptLanguageModel.ts"
 import type * as A from "../src/nodes/Artifacts.ts"
 import { cleanShareGpt } from "../src/nodes/CleanShareGpt.ts"
@@ -37,13 +36,7 @@ import { splitConversations } from "../src/nodes/SplitConversations.ts"
 import { tokenizeImages } from "../src/nodes/TokenizeImages.ts"
 import { tokenizeConversations, tokenizePictured } from "../src/nodes/TokenizeText.ts"
 import { trainLanguageModel } from "../src/nodes/TrainLanguageModel.ts"
-import {
-  trainProjector,
-  trainProjectorOnFeatures,
-  tuneInstructions,
-  tuneInstructionsAndVision,
-  tuneInstructionsOnFeatures
-} from "../src/nodes/TrainVision.ts"
+import { trainProjector, tuneInstructions } from "../src/nodes/TrainVision.ts"
 import { writeAnswers } from "../src/nodes/WriteAnswers.ts"
 import { writeCard } from "../src/nodes/WriteCard.ts"
 import { recipe } from "../src/run/Recipe.ts"
@@ -84,19 +77,22 @@ const sftStage = (settings: Settings, { languageModel, tokenizer }: Sources, vic
     return { sftExamples, sft, sftAdapter: { "sft-adapter": sft.out.adapter } }
   })
 
-/** What the two stages over images share. */
-interface Earlier {
-  readonly sft: ReturnType<typeof sftStage>["sft"]
-}
+type SftStage = ReturnType<typeof sftStage>
+
+/** Images as a stage takes them: pixels, or features that the frozen tower gives for them once. */
+const imagesFor = (settings: Settings, { vision }: Sources, pixels: Ref<typeof A.Pixels>, trainsVision: boolean) =>
+  settings.images.features && !trainsVision
+    ? computeFeatures({ pixels, vision }, { featureLayer: settings.images.featureLayer }).out.rows
+    : pixels
 
 /** Stage 2: the projector learns what the vision tower says, from balanced captions. */
-const pretrainStage = (settings: Settings, sources: Sources, { sft }: Earlier) => {
-  const { headBias, images } = settings
+const pretrainStage = (settings: Settings, sources: Sources, { sft }: SftStage) => {
+  const { headBias } = settings
   const { tokenizer, vision } = sources
   const captions = readCaptions({ file: sources.captions }, { shardRows: settings.captions.shardRows })
   const balanced = filterCaptions({ rows: captions.out.rows }, settings.captions)
   return scope("pretrain", () => {
-    const { maxAspect, minSide, misnamed, size } = images
+    const { featureLayer, maxAspect, minSide, misnamed, size } = settings.images
     const pretrainImages = tokenizeImages(
       { rows: balanced.out.rows, images: sources.captionImages },
       { size, misnamed, minSide, maxAspect, fit: "crop", folder: settings.folders.captions }
@@ -107,15 +103,11 @@ const pretrainStage = (settings: Settings, sources: Sources, { sft }: Earlier) =
     )
     const pretrainExamples = holdOut({ rows: tokens.out.rows }, settings.heldOut)
     const { heldOut, train: data } = pretrainExamples.out
-    const inputs = { model: sft.out.model, vision, tokenizer, data, heldOut }
-    const { pixels } = pretrainImages.out
-    const { featureLayer } = images
-    const pretrain = images.features
-      ? trainProjectorOnFeatures.named("train")(
-          { ...inputs, images: computeFeatures({ pixels, vision }, { featureLayer }).out.rows },
-          { ...settings.pretrain, headBias }
-        )
-      : trainProjector.named("train")({ ...inputs, images: pixels }, { ...settings.pretrain, headBias, featureLayer })
+    const images = imagesFor(settings, sources, pretrainImages.out.pixels, false)
+    const pretrain = trainProjector.named("train")(
+      { model: sft.out.model, vision, tokenizer, data, heldOut, images },
+      { ...settings.pretrain, headBias, featureLayer }
+    )
     return { captions, balanced, pretrainImages, pretrainExamples, pretrain }
   })
 }
@@ -126,21 +118,13 @@ const wholeImages = ({ images: { misnamed, size } }: Settings, folder: string) =
 
 type PretrainStage = ReturnType<typeof pretrainStage>
 
-/** Stage 3: projector and language model learn to answer about images; the settings say what of them is trained. */
+/** Stage 3: projector and language model learn to answer about images; `trains` says what of them, and the tower. */
 const instructStage = (
   settings: Settings,
   sources: Sources,
-  { pretrain, sft }: Earlier & Pick<PretrainStage, "pretrain">
+  { pretrain, sft }: SftStage & Pick<PretrainStage, "pretrain">
 ) => {
   const { tokenizer, vision } = sources
-  const { lora, ...stage } = settings.instruct
-  if (settings.trainsVision && lora !== null)
-    throw new WiringError({
-      node: "instruct/train",
-      sourceLocation: "instruct.lora",
-      message: "adapters are trained beside a frozen tower, and trainsVision is true",
-      hint: "Set trainsVision to false, or instruct.lora to null."
-    })
   const instructions = readInstructions({ file: sources.instructions }, { shardRows: settings.captions.shardRows })
   return scope("instruct", () => {
     const instructImages = tokenizeImages(
@@ -153,42 +137,23 @@ const instructStage = (
     )
     const instructExamples = holdOut({ rows: tokens.out.rows }, settings.heldOut)
     const { heldOut, train: data } = instructExamples.out
-    const { pixels } = instructImages.out
-    const inputs = { model: sft.out.model, projector: pretrain.out.projector, vision, tokenizer, data, heldOut }
-    const onPixels = { ...inputs, images: pixels }
-    const onFeatures = () => {
-      const { featureLayer } = settings.images
-      return { ...inputs, images: computeFeatures({ pixels, vision }, { featureLayer }).out.rows }
-    }
-    const params = { ...stage, headBias: settings.headBias }
-    const before = { instructions, instructImages, instructExamples }
-    if (settings.trainsVision) {
-      const instruct = tuneInstructionsAndVision.named("train")(onPixels, params)
-      return { ...before, instruct, tower: instruct.out.vision, instructAdapter: {} }
-    }
-    const { features } = settings.images
-    if (lora === null) {
-      const instruct = features
-        ? tuneInstructionsOnFeatures.named("train")(onFeatures(), params)
-        : tuneInstructions.named("train")(onPixels, params)
-      return { ...before, instruct, tower: vision, instructAdapter: {} }
-    }
-    const instruct = features
-      ? adaptInstructionsOnFeatures.named("train")(onFeatures(), { ...params, lora })
-      : adaptInstructions.named("train")(onPixels, { ...params, lora })
-    return { ...before, instruct, tower: vision, instructAdapter: { "instruct-adapter": instruct.out.adapter } }
+    const images = imagesFor(settings, sources, instructImages.out.pixels, settings.instruct.trains.vision)
+    const instruct = tuneInstructions.named("train")(
+      { model: sft.out.model, projector: pretrain.out.projector, vision, tokenizer, data, heldOut, images },
+      { ...settings.instruct, headBias: settings.headBias }
+    )
+    const adapter = typeof settings.instruct.trains.language === "object"
+    const instructAdapter = adapter ? { "instruct-adapter": instruct.out.adapter } : {}
+    return { instructions, instructImages, instructExamples, instruct, instructAdapter }
   })
 }
 
-type Trained = ReturnType<typeof conversations> &
-  ReturnType<typeof sftStage> &
-  PretrainStage &
-  ReturnType<typeof instructStage>
+type Trained = ReturnType<typeof conversations> & SftStage & PretrainStage & ReturnType<typeof instructStage>
 
 /** The checkpoint that others open, what it answers, and its card. */
 const exportAndEvaluate = (settings: Settings, sources: Sources, trained: Trained) => {
   const { headBias } = settings
-  const { captions, instruct, instructions, pretrain, raw, sft, sftExamples, tower } = trained
+  const { captions, instruct, instructions, pretrain, raw, sft, sftExamples } = trained
   const { captionImages, instructionImages, languageModel, tokenizer, vision } = sources
   const inherited = { captionImages, instructionImages, tokenizer, languageModel, startTower: vision }
   const origins = {
@@ -202,7 +167,7 @@ const exportAndEvaluate = (settings: Settings, sources: Sources, trained: Traine
     {
       model: instruct.out.model,
       projector: instruct.out.projector,
-      vision: tower,
+      vision: instruct.out.vision,
       ...inherited,
       shareGpt: raw.out.rows,
       captions: captions.out.rows,

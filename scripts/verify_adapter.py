@@ -2,7 +2,7 @@
 
     python scripts/verify_adapter.py BASE ADAPTER MERGED [--nf4]
 
-BASE, MERGED: PhiForCausalLM folders; ADAPTER: a folder of adaptLanguageModel or adaptInstructions. Shows the largest
+BASE, MERGED: PhiForCausalLM folders; ADAPTER: a folder of adaptLanguageModel or tuneInstructions. Shows the largest
 difference of logits between peft's adapted model and the merged one, and of merged weights between peft's merge and ours;
 fails above 1e-4. With --nf4 the base's linears are first quantised to four bits and back, as training had them: by the
 published definition, written here a second time.

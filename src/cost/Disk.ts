@@ -46,10 +46,13 @@ const ofStage = (stage: StageCost): ReadonlyArray<Written> => {
     from === undefined || bytes === 0 ? [] : [{ node: from.id, what, bytes: Math.round(bytes), passing }]
   const examples = settings.epochs === 0 ? 0 : amount.tokens / settings.epochs
   const projector = countOf(projectorShapes(projectorOf(llava)))
+  const language = countOf(phiShapes(llava.text))
   // With adapters the merged model is written beside them.
-  const whole = held.lora === undefined ? 0 : countOf(phiShapes(llava.text))
+  const adapters = held.lora === undefined ? 0 : weights.trained - (trains === "language" ? 0 : projector)
   const model =
-    whole + (trains === "projector" ? projector : trains === "all" ? weights.trained + weights.frozen : weights.trained)
+    node.spec.id === "trainProjector"
+      ? projector
+      : language + adapters + (trains === "language" ? 0 : projector + countOf(clipShapes(vision)))
   return [
     ...one(pixels, "pixels", pictures * vision.imageSize ** 2 * 3),
     // Beside the numbers of a picture, its offset and the layer they are of.

@@ -5,7 +5,7 @@
  * both and the part of the tower that features depend on.
  */
 import { clipShapes } from "../model/clip/Names.ts"
-import { layersUsed } from "../model/Flops.ts"
+import { isUsed } from "../model/Flops.ts"
 import { type LlavaConfig, projectorOf } from "../model/llava/Config.ts"
 import { blockLinear, type Lora, loraShapes } from "../model/lora/Lora.ts"
 import { phiShapes } from "../model/phi/Names.ts"
@@ -30,12 +30,6 @@ const sizeOf = (shape: Shape): number => shape.reduce((all, one) => all * one, 1
 
 /** Floats of all weights. */
 export const countOf = (shapes: Shapes): number => Object.values(shapes).reduce((sum, shape) => sum + sizeOf(shape), 0)
-
-/** Weights of the tower that features depend on: not the layers above, not the last norm. */
-const isUsed = (name: string, config: LlavaConfig): boolean => {
-  const layer = /^encoder\.layers\.(\d+)\./.exec(name)?.[1]
-  return !name.startsWith("post_layernorm.") && Number(layer ?? -1) < layersUsed(config.vision, config.featureLayer)
-}
 
 /**
  * Counts what a stage trains and what it loads beside it. `tower`: whether the tower is loaded at all. With `lora` adapters are

@@ -11,7 +11,8 @@ import { patchCount } from "../model/clip/Config.ts"
 import { clipAgain, clipFlops, loraFlops, phiAgain, phiFlops, projectorFlops, shareAgain } from "../model/Flops.ts"
 import type { LlavaConfig } from "../model/llava/Config.ts"
 import type { Lora } from "../model/lora/Lora.ts"
-import { Examples } from "../nodes/Artifacts.ts"
+import { Examples, Features } from "../nodes/Artifacts.ts"
+import { adapterOf, type Trains as ParamTrains } from "../nodes/VisionStage.ts"
 import type { TrainingSettings } from "../training/Stage.ts"
 import {
   type Amount,
@@ -26,37 +27,48 @@ import { type Held, memoryOf } from "./Memory.ts"
 import { modelsOf } from "./Models.ts"
 import { type Trains, type Weights, weightsOf } from "./Parameters.ts"
 
-/** What a definition trains, and where its tower is. */
-interface Kind {
+/** What a stage is tuned by, as far as its costs depend on it. */
+type Settings = TrainingSettings & {
+  readonly maxTokens?: number
+  readonly lora?: Lora
+  readonly trains?: ParamTrains
+}
+
+/** What a stage trains, where its tower is, and how its examples are laid out. */
+interface StageKind {
   readonly trains: Trains
   readonly tower: Held["tower"]
-  readonly layout: (params: { readonly maxTokens?: number }) => Layout
+  readonly layout: Layout
+  readonly lora: Lora | undefined
 }
-const shuffled = (): Layout => ({ kind: "shuffled" })
-const grouped = (): Layout => ({ kind: "grouped" })
-const kinds: Readonly<Record<string, Kind>> = {
-  trainLanguageModel: {
-    trains: "language",
-    tower: "none",
-    layout: ({ maxTokens }) => ({ kind: "packed", tokens: maxTokens! })
-  },
-  trainProjector: { trains: "projector", tower: "frozen", layout: shuffled },
-  trainProjectorOnFeatures: { trains: "projector", tower: "none", layout: shuffled },
-  tuneInstructions: { trains: "both", tower: "frozen", layout: grouped },
-  tuneInstructionsOnFeatures: { trains: "both", tower: "none", layout: grouped },
-  adaptLanguageModel: {
-    trains: "language",
-    tower: "none",
-    layout: ({ maxTokens }) => ({ kind: "packed", tokens: maxTokens! })
-  },
-  continueAdapter: {
-    trains: "language",
-    tower: "none",
-    layout: ({ maxTokens }) => ({ kind: "packed", tokens: maxTokens! })
-  },
-  adaptInstructions: { trains: "both", tower: "frozen", layout: grouped },
-  adaptInstructionsOnFeatures: { trains: "both", tower: "none", layout: grouped },
-  tuneInstructionsAndVision: { trains: "all", tower: "trained", layout: grouped }
+
+/** A tower is in memory only for images that are pixels. */
+const frozenTower = (node: AnyNode): Held["tower"] =>
+  node.inputs["images"]?.artifact.tag === Features.tag ? "none" : "frozen"
+
+const text = (_: AnyNode, { lora, maxTokens }: Settings): StageKind => ({
+  trains: "language",
+  tower: "none",
+  layout: { kind: "packed", tokens: maxTokens! },
+  lora
+})
+const kinds: Readonly<Record<string, (node: AnyNode, settings: Settings) => StageKind>> = {
+  trainLanguageModel: text,
+  adaptLanguageModel: text,
+  continueAdapter: text,
+  trainProjector: (node) => ({
+    trains: "projector",
+    tower: frozenTower(node),
+    layout: { kind: "shuffled" },
+    lora: undefined
+  }),
+  // A frozen projector is counted as trained: it is less than a hundredth of what is.
+  tuneInstructions: (node, { trains }) => ({
+    trains: trains!.vision ? "all" : trains!.language === "none" ? "projector" : "both",
+    tower: trains!.vision ? "trained" : frozenTower(node),
+    layout: { kind: "grouped" },
+    lora: adapterOf(trains!)
+  })
 }
 
 export interface StageCost {
@@ -152,11 +164,10 @@ export const stageCost = Effect.fnUntraced(function* (
   engine: string,
   assumed: Assumed | undefined
 ) {
-  const { layout, tower, trains } = kinds[node.spec.id]!
-  const settings = node.params as TrainingSettings & { readonly maxTokens?: number; readonly lora?: Lora }
-  const { lora } = settings
+  const settings = node.params as Settings
+  const { layout, lora, tower, trains } = kinds[node.spec.id]!(node, settings)
   const { config: llava, from } = yield* modelsOf(asked, node)
-  const batching: Batching = { ...settings, layout: layout(settings) }
+  const batching: Batching = { ...settings, layout }
   const lengths = yield* lengthsOf(asked, node)
   const amount =
     lengths === undefined

@@ -39,12 +39,18 @@ export interface Broadcast<out A extends Artifact> {
   readonly artifact: A
 }
 
-export type Port = Artifact | Broadcast<Artifact>
+/** A port that takes any one of several artifacts, and sees it whole: images as pixels, or as features. */
+export interface OneOf<out A extends Artifact> {
+  readonly kind: "oneOf"
+  readonly artifacts: ReadonlyArray<A>
+}
+
+export type Port = Artifact | Broadcast<Artifact> | OneOf<Artifact>
 export type Ports = { readonly [port: string]: Port }
 export type Outputs = { readonly [port: string]: Artifact }
 
-/** The artifact behind a port. */
-export type ArtifactOf<P> = P extends Broadcast<infer A> ? A : P extends Artifact ? P : never
+/** The artifact behind a port; a union where the port takes one of several. */
+export type ArtifactOf<P> = P extends Broadcast<infer A> | OneOf<infer A> ? A : P extends Artifact ? P : never
 
 /**
  * Rows that can be streamed or asked for by number, as often as wanted.
@@ -116,5 +122,19 @@ export const value = <const Tag extends string, A>(tag: Tag, schema: Schema.Code
 /** Declares that every shard of the node sees this input whole. */
 export const broadcast = <A extends Artifact>(artifact: A): Broadcast<A> => ({ kind: "broadcast", artifact })
 
-/** The artifact of a port, broadcast or not. */
-export const artifactOf = (port: Port): Artifact => (port.kind === "broadcast" ? port.artifact : port)
+/**
+ * Declares that an input takes any one of these artifacts. The node tells them apart by what it reads.
+ *
+ * @example
+ * inputs: { images: oneOf(Pixels, Features) }
+ */
+export const oneOf = <const A extends readonly [Artifact, ...ReadonlyArray<Artifact>]>(
+  ...artifacts: A
+): OneOf<A[number]> => ({
+  kind: "oneOf",
+  artifacts
+})
+
+/** The artifacts that a port takes: one, or several where it is declared with `oneOf`. */
+export const artifactsOf = (port: Port): ReadonlyArray<Artifact> =>
+  port.kind === "oneOf" ? port.artifacts : [port.kind === "broadcast" ? port.artifact : port]

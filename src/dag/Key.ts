@@ -5,7 +5,6 @@
  * not in it, so that "only the code differs" is a question that can be answered.
  */
 import { Schema } from "effect"
-import { artifactOf } from "./Artifact.ts"
 import { canonical, sha256 } from "./Canonical.ts"
 import type { AnyNode } from "./Node.ts"
 import { hidingCodec, holdsRedacted } from "./Secrets.ts"
@@ -79,9 +78,8 @@ export const keyParts = (node: AnyNode, inputs: Readonly<Record<string, string>>
   const formats: Record<string, string> = {}
   const schemas: Record<string, string> = {}
   for (const [port, artifact] of Object.entries(node.spec.outputs)) {
-    const plain = artifactOf(artifact)
-    if (plain.kind === "rows") formats[port] = `${plain.tag}:${plain.format.id}`
-    if (plain.kind !== "tree") schemas[port] = schemaDigest(plain.schema)
+    if (artifact.kind === "rows") formats[port] = `${artifact.tag}:${artifact.format.id}`
+    if (artifact.kind !== "tree") schemas[port] = schemaDigest(artifact.schema)
   }
   return {
     definition: node.spec.id,

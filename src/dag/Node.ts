@@ -11,9 +11,10 @@ import { type Duration, type Effect, type Result, Schema, type Scope, type Strea
 import {
   type Artifact,
   type ArtifactOf,
-  artifactOf,
+  artifactsOf,
   type Broadcast,
   type Handle,
+  type OneOf,
   type Outputs,
   type Port,
   type Ports,
@@ -24,7 +25,7 @@ import {
 import { canonical } from "./Canonical.ts"
 import { crossing, type ErrorClass } from "./Crossing.ts"
 import { instanceId, nameFault, overridesFor } from "./InstanceScope.ts"
-import { inputFault, kindOf, makeParams, showKind } from "./Parameters.ts"
+import { inputFault, kindOf, makeParams, showKinds } from "./Parameters.ts"
 import { holdsRedacted } from "./Secrets.ts"
 import { callerLocation, type SourceLocation, showSourceLocation } from "./SourceLocation.ts"
 
@@ -159,12 +160,11 @@ export interface Refusing<Refused> {
 }
 
 /** What one shard sees of an input port. */
-export type ShardInput<P> =
-  P extends Broadcast<infer A>
-    ? Handle<A>
-    : P extends RowsArtifact<string, infer Row>
-      ? Stream.Stream<ReadonlyArray<Row>>
-      : Handle<P>
+export type ShardInput<P> = P extends Broadcast<infer A> | OneOf<infer A>
+  ? Handle<A>
+  : P extends RowsArtifact<string, infer Row>
+    ? Stream.Stream<ReadonlyArray<Row>>
+    : Handle<P>
 
 export interface ShardContext<P, I extends Ports, Refused> extends Refusing<Refused> {
   readonly params: P
@@ -274,12 +274,12 @@ export const define = <D>(spec: NodeSpec): D => {
       for (const port of Object.keys(spec.inputs)) {
         const declared = spec.inputs[port]!
         const ref = inputs[port]!
-        const artifact = artifactOf(declared)
+        const taken = artifactsOf(declared)
         if (!isRef(ref))
-          fail(`input ${port} takes a reference to ${showKind(artifact)}, got ${kindOf(ref)}`, refHint(ref))
-        if (ref.artifact.tag !== artifact.tag || ref.artifact.kind !== artifact.kind)
+          fail(`input ${port} takes a reference to ${showKinds(declared)}, got ${kindOf(ref)}`, refHint(ref))
+        if (!taken.some(({ kind, tag }) => ref.artifact.tag === tag && ref.artifact.kind === kind))
           fail(
-            `input ${port} takes ${artifact.tag}, got ${ref.artifact.tag}`,
+            `input ${port} takes ${taken.map(({ tag }) => tag).join(" or ")}, got ${ref.artifact.tag}`,
             "Put the node that converts one to the other between."
           )
         else if (ref.artifact.kind === "rows" && ref.artifact.transient && !mayStream(spec, declared))
@@ -360,7 +360,7 @@ export const outputsOf = (node: AnyNode, outputs: Outputs): Record<string, AnyRe
     Object.entries(outputs).map(([port, artifact]) => [port, { node, port, artifact } as unknown as AnyRef])
   )
 
-const mayStream = (consumer: NodeSpec, port: Port): boolean => consumer.kind === "sharded" && port.kind !== "broadcast"
+const mayStream = (consumer: NodeSpec, port: Port): boolean => consumer.kind === "sharded" && port.kind === "rows"
 
 /**
  * A node that turns batches into batches, shard by shard; a killed run repeats only the shards in flight.

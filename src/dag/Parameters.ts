@@ -7,7 +7,7 @@
  */
 import { inspect } from "node:util"
 import { Redacted, Result, Schema, SchemaIssue } from "effect"
-import type { Artifact, Ports } from "./Artifact.ts"
+import { type Artifact, artifactsOf, type Port, type Ports } from "./Artifact.ts"
 import { didYouMean } from "./Nearest.ts"
 import { holdsRedacted, REDACTED, rememberSecrets } from "./Secrets.ts"
 
@@ -171,12 +171,13 @@ export const inputFault = (inputs: Ports, given: unknown): Fault | undefined => 
     if (!(name in inputs)) return { message: `there is no input ${name}${didYouMean(name, names)}`, hint }
   for (const name of names)
     if ((given as Readonly<Record<string, unknown>>)[name] === undefined) {
-      const declared = inputs[name]!
-      const artifact = declared.kind === "broadcast" ? declared.artifact : declared
-      return { message: `input ${name} is missing`, hint: `Give it ${showKind(artifact)}.` }
+      return { message: `input ${name} is missing`, hint: `Give it ${showKinds(inputs[name]!)}.` }
     }
   return undefined
 }
+
+/** What a port takes, in words: `rows of pixels or rows of image-features`. */
+export const showKinds = (port: Port): string => artifactsOf(port).map(showKind).join(" or ")
 
 /** An artifact in words: `rows of captions`, `files of clip-weights`, `a report`. */
 export const showKind = (artifact: Artifact): string =>

@@ -9,8 +9,9 @@ import { Effect, Schema, type Scope, Stream } from "effect"
 import {
   type Artifact,
   type ArtifactOf,
-  artifactOf,
+  artifactsOf,
   type Outputs,
+  type Port,
   type Ports,
   type Rows,
   type RowsArtifact,
@@ -27,12 +28,13 @@ import { fromArray } from "./Rows.ts"
 import { changesOf, stateOf } from "./Unchanged.ts"
 
 /** What may be given for an input: rows as an array or a handle, a tree as a path, a value as itself. */
-export type Given<P> =
-  ArtifactOf<P> extends RowsArtifact<string, infer Row>
+export type Given<P> = GivenAs<ArtifactOf<P>>
+type GivenAs<A> =
+  A extends RowsArtifact<string, infer Row>
     ? ReadonlyArray<Row> | Rows<Row>
-    : ArtifactOf<P> extends TreeArtifact<string>
+    : A extends TreeArtifact<string>
       ? string
-      : ArtifactOf<P> extends ValueArtifact<string, infer V>
+      : A extends ValueArtifact<string, infer V>
         ? V
         : never
 
@@ -97,6 +99,13 @@ const givenFault = (port: string, artifact: Artifact, given: unknown): Fault | u
   return undefined
 }
 
+/** Of the artifacts that a port takes, the first that the given input fits; the first of all where it fits none. */
+const chosen = (port: string, declared: Port, given: Readonly<Record<string, unknown>>): Artifact => {
+  const taken = artifactsOf(declared)
+  const fitting = taken.length === 1 ? undefined : taken.find((one) => givenFault(port, one, given[port]) === undefined)
+  return fitting ?? taken[0]!
+}
+
 /** Plain data, arrays and typed arrays copied; class instances as they are. */
 const copied = <A>(value: A): A => {
   if (typeof value !== "object" || value === null) return value
@@ -126,7 +135,7 @@ const handle = (artifact: Artifact, given: unknown): unknown =>
 /** Files that a node was given are the same when it ends. */
 const sameFiles = (spec: NodeSpec, given: Readonly<Record<string, unknown>>) => {
   const trees = Object.entries(spec.inputs)
-    .filter(([, declared]) => artifactOf(declared).kind === "tree")
+    .filter(([port, declared]) => chosen(port, declared, given).kind === "tree")
     .map(([port]) => ({ port, path: String(given[port]), before: stateOf(String(given[port])) }))
   return Effect.suspend(() => {
     for (const { before, path, port } of trees) {
@@ -202,7 +211,7 @@ export const run = <
     const fault =
       inputFault(spec.inputs, given) ??
       Object.entries(spec.inputs)
-        .map(([port, declared]) => givenFault(port, artifactOf(declared), given[port]))
+        .map(([port, declared]) => givenFault(port, chosen(port, declared, given), given[port]))
         .find((one) => one !== undefined)
     if (fault !== undefined) return yield* Effect.die(new WrongInput({ node: spec.id, ...fault }))
     const checked = makeParams(spec.params, params ?? {})
@@ -215,7 +224,7 @@ export const run = <
     const whole: Record<string, unknown> = {}
     const shard: Record<string, unknown> = {}
     for (const [port, declared] of Object.entries(spec.inputs)) {
-      whole[port] = handle(artifactOf(declared), given[port])
+      whole[port] = handle(chosen(port, declared, given), given[port])
       shard[port] = declared.kind === "rows" ? (whole[port] as Rows<unknown>).batches : whole[port]
     }
     const unchanged = sameFiles(spec, given)

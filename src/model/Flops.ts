@@ -61,6 +61,12 @@ export const shareAgain = (config: PhiConfig, policy: Recompute): number =>
 export const layersUsed = (config: ClipConfig, featureLayer: number): number =>
   hiddenState(config, featureLayer) ?? config.layers
 
+/** Whether features depend on a weight of the tower: not on the layers above the one that is taken, nor on the last norm. */
+export const isUsed = (name: string, { featureLayer, vision }: LlavaConfig): boolean => {
+  const layer = /^encoder\.layers\.(\d+)\./.exec(name)?.[1]
+  return !name.startsWith("post_layernorm.") && Number(layer ?? -1) < layersUsed(vision, featureLayer)
+}
+
 /** A tower up to the layer whose features are taken: forward where it is frozen, else gradients too (none of pixels). */
 export const clipFlops = (config: ClipConfig, featureLayer: number, images: number, trained = false): number => {
   const { channels, hiddenSize: d, patchSize } = config

@@ -13,7 +13,7 @@ import { tf } from "../tensor/Ops.ts"
 import { type Compute, Tensors } from "../tensor/Tensors.ts"
 import { type BadSampling, checkSampling, isGreedy, type Sampling, sampleToken } from "./generate/Sampling.ts"
 import type { LlavaConfig } from "./llava/Config.ts"
-import { type LlavaBatch, llavaEmbed, pixelsOf, spliceIndex, towerFeatures } from "./llava/Model.ts"
+import { givenFeatures, type LlavaBatch, llavaEmbed, pixelsOf, spliceIndex, towerFeatures } from "./llava/Model.ts"
 import type { PhiConfig } from "./phi/Config.ts"
 import { type PhiCache, phiEmbed, phiExtend, phiLogits } from "./phi/Model.ts"
 import { positionsOf, segmentsOfLengths } from "./TokenBatch.ts"
@@ -241,7 +241,7 @@ export const greedyText = (
 export const embedLlava = (weights: Weights, config: LlavaConfig, batch: LlavaBatch) => (c: Compute) => {
   const shape: [number, number] = [batch.rows, batch.time]
   const pixels = pixelsOf(c, config, batch)
-  const features = pixels === undefined ? undefined : towerFeatures(c, weights, config, pixels)
+  const features = pixels === undefined ? givenFeatures(config, batch) : towerFeatures(c, weights, config, pixels)
   return llavaEmbed(
     c,
     weights,

@@ -8,7 +8,7 @@ import type { Tensor, Weights } from "../tensor/Ops.ts"
 import { tf } from "../tensor/Ops.ts"
 import type { Compute } from "../tensor/Tensors.ts"
 import type { LlavaConfig } from "./llava/Config.ts"
-import { type LlavaBatch, llavaEmbed, pixelsOf, spliceIndex, towerFeatures } from "./llava/Model.ts"
+import { givenFeatures, type LlavaBatch, llavaEmbed, pixelsOf, spliceIndex, towerFeatures } from "./llava/Model.ts"
 import type { PhiConfig } from "./phi/Config.ts"
 import {
   type AppliedLora,
@@ -68,7 +68,8 @@ export interface PreparedLlava extends PreparedTokens {
 }
 
 /**
- * A LLaVA. With `trainsVision` the tower is inside the gradient pass; else its features are computed before it.
+ * A LLaVA. With `trainsVision` the tower is inside the gradient pass; else its features are computed before it, here or
+ * by whoever made the batch.
  *
  * @example llavaTrainable(config, { checkpoint: true })
  */
@@ -86,7 +87,7 @@ export const llavaTrainable = (
       return {
         ...prepareTokens(config.text, batch, c.logitsAtOnce),
         splice_BT: tf.tensor2d(splice, [batch.rows, batch.time], "int32"),
-        features_MND: frozen ? towerFeatures(c, w, config, pixels) : undefined,
+        features_MND: frozen ? towerFeatures(c, w, config, pixels) : givenFeatures(config, batch),
         pixels_MCSS: frozen ? undefined : pixels
       }
     },

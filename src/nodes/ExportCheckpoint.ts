@@ -16,7 +16,6 @@ import { llavaConfigJson } from "../model/llava/Config.ts"
 import { llavaFileName } from "../model/llava/Names.ts"
 import { writeCheckpoint } from "../model/Safetensors.ts"
 import { prefixedSources } from "../model/Weights.ts"
-import { adaptInstructions, adaptInstructionsOnFeatures } from "./AdaptInstructions.ts"
 import { adaptLanguageModel } from "./AdaptLanguageModel.ts"
 import * as A from "./Artifacts.ts"
 import { chatTemplate } from "./ChatTemplate.ts"
@@ -26,13 +25,7 @@ import { openParts, type Parts, parts } from "./ExportParts.ts"
 import { fromSources, HeadBias, ModelDtype, writeTextFile } from "./ModelFiles.ts"
 import { writeParity } from "./Parity.ts"
 import { trainLanguageModel } from "./TrainLanguageModel.ts"
-import {
-  trainProjector,
-  trainProjectorOnFeatures,
-  tuneInstructions,
-  tuneInstructionsAndVision,
-  tuneInstructionsOnFeatures
-} from "./TrainVision.ts"
+import { trainProjector, tuneInstructions } from "./TrainVision.ts"
 
 /**
  * Names for the custom class. transformers 5 renames old layouts for its own classes only, so the head, which is the custom
@@ -98,17 +91,7 @@ export const exportCheckpoint = whole(
 
 /** Whatever a stage may be trained by: their code is part of the digest that the card states. */
 const trainers = new Map(
-  [
-    trainLanguageModel,
-    adaptLanguageModel,
-    trainProjector,
-    trainProjectorOnFeatures,
-    tuneInstructions,
-    tuneInstructionsOnFeatures,
-    tuneInstructionsAndVision,
-    adaptInstructions,
-    adaptInstructionsOnFeatures
-  ].map(({ spec }) => [spec.id, spec.version])
+  [trainLanguageModel, adaptLanguageModel, trainProjector, tuneInstructions].map(({ spec }) => [spec.id, spec.version])
 )
 
 /**

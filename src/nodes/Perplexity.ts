@@ -16,7 +16,7 @@ import { type Measured, measureHeldOut } from "../training/HeldOut.ts"
 import { Checkpoint, Examples, LanguageModel, Pixels } from "./Artifacts.ts"
 import { HeadBias, loadWeights, openPhi, readJsonFile } from "./ModelFiles.ts"
 import { Positive } from "./Params.ts"
-import { everyRow, picturedBatch, pixelPictures, textBatch } from "./TrainingData.ts"
+import { everyRow, imageBatch, openImages, textBatch } from "./TrainingData.ts"
 
 export const Perplexity = Schema.Struct({
   rows: Schema.Number,
@@ -77,12 +77,10 @@ export const picturedPerplexity = whole(
         headBias: params.headBias === "keep"
       })
       const weights = yield* loadWeights(yield* llavaSources(yield* openCheckpoint(model.path), config))
-      const pictures = pixelPictures(images, config.vision)
+      const input = yield* openImages(images, config.vision)
       // Any id but that of a picture.
       const fill = config.imageToken === 0 ? 1 : 0
-      const batches = everyRow(data, params.batch).map((rows) =>
-        Effect.map(picturedBatch(data, pictures, rows, padded, fill), (batch) => ({ ...batch, pixels: batch.values }))
-      )
+      const batches = everyRow(data, params.batch).map((rows) => imageBatch(data, input, rows, padded, fill))
       return reportOf(data.length, yield* measureHeldOut(llavaTrainable(config), weights, batches, 0))
     })
 )

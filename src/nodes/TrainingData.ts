@@ -8,13 +8,8 @@ import type { Rows } from "../dag/Artifact.ts"
 import type { ClipConfig } from "../model/clip/Config.ts"
 import { patchCount } from "../model/clip/Config.ts"
 import { pixelBytes, putPixels } from "../model/clip/Pixels.ts"
-import type { LlavaConfig } from "../model/llava/Config.ts"
-import { spliceIndex } from "../model/llava/Model.ts"
-import { type AppliedLora, prepareTokens } from "../model/phi/Model.ts"
-import type { Recompute } from "../model/Recompute.ts"
+import type { LlavaBatch } from "../model/llava/Model.ts"
 import type { TokenBatch } from "../model/TokenBatch.ts"
-import { llavaTrainable, type PreparedLlava, type Trainable } from "../model/Trainable.ts"
-import { tf } from "../tensor/Ops.ts"
 import { collate, type TokenBatch as Packed, packRows } from "../training/Packing.ts"
 import type { Cut } from "../training/Stage.ts"
 import type { Examples, Features, Pixels } from "./Artifacts.ts"
@@ -113,106 +108,92 @@ export const everyRow = (rows: ExampleRows, size: number): ReadonlyArray<Readonl
   return out
 }
 
-/** A LLaVA batch whose image features were computed before: M x P x D floats. */
-export interface FeatureBatch extends TokenBatch {
-  readonly images: number
-  readonly features_MPD: Float32Array
-}
-
-/** Where pictures come from: rows by number, and how one is laid into a batch. */
-export interface Pictures<Row, Values extends Float32Array | Uint8Array> {
-  readonly rows: Rows<Row>
-  /** Values of one picture. */
-  readonly size: number
-  readonly room: (size: number) => Values
-  readonly put: (row: Row, out: Values, at: number) => void
-  /** What is wrong with a row's picture; undefined where nothing is. */
-  readonly fault?: (row: Row) => FeatureLayerMismatch | undefined
-}
-
-/** Pictures' features are of another hidden state of the tower than what is trained on them. */
+/** Images' features are of another hidden state of the tower than what is trained on them. */
 export class FeatureLayerMismatch extends Schema.TaggedError<FeatureLayerMismatch>()("FeatureLayerMismatch", {
   message: Schema.String,
   hint: Schema.String
 }) {}
 
-/** Pixels as they are stored: bytes, normalised on the engine. */
-export const pixelPictures = (
-  rows: Rows<typeof Pixels.schema.Type>,
-  { imageSize }: ClipConfig
-): Pictures<typeof Pixels.schema.Type, Uint8Array> => ({
-  rows,
-  size: pixelBytes(imageSize),
-  room: (size) => new Uint8Array(size),
-  put: (row, out, at) => putPixels(row, imageSize, out, at)
+type Pixel = typeof Pixels.schema.Type
+type Feature = typeof Features.schema.Type
+
+/** The images of a LLaVA batch. */
+type BatchImages = Pick<LlavaBatch, "images" | "pixels" | "features_MND">
+
+/** How images reach the model: as pixels that go through the tower in each step, or as features computed before. */
+export interface ImageInput {
+  /** Images of each shard. */
+  readonly shards: ReadonlyArray<number>
+  /** The hidden state that features are of; undefined for pixels, and where there is no image. */
+  readonly featureLayer: number | undefined
+  readonly needsTower: boolean
+  /** Reads images by number, in the order asked for. */
+  readonly read: (numbers: ReadonlyArray<number>) => Effect.Effect<BatchImages, FeatureLayerMismatch>
+}
+
+const pixelInput = (rows: Rows<Pixel>, { imageSize }: ClipConfig): ImageInput => ({
+  shards: rows.shards,
+  featureLayer: undefined,
+  needsTower: true,
+  read: Effect.fnUntraced(function* (numbers) {
+    const found = yield* rows.get(numbers)
+    const size = pixelBytes(imageSize)
+    const pixels = new Uint8Array(found.length * size)
+    for (const [i, row] of found.entries()) putPixels(row, imageSize, pixels, i * size)
+    return { images: found.length, pixels }
+  })
 })
 
-/** Features as they are stored. */
-export const featurePictures = (
-  rows: Rows<typeof Features.schema.Type>,
-  vision: ClipConfig,
-  featureLayer: number | undefined
-): Pictures<typeof Features.schema.Type, Float32Array> => ({
-  rows,
-  size: patchCount(vision) * vision.hiddenSize,
-  room: (size) => new Float32Array(size),
-  put: (row, out, at) => out.set(row.features_PD, at),
-  fault: (row) =>
-    row.featureLayer === featureLayer
-      ? undefined
-      : new FeatureLayerMismatch({
-          message: `features of ${row.id} are of hidden state ${row.featureLayer}, those of the first picture of ${featureLayer}`,
+const featureInput = (rows: Rows<Feature>, vision: ClipConfig, featureLayer: number): ImageInput => ({
+  shards: rows.shards,
+  featureLayer,
+  needsTower: false,
+  read: Effect.fnUntraced(function* (numbers) {
+    const found = yield* rows.get(numbers)
+    const size = patchCount(vision) * vision.hiddenSize
+    const features_MND = new Float32Array(found.length * size)
+    for (const [i, row] of found.entries()) {
+      if (row.featureLayer !== featureLayer)
+        return yield* new FeatureLayerMismatch({
+          message: `features of ${row.id} are of hidden state ${row.featureLayer}, those of the first image of ${featureLayer}`,
           hint: "Compute all of them with one `featureLayer`."
         })
+      features_MND.set(row.features_PD, i * size)
+    }
+    return { images: found.length, pixels: new Uint8Array(0), features_MND }
+  })
 })
 
+/** Opens what an image port was given. The first row says whether it holds pixels or features; none is as pixels. */
+export const openImages = (rows: Rows<Pixel | Feature>, vision: ClipConfig): Effect.Effect<ImageInput> =>
+  Effect.map(rows.length === 0 ? Effect.succeed<ReadonlyArray<Pixel | Feature>>([]) : rows.get([0]), ([first]) =>
+    first !== undefined && "features_PD" in first
+      ? featureInput(rows as Rows<Feature>, vision, first.featureLayer)
+      : pixelInput(rows as Rows<Pixel>, vision)
+  )
+
+/** Number of the first image of each shard. */
 const startsOf = (shards: ReadonlyArray<number>): ReadonlyArray<number> => {
   const starts = [0]
   for (const rows of shards) starts.push(starts[starts.length - 1]! + rows)
   return starts
 }
 
-/** Tokens and the values of their pictures, those of row 0 first. */
-export const picturedBatch = Effect.fnUntraced(function* <Row, Values extends Float32Array | Uint8Array>(
+/** Batches of text with their images, those of row 0 first. */
+export const imageBatch = Effect.fnUntraced(function* (
   rows: ExampleRows,
-  pictures: Pictures<Row, Values>,
+  images: ImageInput,
   wanted: ReadonlyArray<ReadonlyArray<number>>,
   layout: Layout,
   padId: number
-) {
+): Effect.fn.Return<LlavaBatch, FeatureLayerMismatch> {
   const examples = yield* fetch(rows, wanted)
   const packed = lay(examples, layout, padId)
-  const starts = startsOf(pictures.rows.shards)
+  const starts = startsOf(images.shards)
   const inOrder = examples.flat()
   const numbers = packed.images.map(({ example }) => {
     const { picture, shard } = inOrder[example]!
     return starts[shard]! + picture
   })
-  const found = yield* pictures.rows.get(numbers)
-  for (const row of found) {
-    const fault = pictures.fault?.(row)
-    if (fault !== undefined) return yield* fault
-  }
-  const values = pictures.room(found.length * pictures.size)
-  found.forEach((row, i) => {
-    pictures.put(row, values, i * pictures.size)
-  })
-  return { ...toModel(packed, examples), images: found.length, values }
-})
-
-/** The LLaVA whose frozen tower has run already: takes `features_MPD` where `llavaTrainable` takes pixels. */
-export const llavaOnFeatures = (
-  config: LlavaConfig,
-  options: { readonly checkpoint: Recompute; readonly lora?: AppliedLora }
-): Trainable<FeatureBatch, PreparedLlava & tf.TensorContainerObject> => ({
-  ...llavaTrainable(config, options),
-  prepare: (c, _, batch) => ({
-    ...prepareTokens(config.text, batch, c.logitsAtOnce),
-    splice_BT: tf.tensor2d(spliceIndex(config, batch, batch.images), [batch.rows, batch.time], "int32"),
-    features_MND:
-      batch.images === 0
-        ? undefined
-        : tf.tensor3d(batch.features_MPD, [batch.images, patchCount(config.vision), config.vision.hiddenSize]),
-    pixels_MCSS: undefined
-  })
+  return { ...toModel(packed, examples), ...(yield* images.read(numbers)) }
 })

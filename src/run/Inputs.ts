@@ -8,7 +8,7 @@
  * and are dropped. So a transient port costs its computation once more a consumer and no disk; it is not fused yet.
  */
 import { Effect, type Scope, Stream } from "effect"
-import { type Artifact, artifactOf, InputUnavailable, type RowsArtifact } from "../dag/Artifact.ts"
+import { type Artifact, InputUnavailable, type RowsArtifact } from "../dag/Artifact.ts"
 import { shardParts } from "../dag/FanOut.ts"
 import type { AnyNode, AnyRef } from "../dag/Node.ts"
 import { makeRefusals, type Refusals } from "../dag/Refusals.ts"
@@ -140,7 +140,7 @@ export const openShardRun = (
         shard[port] = yield* openWhole(ref, entryRefs)
         continue
       }
-      const artifact = artifactOf(declared) as RowsArtifact<string, unknown>
+      const artifact: RowsArtifact<string, unknown> = declared
       let batches: Stream.Stream<ReadonlyArray<unknown>, unknown, unknown>
       if (isTransient(ref.artifact)) {
         batches = Stream.unwrap(

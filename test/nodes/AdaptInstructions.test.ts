@@ -4,14 +4,14 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Node from "../../src/dag/RunNode.ts"
 import { defaultLora } from "../../src/model/lora/Lora.ts"
-import { adaptInstructions, adaptInstructionsOnFeatures } from "../../src/nodes/AdaptInstructions.ts"
 import { computeFeatures } from "../../src/nodes/ComputeFeatures.ts"
+import { tuneInstructions } from "../../src/nodes/TrainVision.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
 import { initialProjector, settings, tensorsOf, tinyModels, tinyPictured } from "./support.ts"
 
 const lora = { ...defaultLora, rank: 4 }
 
-describe("adaptInstructions", () => {
+describe("tuneInstructions by adapters", () => {
   for (const quantise of ["none", "nf4"] as const)
     it.effect(`with quantise ${quantise}: over pixels and over features the losses are alike (1e-4), and fall`, () =>
       Effect.gen(function* () {
@@ -24,13 +24,17 @@ describe("adaptInstructions", () => {
           epochs: 12,
           microBatch: 3,
           recompute: true,
-          lora: { ...lora, quantise, mergeInto: "original" as const }
+          trains: {
+            projector: true,
+            language: { ...lora, quantise, mergeInto: "original" as const },
+            vision: false
+          }
         }
-        const over = yield* Node.run(adaptInstructions, { ...inputs, images: pixels }, own, {
+        const over = yield* Node.run(tuneInstructions, { ...inputs, images: pixels }, own, {
           into: join(into, "pixels")
         })
         const features = yield* Node.run(computeFeatures, { pixels, vision: models.vision }, { featureLayer: -2 })
-        const stored = yield* Node.run(adaptInstructionsOnFeatures, { ...inputs, images: features.out.rows }, own, {
+        const stored = yield* Node.run(tuneInstructions, { ...inputs, images: features.out.rows }, own, {
           into: join(into, "features")
         })
         const { losses } = over.out.report
@@ -44,6 +48,7 @@ describe("adaptInstructions", () => {
         expect(changed.every((name) => /\.(self_attn|mlp)\..*\.weight$/.test(name))).toBe(true)
         const [fresh, tuned] = [yield* tensorsOf(projector), yield* tensorsOf(over.out.projector)]
         expect(Object.keys(fresh).filter((name) => fresh[name] === tuned[name])).toEqual([])
+        expect(yield* tensorsOf(over.out.vision)).toEqual(yield* tensorsOf(models.vision))
         expect(Object.keys(yield* tensorsOf(over.out.adapter)).every((name) => name.includes(".lora_"))).toBe(true)
       }).pipe(Effect.provide(Engine.wasm))
     )

@@ -4,19 +4,12 @@ import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Node from "../../src/dag/RunNode.ts"
-import { adaptInstructionsOnFeatures } from "../../src/nodes/AdaptInstructions.ts"
 import { computeFeatures } from "../../src/nodes/ComputeFeatures.ts"
 import { exportCheckpoint } from "../../src/nodes/ExportCheckpoint.ts"
 import { exportOriginal } from "../../src/nodes/ExportOriginal.ts"
 import { exportProjector } from "../../src/nodes/ExportProjector.ts"
 import { importLlava, importOriginal, importProjector } from "../../src/nodes/ImportModels.ts"
-import {
-  trainProjector,
-  trainProjectorOnFeatures,
-  tuneInstructions,
-  tuneInstructionsAndVision,
-  tuneInstructionsOnFeatures
-} from "../../src/nodes/TrainVision.ts"
+import { trainProjector, tuneInstructions } from "../../src/nodes/TrainVision.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
 import { settings, tensorsOf, tinyModels, tinyPictured } from "./support.ts"
 
@@ -31,6 +24,8 @@ const lora = {
   mergeInto: "dequantised"
 } as const
 
+const trains = { projector: true, language: "all", vision: false } as const
+
 const open = Effect.gen(function* () {
   const { into, ...models } = yield* tinyModels()
   const { pixels, plain, v1 } = yield* tinyPictured(4)
@@ -41,7 +36,7 @@ const open = Effect.gen(function* () {
     Effect.gen(function* () {
       const inputs = { ...models, data: plain, heldOut: [], images: yield* features(featureLayer) }
       const name = `pretrained${featureLayer}`
-      return (yield* Node.run(trainProjectorOnFeatures, inputs, short, at(name))).out.projector
+      return (yield* Node.run(trainProjector, inputs, short, at(name))).out.projector
     })
   return { at, models, pixels, plain, v1, features, pretrained }
 })
@@ -54,7 +49,7 @@ describe("the hidden state that a projector is trained on", () => {
         const images = yield* features(layer)
         expect([...new Set(images.map(({ featureLayer }) => featureLayer))]).toEqual([layer])
         const inputs = { ...models, projector: yield* pretrained(layer), data: v1, heldOut: [], images }
-        const tuned = (yield* Node.run(tuneInstructionsOnFeatures, inputs, short, at("tuned"))).out
+        const tuned = (yield* Node.run(tuneInstructions, inputs, short, at("tuned"))).out
         expect(json(tuned.projector, "config.json")).toMatchObject({ featureLayer: layer })
         const parts = { ...models, model: tuned.model, projector: tuned.projector }
         const params = { dtype: "float32", headBias: "drop", maxShardBytes: 1e9, name: "Layer" } as const
@@ -99,7 +94,7 @@ describe("the hidden state that a projector is trained on", () => {
       const onPixels = { ...inputs, images: pixels }
       const over = (yield* Node.run(trainProjector, onPixels, { ...short, featureLayer: -1 }, at("pixels"))).out
       const onFeatures = { ...inputs, images: yield* features(-1) }
-      const stored = (yield* Node.run(trainProjectorOnFeatures, onFeatures, short, at("features"))).out
+      const stored = (yield* Node.run(trainProjector, onFeatures, short, at("features"))).out
       const last = (yield* Node.run(trainProjector, onPixels, short, at("last"))).out
       for (const [i, loss] of over.report.losses.entries())
         expect(Math.abs(stored.report.losses[i]! - loss)).toBeLessThan(1e-5)
@@ -109,12 +104,17 @@ describe("the hidden state that a projector is trained on", () => {
       const a = { ...tuning, projector: over.projector, images: pixels }
       const b = { ...tuning, projector: over.projector, images: yield* features(-1) }
       const one = (yield* Node.run(tuneInstructions, a, short, at("a"))).out
-      const other = (yield* Node.run(tuneInstructionsOnFeatures, b, short, at("b"))).out
+      const other = (yield* Node.run(tuneInstructions, b, short, at("b"))).out
       for (const [i, loss] of one.report.losses.entries())
         expect(Math.abs(other.report.losses[i]! - loss)).toBeLessThan(1e-5)
       expect(json(one.projector, "config.json")).toMatchObject({ featureLayer: -1 })
       // With the last layer seen, the tower's last layer is trained as well.
-      const whole = (yield* Node.run(tuneInstructionsAndVision, a, short, at("tower"))).out
+      const whole = (yield* Node.run(
+        tuneInstructions,
+        a,
+        { ...short, trains: { ...trains, vision: true } },
+        at("tower")
+      )).out
       const [before, after] = [yield* tensorsOf(models.vision), yield* tensorsOf(whole.vision)]
       const name = "vision_model.encoder.layers.2.mlp.fc1.weight"
       expect(after[name]).not.toBe(before[name])
@@ -128,17 +128,19 @@ describe("the hidden state that a projector is trained on", () => {
       const inputs = { ...models, projector, data: v1, heldOut: [], images: yield* features(-2) }
       const never = at("never")
       for (const error of [
-        yield* Effect.flip(Node.run(tuneInstructionsOnFeatures, inputs, short, never)),
-        yield* Effect.flip(Node.run(adaptInstructionsOnFeatures, inputs, { ...short, lora }, never))
+        yield* Effect.flip(Node.run(tuneInstructions, inputs, short, never)),
+        yield* Effect.flip(
+          Node.run(tuneInstructions, inputs, { ...short, trains: { ...trains, language: lora } }, never)
+        )
       ])
         expect(error).toMatchObject({
           _tag: "FeatureLayerMismatch",
-          message: "the pictures' features are of hidden state -2, the projector was trained on hidden state -1",
+          message: "the images' features are of hidden state -2, the projector was trained on hidden state -1",
           hint: expect.stringContaining("computeFeatures")
         })
       // Two spellings of one state are no difference: -2 of three layers is 2.
       const same = { ...inputs, projector: yield* pretrained(2) }
-      const tuned = (yield* Node.run(tuneInstructionsOnFeatures, same, short, at("same"))).out
+      const tuned = (yield* Node.run(tuneInstructions, same, short, at("same"))).out
       expect(json(tuned.projector, "config.json")).toMatchObject({ featureLayer: 2 })
     }).pipe(Effect.provide(Engine.wasm))
   )
@@ -148,9 +150,9 @@ describe("the hidden state that a projector is trained on", () => {
       const { at, features, models, pixels, plain } = yield* open
       const mixed = [...(yield* features(-2)).slice(0, 2), ...(yield* features(-1)).slice(2)]
       const inputs = { ...models, data: plain, heldOut: [], images: mixed }
-      expect(yield* Effect.flip(Node.run(trainProjectorOnFeatures, inputs, short, at("never")))).toMatchObject({
+      expect(yield* Effect.flip(Node.run(trainProjector, inputs, short, at("never")))).toMatchObject({
         _tag: "FeatureLayerMismatch",
-        message: expect.stringContaining("of hidden state -1, those of the first picture of -2")
+        message: expect.stringContaining("of hidden state -1, those of the first image of -2")
       })
       const computing = { pixels, vision: models.vision }
       expect(yield* Effect.flip(Node.run(computeFeatures, computing, { featureLayer: 4 }))).toMatchObject({
@@ -167,7 +169,7 @@ describe("the hidden state that a projector is trained on", () => {
       const path = join(projector, "config.json")
       writeFileSync(path, JSON.stringify({ ...json(path), activation: "tanh" }))
       const inputs = { ...models, projector, data: v1, heldOut: [], images: yield* features(-2) }
-      const tuned = (yield* Node.run(tuneInstructionsOnFeatures, inputs, short, at("tuned"))).out
+      const tuned = (yield* Node.run(tuneInstructions, inputs, short, at("tuned"))).out
       expect(json(tuned.projector, "config.json")).toMatchObject({ activation: "tanh" })
       const parts = { ...models, model: tuned.model, projector: tuned.projector }
       const params = { dtype: "float32", headBias: "drop", maxShardBytes: 1e9, name: "Layer" } as const

@@ -1,16 +1,13 @@
-/** The picture stages train what they say and nothing else, the same however a batch is cut. */
+/** The stages over images train what they say and nothing else, the same however a batch is cut. */
+import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Cause, Effect } from "effect"
 import * as Node from "../../src/dag/RunNode.ts"
+import { defaultLora } from "../../src/model/lora/Lora.ts"
 import { computeFeatures } from "../../src/nodes/ComputeFeatures.ts"
-import {
-  trainProjector,
-  trainProjectorOnFeatures,
-  tuneInstructions,
-  tuneInstructionsAndVision,
-  tuneInstructionsOnFeatures
-} from "../../src/nodes/TrainVision.ts"
+import { trainProjector, tuneInstructions } from "../../src/nodes/TrainVision.ts"
+import type { Trains } from "../../src/nodes/VisionStage.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
 import { inShards, settings, tensorsOf, tinyModels, tinyPictured } from "./support.ts"
 
@@ -64,12 +61,7 @@ describe("trainProjector", () => {
       const inputs = { ...models, data: plain, heldOut: plain }
       const over = yield* Node.run(trainProjector, { ...inputs, images: pixels }, settings, at("pixels"))
       const { out } = yield* Node.run(computeFeatures, { pixels, vision: models.vision }, { featureLayer: -2 })
-      const stored = yield* Node.run(
-        trainProjectorOnFeatures,
-        { ...inputs, images: out.rows },
-        settings,
-        at("features")
-      )
+      const stored = yield* Node.run(trainProjector, { ...inputs, images: out.rows }, settings, at("features"))
       for (const [i, loss] of over.out.report.losses.entries())
         expect(Math.abs(stored.out.report.losses[i]! - loss)).toBeLessThan(1e-5)
       expect(Math.abs(stored.out.report.heldOutLoss! - over.out.report.heldOutLoss!)).toBeLessThan(1e-5)
@@ -131,24 +123,20 @@ describe("tuneInstructions", () => {
       const inputs = { ...models, projector, data: v1, heldOut: [] }
       const over = yield* Node.run(tuneInstructions, { ...inputs, images: pixels }, settings, at("pixels"))
       const { out } = yield* Node.run(computeFeatures, { pixels, vision: models.vision }, { featureLayer: -2 })
-      const stored = yield* Node.run(
-        tuneInstructionsOnFeatures,
-        { ...inputs, images: out.rows },
-        settings,
-        at("features")
-      )
+      const stored = yield* Node.run(tuneInstructions, { ...inputs, images: out.rows }, settings, at("features"))
       for (const [i, loss] of over.out.report.losses.entries())
         expect(Math.abs(stored.out.report.losses[i]! - loss)).toBeLessThan(1e-4)
     }).pipe(Effect.provide(Engine.wasm))
   )
-})
 
-describe("tuneInstructionsAndVision", () => {
-  it.effect("changes the tower too, but for the weights that no feature depends on, and writes all of them", () =>
+  const trains = { projector: true, language: "all", vision: false } as const
+
+  it.effect("with vision changes the tower too, but for the weights that no feature depends on, and writes all", () =>
     Effect.gen(function* () {
       const { at, models, pixels, projector, v1 } = yield* open
       const inputs = { ...models, projector, data: v1, heldOut: v1.slice(0, 2), images: pixels }
-      const made = yield* Node.run(tuneInstructionsAndVision, inputs, settings, at("out"))
+      const all = { ...settings, trains: { ...trains, vision: true } }
+      const made = yield* Node.run(tuneInstructions, inputs, all, at("out"))
       const before = yield* tensorsOf(models.vision)
       const moved = changed(before, yield* tensorsOf(made.out.vision))
       const unused = Object.keys(before).filter((name) => /post_layernorm|layers\.2\./.test(name))
@@ -162,6 +150,50 @@ describe("tuneInstructionsAndVision", () => {
       const frozen = yield* Node.run(tuneInstructions, inputs, settings, at("frozen"))
       expect(Math.abs(made.out.report.losses[0]! - frozen.out.report.losses[0]!)).toBeLessThan(1e-5)
       expect(made.out.report.losses[1]).not.toBe(frozen.out.report.losses[1])
+      expect(yield* tensorsOf(frozen.out.vision)).toEqual(before)
+      expect(readdirSync(frozen.out.adapter)).toEqual([])
     }).pipe(Effect.provide(Engine.wasm))
+  )
+
+  it.effect("changes only what `trains` says: the projector alone, or the language model alone", () =>
+    Effect.gen(function* () {
+      const { at, models, pixels, projector, v1 } = yield* open
+      const inputs = { ...models, projector, data: v1, heldOut: [], images: pixels }
+      const run = (some: Partial<Trains>, name: string) =>
+        Node.run(tuneInstructions, inputs, { ...settings, trains: { ...trains, ...some } }, at(name))
+      const alone = (yield* run({ language: "none" }, "projector-alone")).out
+      expect(changed(yield* tensorsOf(projector), yield* tensorsOf(alone.projector)).length).toBe(4)
+      expect(yield* tensorsOf(alone.model)).toEqual(yield* tensorsOf(models.model))
+      const language = (yield* run({ projector: false }, "language-alone")).out
+      expect(yield* tensorsOf(language.projector)).toEqual(yield* tensorsOf(projector))
+      const before = yield* tensorsOf(models.model)
+      expect(changed(before, yield* tensorsOf(language.model)).length).toBe(Object.keys(before).length)
+    }).pipe(Effect.provide(Engine.wasm))
+  )
+
+  it.effect(
+    "refuses what cannot be trained: nothing, adapters beside a trained tower, a tower whose images are features",
+    () =>
+      Effect.gen(function* () {
+        const { at, models, pixels, projector, v1 } = yield* open
+        const inputs = { ...models, projector, data: v1, heldOut: [] }
+        const died = (some: Partial<Trains>) =>
+          Node.run(
+            tuneInstructions,
+            { ...inputs, images: pixels },
+            { ...settings, trains: { ...trains, ...some } },
+            at("never")
+          ).pipe(Effect.sandbox, Effect.flip, Effect.map(Cause.pretty))
+        expect(yield* died({ projector: false, language: "none" })).toContain("must be trained")
+        expect(yield* died({ language: { ...defaultLora }, vision: true })).toContain("beside a frozen tower")
+        const { out } = yield* Node.run(computeFeatures, { pixels, vision: models.vision }, { featureLayer: -2 })
+        const all = { ...settings, trains: { ...trains, vision: true } }
+        expect(
+          yield* Effect.flip(Node.run(tuneInstructions, { ...inputs, images: out.rows }, all, at("never")))
+        ).toMatchObject({
+          _tag: "FeatureLayerMismatch",
+          message: expect.stringContaining("features that a frozen one")
+        })
+      }).pipe(Effect.provide(Engine.wasm))
   )
 })

@@ -150,6 +150,9 @@ export const settings = {
   headBias: "drop"
 } as const
 
+/** The same with what `tuneInstructions` trains where it is told nothing: for tests that call its functions themselves. */
+export const tuneSettings = { ...settings, trains: { projector: true, language: "all", vision: false } } as const
+
 /** Every tensor of a model's folder, or of an adapter's, as base64 of its bytes, by name. */
 export const tensorsOf = (folder: string) =>
   Effect.scoped(

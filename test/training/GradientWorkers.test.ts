@@ -13,7 +13,7 @@ import { Tensors } from "../../src/tensor/Tensors.ts"
 import { gradientWorkers, helperOf } from "../../src/training/GradientWorkers.ts"
 import { evaluateLoss, freeState, initialState, saveState, trainStep } from "../../src/training/Step.ts"
 import { textBatch, tinyPhi, uploadPhi } from "../model/support.ts"
-import { initialProjector, settings, tinyModels, tinyPictured } from "../nodes/support.ts"
+import { initialProjector, tinyModels, tinyPictured, tuneSettings } from "../nodes/support.ts"
 
 const fold = tuneInstructions.spec.run as AnyFold
 const hex = (files: ReadonlyMap<string, Uint8Array>) =>
@@ -46,7 +46,7 @@ const open = Effect.gen(function* () {
     heldOut: fromArray([]),
     images: fromArray(pixels)
   }
-  const params = { ...settings, batch: 5, microBatch: 2, dropout: true, warmupRatio: 0.3, maxGradNorm: 0.5 }
+  const params = { ...tuneSettings, batch: 5, microBatch: 2, dropout: true, warmupRatio: 0.3, maxGradNorm: 0.5 }
   return (some: Partial<typeof params>) => ({ params: { ...params, ...some }, inputs }) as never
 })
 

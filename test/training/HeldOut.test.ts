@@ -15,7 +15,7 @@ import { decodeLoop, encodeLoop } from "../../src/training/Checkpoint.ts"
 import { conclude, heldOutSaved, isDue, noteLoss, watchHeldOut } from "../../src/training/HeldOut.ts"
 import type { Trained } from "../../src/training/Stage.ts"
 import { trainingFold } from "../../src/training/TrainingFold.ts"
-import { initialProjector, settings, tinyModels, tinyPictured } from "../nodes/support.ts"
+import { initialProjector, settings, tinyModels, tinyPictured, tuneSettings } from "../nodes/support.ts"
 import { meetInProcess } from "../tensor/ranks.ts"
 
 const bits = (values: Float32Array) => Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString("hex")
@@ -98,7 +98,7 @@ const open = (over: object = {}) =>
       images: fromArray(pixels)
     }
     const params = {
-      ...settings,
+      ...tuneSettings,
       epochs: 8,
       lr: 0.05,
       decay: "constant",

@@ -11,7 +11,7 @@ import { tuneInstructions } from "../../src/nodes/TrainVision.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
 import { Tensors } from "../../src/tensor/Tensors.ts"
 import { decodeLoop } from "../../src/training/Checkpoint.ts"
-import { initialProjector, settings, tinyModels, tinyPictured } from "../nodes/support.ts"
+import { initialProjector, tinyModels, tinyPictured, tuneSettings } from "../nodes/support.ts"
 import { meetInProcess } from "../tensor/ranks.ts"
 import { relativeError } from "../tensor/support.ts"
 
@@ -32,7 +32,15 @@ const open = (over: object = {}) =>
       images: fromArray(pixels)
     }
     // Five rows, then three: uneven shares, and ranks that have none.
-    const params = { ...settings, batch: 5, microBatch: 2, dropout: true, warmupRatio: 0.3, maxGradNorm: 0.5, ...over }
+    const params = {
+      ...tuneSettings,
+      batch: 5,
+      microBatch: 2,
+      dropout: true,
+      warmupRatio: 0.3,
+      maxGradNorm: 0.5,
+      ...over
+    }
     return { params, inputs } as never
   })
 

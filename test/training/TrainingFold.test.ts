@@ -8,7 +8,7 @@ import { tuneInstructions } from "../../src/nodes/TrainVision.ts"
 import { buffersOf } from "../../src/run/LoaderTask.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
 import { Tensors } from "../../src/tensor/Tensors.ts"
-import { initialProjector, settings, tinyModels, tinyPictured } from "../nodes/support.ts"
+import { initialProjector, tinyModels, tinyPictured, tuneSettings } from "../nodes/support.ts"
 
 const fold = tuneInstructions.spec.run as AnyFold
 const hex = (files: ReadonlyMap<string, Uint8Array>) =>
@@ -27,7 +27,7 @@ const open = Effect.gen(function* () {
     heldOut: fromArray(v1.slice(6)),
     images: fromArray(pixels)
   }
-  const params = { ...settings, batch: 3, microBatch: 2, dropout: true, warmupRatio: 0.3, maxGradNorm: 0.5 }
+  const params = { ...tuneSettings, batch: 3, microBatch: 2, dropout: true, warmupRatio: 0.3, maxGradNorm: 0.5 }
   return { params, inputs } as never
 })
 

@@ -21,9 +21,14 @@ import { type LlavaConfig, projectorOf } from "./Config.ts"
 
 /** Tokens with their images: those of row 0 first, in the order of their image tokens. */
 export interface LlavaBatch extends TokenBatch {
-  /** M images, flat: normalised float32 `[M, C, S, S]`, or the bytes `[M, S, S, C]` as they are stored. Empty for text alone. */
+  /**
+   * M images, flat: normalised float32 `[M, C, S, S]`, or the bytes `[M, S, S, C]` as they are stored. Empty for text
+   * alone, and where features are given.
+   */
   readonly pixels: Float32Array | Uint8Array
   readonly images: number
+  /** What the frozen tower gives for the images, where it was computed before: flat `[M, N, width of the tower]`. */
+  readonly features_MND?: Float32Array
 }
 
 /**
@@ -47,13 +52,23 @@ export const spliceIndex = (config: LlavaConfig, batch: TokenBatch, images: numb
   return index
 }
 
-/** The batch's pixels on the engine, normalised; undefined for text alone. */
-export const pixelsOf = (c: Compute, { vision }: LlavaConfig, { images, pixels }: LlavaBatch): Tensor | undefined =>
-  images === 0
+/** The batch's pixels on the engine, normalised; undefined for text alone, and where features are given. */
+export const pixelsOf = (
+  c: Compute,
+  { vision }: LlavaConfig,
+  { features_MND, images, pixels }: LlavaBatch
+): Tensor | undefined =>
+  images === 0 || features_MND !== undefined
     ? undefined
     : pixels instanceof Uint8Array
       ? clipPixels(c, pixels, vision.imageSize)
       : tf.tensor4d(pixels, [images, vision.channels, vision.imageSize, vision.imageSize])
+
+/** The batch's features on the engine, where they are given and there is an image. */
+export const givenFeatures = ({ vision }: LlavaConfig, { features_MND, images }: LlavaBatch): Tensor | undefined =>
+  images === 0 || features_MND === undefined
+    ? undefined
+    : tf.tensor3d(features_MND, [images, patchCount(vision), vision.hiddenSize])
 
 /** Image features as the language model takes them: `features_MND` of the tower -> `[M, N, width]`. */
 export const imageFeatures = (c: Compute, w: Weights, config: LlavaConfig, features_MND: Tensor): Tensor =>
