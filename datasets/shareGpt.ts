@@ -3,20 +3,8 @@
  *
  * Not cleaned: values are HTML as scraped (or markdown where a copy was converted before).
  */
-import { Schema } from "effect"
+import { RawConversation } from "../src/text/Conversation.ts"
 import { dataset, sampleFile, sampleFolder } from "./Dataset.ts"
-
-/** One turn; other speakers than the two occur in the original and in the sample (`system`). */
-export const RawTurn = Schema.Struct({ from: Schema.String, value: Schema.String })
-
-/** A row of the file. Rows that miss a part, or whose value is no text, fail this schema and belong in quarantine. */
-export const RawShareGptRow = Schema.Struct({
-  id: Schema.String,
-  conversations: Schema.Array(RawTurn),
-  model: Schema.optionalKey(Schema.NullOr(Schema.String)),
-  plugins: Schema.optionalKey(Schema.NullOr(Schema.Array(Schema.Unknown)))
-})
-export type RawShareGptRow = typeof RawShareGptRow.Type
 
 export const shareGptSample = dataset({
   name: "sharegpt-sample",
@@ -33,7 +21,7 @@ export const shareGptSample = dataset({
       path: "sharegpt/sharegpt.json",
       about: "One JSON array, one row a line",
       format: "json-array",
-      row: RawShareGptRow,
+      row: RawConversation,
       group: "sharegpt",
       ...sampleFile("sharegpt/sharegpt.json")
     },
@@ -63,7 +51,7 @@ export const shareGpt = dataset({
       path: "sg_90k_part1.json",
       about: "First half",
       format: "json-array",
-      row: RawShareGptRow,
+      row: RawConversation,
       group: "sharegpt",
       url: `${ryoko}/resolve/${ryokoRevision}/sg_90k_part1.json`,
       bytes: undefined,
@@ -74,7 +62,7 @@ export const shareGpt = dataset({
       path: "sg_90k_part2.json",
       about: "Second half",
       format: "json-array",
-      row: RawShareGptRow,
+      row: RawConversation,
       group: "sharegpt",
       url: `${ryoko}/resolve/${ryokoRevision}/sg_90k_part2.json`,
       bytes: undefined,
@@ -103,7 +91,7 @@ export const shareGptVicuna = dataset({
       path: "ShareGPT_unfiltered_cleaned_split.json",
       about: "Cleaned and split",
       format: "json-array",
-      row: RawShareGptRow,
+      row: RawConversation,
       group: "sharegpt",
       url: `${anon}/resolve/071fe5d0da36778ed2ee0f673d649d8cf6f566e7/ShareGPT_unfiltered_cleaned_split.json`,
       bytes: undefined,

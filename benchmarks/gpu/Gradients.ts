@@ -69,8 +69,7 @@ const ours = (engine: string, folder: string, time: number): Promise<Found> =>
       const { config, sources } = yield* openPhi({ path: folder }, "keep")
       const weights = yield* uploadWeights(sources)
       const [a, b, c] = conversations(time)
-      const { rows, tokens, ...arrays } = packRows([[a!], [b!, c!]], { tokens: time, padId: 0 })
-      const batch = { rows, time: tokens, ...arrays }
+      const { batch } = packRows([[a!], [b!, c!]], { tokens: time, padId: 0 })
       const { grads, value } = yield* gradientOf(
         phiTrainable(config),
         weights,
@@ -85,9 +84,9 @@ const ours = (engine: string, folder: string, time: number): Promise<Found> =>
   )
 
 const peer = async (context: Context, gpu: Gpu, folder: string): Promise<Record<"f32" | "bf16", Found>> => {
-  const padded = collate(conversations(gpu.sizes.parity.time), { padId: 0 })
+  const { batch } = collate(conversations(gpu.sizes.parity.time), { padId: 0 })
   const batches = join(context.data, "parity-batches.json")
-  writeFileSync(batches, JSON.stringify([peerBatch({ ...padded, time: padded.tokens })]))
+  writeFileSync(batches, JSON.stringify([peerBatch(batch)]))
   return await withPeer(context, async (python) => {
     await python.ask({ do: "load", folder, batches, lr: 0, threads: threads(), device: gpu.device })
     const ask = async (bf16: boolean): Promise<Found> => {

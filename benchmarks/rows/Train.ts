@@ -212,10 +212,7 @@ const packedTask = async (context: Context): Promise<Task> => {
     examples.slice(i * PACKED.conversations, (i + 1) * PACKED.conversations)
   )
   const padId = 0
-  const peer = parts.map((part) => {
-    const { rows, tokens: time, ...arrays } = collate(part, { padId })
-    return { rows, time, ...arrays }
-  })
+  const peer = parts.map((part) => collate(part, { padId }).batch)
   const ours = parts.map((part) => packed(part, { ...PACKED, padId }))
   const real = parts.flat().reduce((sum, { ids }) => sum + ids.length, 0)
   const share = (batches: ReadonlyArray<TokenBatch>): string =>

@@ -58,15 +58,8 @@ export const packed = (
     { tokens }
   )
   const rows = Array.from({ length: plan.rows }, (_, row) => [...plannedRow(plan, row)].map((i) => examples[i]!))
-  return Array.from({ length: Math.ceil(rows.length / microBatch) }, (_, i) => {
-    const {
-      rows: count,
-      tokens: time,
-      ...arrays
-    } = packRows(rows.slice(i * microBatch, (i + 1) * microBatch), {
-      tokens,
-      padId
-    })
-    return { rows: count, time, ...arrays }
-  })
+  return Array.from(
+    { length: Math.ceil(rows.length / microBatch) },
+    (_, i) => packRows(rows.slice(i * microBatch, (i + 1) * microBatch), { tokens, padId }).batch
+  )
 }

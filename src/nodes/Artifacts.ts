@@ -8,7 +8,7 @@ import { Schema } from "effect"
 import { rows, tree, value } from "../dag/Artifact.ts"
 import { arrowRows, list } from "../data/ArrowShard.ts"
 import { type FeatureRow, featureRows, type PixelRow, pixelRows } from "../data/UniformRows.ts"
-import { Conversation, ConversationTurn } from "../text/Conversation.ts"
+import { Conversation, ConversationTurn, RawConversation } from "../text/Conversation.ts"
 
 // ---- files from outside
 
@@ -46,16 +46,8 @@ export const ProjectorFile = tree("projector-file")
 
 // ---- rows
 
-/** A ShareGPT element as found, HTML and all, and the group its reader says it belongs to. */
-export const RawConversations = rows(
-  "raw-conversations",
-  Schema.Struct({
-    id: Schema.String,
-    group: Schema.optionalKey(Schema.String),
-    conversations: Schema.Array(Schema.Struct({ from: Schema.String, value: Schema.String })),
-    plugins: Schema.optional(Schema.Json)
-  })
-)
+/** ShareGPT's rows as found. */
+export const RawConversations = rows("raw-conversations", RawConversation)
 
 /** Cleaned conversations: markdown, human and gpt in turn. */
 export const Conversations = rows("conversations", Conversation)

@@ -6,6 +6,7 @@
  * training (Vicuna v1.1, the picture before the first question), pictures are cropped or padded as the folder's processor
  * says.
  */
+
 import { readFile } from "node:fs/promises"
 import { basename, join } from "node:path"
 import { Effect, Schema, type Scope, Stream } from "effect"
@@ -18,7 +19,8 @@ import { type BadSampling, checkSampling, type Sampling } from "../model/generat
 import type { LlavaConfig } from "../model/llava/Config.ts"
 import type { TensorError } from "../tensor/Errors.ts"
 import type { Tensors } from "../tensor/Tensors.ts"
-import { type BadExample, promptFor, type Turn } from "../text/Template.ts"
+import type { ConversationTurn } from "../text/Conversation.ts"
+import { type BadExample, promptFor } from "../text/Template.ts"
 import { textStream } from "../text/TextStream.ts"
 import { type BadTokenizer, controlIds, loadTokenizer, sameImageToken } from "./LoadTokenizer.ts"
 import { loadWeights, ModelFileError, readJsonFile } from "./ModelFiles.ts"
@@ -79,7 +81,7 @@ export interface ChatModel {
   readonly picture: (path: string) => Effect.Effect<Picture, BadImage | ModelFileError>
   /** Answers the last of `turns`, one piece a token. Leading blanks are left out. */
   readonly ask: (
-    turns: ReadonlyArray<Turn>,
+    turns: ReadonlyArray<ConversationTurn>,
     picture: Picture | undefined,
     options: AnswerOptions
   ) => Stream.Stream<Piece, AskError>

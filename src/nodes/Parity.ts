@@ -7,6 +7,7 @@
  *
  * Shapes: B 2 rows, T tokens (no padding: the second row is cut to the first one's length), V vocabulary, S pixels a side.
  */
+
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Layer } from "effect"
@@ -25,7 +26,8 @@ import { under } from "../model/Weights.ts"
 import * as Engine from "../tensor/Engine.ts"
 import { tf } from "../tensor/Ops.ts"
 import { Tensors } from "../tensor/Tensors.ts"
-import { promptFor, type Turn } from "../text/Template.ts"
+import type { ConversationTurn } from "../text/Conversation.ts"
+import { promptFor } from "../text/Template.ts"
 import type { Tokenizer } from "../text/Tokenizer.ts"
 import type { ControlIds } from "./LoadTokenizer.ts"
 import { loadWeights, ModelFileError } from "./ModelFiles.ts"
@@ -39,7 +41,7 @@ const NEW_TOKENS = 16
 
 /** What the first row asks; its picture is the one that lies beside. */
 export const PARITY_QUESTION = "What is in this picture?"
-const otherTurns: ReadonlyArray<Turn> = [
+const otherTurns: ReadonlyArray<ConversationTurn> = [
   { from: "human", value: "Is this a drawing, and which colours has it?" },
   {
     from: "gpt",
@@ -86,7 +88,7 @@ const prompts = Effect.fnUntraced(function* (
   config: LlavaConfig,
   { eosId, imageId }: ControlIds
 ) {
-  const ids = (turns: ReadonlyArray<Turn>) =>
+  const ids = (turns: ReadonlyArray<ConversationTurn>) =>
     Effect.map(
       Effect.fromResult(
         promptFor(

@@ -10,7 +10,7 @@ import { patchCount } from "../model/clip/Config.ts"
 import { pixelBytes, putPixels } from "../model/clip/Pixels.ts"
 import type { LlavaBatch } from "../model/llava/Model.ts"
 import type { TokenBatch } from "../model/TokenBatch.ts"
-import { collate, type TokenBatch as Packed, packRows } from "../training/Packing.ts"
+import { collate, type PackedRows, packRows } from "../training/Packing.ts"
 import type { Cut } from "../training/Stage.ts"
 import type { Examples, Features, Pixels } from "./Artifacts.ts"
 
@@ -62,14 +62,9 @@ export const readLengths = (
     return { tokens, words, cut }
   })
 
-const toModel = (packed: Packed, examples: ReadonlyArray<ReadonlyArray<Example>>): TokenBatch => ({
-  rows: packed.rows,
-  time: packed.tokens,
-  ids_BT: packed.ids_BT,
-  segments_BT: packed.segments_BT,
-  labels_BT: packed.labels_BT,
-  rowIds: examples.map((row) => row.map((example) => example.id).join("+"))
-})
+/** What rows are called in an error. */
+const rowIdsOf = (examples: ReadonlyArray<ReadonlyArray<Example>>): ReadonlyArray<string> =>
+  examples.map((row) => row.map((example) => example.id).join("+"))
 
 /** Fetches the examples of packed rows in one read, in their order. */
 const fetch = Effect.fnUntraced(function* (rows: ExampleRows, wanted: ReadonlyArray<ReadonlyArray<number>>) {
@@ -81,7 +76,7 @@ const fetch = Effect.fnUntraced(function* (rows: ExampleRows, wanted: ReadonlyAr
 /** How rows become a rectangle: packed to `tokens`, or one example a row padded to a multiple of eight. */
 export type Layout = { readonly kind: "packed"; readonly tokens: number } | { readonly kind: "padded" }
 
-const lay = (examples: ReadonlyArray<ReadonlyArray<Example>>, layout: Layout, padId: number): Packed =>
+const lay = (examples: ReadonlyArray<ReadonlyArray<Example>>, layout: Layout, padId: number): PackedRows =>
   layout.kind === "packed"
     ? packRows(examples, { tokens: layout.tokens, padId })
     : collate(
@@ -95,9 +90,9 @@ export const textBatch = Effect.fnUntraced(function* (
   wanted: ReadonlyArray<ReadonlyArray<number>>,
   layout: Layout,
   padId: number
-) {
+): Effect.fn.Return<TokenBatch> {
   const examples = yield* fetch(rows, wanted)
-  return toModel(lay(examples, layout, padId), examples)
+  return { ...lay(examples, layout, padId).batch, rowIds: rowIdsOf(examples) }
 })
 
 /** All rows in order, in groups of `size`, one example a row: for measuring a loss. */
@@ -195,5 +190,5 @@ export const imageBatch = Effect.fnUntraced(function* (
     const { picture, shard } = inOrder[example]!
     return starts[shard]! + picture
   })
-  return { ...toModel(packed, examples), ...(yield* images.read(numbers)) }
+  return { ...packed.batch, rowIds: rowIdsOf(examples), ...(yield* images.read(numbers)) }
 })

@@ -10,11 +10,14 @@ import { Result, Schema } from "effect"
 export const RawTurn = Schema.Struct({ from: Schema.String, value: Schema.String })
 export type RawTurn = typeof RawTurn.Type
 
-/** One element of a ShareGPT file. Other keys are ignored; `plugins` null or absent means none were used. */
+/**
+ * One row of a ShareGPT file as found, HTML and all; other keys are ignored. `group`: what its reader says it belongs to.
+ * `plugins` null or absent: none were used.
+ */
 export const RawConversation = Schema.Struct({
   id: Schema.String,
+  group: Schema.optionalKey(Schema.String),
   conversations: Schema.Array(RawTurn),
-  model: Schema.optional(Schema.Json),
   plugins: Schema.optional(Schema.Json)
 })
 export type RawConversation = typeof RawConversation.Type

@@ -11,17 +11,15 @@
  * Source: Vicuna v1.1 (FastChat's two-separator style) and LLaVA's `plain` pretraining format.
  */
 import { Result, Schema } from "effect"
+import type { ConversationTurn } from "./Conversation.ts"
 import type { Tokenizer } from "./Tokenizer.ts"
 
-/** One message. `value` is the text itself; `<image>` in a human value marks the image's place when there is one. */
-export interface Turn {
-  readonly from: "human" | "gpt"
-  readonly value: string
-}
-
-/** Turns that alternate from `human` to `gpt`, and whether an image belongs to them. */
-export interface Conversation {
-  readonly turns: ReadonlyArray<Turn>
+/**
+ * What is rendered: turns that alternate from `human` to `gpt`, and whether an image belongs to them. `<image>` in a human
+ * value marks its place.
+ */
+export interface TemplateInput {
+  readonly turns: ReadonlyArray<ConversationTurn>
   readonly image: boolean
 }
 
@@ -102,7 +100,7 @@ const question = (value: string, image: boolean): string =>
 const fail = (reason: BadExample["reason"], message: string, hint: string): Result.Result<never, BadExample> =>
   Result.fail(new BadExample({ reason, message, hint }))
 
-const checkRoles = (turns: ReadonlyArray<Turn>, needsAnswer: boolean): Result.Result<void, BadExample> => {
+const checkRoles = (turns: ReadonlyArray<ConversationTurn>, needsAnswer: boolean): Result.Result<void, BadExample> => {
   const misplaced = turns.findIndex(({ from }, i) => from !== (i % 2 === 0 ? "human" : "gpt"))
   if (misplaced >= 0) {
     return fail(
@@ -124,7 +122,7 @@ const checkRoles = (turns: ReadonlyArray<Turn>, needsAnswer: boolean): Result.Re
     : fail("EmptyAnswer", `turn ${empty} is an empty answer`, "Truncate the conversation before it.")
 }
 
-const renderVicuna = ({ image, turns }: Conversation): Rendered => {
+const renderVicuna = ({ image, turns }: TemplateInput): Rendered => {
   const { control, done, learned, plain } = writer()
   plain(`${VICUNA_SYSTEM} `)
   for (const [i, turn] of turns.entries()) {
@@ -148,14 +146,14 @@ const renderVicuna = ({ image, turns }: Conversation): Rendered => {
   return done()
 }
 
-const renderPlain = ({ image, turns }: Conversation): Rendered => {
+const renderPlain = ({ image, turns }: TemplateInput): Rendered => {
   const { control, done, learned, plain } = writer()
   if (image) control("image")
   for (const turn of turns) if (turn.from === "gpt") learned(() => plain(`${turn.value}\n`))
   return done()
 }
 
-const RENDER: Readonly<Record<TemplateName, (conversation: Conversation) => Rendered>> = {
+const RENDER: Readonly<Record<TemplateName, (conversation: TemplateInput) => Rendered>> = {
   v1: renderVicuna,
   plain: renderPlain
 }
@@ -169,7 +167,7 @@ const RENDER: Readonly<Record<TemplateName, (conversation: Conversation) => Rend
  * @example
  * render({ turns: [{ from: "human", value: "Hi" }, { from: "gpt", value: "Hello" }], image: false }, "v1")
  */
-export const render = (conversation: Conversation, template: TemplateName): Result.Result<Rendered, BadExample> =>
+export const render = (conversation: TemplateInput, template: TemplateName): Result.Result<Rendered, BadExample> =>
   Result.map(checkRoles(conversation.turns, true), () => RENDER[template](conversation))
 
 /** How text becomes ids. `imageTokens` placeholders stand for one image (576 for CLIP ViT-L/14 at 336 px). */
@@ -243,7 +241,7 @@ const tokenize = (tokenizer: Tokenizer, { controls, loss, text }: Rendered, opti
  */
 export const tokenizeExample = (
   tokenizer: Tokenizer,
-  conversation: Conversation,
+  conversation: TemplateInput,
   options: TokenizeOptions & { readonly maxTokens: number }
 ): Result.Result<Example, BadExample> =>
   Result.flatMap(render(conversation, options.template), (rendered): Result.Result<Example, BadExample> => {
@@ -284,7 +282,7 @@ export const tokenizeExample = (
  */
 export const promptFor = (
   tokenizer: Tokenizer,
-  conversation: Conversation,
+  conversation: TemplateInput,
   options: TokenizeOptions
 ): Result.Result<
   { readonly ids: Int32Array<ArrayBuffer>; readonly imageAt: number; readonly text: string },

@@ -4,12 +4,13 @@
  * Not a sampler: order comes from `Order` or `Sampler`. Pure; no I/O; nothing is buffered between calls: the plan is
  * made from the lengths alone, so a cursor is a row of the plan and a killed run loses nothing.
  *
- * Shapes: B rows, T tokens a row. `ids_BT` i32, `labels_BT` i32 (-100 = no loss), `segments_BT` i32 (0 = padding, else
- * 1, 2, ... in the row), `positions_BT` i32 (from 0 in each segment). `labels_BT[b, t]` belongs to `ids_BT[b, t]`: the
- * loss at t - 1 predicts it. The first token of a segment has none, so no segment is predicted from another.
+ * Shapes: B rows, T tokens a row, as `model/TokenBatch.ts` has them; segments are 1, 2, ... in the row. The first token of a
+ * segment has no label, so no segment is predicted from another.
  *
  * Source: first-fit bin packing over a window of examples in data order.
  */
+
+import type { TokenBatch } from "../model/TokenBatch.ts"
 
 /** Label of a token that carries no loss. */
 const NO_LOSS = -100
@@ -114,17 +115,10 @@ export interface ImagePlace {
   readonly example: number
 }
 
-/** A batch of B rows of T tokens, arrays row by row (element b, t at b * T + t). */
-export interface TokenBatch {
-  readonly rows: number
-  readonly tokens: number
-  readonly ids_BT: Int32Array
-  readonly labels_BT: Int32Array
-  readonly segments_BT: Int32Array
-  readonly positions_BT: Int32Array
+/** A batch, and where its images are. */
+export interface PackedRows {
+  readonly batch: TokenBatch
   readonly images: ReadonlyArray<ImagePlace>
-  /** Tokens with loss, for normalising over the global batch. */
-  readonly lossTokens: number
 }
 
 /**
@@ -133,19 +127,17 @@ export interface TokenBatch {
  * Throws `RangeError` when a row's examples do not fit, or ids and labels differ in length: a plan was not followed.
  *
  * @example
- * const batch = packRows(rows.map((row) => examplesOf(plannedRow(plan, row))), { tokens: 2048, padId: 50256 })
+ * const { batch } = packRows(rows.map((row) => examplesOf(plannedRow(plan, row))), { tokens: 2048, padId: 50256 })
  */
 export const packRows = (
   rows: ReadonlyArray<ReadonlyArray<TokenisedExample>>,
   { padId, tokens }: { readonly tokens: number; readonly padId: number }
-): TokenBatch => {
+): PackedRows => {
   const size = rows.length * tokens
   const ids = new Int32Array(size).fill(padId)
   const labels = new Int32Array(size).fill(NO_LOSS)
   const segments = new Int32Array(size)
-  const positions = new Int32Array(size)
   const images: Array<ImagePlace> = []
-  let lossTokens = 0
   let example = 0
   for (const [row, members] of rows.entries()) {
     let at = 0
@@ -160,10 +152,7 @@ export const packRows = (
       for (let i = 0; i < length; i++) {
         ids[base + i] = member.ids[i]!
         segments[base + i] = segment + 1
-        positions[base + i] = i
-        if (i === 0 || member.labels[i] === NO_LOSS) continue
-        labels[base + i] = member.labels[i]!
-        lossTokens++
+        if (i > 0) labels[base + i] = member.labels[i]!
       }
       if (member.imageAt !== undefined && member.imageAt >= 0) images.push({ row, at: at + member.imageAt, example })
       at += length
@@ -171,14 +160,8 @@ export const packRows = (
     }
   }
   return {
-    rows: rows.length,
-    tokens,
-    ids_BT: ids,
-    labels_BT: labels,
-    segments_BT: segments,
-    positions_BT: positions,
-    images,
-    lossTokens
+    batch: { rows: rows.length, time: tokens, ids_BT: ids, labels_BT: labels, segments_BT: segments },
+    images
   }
 }
 
@@ -188,12 +171,12 @@ export const packRows = (
  * Masks come from lengths: a padding id that is also the end of text hides nothing. Throws `RangeError` as `packRows`.
  *
  * @example
- * const batch = collate(examples, { padId: 50256, multipleOf: 64 })
+ * const { batch } = collate(examples, { padId: 50256, multipleOf: 64 })
  */
 export const collate = (
   examples: ReadonlyArray<TokenisedExample>,
   options: { readonly padId: number; readonly multipleOf?: number; readonly tokens?: number }
-): TokenBatch => {
+): PackedRows => {
   const multiple = options.multipleOf ?? 1
   const longest = examples.reduce((most, { ids }) => Math.max(most, ids.length), 0)
   const tokens = options.tokens ?? Math.ceil(longest / multiple) * multiple

@@ -9,9 +9,10 @@ import { llavaInstruct, llavaInstructSample, mix665k } from "../../datasets/llav
 import { llavaEvaluation, pope } from "../../datasets/pope.ts"
 import made from "../../datasets/sample/files.json" with { type: "json" }
 import ledger from "../../datasets/sample/ledger.json" with { type: "json" }
-import { RawShareGptRow, shareGpt, shareGptSample, shareGptVicuna } from "../../datasets/shareGpt.ts"
+import { shareGpt, shareGptSample, shareGptVicuna } from "../../datasets/shareGpt.ts"
 import { isRemote } from "../../src/dag/Source.ts"
 import { isPinned, parse, show } from "../../src/store/remote/Address.ts"
+import { RawConversation } from "../../src/text/Conversation.ts"
 import { entriesOf } from "./Archive.ts"
 
 const read = (path: string): Buffer => readFileSync(new URL(path, sampleFolder))
@@ -50,7 +51,7 @@ describe("the sample that ships", () => {
         for (const row of rowsOf(file.path)) expect(Result.isSuccess(decode(row))).toBe(true)
       }
     }
-    const decode = Schema.decodeUnknownResult(RawShareGptRow)
+    const decode = Schema.decodeUnknownResult(RawConversation)
     const refused = rowsOf(shareGptSample.files.rows.path).filter((row) => Result.isFailure(decode(row)))
     const malformed = [...ledger.sharegpt["missing-conversations"], ...ledger.sharegpt["value-not-text"]]
     expect(refused.map((row) => row.id).sort()).toEqual(malformed.sort())

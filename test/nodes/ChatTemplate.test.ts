@@ -1,4 +1,5 @@
 /** The exported chat template writes what training has seen, in transformers as here, and refuses the rest. */
+
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
@@ -6,7 +7,8 @@ import { Template } from "@huggingface/jinja"
 import { Effect, Result, Schema } from "effect"
 import { chatTemplate } from "../../src/nodes/ChatTemplate.ts"
 import { loadTokenizer } from "../../src/nodes/LoadTokenizer.ts"
-import { promptFor, render, type Turn, tokenizeExample } from "../../src/text/Template.ts"
+import type { ConversationTurn } from "../../src/text/Conversation.ts"
+import { promptFor, render, tokenizeExample } from "../../src/text/Template.ts"
 
 const Part = Schema.Struct({ type: Schema.String, text: Schema.optional(Schema.String) })
 const Message = Schema.Struct({ role: Schema.String, content: Schema.Unknown })
@@ -44,7 +46,7 @@ const hasPicture = (message: Message) =>
   parts(message).some(({ text, type }) => type === "image" || text?.includes("<image>"))
 
 /** Messages as the training data has them. */
-const turnsOf = (messages: ReadonlyArray<Message>): ReadonlyArray<Turn> =>
+const turnsOf = (messages: ReadonlyArray<Message>): ReadonlyArray<ConversationTurn> =>
   messages.map((message) => ({
     from: message.role === "user" ? ("human" as const) : ("gpt" as const),
     value: parts(message)
@@ -128,7 +130,7 @@ it.effect.prop(
         { role: "assistant", content: content(safe(answer), split) }
       ])
       const turns = said.flatMap(
-        ({ answer, question }): ReadonlyArray<Turn> => [
+        ({ answer, question }): ReadonlyArray<ConversationTurn> => [
           { from: "human", value: safe(question) },
           { from: "gpt", value: safe(answer) }
         ]

@@ -10,7 +10,7 @@ const turns = [
 describe("decodeRow", () => {
   it("reads a row as it is, ignoring other keys", () => {
     const row = decodeRow({ id: "a", conversations: turns, model: null, plugins: ["browser"], lang: "en" }, 0)
-    expect(Result.getOrThrow(row)).toEqual({ id: "a", conversations: turns, model: null, plugins: ["browser"] })
+    expect(Result.getOrThrow(row)).toEqual({ id: "a", conversations: turns, plugins: ["browser"] })
   })
 
   it("accepts a numeric id and any role", () => {

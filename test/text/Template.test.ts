@@ -1,13 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Result, Schema } from "effect"
+import type { ConversationTurn } from "../../src/text/Conversation.ts"
 import {
   type BadExample,
-  type Conversation,
   END_MARK,
   NO_LOSS,
   promptFor,
   render,
-  type Turn,
+  type TemplateInput,
   tokenizeExample,
   VICUNA_SYSTEM
 } from "../../src/text/Template.ts"
@@ -18,9 +18,9 @@ const base = { imageTokens: 4, imageTokenId: 50295, eosId: 50256, maxTokens: 100
 const v1 = { ...base, template: "v1" } as const
 const plain = { ...base, template: "plain" } as const
 
-const talk = (image: boolean, ...values: ReadonlyArray<string>): Conversation => ({
+const talk = (image: boolean, ...values: ReadonlyArray<string>): TemplateInput => ({
   image,
-  turns: values.map((value, i): Turn => ({ from: i % 2 === 0 ? "human" : "gpt", value }))
+  turns: values.map((value, i): ConversationTurn => ({ from: i % 2 === 0 ? "human" : "gpt", value }))
 })
 
 const Piece = Schema.Union([
@@ -125,7 +125,7 @@ describe("the cut", () => {
 
 describe("a bad conversation", () => {
   it("is refused with its reason", () => {
-    const tried = (conversation: Conversation) => reason(tokenizeExample(tokenizer, conversation, v1))
+    const tried = (conversation: TemplateInput) => reason(tokenizeExample(tokenizer, conversation, v1))
     expect(tried(talk(false))).toBe("RolesOutOfOrder")
     expect(tried(talk(false, "Hi"))).toBe("RolesOutOfOrder")
     expect(tried({ image: false, turns: [{ from: "gpt", value: "Hi" }] })).toBe("RolesOutOfOrder")

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
+import { lossTokens, positionsOf } from "../../src/model/TokenBatch.ts"
 import { collate, packRows, plannedRow, planPacking, type TokenisedExample } from "../../src/training/Packing.ts"
 
 const Length = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 40 }))
@@ -68,11 +69,12 @@ describe("packRows", () => {
       { tokens: 40 }
     )
     const rows = Array.from({ length: plan.rows }, (_, row) => [...plannedRow(plan, row)])
-    const batch = packRows(
+    const { batch, images } = packRows(
       rows.map((row) => row.map((i) => examples[i]!)),
       { tokens: 40, padId: EOS }
     )
-    let lossTokens = 0
+    const positions_BT = positionsOf(batch.segments_BT, batch.rows, batch.time)
+    let expected = 0
     for (const [row, members] of rows.entries()) {
       let at = row * 40
       for (const [segment, member] of members.entries()) {
@@ -81,21 +83,21 @@ describe("packRows", () => {
           expect(batch.ids_BT[at]).toBe(ids[i])
           expect(batch.labels_BT[at]).toBe(i === 0 ? -100 : labels[i])
           expect(batch.segments_BT[at]).toBe(segment + 1)
-          expect(batch.positions_BT[at]).toBe(i)
-          if (i > 0 && labels[i] !== -100) lossTokens++
+          expect(positions_BT[at]).toBe(i)
+          if (i > 0 && labels[i] !== -100) expected++
         }
       }
       for (; at < (row + 1) * 40; at++) {
         expect([batch.ids_BT[at], batch.labels_BT[at], batch.segments_BT[at]]).toEqual([EOS, -100, 0])
       }
     }
-    expect(batch.lossTokens).toBe(lossTokens)
+    expect(lossTokens(batch)).toBe(expected)
     const flat = rows.flat()
-    expect(batch.images.length).toBe(flat.filter((i) => examples[i]!.imageAt !== -1).length)
-    for (const { at, example, row } of batch.images) {
+    expect(images.length).toBe(flat.filter((i) => examples[i]!.imageAt !== -1).length)
+    for (const { at, example, row } of images) {
       const { ids, imageAt } = examples[flat[example]!]!
       expect(batch.ids_BT[row * 40 + at]).toBe(ids[imageAt!])
-      expect(batch.positions_BT[row * 40 + at]).toBe(imageAt)
+      expect(positions_BT[row * 40 + at]).toBe(imageAt)
     }
   })
 
@@ -108,12 +110,12 @@ describe("packRows", () => {
 describe("collate", () => {
   it("pads to the longest, by lengths and never by ids", () => {
     const eos = { ids: [EOS, 7, EOS], labels: [-100, 7, EOS] }
-    const batch = collate([eos, { ids: [9], labels: [9] }], { padId: EOS })
-    expect([batch.rows, batch.tokens, batch.lossTokens]).toEqual([2, 3, 2])
+    const { batch } = collate([eos, { ids: [9], labels: [9] }], { padId: EOS })
+    expect([batch.rows, batch.time, lossTokens(batch)]).toEqual([2, 3, 2])
     expect([...batch.segments_BT]).toEqual([1, 1, 1, 1, 0, 0])
     expect([...batch.labels_BT]).toEqual([-100, 7, EOS, -100, -100, -100])
-    expect(collate([eos], { padId: EOS, multipleOf: 8 }).tokens).toBe(8)
-    expect(collate([eos], { padId: EOS, tokens: 5 }).tokens).toBe(5)
-    expect(collate([], { padId: EOS }).rows).toBe(0)
+    expect(collate([eos], { padId: EOS, multipleOf: 8 }).batch.time).toBe(8)
+    expect(collate([eos], { padId: EOS, tokens: 5 }).batch.time).toBe(5)
+    expect(collate([], { padId: EOS }).batch.rows).toBe(0)
   })
 })
