@@ -1,24 +1,13 @@
-/**
- * Puts questions about pictures to an exported model, a batch at a time.
- *
- * Not a node and not a score. Answers are greedy, so equal questions have equal answers; a question is asked alone, in the
- * template that instruction tuning uses.
- */
-import { join } from "node:path"
 import { Effect, Schema, Stream } from "effect"
 import type { Rows, Tree } from "../dag/Artifact.ts"
-import { openCheckpoint } from "../model/Checkpoint.ts"
-import { inFile } from "../model/ConfigError.ts"
 import { patchCount } from "../model/clip/Config.ts"
 import { pixelBytes, putPixels } from "../model/clip/Pixels.ts"
 import { greedyLlava } from "../model/Generate.ts"
-import { decodeLlavaConfig } from "../model/llava/Config.ts"
-import { llavaSources } from "../model/llava/Names.ts"
 import { segmentsOfLengths } from "../model/TokenBatch.ts"
 import { promptFor } from "../text/Template.ts"
 import type { PicturedConversations, Pixels } from "./Artifacts.ts"
 import { controlIds, loadTokenizer, sameImageToken } from "./LoadTokenizer.ts"
-import { HeadBias, loadWeights, readJsonFile } from "./ModelFiles.ts"
+import { HeadBias, loadWeights, openLlava } from "./ModelFiles.ts"
 import { Positive } from "./Params.ts"
 
 /** The exported model and the held-out data do not fit together. */
@@ -86,12 +75,9 @@ export const openAsker = Effect.fnUntraced(function* (
 ) {
   const tokenizer = yield* loadTokenizer(model)
   const { eosId, imageId, padId } = yield* controlIds(tokenizer, model.path)
-  const path = join(model.path, "config.json")
-  const config = yield* decodeLlavaConfig(yield* readJsonFile(path), { headBias: params.headBias === "keep" }).pipe(
-    inFile(path)
-  )
+  const { config, sources } = yield* openLlava(model, params.headBias)
   yield* sameImageToken(config.imageToken, imageId, model.path)
-  const weights = yield* loadWeights(yield* llavaSources(yield* openCheckpoint(model.path), config))
+  const weights = yield* loadWeights(sources)
   const patches = patchCount(config.vision)
   const side = config.vision.imageSize
   const bytes = pixelBytes(side)

@@ -12,7 +12,7 @@ import { basename, join } from "node:path"
 import { Effect, Schema, type Scope, Stream } from "effect"
 import { BadImage, fitImage, withImage } from "../data/Images.ts"
 import { patchCount } from "../model/clip/Config.ts"
-import { type FolderError, openLlava } from "../model/Folder.ts"
+import { type LoadError, openLlava } from "../model/Folder.ts"
 import type { NewToken } from "../model/Generate.ts"
 import { remembering } from "../model/generate/Memory.ts"
 import { type BadSampling, checkSampling, type Sampling } from "../model/generate/Sampling.ts"
@@ -70,7 +70,7 @@ export interface AnswerOptions extends Sampling {
 export type AskError = BadExample | BadSampling | ContextFull | TensorError
 
 /** All that opening a model, reading a picture and asking can fail with. */
-export type ChatError = AskError | BadImage | BadTokenizer | FolderError | ModelFileError | NotLlava
+export type ChatError = AskError | BadImage | BadTokenizer | LoadError | NotLlava
 
 /** A model that answers. It lives as long as the scope it was opened in. */
 export interface ChatModel {

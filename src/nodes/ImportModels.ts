@@ -12,8 +12,7 @@ import type { Tree } from "../dag/Artifact.ts"
 import { whole } from "../dag/Node.ts"
 import { type Checkpoint, openCheckpoint } from "../model/Checkpoint.ts"
 import { inFile } from "../model/ConfigError.ts"
-import { decodeLlavaConfig, projectorOf } from "../model/llava/Config.ts"
-import { llavaSources } from "../model/llava/Names.ts"
+import { projectorOf } from "../model/llava/Config.ts"
 import {
   decodeOriginal,
   ORIGINAL_TYPES,
@@ -34,6 +33,7 @@ import {
   fromSources,
   HeadBias,
   ModelDtype,
+  openLlava,
   openProjector,
   readJsonFile,
   writeClip,
@@ -88,7 +88,7 @@ export const importLlava = whole(
   ({ inputs, params }) =>
     Effect.gen(function* () {
       const { path: folder } = inputs.files
-      const { json, kind, path } = yield* kindOf(folder)
+      const { kind, path } = yield* kindOf(folder)
       const text = kind.text_config?.model_type
       if (kind.model_type !== "llava")
         return yield* new OtherModel({
@@ -105,8 +105,7 @@ export const importLlava = whole(
           message: `its language model is ${text}`,
           hint: "Only Phi language models are computed here (text_config.model_type phi)."
         })
-      const config = yield* decodeLlavaConfig(json, { headBias: params.headBias === "keep" }).pipe(inFile(path))
-      const sources = yield* llavaSources(yield* openCheckpoint(folder), config)
+      const { config, sources } = yield* openLlava(inputs.files, params.headBias)
       const tokenizer = yield* loadTokenizer(inputs.files)
       yield* sameImageToken(config.imageToken, tokenizer.tokenToId(IMAGE_MARK), folder)
       const { dtype } = params

@@ -1,5 +1,5 @@
 /**
- * Models as artifacts: reading Hugging Face folders into weights, and writing weights into such folders.
+ * Models as artifacts: the folder of an input opened (`model/Folder.ts` reads it), and weights written into a folder.
  *
  * Not a node. Folders hold `config.json` and weights, as safetensors or `pytorch_model.bin`, in shards or not; weights go
  * through memory one tensor at a time.
@@ -8,33 +8,20 @@ import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Schema, type Scope } from "effect"
 import type { Tree } from "../dag/Artifact.ts"
-import { readJsonDocument, WrongFileFault } from "../dag/WrongFile.ts"
-import { type CheckpointError, openCheckpoint } from "../model/Checkpoint.ts"
-import { type ConfigError, inFile } from "../model/ConfigError.ts"
 import { configText } from "../model/ConfigText.ts"
-import { type ClipConfig, clipConfigJson, decodeClipConfig } from "../model/clip/Config.ts"
-import { clipSources } from "../model/clip/Names.ts"
+import { type ClipConfig, clipConfigJson } from "../model/clip/Config.ts"
 import { fromFloat32 } from "../model/Dtype.ts"
-import type { CheckpointMismatch } from "../model/Match.ts"
-import { decodePhiConfig, type PhiConfig, phiConfigJson } from "../model/phi/Config.ts"
-import { phiSources } from "../model/phi/Names.ts"
-import { ProjectorConfig } from "../model/projector/Config.ts"
-import { projectorSources } from "../model/projector/Names.ts"
+import * as Folder from "../model/Folder.ts"
+import { ModelFileError } from "../model/Folder.ts"
+import { type PhiConfig, phiConfigJson } from "../model/phi/Config.ts"
+import type { ProjectorConfig } from "../model/projector/Config.ts"
 import { type TensorSource, writeCheckpoint } from "../model/Safetensors.ts"
 import { uploadWeights, type WeightSource } from "../model/Weights.ts"
 import type { TensorError } from "../tensor/Errors.ts"
 import type { Weights } from "../tensor/Ops.ts"
 import { Tensors } from "../tensor/Tensors.ts"
 
-/** A model's folder lacks a file or holds one that cannot be read or written. */
-export class ModelFileError extends Schema.TaggedError<ModelFileError>()("ModelFileError", {
-  path: Schema.String,
-  message: Schema.String,
-  hint: Schema.String,
-  cause: Schema.optional(Schema.Unknown)
-}) {}
-
-export type LoadError = ModelFileError | ConfigError | CheckpointError | CheckpointMismatch
+export { type LoadError, type ModelFile, ModelFileError, readJsonFile } from "../model/Folder.ts"
 
 /** What Phi's head has: its bias, or none (`design: headBias`). Chosen per preset, the same for every node. */
 export const HeadBias = Schema.Literals(["keep", "drop"])
@@ -44,21 +31,6 @@ export type HeadBias = typeof HeadBias.Type
 export const ModelDtype = Schema.Literals(["float32", "float16", "bfloat16"])
 export type ModelDtype = typeof ModelDtype.Type
 export const stored = { float32: "F32", float16: "F16", bfloat16: "BF16" } as const
-
-export const readJsonFile = (path: string): Effect.Effect<unknown, ModelFileError> =>
-  Effect.tryPromise({
-    try: () => readJsonDocument(path),
-    catch: (cause) =>
-      new ModelFileError({
-        path,
-        message: cause instanceof Error ? cause.message : String(cause),
-        hint:
-          cause instanceof WrongFileFault
-            ? cause.hint
-            : "A model's folder holds config.json and model.safetensors, as transformers' save_pretrained writes them.",
-        cause
-      })
-  })
 
 /** Writes text, or a JSON document as Python reads it (see `ConfigText`: sorted keys, floats that stay floats). */
 export const writeTextFile = (
@@ -76,51 +48,20 @@ export const writeTextFile = (
       })
   })
 
-/** A model read from a folder: its config, and where each weight is. */
-export interface ModelFile<Config> {
-  readonly config: Config
-  readonly sources: ReadonlyArray<WeightSource<CheckpointError>>
-}
-
 /** Opens a Phi folder. With `drop` the head's bias is not read. */
-export const openPhi = Effect.fnUntraced(function* (
-  tree: Tree,
-  headBias: HeadBias
-): Effect.fn.Return<ModelFile<PhiConfig>, LoadError, Scope.Scope> {
-  const path = join(tree.path, "config.json")
-  const config = yield* decodePhiConfig(yield* readJsonFile(path), { headBias: headBias === "keep" }).pipe(inFile(path))
-  return { config, sources: yield* phiSources(yield* openCheckpoint(tree.path), config) }
-})
+export const openPhi = (tree: Tree, headBias: HeadBias) => Folder.openPhi(tree.path, headBias)
 
 /** What a vision tower's folder says of its shapes. */
-export const readClipConfig = (tree: Tree) => {
-  const path = join(tree.path, "config.json")
-  return Effect.flatMap(readJsonFile(path), decodeClipConfig).pipe(inFile(path))
-}
+export const readClipConfig = (tree: Tree) => Folder.readClipConfig(tree.path)
 
 /** Opens a CLIP vision tower's folder, with or without a text tower in it. */
-export const openClip = Effect.fnUntraced(function* (
-  tree: Tree
-): Effect.fn.Return<ModelFile<ClipConfig>, LoadError, Scope.Scope> {
-  const config = yield* readClipConfig(tree)
-  return { config, sources: yield* clipSources(yield* openCheckpoint(tree.path), config) }
-})
+export const openClip = (tree: Tree) => Folder.openClip(tree.path)
 
 /** Opens a projector's folder. */
-export const openProjector = Effect.fnUntraced(function* (
-  tree: Tree
-): Effect.fn.Return<ModelFile<ProjectorConfig>, LoadError, Scope.Scope> {
-  const path = join(tree.path, "config.json")
-  const config = yield* Schema.decodeUnknownEffect(ProjectorConfig)(yield* readJsonFile(path), {
-    onExcessProperty: "error"
-  }).pipe(
-    Effect.mapError(
-      (cause) =>
-        new ModelFileError({ path, message: cause.message, hint: "A projector's config.json states its sizes.", cause })
-    )
-  )
-  return { config, sources: yield* projectorSources(yield* openCheckpoint(tree.path), config) }
-})
+export const openProjector = (tree: Tree) => Folder.openProjector(tree.path)
+
+/** Opens the folder of a LLaVA with Phi, as `exportCheckpoint` writes it. */
+export const openLlava = (tree: Tree, headBias: HeadBias) => Folder.openLlava(tree.path, headBias)
 
 /** Uploads weights that nothing trains; they are freed with the scope. */
 export const loadWeights = <E>(

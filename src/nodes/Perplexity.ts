@@ -1,20 +1,10 @@
-/**
- * Perplexity of a model on examples: e to the mean loss of their supervised tokens.
- *
- * Not a training stage: no dropout, no gradient. Two nodes, for a language model on text and for an exported model on
- * examples with pictures. Losses of a batch are f32 as the engine gives them; their sum over batches is in doubles.
- */
-import { join } from "node:path"
 import { Effect, Schema } from "effect"
 import { value } from "../dag/Artifact.ts"
 import { whole } from "../dag/Node.ts"
-import { openCheckpoint } from "../model/Checkpoint.ts"
-import { decodeLlavaConfig } from "../model/llava/Config.ts"
-import { llavaSources } from "../model/llava/Names.ts"
 import { llavaTrainable, phiTrainable } from "../model/Trainable.ts"
 import { type Measured, measureHeldOut } from "../training/HeldOut.ts"
 import { Checkpoint, Examples, LanguageModel, Pixels } from "./Artifacts.ts"
-import { HeadBias, loadWeights, openPhi, readJsonFile } from "./ModelFiles.ts"
+import { HeadBias, loadWeights, openLlava, openPhi } from "./ModelFiles.ts"
 import { Positive } from "./Params.ts"
 import { everyRow, imageBatch, openImages, textBatch } from "./TrainingData.ts"
 
@@ -73,10 +63,8 @@ export const picturedPerplexity = whole(
   },
   ({ inputs: { data, images, model }, params }) =>
     Effect.gen(function* () {
-      const config = yield* decodeLlavaConfig(yield* readJsonFile(join(model.path, "config.json")), {
-        headBias: params.headBias === "keep"
-      })
-      const weights = yield* loadWeights(yield* llavaSources(yield* openCheckpoint(model.path), config))
+      const { config, sources } = yield* openLlava(model, params.headBias)
+      const weights = yield* loadWeights(sources)
       const input = yield* openImages(images, config.vision)
       // Any id but that of a picture.
       const fill = config.imageToken === 0 ? 1 : 0

@@ -142,7 +142,7 @@ export const openStage = Effect.fnUntraced(function* (params: StageParams, input
   if (trains.vision && !images.needsTower)
     return yield* new FeatureLayerMismatch({
       message: "the vision tower is to be trained, and the images are features that a frozen one gave",
-      hint: "Wire pixels to `images`, or set `vision` of `trains` to false."
+      hint: "Give the stage pixels, or leave the tower out of `trains`."
     })
   const language = yield* openPhi(inputs.model, params.headBias)
   const vision = yield* openClip(inputs.vision)

@@ -5,10 +5,11 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { openClip, openLlava, openPhi, saveClip, saveLlava, savePhi } from "../../src/model/Folder.ts"
+import { openClip, openLlava, openPhi } from "../../src/model/Folder.ts"
 import { downloadWeights, under, uploadWeights } from "../../src/model/Weights.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
 import { relativeError } from "../tensor/support.ts"
+import { saveClip, saveLlava, savePhi } from "./save.ts"
 import { tinyLlava, tinyPhi, uploadLlava, uploadPhi } from "./support.ts"
 
 const folder = Effect.acquireRelease(
@@ -60,12 +61,12 @@ describe("Folder", () => {
     Effect.gen(function* () {
       const golden = fileURLToPath(new URL("../golden/set-2", import.meta.url))
       const kept = yield* openPhi(join(golden, "phi"))
-      const dropped = yield* openPhi(join(golden, "phi"), { headBias: "drop" })
+      const dropped = yield* openPhi(join(golden, "phi"), "drop")
       expect([kept.config.headBias, dropped.config.headBias]).toEqual([true, false])
       expect(kept.sources.length - dropped.sources.length).toBe(1)
       expect((yield* openLlava(join(golden, "llava"))).config.text.headBias).toBe(false)
       const error = yield* Effect.flip(openClip(join(golden, "adamw")))
-      expect(error._tag).toBe("ModelFolderError")
+      expect(error._tag).toBe("ModelFileError")
     })
   )
 })
