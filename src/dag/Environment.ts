@@ -90,19 +90,19 @@ export const pathVariable = (name: string, about: string): Variable<string | und
   text(name, "a path, or an address", "unset", about)
 
 export const variables = {
-  debug: flag("MILLRACE_DEBUG", "Errors are told with stacks"),
+  debug: flag("MILLRACE_DEBUG", "Errors are printed with stack traces"),
   stopSeconds: number(
     "MILLRACE_STOP_SECONDS",
     undefined,
-    "So long may a run that SIGTERM stops take",
+    "Time limit of a run after SIGTERM",
     SECONDS,
     "5; 20 while training"
   ),
-  deterministic: flag("MILLRACE_DETERMINISTIC", "As `--deterministic`: a GPU gives the same bits each time"),
-  rankSeconds: number("MILLRACE_RANK_SECONDS", 30, "A rank that says nothing for so long is lost", SECONDS),
-  joinSeconds: number("MILLRACE_JOIN_SECONDS", 300, "So long may the ranks take to come", SECONDS),
-  collectiveSeconds: number("MILLRACE_COLLECTIVE_SECONDS", 45, "So long may a collective of the ranks take", SECONDS),
-  torchAddon: text("MILLRACE_TORCH_ADDON", "a path", "the built one", "The torch engine's addon"),
+  deterministic: flag("MILLRACE_DETERMINISTIC", "Same as `--deterministic`: a GPU gives equal bits in every run"),
+  rankSeconds: number("MILLRACE_RANK_SECONDS", 30, "A rank that is silent for so long is lost", SECONDS),
+  joinSeconds: number("MILLRACE_JOIN_SECONDS", 300, "Time limit for all ranks to connect", SECONDS),
+  collectiveSeconds: number("MILLRACE_COLLECTIVE_SECONDS", 45, "Time limit of a collective of the ranks", SECONDS),
+  torchAddon: text("MILLRACE_TORCH_ADDON", "a path", "the built one", "The addon of the torch engine"),
   libtorch: text(
     "LIBTORCH",
     "a folder, or `python:PATH`",
@@ -113,61 +113,76 @@ export const variables = {
     "MILLRACE_TENSORFLOW",
     "a package's name, or its folder",
     "tfjs-node-gpu, or tfjs-node",
-    "TensorFlow's package"
+    "The TensorFlow package"
   ),
   cache: text(
     "XDG_CACHE_HOME",
     "a folder",
     "~/.cache",
-    "Compiled modules, and the torch addon if the package cannot be written"
+    "Parent folder of compiled modules, and of the torch addon if the package is not writable"
   ),
   compileCache: text(
     "NODE_COMPILE_CACHE",
     "a folder",
     "millrace/compile in `XDG_CACHE_HOME`",
-    "Where Node keeps the compiled modules of threads and ranks"
+    "Folder of the compiled modules of threads and ranks"
   ),
-  endpoint: text("HF_ENDPOINT", "an http or https address", "https://huggingface.co", "The hub, or a mirror of it"),
+  endpoint: text(
+    "HF_ENDPOINT",
+    "an http or https address",
+    "https://huggingface.co",
+    "Address of the hub, or of a mirror"
+  ),
   token: {
     ...text(
       "HF_TOKEN",
       "a token",
       "`HUGGING_FACE_HUB_TOKEN`",
-      "For private and gated files; sent to the endpoint's origin alone"
+      "Token for private and gated files; sent only to the endpoint's origin"
     ),
     secret: true
   },
   oldToken: {
-    ...text("HUGGING_FACE_HUB_TOKEN", "a token", "none", "The same, under its older name"),
+    ...text("HUGGING_FACE_HUB_TOKEN", "a token", "none", "Older name of `HF_TOKEN`"),
     secret: true
   },
-  noToken: flag("HF_HUB_DISABLE_IMPLICIT_TOKEN", "The token is not sent"),
-  offline: flag("HF_HUB_OFFLINE", "Nothing is fetched from anywhere"),
+  noToken: flag("HF_HUB_DISABLE_IMPLICIT_TOKEN", "The hub token is not sent"),
+  offline: flag("HF_HUB_OFFLINE", "Nothing is downloaded"),
   mirrors: text(
     "MILLRACE_MIRRORS",
     "`FROM=TO ...`, addresses",
     "none",
     "Addresses that start with FROM are tried at TO first"
   ),
-  downloads: text("MILLRACE_DOWNLOADS", "a folder", "the store's own", "Downloads that several stores share"),
-  stallSeconds: number("MILLRACE_STALL_SECONDS", 60, "A connection that is silent for so long is given up", SECONDS),
-  attempts: number("MILLRACE_ATTEMPTS", 5, "Attempts in a row that bring nothing new", COUNT),
-  rank: number("RANK", undefined, "Which process of a run this is (torchrun)", RANK),
-  world: number("WORLD_SIZE", undefined, "How many processes train together (torchrun)", WORLD),
-  localRank: number("LOCAL_RANK", undefined, "Which GPU of this machine (torchrun)", RANK),
+  downloads: text("MILLRACE_DOWNLOADS", "a folder", "the store's own", "Folder of downloads that several stores share"),
+  stallSeconds: number(
+    "MILLRACE_STALL_SECONDS",
+    60,
+    "A connection that is silent for so long is closed and retried",
+    SECONDS
+  ),
+  attempts: number("MILLRACE_ATTEMPTS", 5, "Attempts in a row without new bytes before a download fails", COUNT),
+  rank: number("RANK", undefined, "Number of this process among those that train together (torchrun)", RANK),
+  world: number("WORLD_SIZE", undefined, "Number of processes that train together (torchrun)", WORLD),
+  localRank: number("LOCAL_RANK", undefined, "Number of the GPU on this machine (torchrun)", RANK),
   slurmRank: number("SLURM_PROCID", undefined, "As `RANK`, under srun; read with `MASTER_ADDR` or `MASTER_PORT`", RANK),
   slurmWorld: number("SLURM_NTASKS", undefined, "As `WORLD_SIZE`, under srun", WORLD),
   slurmLocal: number("SLURM_LOCALID", undefined, "As `LOCAL_RANK`, under srun", RANK),
   slurmStep: text("SLURM_STEP_ID", "a number", "unset", "Set by srun: without `MASTER_ADDR` its processes are refused"),
   masterAddress: text("MASTER_ADDR", "a host's name", "unset", "Rank 0's machine"),
   masterPort: number("MASTER_PORT", undefined, "Rank 0's port", PORT),
-  agentStore: text("TORCHELASTIC_USE_AGENT_STORE", "True", "unset", "Set by torchrun: its agent keeps the port itself"),
+  agentStore: text(
+    "TORCHELASTIC_USE_AGENT_STORE",
+    "True",
+    "unset",
+    "Set by torchrun: its agent listens on the port itself"
+  ),
   ranksToken: {
     ...text(
       "MILLRACE_RANKS",
       "22 to 512 printable ASCII characters without blanks",
-      "made by `--nproc`; under a launcher, an error",
-      "The token that lets a rank in: the same for all, secret"
+      "generated by `--nproc`; under a launcher, an error",
+      "Secret token that admits a rank, the same for all"
     ),
     secret: true
   },
@@ -175,24 +190,29 @@ export const variables = {
     "MILLRACE_RANKS_FILE",
     "a path",
     "unset",
-    "A file that holds the token, with mode 0600; rank 0 makes one that is not there"
+    "File that holds the token, with mode 0600; rank 0 creates it if missing"
   ),
   listen: text(
     "MILLRACE_LISTEN",
     "a numeric address of rank 0's machine; 0.0.0.0 for all",
     "the address of `MASTER_ADDR`",
-    "Where rank 0 listens for the others"
+    "Address at which rank 0 listens for the other ranks"
   ),
-  cublas: text("CUBLAS_WORKSPACE_CONFIG", "as cuBLAS has it", "`:4096:8` with `--deterministic`", "cuBLAS's workspace"),
+  cublas: text(
+    "CUBLAS_WORKSPACE_CONFIG",
+    "as cuBLAS defines it",
+    "`:4096:8` with `--deterministic`",
+    "Workspace of cuBLAS"
+  ),
   threads: text("OMP_NUM_THREADS", "a number", "cores shared by the ranks here", "Threads of a rank's engine"),
-  devices: text("CUDA_VISIBLE_DEVICES", "as CUDA has it; empty keeps to the CPU", "all GPUs", "Which GPUs there are"),
+  devices: text("CUDA_VISIBLE_DEVICES", "as CUDA defines it; empty for the CPU", "all GPUs", "Visible GPUs"),
   noColor: text("NO_COLOR", "anything", "colours on a terminal", "No colours"),
-  terminal: text("TERM", "a terminal's name", "unset", "`dumb`: nothing is redrawn"),
+  terminal: text("TERM", "a terminal's name", "unset", "`dumb`: no live table"),
   npmCommand: text(
     "npm_command",
-    "as npm has it",
+    "set by npm",
     "unset",
-    "Whether npx started the command, for the line that goes on"
+    "Whether npx started the command, for the printed resume command"
   )
 } as const
 
