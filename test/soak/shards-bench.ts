@@ -6,6 +6,7 @@
  * Not a test: it times, and on a busy machine only the processor's time means something. The entry is written directly,
  * files and records as a run would, without locks and fsyncs. 200,000 small files in the temporary folder.
  */
+import { execFileSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { cpus, tmpdir } from "node:os"
 import { join } from "node:path"
@@ -24,7 +25,9 @@ import { layer as localStore } from "../../src/store/LocalStore.ts"
 import type { Manifest, ShardRecord } from "../../src/store/Manifest.ts"
 import { Store } from "../../src/store/Store.ts"
 
-const count = Number(process.argv[2] ?? "100000")
+/** A process of its own plans in the folder that it is given: nothing is compiled before it reads. */
+const given = process.argv[2] === "plan" ? process.argv[3] : undefined
+const count = given === undefined ? Number(process.argv[2] ?? "100000") : 0
 const Numbers = rows("numbers", Schema.Struct({ n: Schema.Int }))
 const make = whole(
   { id: "make", version: "1", params: Schema.Struct({}), inputs: {}, outputs: { rows: Numbers } },
@@ -49,7 +52,7 @@ const options: RunOptions = {
   checkpointEveryMs: 1e9
 }
 const quiet = Layer.succeed(Events, Events.of({ publish: () => Effect.void, stream: Stream.empty }))
-const folder = mkdtempSync(join(tmpdir(), "millrace-shards-bench-"))
+const folder = given ?? mkdtempSync(join(tmpdir(), "millrace-shards-bench-"))
 
 const fill = Effect.gen(function* () {
   const store = yield* Store
@@ -115,9 +118,14 @@ const timed = async <A>(what: string, effect: Effect.Effect<A, any, any>): Promi
   return result
 }
 
+if (given !== undefined) {
+  await timed("plan, in a process of its own", planRecipe(many, choice, options))
+  process.exit()
+}
 console.log(`${count} shards, node ${process.version}, ${cpus().length} x ${cpus()[0]?.model}`)
 try {
   await timed("writing the entry", fill)
+  execFileSync(process.execPath, [...process.execArgv, process.argv[1]!, "plan", folder], { stdio: "inherit" })
   const plan = await timed("plan", planRecipe(many, choice, options))
   console.log(`  ${plan.steps.map((step) => step.status).join(", ")}`)
   await timed("plan, again", planRecipe(many, choice, options))
