@@ -9,7 +9,7 @@ import { availableParallelism } from "node:os"
 import { resolve } from "node:path"
 import { Cause, Clock, Deferred, Effect, Exit, Layer, Result, Schema } from "effect"
 import { checkEnvironment, environment } from "../dag/Environment.ts"
-import type { Plan, PlanStep } from "../dag/Plan.ts"
+import type { PlanStep } from "../dag/Plan.ts"
 import type { RankLost } from "../dag/ProcessGroup.ts"
 import {
   type Coordinator,
@@ -21,6 +21,7 @@ import {
 import { type Event, Events } from "../run/Events.ts"
 import { makeHistory } from "../run/History.ts"
 import type { Entry } from "../run/PlanContext.ts"
+import { planVerified } from "../run/PlanVerified.ts"
 import { reduce } from "../run/Progress.ts"
 import { runRank } from "../run/RankWorker.ts"
 import type { Recipe, Summary } from "../run/Recipe.ts"
@@ -30,7 +31,6 @@ import { planRecipe, type RunResult, runRecipe } from "../run/Scheduler.ts"
 import { select } from "../run/Selection.ts"
 import { namedTooManyFiles } from "../store/OpenFiles.ts"
 import { Store } from "../store/Store.ts"
-import { sayDamaged } from "../store/Verify.ts"
 import { type Chosen, checkSelection, choose, UsageError } from "./Choose.ts"
 import { costOf } from "./Cost.ts"
 import { writePainted } from "./Output.ts"
@@ -101,22 +101,6 @@ const cuts = (flags: RunFlags): ReadonlyArray<string> => [
   ...(flags.verify ? ["--verify"] : [])
 ]
 
-/** Checks every byte of what a plan would take from the store: what is damaged, by node. A run checks as it goes. */
-const verifyStored = Effect.fnUntraced(function* <K extends Entry>(plan: Plan<K>) {
-  const store = yield* Store
-  const damage = new Map<string, string>()
-  for (const { decision, node } of plan.steps) {
-    if (decision?.entry === undefined) continue
-    const { found } = decision.entry
-    const damaged = yield* store.verify(found)
-    if (damaged.length === 0) continue
-    const shown = damaged.slice(0, 5).map(sayDamaged)
-    if (damaged.length > shown.length) shown.push(`${damaged.length - shown.length} more files`)
-    damage.set(node.id, `damaged: ${shown.join(", ")}`)
-  }
-  return damage
-})
-
 const startEvent = (
   run: string,
   at: number,
@@ -147,17 +131,11 @@ const showPlan = Effect.fnUntraced(function* <S, R>(
     if (!flags.quiet) session.output.people(["", ...told.lines].join("\n") + "\n")
     session.emit({ event: "cost", figures: told.figures })
   })
-  const found = yield* planRecipe(recipe, chosen.choice, options, moduleUrl).pipe(
+  const planning = (flags.verify ? planVerified : planRecipe)(recipe, chosen.choice, options, moduleUrl)
+  const plan = yield* planning.pipe(
     // What training costs is worth knowing before the data is fetched; the plan fails all the same.
     Effect.tapError((error) => (error._tag === "SourceError" ? cost([]) : Effect.void))
   )
-  const damage = flags.verify ? yield* verifyStored(found) : new Map<string, string>()
-  const plan = {
-    steps: found.steps.map((step) => {
-      const why = damage.get(step.node.id)
-      return why === undefined ? step : { ...step, status: "run" as const, because: [why] }
-    })
-  }
   const start = startEvent("", yield* Clock.currentTimeMillis, chosen)
   session.emit(start)
   const line = engineLine(start)

@@ -28,19 +28,28 @@ export const DamageRecord = Schema.Struct({
 })
 export type DamageRecord = typeof DamageRecord.Type
 
-/** Records durably that files of an entry were found damaged. The same again changes nothing. Refused rows: nothing reads them. */
+/** Damage that was found and is not on record, by key: for whoever only looks. */
+export type FoundDamage = ReadonlyMap<string, Pick<DamageRecord, "definition" | "digests">>
+
+/** Digests of an entry's ports that damage may have altered for whoever read it. Refused rows: nothing reads them. */
+export const damagedDigests = ({ manifest }: Found, damaged: ReadonlyArray<Damaged>): ReadonlyArray<string> => {
+  // A manifest or a shard's record that does not hold may have led readers to any of its files.
+  const all = damaged.some(
+    ({ port }) => (port === "manifest" || port === "shards") && manifest.outputs[port] === undefined
+  )
+  const ports = all ? Object.keys(manifest.outputs) : damaged.map(({ port }) => port)
+  return ports.flatMap((port) => manifest.outputs[port]?.digest ?? [])
+}
+
+/** Records durably that files of an entry were found damaged. The same again changes nothing. */
 export const recordDamage = (
   layout: Layout,
-  { manifest }: Found,
+  found: Found,
   damaged: ReadonlyArray<Damaged>
 ): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
-    // A manifest or a shard's record that does not hold may have led readers to any of its files.
-    const all = damaged.some(
-      ({ port }) => (port === "manifest" || port === "shards") && manifest.outputs[port] === undefined
-    )
-    const ports = all ? Object.keys(manifest.outputs) : damaged.map(({ port }) => port)
-    const now = ports.flatMap((port) => manifest.outputs[port]?.digest ?? [])
+    const { manifest } = found
+    const now = damagedDigests(found, damaged)
     if (now.length === 0) return
     const path = layout.damage(manifest.key)
     const before = yield* readCheckedIfGood(path, DamageRecord)
@@ -82,20 +91,27 @@ const streamed = (layout: Layout, key: string, digest: string | undefined): Read
     )
 }
 
-/** The inputs of an entry that were read from what is on record as damaged, through transient ports too. */
-const damagedInputs = (layout: Layout, manifest: Manifest): ReadonlyArray<Suspicion> =>
+/** The inputs of an entry that were read from what is known as damaged, through transient ports too. */
+const damagedInputs = (layout: Layout, manifest: Manifest, found: FoundDamage): ReadonlyArray<Suspicion> =>
   Object.entries(manifest.parents).flatMap(([port, parent]): ReadonlyArray<Suspicion> => {
     if (parent === "") return []
     const digest = manifest.parts.inputs[port]
+    const here = found.get(parent)
+    if (here !== undefined && digest !== undefined && here.digests.includes(digest))
+      return [{ port, from: here.definition }]
     if (existsSync(layout.damage(parent))) {
       const { definition, digests } = recordOf(layout, parent)
       if (digests === undefined || digest === undefined || digests.includes(digest)) return [{ port, from: definition }]
     }
     return streamed(layout, parent, digest).flatMap((one) =>
-      damagedInputs(layout, one).map(({ from }) => ({ port, from }))
+      damagedInputs(layout, one, found).map(({ from }) => ({ port, from }))
     )
   })
 
-/** Why an entry is suspect; empty where it is not. Costs one look at the disk while nothing is on record. */
-export const suspicions = (layout: Layout, manifest: Manifest): ReadonlyArray<Suspicion> =>
-  manifest.readsChecked === true || !existsSync(layout.damages) ? [] : damagedInputs(layout, manifest)
+const nothing: FoundDamage = new Map()
+
+/** Why an entry is suspect; empty where it is not. Costs one look at the disk while nothing is known to be damaged. */
+export const suspicions = (layout: Layout, manifest: Manifest, found = nothing): ReadonlyArray<Suspicion> =>
+  manifest.readsChecked === true || (found.size === 0 && !existsSync(layout.damages))
+    ? []
+    : damagedInputs(layout, manifest, found)

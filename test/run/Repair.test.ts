@@ -8,8 +8,11 @@ import { NodeFileSystem } from "@effect/platform-node"
 import { Effect, FileSystem, Layer } from "effect"
 import { expect, test } from "vitest"
 import type { Event } from "../../src/run/Events.ts"
+import { planVerified } from "../../src/run/PlanVerified.ts"
 import type { RunOptions } from "../../src/run/Run.ts"
-import { reportExit, runOnce } from "./fixtures/RunOnce.ts"
+import { planRecipe } from "../../src/run/Scheduler.ts"
+import { layer as localStore } from "../../src/store/LocalStore.ts"
+import { defaults, reportExit, runOnce } from "./fixtures/RunOnce.ts"
 import recipe from "./fixtures/recipe.ts"
 import { type Bench, digestsOf, freshFolder, makeBench, someNumbers } from "./Harness.ts"
 
@@ -245,6 +248,35 @@ test("what was made from a damaged entry by software that checked nothing is mad
   const again = await bench.run()
   expect(digestsOf(again)).toEqual(first)
   expect(await bench.run({ options: { verify: true } })).toMatchObject({ nodesRun: 0 })
+})
+
+test("a plan with --verify says which results are suspect by the damage that it finds, and puts nothing on record", async () => {
+  const { bench } = await benchWith(["split.from=4000"])
+  forget(bench.store)
+  flip(join(entryOf(bench.store, "read"), "ports/rows/00003.jsonl"))
+  process.env["RUN_TEST_FOLDER"] = bench.folder
+  const choice = { preset: "sample", settings: [], engine: "plain" }
+  const module = new URL("./fixtures/recipe.ts", import.meta.url).href
+  const planOf = (plan: typeof planRecipe) =>
+    Effect.runPromise(
+      Effect.map(plan(recipe, choice, defaults, module), ({ steps }) =>
+        Object.fromEntries(steps.map(({ because, node, status }) => [node.id, [status, ...because]]))
+      ).pipe(Effect.provide(Layer.provideMerge(localStore({ root: bench.store }), NodeFileSystem.layer)))
+    )
+  const unread = await planOf(planRecipe)
+  expect(unread).toMatchObject({ read: ["cached"], square: ["cached"] })
+  const plan = await planOf(planVerified)
+  expect(plan).toMatchObject({
+    read: ["run", "damaged: rows/00003.jsonl"],
+    square: ["run", "suspect: made from a damaged read"],
+    raise: ["maybe", "if square changes"]
+  })
+  expect(await planOf(planRecipe)).toEqual(unread)
+  const told = await bench.run({ options: { verify: true } })
+  expect(told.events.flatMap((one) => (one.event === "node-start" ? [[one.node, ...one.because]] : []))).toEqual([
+    ["read", "damaged in the store: rows/00003.jsonl"],
+    ["square", "suspect: made from a damaged read"]
+  ])
 })
 
 test("a suspect that comes out equal is proved: what follows it is taken from the store", async () => {
