@@ -1,7 +1,7 @@
 import { join } from "node:path"
 import { defineConfig } from "vitest/config"
 
-/** Tests mirror the sources: `test/dag/Key.test.ts` keeps the promises of `src/dag/Key.ts`. */
+/** Tests mirror the sources: `test/dag/Plan.test.ts` tests `src/dag/Plan.ts`. */
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],

@@ -32,7 +32,7 @@ const failed = (script: string, message: string): PeerFailed =>
  * Starts `peers/SCRIPT` with the interpreter of `--python`, which needs these `packages`. Fails with `PeerMissing` without one, or without a package.
  *
  * @example
- * const peer = await startPython(context.python, "arrow.py")
+ * const peer = await startPython(context.python, "pictures_arrow.py")
  */
 export const startPython = async (
   python: string | undefined,

@@ -4,7 +4,7 @@
     python label.py < lines.txt > labelled.txt
 
 What opens a chunk is left out as test/text/fixtures/noun-phrases.md says, and chunks that are pronouns. Lines with
-brackets are skipped. Needs no line of ours; `compare.py` uses the same rule.
+brackets are skipped. It imports nothing of this repository.
 """
 
 import re
