@@ -33,7 +33,7 @@ export const boxes: Readonly<Record<string, Box>> = {
   },
   datasets: {
     holds: "typed descriptions of sources, and the sample that ships",
-    imports: ["text", "data"],
+    imports: ["text", "bytes"],
     files: ["datasets"]
   },
   golden: {
@@ -41,16 +41,17 @@ export const boxes: Readonly<Record<string, Box>> = {
     imports: ["cli", "model", "text", "data"],
     files: ["src/cli/golden.ts", "src/cli/golden"]
   },
-  cli: { holds: "the command line", imports: ["run"] },
+  cli: { holds: "the command line", imports: ["run", "bytes"] },
   run: { holds: "scheduler, worker threads, ranks, events", imports: ["store"] },
   store: { holds: "artifact store, manifests, checkpoints, garbage collection", imports: ["dag"] },
   cost: { holds: "what training will cost: operations, memory, bytes, hours", imports: ["nodes"] },
   nodes: { holds: "the node definitions, and what several of them share", imports: ["training", "text", "data"] },
   training: { holds: "schedules, orders, packing, the training step and the loop over it", imports: ["model"] },
-  model: { holds: "CLIP, Phi, projector, LLaVA, LoRA, safetensors, generation", imports: ["tensor"] },
+  model: { holds: "CLIP, Phi, projector, LLaVA, LoRA, safetensors, generation", imports: ["tensor", "bytes"] },
   text: { holds: "conversations, templates, tokenizer, HTML to markdown, noun phrases", imports: ["tensor"] },
-  data: { holds: "JSON streams, zip, tar, Arrow shards, Parquet, images", imports: ["dag"], unused: ["tensor"] },
+  data: { holds: "JSON streams, tar, Arrow shards, Parquet, images", imports: ["bytes"], unused: ["tensor"] },
   tensor: { holds: "engines, gradients, optimiser, random numbers", imports: ["dag"] },
+  bytes: { holds: "zip archives, read and written, and PNG files", imports: ["dag"] },
   dag: { holds: "artifact, node, pipeline, key, plan", imports: [] }
 }
 

@@ -9,7 +9,7 @@
 import { mkdirSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { Effect, Stream } from "effect"
-import { writeZip } from "../../src/data/ZipWriter.ts"
+import { writeZip } from "../../src/bytes/ZipWriter.ts"
 import { phi2 } from "../../src/text/Tokenizer.ts"
 import type { Size } from "../Row.ts"
 import { type CaptionPlan, chatRow, heldOutRow, instructRow, isDistinct, metadataRow } from "./Llava.ts"

@@ -5,7 +5,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect, Stream } from "effect"
-import { writeZip } from "../../src/data/ZipWriter.ts"
+import { writeZip } from "../../src/bytes/ZipWriter.ts"
 import { startCrew } from "../Crew.ts"
 import { made } from "../Data.ts"
 import { photoName, pictureName } from "../generate/Names.ts"

@@ -1,8 +1,8 @@
 /** Opening a zip of CC-595K's 595,375 entries for random reads, against Python's `zipfile`. */
 import { createHash } from "node:crypto"
 import { Effect, Stream } from "effect"
-import { openZip } from "../../src/data/Zip.ts"
-import { writeZip } from "../../src/data/ZipWriter.ts"
+import { openZip } from "../../src/bytes/Zip.ts"
+import { writeZip } from "../../src/bytes/ZipWriter.ts"
 import { made } from "../Data.ts"
 import { pictureName } from "../generate/Names.ts"
 import { withPython } from "../Python.ts"

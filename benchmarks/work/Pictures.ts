@@ -1,9 +1,9 @@
 /** What a worker thread does with pictures: the functions that `tokenizeImages` calls, without a store around them. */
 import { open, readFile } from "node:fs/promises"
 import { Effect } from "effect"
+import { openZip } from "../../src/bytes/Zip.ts"
 import { fitImage, withImage } from "../../src/data/Images.ts"
 import { type PixelRow, pixelRows } from "../../src/data/UniformRows.ts"
-import { openZip } from "../../src/data/Zip.ts"
 
 const SIZE = 336
 /** Pictures under way at a time in a thread, and rows a batch, as in the node. */

@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto"
 import { dirname, join } from "node:path"
 import { Effect, FileSystem, type PlatformError } from "effect"
-import { zipBytes } from "../../src/data/ZipWriter.ts"
+import { zipBytes } from "../../src/bytes/ZipWriter.ts"
 import { trainBpe } from "../../src/text/bpe/Train.ts"
 import type { Picture } from "./Captions.ts"
 import { corpus, jsonFiles, parts } from "./Parts.ts"

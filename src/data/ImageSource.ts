@@ -9,9 +9,9 @@ import { constants, lstatSync } from "node:fs"
 import { open, realpath, stat } from "node:fs/promises"
 import { basename, sep } from "node:path"
 import { Effect, Schema } from "effect"
+import type { Zip, ZipError } from "../bytes/Zip.ts"
+import { isSafeName, normalName } from "../bytes/ZipFormat.ts"
 import type { Tar, TarError } from "./Tar.ts"
-import type { Zip, ZipError } from "./Zip.ts"
-import { isSafeName, normalName } from "./ZipFormat.ts"
 
 /** The source has no file of this name. */
 export class ImageMissing extends Schema.TaggedError<ImageMissing>()("ImageMissing", {

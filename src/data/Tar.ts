@@ -18,10 +18,10 @@ import { type FileHandle, open, readdir, stat } from "node:fs/promises"
 import { join, posix } from "node:path"
 import { setImmediate } from "node:timers/promises"
 import { Effect, type Scope } from "effect"
+import { isSafeName, normalBytes, normalName } from "../bytes/ZipFormat.ts"
 import { HEAD_BYTES, wrongFile } from "../dag/WrongFile.ts"
 import { BLOCK, isZero, padded, parseHeader, parsePax, TarError, tarError } from "./TarFormat.ts"
 import { TarIndex, type TarPlace } from "./TarIndex.ts"
-import { isSafeName, normalBytes, normalName } from "./ZipFormat.ts"
 
 export { TarError } from "./TarFormat.ts"
 

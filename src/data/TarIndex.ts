@@ -4,8 +4,8 @@
  * Not a file reader: `Tar.ts` reads headers and adds what they say. Memory: each entry's name and 30 to 60 bytes; of a
  * link its target as well. Links are followed when a name is asked for, since their targets may come later.
  */
-import { isSafeName, normalName } from "./ZipFormat.ts"
-import { hash } from "./ZipIndex.ts"
+import { isSafeName, normalName } from "../bytes/ZipFormat.ts"
+import { hash } from "../bytes/ZipIndex.ts"
 
 /** Where an entry's bytes lie. */
 export interface TarPlace {

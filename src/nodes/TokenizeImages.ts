@@ -7,6 +7,7 @@
  */
 import { open, readdir, stat } from "node:fs/promises"
 import { Effect, Result, Schema, type Scope, Stream } from "effect"
+import { openZip, type ZipError } from "../bytes/Zip.ts"
 import { broadcast, type Tree } from "../dag/Artifact.ts"
 import { sharded } from "../dag/Node.ts"
 import { holdsCells, openCells } from "../data/CellImages.ts"
@@ -24,7 +25,6 @@ import { BadImage, declaredType, fitImage, imageKernels, withImage } from "../da
 import { isTarName, openTar, type TarError } from "../data/Tar.ts"
 import { BLOCK } from "../data/TarFormat.ts"
 import type { PixelRow } from "../data/UniformRows.ts"
-import { openZip, type ZipError } from "../data/Zip.ts"
 import { ImageConversations, ImageFiles, MisnamedPictures, PicturedConversations, Pixels } from "./Artifacts.ts"
 import { Positive } from "./Params.ts"
 

@@ -7,7 +7,7 @@
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Stream } from "effect"
-import { writeZip, type ZipEntry } from "../data/ZipWriter.ts"
+import { writeZip, type ZipEntry } from "../bytes/ZipWriter.ts"
 import { bytesOf, statePickle } from "../model/pickle/StatePickle.ts"
 import type { TensorSource } from "../model/Safetensors.ts"
 

@@ -3,9 +3,9 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { openZip } from "../../src/bytes/Zip.ts"
+import { zipBytes } from "../../src/bytes/ZipWriter.ts"
 import { fromZip, ImageSourceError, ImageUnreadable, mounted, openFolder } from "../../src/data/ImageSource.ts"
-import { openZip } from "../../src/data/Zip.ts"
-import { zipBytes } from "../../src/data/ZipWriter.ts"
 
 const base = mkdtempSync(join(tmpdir(), "millrace-images-"))
 afterAll(() => rmSync(base, { recursive: true }))

@@ -24,7 +24,7 @@ import { deflateRawSync } from "node:zlib"
 import { Schema } from "effect"
 import { beforeAll, describe, expect, test } from "vitest"
 import ledger from "../../datasets/sample/ledger.json" with { type: "json" }
-import { type ZipEntry, zipBytes } from "../../src/data/ZipWriter.ts"
+import { type ZipEntry, zipBytes } from "../../src/bytes/ZipWriter.ts"
 import { Event } from "../../src/run/Events.ts"
 import {
   type Bench,

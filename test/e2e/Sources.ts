@@ -9,8 +9,8 @@ import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
-import { openZip } from "../../src/data/Zip.ts"
-import { type ZipEntry, zipBytes } from "../../src/data/ZipWriter.ts"
+import { openZip } from "../../src/bytes/Zip.ts"
+import { type ZipEntry, zipBytes } from "../../src/bytes/ZipWriter.ts"
 
 const sample = fileURLToPath(new URL("../../datasets/sample/", import.meta.url))
 

@@ -4,6 +4,8 @@
  * Not a server and not a reader of the store: what is shown is what the caller knows of the run, however far it got.
  * Times and paths stand here, because the page belongs to the run's record and to no artifact.
  */
+
+import { pngUrl } from "../../bytes/Png.ts"
 import { encodeParams } from "../../dag/Key.ts"
 import type { Pipeline } from "../../dag/Pipeline.ts"
 import type { Card, Part, Section } from "../../dag/Sections.ts"
@@ -13,7 +15,6 @@ import type { Choice } from "../../run/Recipe.ts"
 import { type CurveOptions, curveSvg } from "./Curve.ts"
 import { graphSvg, type State, stateOf } from "./Graph.ts"
 import { anchor, bar, escape, section, tableHtml } from "./Html.ts"
-import { pngUrl } from "./Png.ts"
 import { script, style } from "./Style.ts"
 
 /** Everything that a page tells. `view` holds the last `run` event. */

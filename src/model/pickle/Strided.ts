@@ -5,7 +5,8 @@
  *
  * Shapes and strides are in elements; a stride may be 0 (expanded) or make elements overlap.
  */
-import type { ReadAt } from "./StoredZip.ts"
+/** Reads exactly so many bytes; throws `TorchFileError`. */
+export type ReadAt = (offset: number, length: number) => Promise<Uint8Array>
 
 /** A view that lies inside its storage. */
 export interface View {

@@ -9,11 +9,11 @@
 import { open } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
+import { openZip, type Zip, type ZipError } from "../../bytes/Zip.ts"
 import { HEAD_BYTES, wrongFile } from "../../dag/WrongFile.ts"
 import { type Dtype, dtypeBytes, intoFloat32, toInt32 } from "../Dtype.ts"
 import { readShardIndex } from "../ShardIndex.ts"
-import { openStoredZip, type ReadAt, type StoredZip } from "./StoredZip.ts"
-import { readView, type View } from "./Strided.ts"
+import { type ReadAt, readView, type View } from "./Strided.ts"
 import { TensorRef, tensorWorld } from "./TensorGlobals.ts"
 import { type Reason, TorchFileError, torchError } from "./TorchFileError.ts"
 import { kindOf, MAX_PICKLE_BYTES, unpickle } from "./Unpickle.ts"
@@ -72,6 +72,9 @@ const openBytes = (path: string) =>
     return { readAt, size }
   })
 
+/** The directory of a hundred thousand tensors has some 10 MB. */
+const MAX_DIRECTORY_BYTES = 64 << 20
+
 /** The magic number before every pickle of the old layout: LONG1 of ten bytes. */
 const oldMagic = Uint8Array.of(0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19)
 
@@ -87,42 +90,68 @@ const checkStart = (path: string, head: Uint8Array, size: number): void => {
     : torchError(path, "not-torch", "does not begin as a zip")
 }
 
-const recordOf = async (path: string, zip: StoredZip, readAt: ReadAt, name: string, most: number) => {
-  const found = await zip.find(name)
-  if (found === undefined) return undefined
-  if (found.size > most) throw torchError(path, "too-large", `${name} has ${found.size} bytes, more than ${most}`)
-  return await readAt(found.offset, found.size)
+/** What a fault of the archive is to whoever wants tensors. */
+const zipReasons: Readonly<Partial<Record<ZipError["reason"], Reason>>> = {
+  "not-a-zip": "cut",
+  truncated: "cut",
+  encrypted: "not-torch",
+  "unsupported-method": "not-torch",
+  "too-large": "too-large",
+  unreadable: "unreadable"
+}
+const fromZip = (path: string) => (error: ZipError) => {
+  const entry = error.entry === "" ? "" : `${error.entry}: `
+  return torchError(path, zipReasons[error.reason] ?? "damaged", `${entry}${error.message}`, { cause: error })
 }
 
-/** The tensors of one file, all checked against the records they view. */
-const tensorsOf = async (path: string, size: number, readAt: ReadAt): Promise<Array<Placed>> => {
-  checkStart(path, await readAt(0, Math.min(size, HEAD_BYTES)), size)
-  const zip = await openStoredZip(path, size, readAt)
+/** The bytes of a small record; undefined when there is none. */
+const recordOf = Effect.fnUntraced(function* (path: string, zip: Zip, readAt: ReadAt, name: string, most: number) {
+  if (!zip.has(name)) return undefined
+  const { offset, size } = yield* zip.locate(name).pipe(Effect.mapError(fromZip(path)))
+  if (size > most) return yield* torchError(path, "too-large", `${name} has ${size} bytes, more than ${most}`)
+  return yield* attempt(path, `${name} cannot be read`, () => readAt(offset, size))
+})
+
+/** The dictionary that the file holds, and the folder of its archive. */
+const dictionaryOf = Effect.fnUntraced(function* (path: string, zip: Zip, readAt: ReadAt) {
   const pickles = [...zip.names()].filter((name) => /^[^/]+\/data\.pkl$/.test(name))
   const [pickleName] = pickles
   if (pickleName === undefined || pickles.length > 1)
-    throw torchError(path, "not-torch", `holds ${pickles.length} of NAME/data.pkl, not one`)
+    return yield* torchError(path, "not-torch", `holds ${pickles.length} of NAME/data.pkl, not one`)
   const home = pickleName.slice(0, -"data.pkl".length)
-  const order = await recordOf(path, zip, readAt, `${home}byteorder`, 64)
+  const order = yield* recordOf(path, zip, readAt, `${home}byteorder`, 64)
   if (order !== undefined && new TextDecoder().decode(order).trim() !== "little")
-    throw torchError(path, "not-torch", "was written on a big-endian machine")
-  const pickle = await recordOf(path, zip, readAt, pickleName, MAX_PICKLE_BYTES)
-  const root = unpickle(pickle!, tensorWorld(path))
-  if (!(root instanceof Map)) throw torchError(path, "not-torch", `holds ${kindOf(root)}, not a dictionary of tensors`)
+    return yield* torchError(path, "not-torch", "was written on a big-endian machine")
+  const pickle = yield* recordOf(path, zip, readAt, pickleName, MAX_PICKLE_BYTES)
+  const root = yield* attempt(path, "cannot be read", async () => unpickle(pickle!, tensorWorld(path)))
+  if (!(root instanceof Map))
+    return yield* torchError(path, "not-torch", `holds ${kindOf(root)}, not a dictionary of tensors`)
+  return { root, home }
+})
+
+/** The tensors of one file, all checked against the records they view. */
+const openFile = Effect.fnUntraced(function* (
+  path: string
+): Effect.fn.Return<ReadonlyArray<Placed>, TorchFileError, Scope.Scope> {
+  const { readAt, size } = yield* openBytes(path)
+  const head = yield* attempt(path, "cannot be read", () => readAt(0, Math.min(size, HEAD_BYTES)))
+  yield* attempt(path, "cannot be read", async () => checkStart(path, head, size))
+  const zip = yield* openZip(path, { maxDirectoryBytes: MAX_DIRECTORY_BYTES }).pipe(Effect.mapError(fromZip(path)))
+  const { home, root } = yield* dictionaryOf(path, zip, readAt)
   const placed: Array<Placed> = []
   const starts = new Map<string, number>()
   for (const [name, tensor] of root) {
     if (typeof name !== "string" || !(tensor instanceof TensorRef))
-      throw torchError(path, "not-torch", `holds ${kindOf(tensor)} under ${kindOf(name)}, not a tensor`)
+      return yield* torchError(path, "not-torch", `holds ${kindOf(tensor)} under ${kindOf(name)}, not a tensor`)
     const { storage } = tensor
     let start = starts.get(storage.key)
     if (start === undefined) {
       const record = `${home}data/${storage.key}`
-      const found = await zip.find(record)
       const bytes = storage.count * dtypeBytes[storage.dtype]
-      if (found === undefined) throw torchError(path, "cut", `lacks ${record}`, { tensor: name })
+      if (!zip.has(record)) return yield* torchError(path, "cut", `lacks ${record}`, { tensor: name })
+      const found = yield* zip.locate(record).pipe(Effect.mapError(fromZip(path)))
       if (found.size !== bytes)
-        throw torchError(path, "damaged", `${record} has ${found.size} bytes, the pickle says ${bytes}`, {
+        return yield* torchError(path, "damaged", `${record} has ${found.size} bytes, the pickle says ${bytes}`, {
           tensor: name
         })
       start = found.offset
@@ -132,13 +161,7 @@ const tensorsOf = async (path: string, size: number, readAt: ReadAt): Promise<Ar
     placed.push({ name, dtype: storage.dtype, shape: tensor.shape, path, readAt, view, start })
   }
   return placed
-}
-
-const openFile = (path: string): Effect.Effect<ReadonlyArray<Placed>, TorchFileError, Scope.Scope> =>
-  Effect.gen(function* () {
-    const { readAt, size } = yield* openBytes(path)
-    return yield* attempt(path, "cannot be read", () => tensorsOf(path, size, readAt))
-  })
+})
 
 const assemble = (path: string, tensors: ReadonlyArray<Placed>): TorchCheckpoint => {
   const located = new Map(tensors.map((tensor) => [tensor.name, tensor]))

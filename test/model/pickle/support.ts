@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
-import { zipBytes } from "../../../src/data/ZipWriter.ts"
+import { zipBytes } from "../../../src/bytes/ZipWriter.ts"
 import { openTorchFile } from "../../../src/model/pickle/TorchFile.ts"
 
 /** A file that torch wrote; `scripts/torch_fixtures.py` made them. */

@@ -1,12 +1,19 @@
 /**
- * Writes pictures as PNG whose bytes depend on the pixels alone: no filter, stored blocks, no time and no text in it.
+ * Writes images as PNG: no filter, no time and no text in it.
  *
- * Not a compressor: a file is as large as its pixels. Deflated bytes would differ between versions of zlib.
+ * Stored by default, so that the bytes depend on the pixels alone; a file is as large as its pixels then. Deflated bytes
+ * are smaller, and differ between versions of zlib: for pages, not for artifacts.
  *
  * Shapes: pixels_HWC uint8, 3 channels. Source: the PNG specification, third edition; RFC 1950 and 1951.
  */
-import { crc32 } from "node:zlib"
-import type { Raster } from "./Resample.ts"
+import { crc32, deflateSync } from "node:zlib"
+
+/** An RGB image: a byte a sample, rows from the top. */
+export interface RgbImage {
+  readonly width: number
+  readonly height: number
+  readonly pixels_HWC: Uint8Array
+}
 
 /** Bytes of a stored block at most. */
 const BLOCK = 0xffff
@@ -46,12 +53,17 @@ const stored = (data: Uint8Array): Buffer => {
 }
 
 /**
- * The file of an RGB picture of at least one pixel.
+ * The file of an image of at least one pixel. Throws `RangeError` when the pixels are not width x height x 3.
  *
  * @example
  * await writeFile("red.png", encodePng({ width: 1, height: 1, pixels_HWC: Uint8Array.of(255, 0, 0) }))
  */
-export const encodePng = ({ height, pixels_HWC, width }: Raster): Uint8Array => {
+export const encodePng = (
+  { height, pixels_HWC, width }: RgbImage,
+  { deflate = false }: { readonly deflate?: boolean } = {}
+): Uint8Array => {
+  if (width < 1 || height < 1 || pixels_HWC.length !== width * height * 3)
+    throw new RangeError(`${pixels_HWC.length} bytes are no ${width} x ${height} pixels of 3`)
   const row = width * 3
   const lines = new Uint8Array(height * (row + 1))
   for (let y = 0; y < height; y++) lines.set(pixels_HWC.subarray(y * row, (y + 1) * row), y * (row + 1) + 1)
@@ -59,7 +71,11 @@ export const encodePng = ({ height, pixels_HWC, width }: Raster): Uint8Array => 
   return Buffer.concat([
     Buffer.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a),
     chunk("IHDR", header),
-    chunk("IDAT", stored(lines)),
+    chunk("IDAT", deflate ? deflateSync(lines) : stored(lines)),
     chunk("IEND", Buffer.alloc(0))
   ])
 }
+
+/** A deflated image as an address that a page can hold: `data:image/png;base64,...`. */
+export const pngUrl = (image: RgbImage): string =>
+  `data:image/png;base64,${Buffer.from(encodePng(image, { deflate: true })).toString("base64")}`

@@ -45,12 +45,22 @@ export interface Zip {
   readonly names: () => Iterable<string>
   /** An entry's bytes, checked. The result is the caller's own. */
   readonly read: (name: string) => Effect.Effect<Uint8Array, ZipError>
+  /** Where the bytes of a stored entry lie in the file: for parts of large ones. Its header is checked, its CRC is not. */
+  readonly locate: (name: string) => Effect.Effect<EntryPlace, ZipError>
+}
+
+/** The bytes of an entry in the file. */
+export interface EntryPlace {
+  readonly offset: number
+  readonly size: number
 }
 
 /** What to accept. */
 export interface ZipOptions {
   /** Uncompressed bytes of one entry at most. Default 64 MiB. */
   readonly maxEntryBytes?: number
+  /** Bytes of the directory at most. Default 2 GiB. */
+  readonly maxDirectoryBytes?: number
 }
 
 /** Comment and end record, and as much that may lie behind a zip. */
@@ -147,7 +157,6 @@ const findDirectory = async (file: FileHandle, path: string, size: number): Prom
   const at = stop - bytes
   if (at < 0 || offset > at)
     throw zipError(path, "", "truncated", `a directory of ${bytes} bytes at ${offset} does not fit`)
-  if (bytes > MAX_DIRECTORY_BYTES) throw zipError(path, "", "too-large", `a directory of ${bytes} bytes`)
   return { count, bytes, at, base: at - offset }
 }
 
@@ -185,9 +194,13 @@ class OpenZip implements Zip {
 
   names = (): Iterable<string> => this.#index.names()
 
-  read = (name: string): Effect.Effect<Uint8Array, ZipError> =>
+  read = (name: string): Effect.Effect<Uint8Array, ZipError> => this.#attempt(name, () => this.#read(name))
+
+  locate = (name: string): Effect.Effect<EntryPlace, ZipError> => this.#attempt(name, () => this.#locate(name))
+
+  #attempt = <A>(name: string, work: () => Promise<A>): Effect.Effect<A, ZipError> =>
     Effect.tryPromise({
-      try: () => this.#read(name),
+      try: work,
       catch: (cause) =>
         cause instanceof ZipError
           ? cause
@@ -198,7 +211,8 @@ class OpenZip implements Zip {
 
   #fault: Fault = (entry, reason, detail) => zipError(this.path, entry, reason, detail)
 
-  async #read(asked: string): Promise<Uint8Array> {
+  /** The directory's record of an entry that can be read. */
+  #record(asked: string): { readonly name: string; readonly info: ZipEntryInfo } {
     if (!isSafeName(asked)) throw this.#fault(asked, "unsafe-name", "the name leaves the archive")
     const name = normalName(asked)
     const info = this.#index.get(name, this.#fault)
@@ -208,15 +222,29 @@ class OpenZip implements Zip {
     if (info.method !== STORED && info.method !== DEFLATED) {
       throw this.#fault(name, "unsupported-method", `compression method ${info.method} is not read`)
     }
+    if (info.method === STORED && info.size !== info.compressedSize) {
+      throw this.#fault(name, "size-mismatch", `stored, but ${info.compressedSize} bytes hold ${info.size}`)
+    }
+    return { name, info }
+  }
+
+  async #locate(asked: string): Promise<EntryPlace> {
+    const { info, name } = this.#record(asked)
+    if (info.method !== STORED) throw this.#fault(name, "unsupported-method", "it is packed, not stored")
+    const at = this.#directory.base + info.offset
+    const guess = Math.min(this.#directory.at - at, LOCAL_BYTES + Buffer.byteLength(name) + SLACK_BYTES)
+    const start = this.#startOf(name, info, await readExactly(this.#file, this.path, name, at, guess))
+    return { offset: at + start, size: info.size }
+  }
+
+  async #read(asked: string): Promise<Uint8Array> {
+    const { info, name } = this.#record(asked)
     if (info.size > this.#maxEntryBytes || info.compressedSize > this.#maxEntryBytes + SYNC_BYTES) {
       throw this.#fault(
         name,
         "too-large",
         `${info.size} bytes (${info.compressedSize} packed) > ${this.#maxEntryBytes}`
       )
-    }
-    if (info.method === STORED && info.size !== info.compressedSize) {
-      throw this.#fault(name, "size-mismatch", `stored, but ${info.compressedSize} bytes hold ${info.size}`)
     }
     const body = await this.#body(name, info)
     const mismatch = (): ZipError =>
@@ -236,6 +264,15 @@ class OpenZip implements Zip {
     const nameBytes = Buffer.byteLength(name)
     const guess = Math.min(end - at, LOCAL_BYTES + nameBytes + SLACK_BYTES + info.compressedSize)
     const bytes = await readExactly(this.#file, this.path, name, at, guess)
+    const start = this.#startOf(name, info, bytes)
+    const stop = start + info.compressedSize
+    if (stop <= bytes.length) return bytes.subarray(start, stop)
+    return await readExactly(this.#file, this.path, name, at + start, info.compressedSize)
+  }
+
+  /** Where an entry's bytes begin behind its local header, with which `bytes` begin; it must agree with the directory. */
+  #startOf(name: string, info: ZipEntryInfo, bytes: Buffer): number {
+    const at = this.#directory.base + info.offset
     if (bytes.length < LOCAL_BYTES || bytes.readUInt32LE(0) !== LOCAL_HEADER) {
       throw this.#fault(name, "damaged", `no local header at byte ${at}`)
     }
@@ -245,14 +282,13 @@ class OpenZip implements Zip {
       throw this.#fault(name, "damaged", "its local header differs from the directory")
     }
     const start = nameEnd + bytes.readUInt16LE(28)
-    const stop = start + info.compressedSize
-    if (at + stop > end) throw this.#fault(name, "damaged", "its bytes run into the directory")
-    if (stop <= bytes.length) return bytes.subarray(start, stop)
-    return await readExactly(this.#file, this.path, name, at + start, info.compressedSize)
+    if (at + start + info.compressedSize > this.#directory.at)
+      throw this.#fault(name, "damaged", "its bytes run into the directory")
+    return start
   }
 }
 
-const fromFile = async (path: string, file: FileHandle, maxEntryBytes: number): Promise<Zip> => {
+const fromFile = async (path: string, file: FileHandle, options: ZipOptions): Promise<Zip> => {
   const { size } = await file.stat()
   const wrong = wrongFile(await readExactly(file, path, "", 0, Math.min(size, HEAD_BYTES)), size, "zip")
   // What follows other bytes (a program that unpacks itself) is a zip all the same; what begins as nothing known, perhaps.
@@ -263,12 +299,14 @@ const fromFile = async (path: string, file: FileHandle, maxEntryBytes: number): 
   const directory = await findDirectory(file, path, size).catch((cause) => {
     throw isOther && cause instanceof ZipError && cause.reason === "not-a-zip" ? notZip() : cause
   })
+  if (directory.bytes > (options.maxDirectoryBytes ?? MAX_DIRECTORY_BYTES))
+    throw zipError(path, "", "too-large", `a directory of ${directory.bytes} bytes`)
   const records = await readExactly(file, path, "", directory.at, directory.bytes)
   const fault: Fault = (entry, reason, detail) => zipError(path, entry, reason, detail)
   const dataEnd = directory.at - directory.base
   const index = new ZipIndex(records, directory.count, dataEnd, fault)
   if (index.encrypted) throw zipError(path, "", "encrypted", "all of its entries are encrypted")
-  return new OpenZip(path, file, index, directory, maxEntryBytes)
+  return new OpenZip(path, file, index, directory, options.maxEntryBytes ?? 64 * 1024 * 1024)
 }
 
 /**
@@ -287,9 +325,5 @@ export const openZip = (path: string, options: ZipOptions = {}): Effect.Effect<Z
     cause instanceof ZipError ? cause : zipError(path, "", "unreadable", String(cause), cause)
   return Effect.acquireRelease(Effect.tryPromise({ try: () => open(path, "r"), catch: failed }), (file) =>
     Effect.promise(() => file.close())
-  ).pipe(
-    Effect.flatMap((file) =>
-      Effect.tryPromise({ try: () => fromFile(path, file, options.maxEntryBytes ?? 64 * 1024 * 1024), catch: failed })
-    )
-  )
+  ).pipe(Effect.flatMap((file) => Effect.tryPromise({ try: () => fromFile(path, file, options), catch: failed })))
 }

@@ -2,8 +2,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import sharp from "sharp"
+import { encodePng, pngUrl } from "../../src/bytes/Png.ts"
 import { decodeImage } from "../../src/data/Images.ts"
-import { encodePng } from "../../src/data/Png.ts"
 
 const side = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 40 }))
 const noise = (width: number, height: number, seed: number) => ({
@@ -27,6 +27,28 @@ describe("encodePng", () => {
         expect(Buffer.from(ours.pixels_HWC).equals(data)).toBe(true)
       })
   )
+
+  it.effect.prop(
+    "deflated it has the same pixels",
+    { width: side, height: side, seed: side },
+    ({ height, seed, width }) =>
+      Effect.gen(function* () {
+        const picture = noise(width, height, seed)
+        const { pixels_HWC } = yield* decodeImage(encodePng(picture, { deflate: true }), { name: "one.png" })
+        expect(Buffer.from(pixels_HWC).equals(Buffer.from(picture.pixels_HWC))).toBe(true)
+        const file = encodePng(picture, { deflate: true })
+        const { data } = yield* Effect.promise(() => sharp(file).raw().toBuffer({ resolveWithObject: true }))
+        expect(Buffer.from(picture.pixels_HWC).equals(data)).toBe(true)
+      })
+  )
+
+  it("refuses an image of another size than its pixels", () => {
+    expect(() => encodePng({ width: 2, height: 2, pixels_HWC: new Uint8Array(11) })).toThrow(RangeError)
+    expect(() => encodePng({ width: 0, height: 4, pixels_HWC: new Uint8Array(0) })).toThrow(RangeError)
+    expect(pngUrl({ width: 1, height: 1, pixels_HWC: Uint8Array.of(1, 2, 3) })).toMatch(
+      /^data:image\/png;base64,iVBORw0KGgo/
+    )
+  })
 
   it.effect("writes more than one block where a picture is larger than 64 KiB", () =>
     Effect.gen(function* () {

@@ -3,8 +3,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
-import { openZip, ZipError, type ZipOptions } from "../../src/data/Zip.ts"
-import { writeZip, ZipEncoder, type ZipEntry, zipBytes } from "../../src/data/ZipWriter.ts"
+import { openZip, ZipError, type ZipOptions } from "../../src/bytes/Zip.ts"
+import { writeZip, ZipEncoder, type ZipEntry, zipBytes } from "../../src/bytes/ZipWriter.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "millrace-zip-"))
 afterAll(() => rmSync(folder, { recursive: true }))
