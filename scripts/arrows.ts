@@ -149,8 +149,8 @@ const write = (): void => {
   writeFileSync(
     file("docs/architecture.md"),
     page
-      .replace(/(```text\n)[^`]*?(?=```)/, () => "```text\n" + listing())
-      .replace(/(```mermaid\n)[^`]*(?=```)/, () => "```mermaid\n" + diagram())
+      .replace(/(```text\n)[\s\S]*?(?=```)/, () => "```text\n" + listing())
+      .replace(/(```mermaid\n)[\s\S]*?(?=```)/, () => "```mermaid\n" + diagram())
   )
 }
 
