@@ -18,9 +18,9 @@ const number = (value: number): string => value.toLocaleString("en-US")
  * it repeats. Fails with `StoreError` where the entry's quarantine cannot be read.
  *
  * @example
- * sayEmptied(node, found) // "none of its 1,602 rows are left: Dropped: TooFewTurns 1,602. A conversation needs ..."
+ * emptyStageNotice(node, found) // "none of its 1,602 rows are left: Dropped: TooFewTurns 1,602. A conversation needs ..."
  */
-export const sayEmptied = (
+export const emptyStageNotice = (
   node: AnyNode,
   { folder, manifest }: Found
 ): Effect.Effect<string | undefined, StoreError, FileSystem.FileSystem> =>

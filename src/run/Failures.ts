@@ -8,8 +8,8 @@
 import { Clock, Deferred, Effect } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import { Events } from "./Events.ts"
-import type { RunError } from "./NodeRun.ts"
 import { NodesFailed, Stop } from "./Run.ts"
+import type { RunError } from "./RunSession.ts"
 
 export interface Failures {
   /** The run's stop, which a failure asks for too where it ends the run. */

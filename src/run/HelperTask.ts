@@ -1,20 +1,20 @@
 /**
  * Helpers of a fold as threads: both sides (`dag/Helpers.ts` says what a fold sees of them).
  *
- * The engine's thread starts them when the fold asks, from the same recipe, choice and store; each opens the same inputs
- * and answers tasks until the fold's scope closes, which ends its thread. A helper writes no files and knows no steps. Its
- * end, whatever the cause, is the failure of whatever was asked of it; retries start new ones.
+ * The engine's thread starts them when the fold asks, from the same recipe, choice and store; each opens the same
+ * inputs and answers tasks until the fold's scope closes, which ends its thread. A helper writes no files and knows no
+ * steps. Its end, whatever the cause, fails whatever was asked of it; retries start new ones.
  */
-import { Effect, type FileSystem, Queue, type Scope } from "effect"
+import { Deferred, Effect, type FileSystem, type Scope } from "effect"
 import type { AnyFold } from "../dag/Fold.ts"
 import { type Helper, HelperFailed } from "../dag/Helpers.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Store } from "../store/Store.ts"
 import type { NodeTask } from "./NodeTask.ts"
-import { endThread } from "./Thread.ts"
+import { NodeFailed } from "./Run.ts"
 import { openInputs } from "./WholeTask.ts"
-import { type RequestQueue, spawnWorker } from "./WorkerClient.ts"
-import type { WorkerSetup } from "./Workers.ts"
+import { spawnWorker, type ThreadWords, type WorkerClient, type WorkerReply } from "./WorkerClient.ts"
+import type { WorkerSetup } from "./WorkerProtocol.ts"
 
 /** A fold computes with at most so many threads, however many are asked for: each has a copy of its models. */
 export const MAX_THREADS = 8
@@ -26,42 +26,81 @@ export interface ThreadBudget {
 
 export const threadBudget = (task: NodeTask): ThreadBudget => ({ left: Math.max(0, task.threads - 1) })
 
-/** What `Helpers` is in the engine's thread: as many threads as there is budget for. */
+/** Words for a thread beside a fold's: `a helper thread`. */
+export const threadWords = (name: string): ThreadWords => ({
+  name,
+  outOfMemory: "It needs more memory than a thread has: run the same command again with --workers 1.",
+  exited:
+    "Node code must not call process.exit. Checkpoints are kept: run the same command again; --workers 1 uses one thread."
+})
+
+/** A thread that lives as long as the scope and takes one of the fold's threads. */
+export const spawnScoped = (
+  setup: WorkerSetup,
+  words: ThreadWords,
+  budget: ThreadBudget
+): Effect.Effect<WorkerClient, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      budget.left--
+      return spawnWorker(setup, words)
+    }),
+    (client) =>
+      Effect.andThen(
+        client.end,
+        Effect.sync(() => {
+          budget.left++
+        })
+      )
+  )
+
+/** The value of a reply; `failed` makes the error of one that failed, and a bug is the node's. */
+export const replied =
+  <E>(node: string, failed: (said: { message: string; hint: string; cause?: unknown }) => E) =>
+  (reply: WorkerReply): Effect.Effect<unknown, E> => {
+    if (reply.status === "done") return Effect.succeed(reply.value)
+    const { hint, message } = reply
+    const cause = "cause" in reply ? reply.cause : undefined
+    return reply.status === "failed" && reply.bug
+      ? Effect.die(new NodeFailed({ node, message, hint, cause }))
+      : Effect.fail(failed({ message, hint, cause }))
+  }
+
+const openHelper = (client: WorkerClient, task: NodeTask): Helper => {
+  const settle = replied(task.node, (said) => new HelperFailed(said))
+  const opened = Effect.flatMap(Deferred.await(client.send({ kind: "help", task })), settle)
+  return {
+    ask: (of) =>
+      Effect.sync(() => {
+        const reply = client.send({ kind: "ask", task: of })
+        return Effect.andThen(opened, Effect.flatMap(Deferred.await(reply), settle))
+      })
+  }
+}
+
+/** What `Helpers` is in the engine's thread: as many threads as are left. */
 export const helpersFor =
   (setup: WorkerSetup, task: NodeTask, budget: ThreadBudget) =>
   (wanted: number): Effect.Effect<ReadonlyArray<Helper>, never, Scope.Scope> =>
     Effect.suspend(() => {
       const count = Math.max(0, Math.min(wanted, budget.left))
-      budget.left -= count
       return Effect.forEach(Array.from({ length: count }), () =>
-        Effect.acquireRelease(
-          Effect.sync((): Helper & Pick<ReturnType<typeof spawnWorker>, "worker"> =>
-            spawnWorker(setup, { ...task, kind: "help" }, "helper", (over) => new HelperFailed(over))
-          ),
-          ({ worker }) =>
-            Effect.promise(async () => {
-              await endThread(worker)
-              budget.left++
-            })
-        )
+        Effect.map(spawnScoped(setup, threadWords("a helper thread"), budget), (client) => openHelper(client, task))
       )
     })
 
-/** The helper's thread: opens the node, then answers in turn; ends by failing or with its thread. */
-export const runHelp = (
+/** The helper's thread: opens the node, and gives what answers a task. */
+export const openHelp = (
   node: AnyNode,
-  task: NodeTask,
-  asked: RequestQueue,
-  answer: (id: number, answer: unknown) => void
-): Effect.Effect<never, unknown, Store | FileSystem.FileSystem> =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const { help } = node.spec.run as AnyFold
-      if (help === undefined) return yield* Effect.die(new Error(`${node.id} asked for helpers and declares no help`))
-      const { inputs } = yield* openInputs(node, task.entryRefs)
-      const reply = yield* help({ params: node.params, inputs: inputs as never })
-      return yield* Effect.forever(
-        Effect.flatMap(Queue.take(asked), ({ id, task }) => Effect.map(reply(task), (value) => answer(id, value)))
-      )
-    })
-  ) as Effect.Effect<never, unknown, Store | FileSystem.FileSystem>
+  task: NodeTask
+): Effect.Effect<
+  (task: unknown) => Effect.Effect<unknown, unknown>,
+  unknown,
+  Store | FileSystem.FileSystem | Scope.Scope
+> =>
+  Effect.gen(function* () {
+    const { help } = node.spec.run as AnyFold
+    if (help === undefined) return yield* Effect.die(new Error(`${node.id} asked for helpers and declares no help`))
+    const { inputs } = yield* openInputs(node, task.entryRefs)
+    return yield* help({ params: node.params, inputs: inputs as never })
+  })

@@ -7,7 +7,7 @@
  * consumer reads it. Its first run (by itself) took the digest, counts and refusals; refusals of later runs are the same
  * and are dropped. So a transient port costs its computation once more a consumer and no disk; it is not fused yet.
  */
-import { Effect, type Scope, Stream } from "effect"
+import { Effect, Schema, type Scope, Stream } from "effect"
 import { type Artifact, InputUnavailable, type RowsArtifact } from "../dag/Artifact.ts"
 import { shardParts } from "../dag/FanOut.ts"
 import type { AnyNode, AnyRef } from "../dag/Node.ts"
@@ -15,12 +15,15 @@ import { makeRefusals, type Refusals } from "../dag/Refusals.ts"
 import { type Found, Store, StoreError } from "../store/Store.ts"
 
 /** A finished node: its entry in the store, or a source's path. */
-export type EntryRef =
-  | { readonly kind: "entry"; readonly key: string; readonly code: string }
-  | { readonly kind: "source"; readonly path: string }
+export const EntryRef = Schema.Union([
+  Schema.Struct({ kind: Schema.Literal("entry"), key: Schema.String, code: Schema.String }),
+  Schema.Struct({ kind: Schema.Literal("source"), path: Schema.String })
+])
+export type EntryRef = typeof EntryRef.Type
 
 /** Finished nodes by instance id. */
-export type EntryRefs = Readonly<Record<string, EntryRef>>
+export const EntryRefs = Schema.Record(Schema.String, EntryRef)
+export type EntryRefs = typeof EntryRefs.Type
 
 /** The results a node reads: its inputs', and through transient inputs their producers'. */
 export const entryRefsFor = (node: AnyNode, all: ReadonlyMap<AnyNode, EntryRef>): EntryRefs => {

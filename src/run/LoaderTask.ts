@@ -1,22 +1,37 @@
 /**
  * A fold's loader as a thread: both sides (`dag/Loader.ts` says what a fold sees of it).
  *
- * Started by the fold's own thread where the run has a thread left for it, once helpers have theirs; ended with the fold's
- * scope. It opens the same inputs from the same store, without the recipe's services: no engine is loaded for it. It loads
- * what it is asked for, in the order of asking, while the fold's thread computes.
+ * Started by the fold's own thread where the run has a thread left for it, once helpers have theirs; ended with the
+ * fold's scope. It opens the same inputs from the same store, without the recipe's services: no engine is loaded for
+ * it. It loads what it is asked for, in the order of asking, while the fold's thread computes.
  */
-import { Effect, type FileSystem, Queue, type Scope } from "effect"
+import { Deferred, Effect, type FileSystem, type Scope } from "effect"
 import type { AnyFold } from "../dag/Fold.ts"
 import { type Loader, LoaderFailed } from "../dag/Loader.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Store } from "../store/Store.ts"
-import type { ThreadBudget } from "./HelperTask.ts"
+import { replied, spawnScoped, type ThreadBudget, threadWords } from "./HelperTask.ts"
 import type { NodeTask } from "./NodeTask.ts"
 import { decodeExit, encodeExit, type SerializedExit } from "./SerializedExit.ts"
-import { endThread } from "./Thread.ts"
 import { openInputs } from "./WholeTask.ts"
-import { type RequestQueue, spawnWorker } from "./WorkerClient.ts"
-import type { WorkerSetup } from "./Workers.ts"
+import type { WorkerClient } from "./WorkerClient.ts"
+import type { WorkerSetup } from "./WorkerProtocol.ts"
+
+const openLoader = (client: WorkerClient, task: NodeTask): Loader => {
+  const settle = replied(task.node, (said) => new LoaderFailed(said))
+  const open = client.send({ kind: "load", task })
+  const opened = Effect.asVoid(Effect.flatMap(Deferred.await(open), settle))
+  return {
+    isOpen: () => Deferred.isDoneUnsafe(open),
+    opened,
+    ask: (request) =>
+      Effect.sync(() => {
+        const reply = client.send({ kind: "ask", task: request })
+        const exit = Effect.andThen(opened, Effect.flatMap(Deferred.await(reply), settle))
+        return Effect.flatMap(exit, (loaded) => decodeExit(loaded as SerializedExit))
+      })
+  }
+}
 
 /** What `Loading` is in the engine's thread: a thread where one is left and the node declares how it loads. */
 export const loaderFor = (
@@ -27,26 +42,14 @@ export const loaderFor = (
 ): Effect.Effect<Loader | undefined, never, Scope.Scope> =>
   Effect.suspend(() => {
     if (budget.left < 1 || (node.spec.run as AnyFold).load === undefined) return Effect.undefined
-    budget.left--
-    return Effect.map(
-      Effect.acquireRelease(
-        Effect.sync(() => spawnWorker(setup, { ...task, kind: "load" }, "loader", (over) => new LoaderFailed(over))),
-        ({ worker }) =>
-          Effect.promise(async () => {
-            await endThread(worker)
-            budget.left++
-          })
-      ),
-      ({ ask, isOpen, opened }): Loader => ({
-        isOpen,
-        opened,
-        ask: (request) =>
-          Effect.map(ask(request), (answer) => Effect.flatMap(answer, (told) => decodeExit(told as SerializedExit)))
-      })
-    )
+    const spawned = spawnScoped(setup, threadWords("a loader thread"), budget)
+    return Effect.map(spawned, (client) => openLoader(client, task))
   })
 
-/** Buffers of plain data that may be handed over: those that one typed array fills alone. Another view would go with it. */
+/**
+ * Buffers of plain data that may be transferred: those that one typed array fills alone. A buffer that another view
+ * shares would be lost with it.
+ */
 export const buffersOf = (value: unknown): Array<ArrayBuffer> => {
   const found = new Set<ArrayBuffer>()
   const seen = new Set<object>()
@@ -63,27 +66,19 @@ export const buffersOf = (value: unknown): Array<ArrayBuffer> => {
   return [...found]
 }
 
-/** The loader's thread: opens the data, then loads in turn; what fails to load is told, and the next goes on. */
-export const runLoad = (
+/** The loader's thread: opens the data, and gives what loads a request. What fails to load is the exit's, not the thread's. */
+export const openLoad = (
   node: AnyNode,
-  task: NodeTask,
-  asked: RequestQueue,
-  opened: () => void,
-  answer: (id: number, told: SerializedExit, buffers: ReadonlyArray<ArrayBuffer>) => void
-): Effect.Effect<never, unknown, Store | FileSystem.FileSystem> =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const { load } = node.spec.run as AnyFold
-      if (load === undefined) return yield* Effect.die(new Error(`${node.id} asked for a loader and declares no load`))
-      const { inputs } = yield* openInputs(node, task.entryRefs)
-      const reply = yield* load({ params: node.params, inputs: inputs as never })
-      opened()
-      return yield* Effect.forever(
-        Effect.flatMap(Queue.take(asked), ({ id, task }) =>
-          Effect.map(encodeExit(Effect.scoped(reply(task))), (told) =>
-            answer(id, told, told.ok ? buffersOf(told.value) : [])
-          )
-        )
-      )
-    })
-  ) as Effect.Effect<never, unknown, Store | FileSystem.FileSystem>
+  task: NodeTask
+): Effect.Effect<
+  (request: unknown) => Effect.Effect<SerializedExit>,
+  unknown,
+  Store | FileSystem.FileSystem | Scope.Scope
+> =>
+  Effect.gen(function* () {
+    const { load } = node.spec.run as AnyFold
+    if (load === undefined) return yield* Effect.die(new Error(`${node.id} asked for a loader and declares no load`))
+    const { inputs } = yield* openInputs(node, task.entryRefs)
+    const reply = yield* load({ params: node.params, inputs: inputs as never })
+    return (request: unknown) => encodeExit(Effect.scoped(reply(request)))
+  })

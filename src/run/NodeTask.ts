@@ -4,82 +4,45 @@
  * Why a thread: a training step holds its thread for as long as it takes, and Ctrl-C, the live lines and the other nodes
  * must not wait for it. The lock, the plan and the commit stay with the runner; the thread writes into the work folder.
  */
-import { Effect, type FileSystem } from "effect"
+import { Effect, type FileSystem, Schema } from "effect"
 import type { AnyFold } from "../dag/Fold.ts"
 import type { AnyNode } from "../dag/Node.ts"
-import { ProcessGroup, type Rendezvous } from "../dag/ProcessGroup.ts"
-import type { Fence, Store } from "../store/Store.ts"
+import { ProcessGroup, Rendezvous } from "../dag/ProcessGroup.ts"
+import type { Store } from "../store/Store.ts"
 import { openWorkFolder } from "../store/Work.ts"
 import { type FoldWatch, runFold } from "./FoldTask.ts"
-import type { EntryRefs } from "./Inputs.ts"
+import { EntryRefs } from "./Inputs.ts"
 import type { Drained } from "./Outputs.ts"
-import type { Interrupted, NodeFailed, RunOptions, Stop } from "./Run.ts"
+import type { Interrupted, NodeFailed, Stop } from "./Run.ts"
 import { openInputs, runWhole } from "./WholeTask.ts"
 
-export interface NodeTask {
-  readonly node: string
-  readonly entryRefs: EntryRefs
+export const NodeTask = Schema.Struct({
+  node: Schema.String,
+  entryRefs: EntryRefs,
   /** Work folder of the node. */
-  readonly folder: string
+  folder: Schema.String,
   /** The lock that the work is done under: whoever writes looks whether it still is held. */
-  readonly fence?: Fence | undefined
+  fence: Schema.optional(Schema.Struct({ path: Schema.String, token: Schema.String })),
   /** Digest of the node's code; see `ShardTask`. */
-  readonly code: string
+  code: Schema.String,
   /** The node's key, and the input digests it is made of: a thread that would run other parameters says so. */
-  readonly key: string
-  readonly inputs: Readonly<Record<string, string>>
+  key: Schema.String,
+  inputs: Schema.Record(Schema.String, Schema.String),
   /** Threads that the node may compute and load with, the one it runs in among them; no result depends on it. */
-  readonly threads: number
+  threads: Schema.Int,
   /** Where this process meets others that do the fold with it; absent where it is alone. */
-  readonly rendezvous?: Rendezvous
-  readonly checkpoints: Pick<RunOptions, "checkpointEverySteps" | "checkpointEveryMs">
-}
+  rendezvous: Schema.optionalKey(Rendezvous),
+  checkpoints: Schema.Struct({
+    checkpointEverySteps: Schema.optionalKey(Schema.Int),
+    checkpointEveryMs: Schema.Finite
+  })
+})
+export type NodeTask = typeof NodeTask.Type
 
 /** What a node says while it runs, in either thread. */
 export interface NodeWatch extends FoldWatch {
   readonly rows: (rows: number) => Effect.Effect<void>
   readonly metrics: (figures: Readonly<Record<string, number>>) => Effect.Effect<void>
-}
-
-/** The watch's calls as messages, so that a thread's node is heard in the runner's. */
-export type NodeMessage =
-  | { readonly call: "started"; readonly from?: { readonly step: number; readonly skipped: ReadonlyArray<string> } }
-  | {
-      readonly call: "step"
-      readonly step: number
-      readonly total: number
-      readonly metrics: Readonly<Record<string, number>>
-    }
-  | { readonly call: "saved"; readonly step: number }
-  | { readonly call: "rows"; readonly rows: number }
-  | { readonly call: "metrics"; readonly figures: Readonly<Record<string, number>> }
-
-/** A watch that sends what it hears. */
-export const sendingWatch = (send: (message: NodeMessage) => void): NodeWatch => ({
-  started: (from) =>
-    Effect.sync(() =>
-      send({ call: "started", ...(from === undefined ? {} : { from: { step: from.step, skipped: from.skipped } }) })
-    ),
-  step: (step, total, metrics) => Effect.sync(() => send({ call: "step", step, total, metrics })),
-  saved: (step) => Effect.sync(() => send({ call: "saved", step })),
-  rows: (rows) => Effect.sync(() => send({ call: "rows", rows })),
-  metrics: (figures) => Effect.sync(() => send({ call: "metrics", figures }))
-})
-
-/** Gives a message back to the watch it came from. */
-export const hear = (watch: NodeWatch, message: NodeMessage): Effect.Effect<void> => {
-  switch (message.call) {
-    case "started":
-      return watch.started(message.from)
-    case "step":
-      return watch.step(message.step, message.total, message.metrics)
-    case "saved":
-      return watch.saved(message.step)
-    case "rows":
-      return watch.rows(message.rows)
-    case "metrics":
-      return watch.metrics(message.figures)
-  }
 }
 
 /** Runs a following process's part of a fold in this thread, from the coordinator's first word to its last. */

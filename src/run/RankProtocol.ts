@@ -8,11 +8,11 @@
  * asleep (stopped, or held by a long computation) first listens again before it calls another one silent.
  */
 import type { Socket } from "node:net"
-import { Result, Schema } from "effect"
+import { Result, Schema, Struct } from "effect"
 import { read, variables } from "../dag/Environment.ts"
 import { Rendezvous } from "../dag/ProcessGroup.ts"
-import type { NodeTask } from "./NodeTask.ts"
-import type { SerializedError } from "./SerializedExit.ts"
+import { NodeTask } from "./NodeTask.ts"
+import { SerializedError } from "./SerializedExit.ts"
 
 /** Bytes of the longest message: 4 MiB, where a task of 1,000 inputs has 0.3. */
 export const LINE_BYTES = 4 * 1024 * 1024
@@ -32,32 +32,8 @@ const Hello = Schema.Struct({
 })
 export type Hello = typeof Hello.Type
 
-const texts = Schema.Record(Schema.String, Schema.String)
-const EntryRef = Schema.Union([
-  Schema.Struct({ kind: Schema.Literal("entry"), key: Schema.String, code: Schema.String }),
-  Schema.Struct({ kind: Schema.Literal("source"), path: Schema.String })
-])
-const Task: Schema.Codec<NodeTask> = Schema.Struct({
-  node: Schema.String,
-  entryRefs: Schema.Record(Schema.String, EntryRef),
-  folder: Schema.String,
-  code: Schema.String,
-  key: Schema.String,
-  inputs: texts,
-  threads: Schema.Int,
-  rendezvous: Schema.optionalKey(Rendezvous),
-  checkpoints: Schema.Struct({
-    checkpointEverySteps: Schema.optionalKey(Schema.Int),
-    checkpointEveryMs: Schema.Finite
-  })
-})
-const EncodedError: Schema.Codec<SerializedError> = Schema.Struct({
-  name: Schema.String,
-  message: Schema.String,
-  fields: Schema.Record(Schema.String, Schema.Unknown),
-  encoded: Schema.Boolean,
-  trace: Schema.String
-})
+/** A rank writes nothing into the store: it needs no lock. */
+const FollowTask = NodeTask.mapFields(Struct.omit(["fence"]))
 
 /** A rank met damage in an input of the fold that it follows; said before the failure that comes of it. */
 const InputDamage = Schema.Struct({
@@ -75,14 +51,14 @@ export const Message = Schema.Union([
   Schema.Struct({ type: Schema.Literal("alive") }),
   Hello,
   /** Rank 0: follow this node's fold. */
-  Schema.Struct({ type: Schema.Literal("follow"), task: Task, rendezvous: Rendezvous }),
+  Schema.Struct({ type: Schema.Literal("follow"), task: FollowTask, rendezvous: Rendezvous }),
   /** A rank has followed a fold to its end, or failed. */
   Schema.Struct({ type: Schema.Literal("followed"), name: Schema.String }),
   Schema.Struct({
     type: Schema.Literal("failed"),
     name: Schema.String,
     ...reason,
-    error: Schema.optionalKey(EncodedError)
+    error: Schema.optionalKey(SerializedError)
   }),
   InputDamage,
   /** Rank 0: give up this fold and stay. The same back: it is given up. */

@@ -18,7 +18,8 @@ import type { NodeTask } from "./NodeTask.ts"
 import { lineOver, type Message } from "./RankProtocol.ts"
 import { Interrupted, NodeFailed } from "./Run.ts"
 import { encodeError } from "./SerializedExit.ts"
-import { makeWorkers, type WorkerSetup } from "./Workers.ts"
+import type { WorkerSetup } from "./WorkerProtocol.ts"
+import { makeWorkers } from "./Workers.ts"
 
 const HINT = "Run the same command again: it goes on from the last checkpoint, with any number of processes."
 

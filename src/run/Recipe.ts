@@ -5,7 +5,7 @@
  * overrides; closures never cross a thread.
  */
 import { fileURLToPath } from "node:url"
-import type { Effect, Layer, Schema, Scope } from "effect"
+import { type Effect, type Layer, Schema, type Scope } from "effect"
 import type { Costing, Estimate } from "../dag/Costing.ts"
 import { withOverrides } from "../dag/InstanceScope.ts"
 import type { Pipeline } from "../dag/Pipeline.ts"
@@ -70,13 +70,14 @@ export const recipeChain = (recipe: object, moduleUrl: string): ReadonlyArray<So
 }
 
 /** Which pipeline a recipe makes: small, serialisable, the same in every thread. */
-export interface Choice {
-  readonly preset: string
-  readonly settings: ReadonlyArray<string>
-  readonly engine: string
+export const Choice = Schema.Struct({
+  preset: Schema.String,
+  settings: Schema.Array(Schema.String),
+  engine: Schema.String,
   /** Sources that are read from elsewhere: `NAME=PATH` or `NAME=URL`. */
-  readonly sources?: ReadonlyArray<string>
-}
+  sources: Schema.optionalKey(Schema.Array(Schema.String))
+})
+export type Choice = typeof Choice.Type
 
 /** Builds the pipeline of a choice. Throws `OverrideError`, `SourceOverrideError` or `WiringError`. */
 export const build = <Settings, R>(recipe: Recipe<Settings, R>, choice: Choice): Pipeline<any, any, R> =>

@@ -14,8 +14,8 @@ import { type Damaged, sayDamaged } from "../store/Verify.ts"
 import { Events } from "./Events.ts"
 import { describeError, hintOf } from "./Failure.ts"
 import type { DamagedInput } from "./Inspect.ts"
-import type { RunError } from "./NodeRun.ts"
 import { NodeFailed } from "./Run.ts"
+import type { RunError } from "./RunSession.ts"
 
 /** Names of damaged files for people, at most five. */
 export const damagedNames = (damaged: ReadonlyArray<Damaged>): string => {

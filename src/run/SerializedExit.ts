@@ -27,19 +27,21 @@ crossing(InputUnavailable, NotCanonical, EnvironmentError, ShardFormatError, Hel
 crossing(WiringError, UndeclaredRefusal, WrongResult, RankLost, DownloadError, SourceError, StoreError, NodeTimeout)
 crossing(Interrupted, NodeFailed, NodesFailed, SelectionError)
 
+/** An error as plain data. */
+export const SerializedError = Schema.Struct({
+  name: Schema.String,
+  message: Schema.String,
+  /** `_tag` and `hint` among them; by the class's Schema where it has one, which then is `encoded`. */
+  fields: Schema.Record(Schema.String, Schema.Unknown),
+  encoded: Schema.Boolean,
+  trace: Schema.String
+})
+export type SerializedError = typeof SerializedError.Type
+
 /** An effect's end as plain data: its value, or its error and whether that is a defect. */
 export type SerializedExit =
   | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly bug: boolean; readonly error: SerializedError }
-
-export interface SerializedError {
-  readonly name: string
-  readonly message: string
-  /** `_tag` and `hint` among them; by the class's Schema where it has one, which then is `encoded`. */
-  readonly fields: Readonly<Record<string, unknown>>
-  readonly encoded: boolean
-  readonly trace: string
-}
 
 const own = ["name", "message", "stack", "cause"]
 

@@ -1,34 +1,35 @@
 /**
  * One shard of a sharded node, from open inputs to a durable shard record; the same in any thread.
  */
-import { Effect, type FileSystem } from "effect"
+import { Effect, type FileSystem, Schema } from "effect"
 import type { RowsArtifact } from "../dag/Artifact.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import { damageMark } from "../store/Damage.ts"
 import type { ShardRecord } from "../store/Manifest.ts"
 import { writeShard } from "../store/ShardFiles.ts"
-import type { Fence, Store } from "../store/Store.ts"
+import type { Store } from "../store/Store.ts"
 import { asNodeFailed } from "./Failure.ts"
-import { type EntryRefs, openShardRun } from "./Inputs.ts"
+import { EntryRefs, openShardRun } from "./Inputs.ts"
 import { failIfDamaged } from "./Inspect.ts"
 import { retrying } from "./Retry.ts"
 import type { NodeFailed } from "./Run.ts"
 
-export interface ShardTask {
-  readonly node: string
-  readonly entryRefs: EntryRefs
-  readonly index: number
-  readonly count: number
+export const ShardTask = Schema.Struct({
+  node: Schema.String,
+  entryRefs: EntryRefs,
+  index: Schema.Int,
+  count: Schema.Int,
   /** Work folder of the node. */
-  readonly folder: string
+  folder: Schema.String,
   /** The lock that the work is done under: whoever writes looks whether it still is held. */
-  readonly fence?: Fence | undefined
+  fence: Schema.optional(Schema.Struct({ path: Schema.String, token: Schema.String })),
   /** Digest of the node's code, so that a thread that would run other code (the file was edited) says so. */
-  readonly code: string
+  code: Schema.String,
   /** The node's key, and the input digests it is made of: a thread that would run other parameters says so. */
-  readonly key: string
-  readonly inputs: Readonly<Record<string, string>>
-}
+  key: Schema.String,
+  inputs: Schema.Record(Schema.String, Schema.String)
+})
+export type ShardTask = typeof ShardTask.Type
 
 /** One attempt at one shard, without retries or timeout; durable when it returns. `onRows` hears the rows so far. */
 export const attemptShard = (

@@ -1,39 +1,49 @@
 /**
- * The thread's side of `Workers.ts`: builds the recipe's pipeline once, then runs shards and nodes as they are asked for,
- * or helps another thread's node, or loads for it.
+ * The server of `WorkerProtocol.ts`: imports the recipe and builds its pipeline once, then does what it is asked for.
  *
- * Not a place for retries or timeouts (the pool's), nor for stdout: logs go to stderr, the command line's `--json` owns
- * stdout. A thread refuses to run code that is not what the run was planned with: whoever edits a file while a long run
- * goes on must not get its result stored under the old code's digest.
+ * Not a place for retries or time limits (the pool's), nor for stdout: logs go to stderr, the command line's `--json`
+ * owns stdout. A thread refuses to run code that is not what the run was planned with: whoever edits a file while a
+ * long run goes on must not get its result stored under the old code's digest.
  */
 import { parentPort, workerData } from "node:worker_threads"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Cause, Effect, Exit, Layer, Logger, ManagedRuntime, Queue, Result } from "effect"
+import { Effect, Exit, Layer, Logger, ManagedRuntime, Queue, type Scope } from "effect"
 import { Helpers } from "../dag/Helpers.ts"
 import { keyOf, keyParts } from "../dag/Key.ts"
 import { Loading } from "../dag/Loader.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import { scrub } from "../dag/Secrets.ts"
-import { damageIn, onDamage } from "../store/Damage.ts"
+import { onDamage } from "../store/Damage.ts"
 import { layer as localStore } from "../store/LocalStore.ts"
 import { Store } from "../store/Store.ts"
 import { blamedNode, blaming, strayError } from "./Blame.ts"
-import { describeError, hintFor } from "./Failure.ts"
-import { helpersFor, runHelp, threadBudget } from "./HelperTask.ts"
-import { loaderFor, runLoad } from "./LoaderTask.ts"
-import { followNode, type NodeTask, type NodeWatch, runNode, sendingWatch } from "./NodeTask.ts"
-import type { Drained } from "./Outputs.ts"
+import { describeError } from "./Failure.ts"
+import { helpersFor, openHelp, threadBudget } from "./HelperTask.ts"
+import { buffersOf, loaderFor, openLoad } from "./LoaderTask.ts"
+import { followNode, type NodeTask, type NodeWatch, runNode } from "./NodeTask.ts"
 import { codeOf } from "./PlanContext.ts"
 import { build, type Recipe, recipeChain } from "./Recipe.ts"
-import { Interrupted, NodeFailed, Stop } from "./Run.ts"
-import { encodeError } from "./SerializedExit.ts"
+import { NodeFailed, Stop } from "./Run.ts"
+import type { SerializedExit } from "./SerializedExit.ts"
 import { attemptShard, type ShardTask } from "./ShardTask.ts"
-import type { Request } from "./WorkerClient.ts"
-import type { WorkerMessage, WorkerSetup, WorkerTask } from "./Workers.ts"
+import {
+  exitOfCause,
+  type FromWorker,
+  failedExit,
+  type Request,
+  START,
+  sendProgress,
+  type ToWorker,
+  type Work,
+  type WorkerExit,
+  type WorkerSetup
+} from "./WorkerProtocol.ts"
 
 const port = parentPort!
 const setup = workerData as WorkerSetup
-const send = (message: WorkerMessage, buffers: ReadonlyArray<ArrayBuffer> = []) => port.postMessage(message, buffers)
+const send = (message: FromWorker, buffers: ReadonlyArray<ArrayBuffer> = []) => port.postMessage(message, buffers)
+const sendExit = (id: number, exit: WorkerExit, buffers?: ReadonlyArray<ArrayBuffer>) =>
+  send({ type: "exit", id, exit }, buffers)
 
 /** Rows are reported at most this often. */
 const REPORT_EVERY_MS = 100
@@ -49,7 +59,7 @@ const prepare = async () => {
     Logger.layer([Logger.withConsoleError(Logger.formatSimple)])
   )
   const services = Layer.mergeAll(recipe.services(setup.choice.engine), files)
-  // Each is built when first used: a thread that only loads has no engine.
+  // Each runtime is built when it is first used: a thread that only loads has no engine.
   return {
     nodes,
     numerics: recipe.numerics(setup.choice.engine),
@@ -78,29 +88,7 @@ const sameCode = (node: AnyNode, task: ShardTask | NodeTask, { numerics, service
       )
   })
 
-const fail = (error: unknown, bug: boolean, trace: string): void => {
-  const of = error as Partial<NodeFailed> | undefined
-  const inner = error instanceof NodeFailed && typeof error.cause === "object" ? error.cause : error
-  const damage = damageIn(error)
-  send({
-    type: "failed",
-    bug,
-    message: error instanceof NodeFailed ? error.message : describeError(error),
-    hint: hintFor(error, bug),
-    cause: scrub(typeof of?.cause === "string" ? of.cause : trace),
-    ...(damage !== undefined || !(bug || inner instanceof NodeFailed)
-      ? { error: encodeError(damage ?? inner, trace) }
-      : {})
-  })
-}
-
-const failCause = (cause: Cause.Cause<unknown>): void => {
-  const found = Cause.findError(cause)
-  const bug = !Result.isSuccess(found)
-  fail(bug ? Cause.squash(cause) : found.success, bug, Cause.pretty(cause))
-}
-
-/** Request to stop: the pool says so between two messages, which a fold hears between two steps. */
+/** A stop is requested between two messages, which a fold hears between two steps. */
 let stopping = false
 const stop = Stop.of({
   request: Effect.sync(() => {
@@ -132,64 +120,82 @@ const withThreads =
     )
   }
 
-const serveNode = async (prepared: Prepared, node: AnyNode, task: NodeTask) => {
-  const watch = sendingWatch((message) => send({ type: "heard", message }))
+/** Sends the rows of a shard so far, not too often. */
+const reportRows = (id: number) => {
+  let reported = 0
+  return (rows: number) => {
+    const now = performance.now()
+    if (now - reported < REPORT_EVERY_MS) return
+    reported = now
+    send({ type: "progress", id, progress: { call: "rows", rows } })
+  }
+}
+
+const runWatched = (id: number, node: AnyNode, task: NodeTask) => {
+  const watch = sendProgress((progress) => send({ type: "progress", id, progress }))
   const hearing: NodeWatch = {
     ...watch,
     step: (step, total, metrics) => Effect.andThen(watch.step(step, total, metrics), turn)
   }
-  const exit = await prepared.runtime.runPromiseExit(
-    Effect.andThen(
-      sameCode(node, task, prepared),
-      runNode(withoutRetries(node), task, hearing).pipe(
-        blaming(node.id),
-        Effect.provideService(Stop, stop),
-        withThreads(node, task)
+  return runNode(withoutRetries(node), task, hearing).pipe(
+    blaming(node.id),
+    Effect.provideService(Stop, stop),
+    withThreads(node, task)
+  )
+}
+
+/** What the fold that this thread helps or loads for asks it. */
+const asks = Effect.runSync(Queue.unbounded<Request>())
+
+/** Opens a fold's node once, then answers its asks in turn until the thread ends. */
+const serveAsks = <A, R>(
+  id: number,
+  open: Effect.Effect<(task: unknown) => Effect.Effect<A, unknown>, unknown, R>,
+  transfer: (answer: A) => ReadonlyArray<ArrayBuffer>
+): Effect.Effect<never, never, Exclude<R, Scope.Scope>> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const opened = yield* Effect.exit(open)
+      sendExit(id, Exit.isSuccess(opened) ? { status: "done", value: undefined } : exitOfCause(opened.cause))
+      return yield* Effect.forever(
+        Effect.gen(function* () {
+          const { id, work } = yield* Queue.take(asks)
+          if (Exit.isFailure(opened)) return sendExit(id, exitOfCause(opened.cause))
+          const answered = yield* Effect.exit(Effect.suspend(() => opened.value(work.task)))
+          if (Exit.isFailure(answered)) return sendExit(id, exitOfCause(answered.cause))
+          sendExit(id, { status: "done", value: answered.value }, transfer(answered.value))
+        })
       )
-    ) as Effect.Effect<Drained, unknown, Store>
+    })
   )
-  if (Exit.isSuccess(exit)) return send({ type: "drained", drained: exit.value })
-  const found = Cause.findError(exit.cause)
-  if (Result.isSuccess(found) && found.success instanceof Interrupted)
-    return send({ type: "stopped", message: found.success.message, hint: found.success.hint })
-  failCause(exit.cause)
-}
 
-/** What this thread was asked by the fold that it helps or loads for. */
-const asked = Effect.runSync(Queue.unbounded<Request>())
+const copied = () => []
+const transferred = (loaded: SerializedExit) => (loaded.ok ? buffersOf(loaded.value) : [])
 
-const serveHelp = async (prepared: Prepared, node: AnyNode, task: NodeTask) => {
-  const exit = await prepared.runtime.runPromiseExit(
-    Effect.andThen(
-      sameCode(node, task, prepared),
-      runHelp(node, task, asked, (id, answer) => send({ type: "answer", id, answer }))
-    )
-  )
-  if (Exit.isFailure(exit)) failCause(exit.cause)
-}
-
-const serveLoad = async (prepared: Prepared, node: AnyNode, task: NodeTask) => {
-  const exit = await prepared.filesRuntime.runPromiseExit(
-    Effect.andThen(
-      sameCode(node, task, prepared),
-      runLoad(
-        node,
-        task,
-        asked,
-        () => send({ type: "opened" }),
-        (id, answer, buffers) => send({ type: "answer", id, answer }, buffers)
-      )
-    )
-  )
-  if (Exit.isFailure(exit)) failCause(exit.cause)
-}
-
-const serveFollow = async (prepared: Prepared, node: AnyNode, task: NodeTask) => {
-  const exit = await prepared.runtime.runPromiseExit(
-    Effect.andThen(sameCode(node, task, prepared), followNode(node, task)).pipe(withThreads(node, task))
-  )
-  if (Exit.isSuccess(exit)) return send({ type: "followed" })
-  failCause(exit.cause)
+/** Runs a request to its end, in the runtime with the services that it needs. */
+const run = (
+  prepared: Prepared,
+  node: AnyNode,
+  id: number,
+  work: Exclude<Work, { readonly kind: "ask" }>
+): Promise<Exit.Exit<unknown, unknown>> => {
+  const { filesRuntime, runtime } = prepared
+  const checked = sameCode(node, work.task, prepared)
+  // The services of a node are erased from its type; the recipe provides them.
+  const engine = <A>(effect: Effect.Effect<A, unknown, any>) =>
+    runtime.runPromiseExit(effect as Effect.Effect<A, unknown, Store>)
+  switch (work.kind) {
+    case "shard":
+      return engine(Effect.andThen(checked, blaming(node.id)(attemptShard(node, work.task, reportRows(id)))))
+    case "node":
+      return engine(Effect.andThen(checked, runWatched(id, node, work.task)))
+    case "follow":
+      return engine(Effect.andThen(checked, followNode(node, work.task)).pipe(withThreads(node, work.task)))
+    case "help":
+      return engine(serveAsks(id, Effect.andThen(checked, openHelp(node, work.task)), copied))
+    case "load":
+      return filesRuntime.runPromiseExit(serveAsks(id, Effect.andThen(checked, openLoad(node, work.task)), transferred))
+  }
 }
 
 /** The node of the task that this thread does, or did last. */
@@ -198,10 +204,10 @@ let current: string | undefined
 /** What is thrown outside of any effect ends the thread, with the node named whose code it was. */
 const watchStray = (): void => {
   const onStray = (error: unknown) => {
-    const told = strayError(error, blamedNode() ?? current)
-    if (!(told instanceof NodeFailed)) throw error
-    const cause = typeof told.cause === "string" ? told.cause : describeError(told.cause)
-    send({ type: "stray", node: told.node, message: scrub(told.message), hint: told.hint, cause: scrub(cause) })
+    const stray = strayError(error, blamedNode() ?? current)
+    if (!(stray instanceof NodeFailed)) throw error
+    const cause = typeof stray.cause === "string" ? stray.cause : describeError(stray.cause)
+    send({ type: "stray", node: stray.node, message: scrub(stray.message), hint: stray.hint, cause: scrub(cause) })
     setImmediate(() => process.exit(1))
   }
   process.on("uncaughtException", onStray)
@@ -209,38 +215,18 @@ const watchStray = (): void => {
 }
 
 const serve = (prepared: Prepared) => {
-  const { nodes, runtime } = prepared
-  port.on("message", async (task: WorkerTask) => {
-    if (task.kind === "stop") {
+  port.on("message", async (message: ToWorker) => {
+    if (message.type === "stop") {
       stopping = true
       return
     }
-    if (task.kind === "ask") {
-      Queue.offerUnsafe(asked, task)
-      return
-    }
-    const node = nodes.get(task.node)
-    current = task.node
-    if (node === undefined) return fail(new Error(`the recipe has no node ${task.node}`), true, "")
-    if (task.kind === "node") return await serveNode(prepared, node, task)
-    if (task.kind === "help") return await serveHelp(prepared, node, task)
-    if (task.kind === "load") return await serveLoad(prepared, node, task)
-    if (task.kind === "follow") return await serveFollow(prepared, node, task)
-    let reported = 0
-    const onRows = (rows: number) => {
-      const now = performance.now()
-      if (now - reported < REPORT_EVERY_MS) return
-      reported = now
-      send({ type: "rows", rows })
-    }
-    const exit = await runtime.runPromiseExit(
-      Effect.andThen(
-        sameCode(node, task, prepared),
-        blaming(node.id)(attemptShard(node, task, onRows))
-      ) as Effect.Effect<any, unknown, Store>
-    )
-    if (Exit.isSuccess(exit)) return send({ type: "done", record: exit.value })
-    failCause(exit.cause)
+    const { id, work } = message
+    if (work.kind === "ask") return void Queue.offerUnsafe(asks, message)
+    current = work.task.node
+    const node = prepared.nodes.get(current)
+    if (node === undefined) return sendExit(id, failedExit(new Error(`the recipe has no node ${current}`), true, ""))
+    const exit = await run(prepared, node, id, work)
+    sendExit(id, Exit.isSuccess(exit) ? { status: "done", value: exit.value } : exitOfCause(exit.cause))
   })
 }
 
@@ -248,10 +234,10 @@ try {
   onDamage((met) => send({ type: "damage", met }))
   watchStray()
   serve(await prepare())
-  send({ type: "ready" })
+  sendExit(START, { status: "done", value: undefined })
 } catch (error) {
-  send({
-    type: "failed",
+  sendExit(START, {
+    status: "failed",
     bug: true,
     message: `the worker thread could not start: ${describeError(error)}`,
     hint: "The recipe file must be importable by itself and export its recipe as default.",
