@@ -216,7 +216,7 @@ export const openCoordinator = (
       catch: (cause) =>
         cannot(
           `where to wait for the others is not known: ${cause instanceof Error ? cause.message : String(cause)}`,
-          "Start rank 0 on the machine that MASTER_ADDR names. EntryRef the others reach it by a forwarded address, say with MILLRACE_LISTEN at which of its own it listens (0.0.0.0: at all of them)."
+          "Start rank 0 on the machine that MASTER_ADDR names. Where the others reach it by a forwarded address, say with MILLRACE_LISTEN at which of its own it listens (0.0.0.0: at all of them)."
         )
     })
     const port = yield* Effect.tryPromise({
