@@ -48,7 +48,7 @@ const endLed = (led: Led): void => {
   for (const timer of led.symptoms) clearTimeout(timer)
 }
 
-/** EntryRef the ranks of a run meet, and which of them this process is. */
+/** Where the ranks of a run meet, and which of them this process is. */
 export interface RankAddress {
   readonly rank: number
   readonly world: number
