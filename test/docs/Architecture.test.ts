@@ -3,7 +3,7 @@
  *
  * An import against the table fails here and in the linter, an arrow that no file uses fails here.
  */
-import { readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname, join, relative, resolve, sep } from "node:path"
 import { expect, it } from "@effect/vitest"
 import { boxes, diagram, filesOf, listing, overrides, reachable } from "../../scripts/arrows.ts"
@@ -71,4 +71,18 @@ it("biome.json has the table's rules: otherwise run `npm run arrows`", () => {
 it("docs/architecture.md shows the table: otherwise run `npm run arrows`", () => {
   expect(architecture.find(({ info }) => info === "mermaid")?.text).toBe(diagram())
   expect(architecture.find(({ info }) => info === "text")?.text).toBe(listing())
+})
+
+/** Folders of tests that are about no folder of src. */
+const APART = ["benchmarks", "datasets", "docs", "e2e", "golden", "pack", "pipelines", "scripts", "soak"]
+
+it("test/ has the folders of src, down to the last, and those that are listed here", () => {
+  const folders = readdirSync(join(root, "test"), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(".test.ts"))
+    .map((entry) => relative(join(root, "test"), entry.parentPath).split(sep).join("/"))
+  expect(folders.length).toBeGreaterThan(100)
+  const strange = [...new Set(folders)].filter(
+    (folder) => !APART.includes(folder.split("/")[0]!) && !existsSync(join(root, "src", folder))
+  )
+  expect(strange).toEqual([])
 })

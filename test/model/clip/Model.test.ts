@@ -1,13 +1,13 @@
 /** CLIP's features: patches are what the convolution sees, and unused layers are neither computed nor needed. */
 import { expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { clipFeatures, patchify } from "../../src/model/clip/Model.ts"
-import { clipShapes } from "../../src/model/clip/Names.ts"
-import * as Engine from "../../src/tensor/Engine.ts"
-import { tf } from "../../src/tensor/Ops.ts"
-import { Tensors } from "../../src/tensor/Tensors.ts"
-import { values } from "../tensor/support.ts"
-import { tinyLlava, upload } from "./support.ts"
+import { clipFeatures, patchify } from "../../../src/model/clip/Model.ts"
+import { clipShapes } from "../../../src/model/clip/Names.ts"
+import * as Engine from "../../../src/tensor/Engine.ts"
+import { tf } from "../../../src/tensor/Ops.ts"
+import { Tensors } from "../../../src/tensor/Tensors.ts"
+import { values } from "../../tensor/support.ts"
+import { tinyLlava, upload } from "../support.ts"
 
 const config = { ...tinyLlava.vision, imageSize: 12, patchSize: 4 }
 
