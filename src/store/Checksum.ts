@@ -1,5 +1,6 @@
 /**
- * JSON files that carry a checksum of themselves: manifests, records of shards, checkpoints, instances, aliases and pins.
+ * JSON files that carry a checksum of themselves: manifests, records of shards, checkpoints, instances, aliases and pins,
+ * and remembered digests.
  *
  *     {"checksum":"<64 hex digits>","key":...}
  *
@@ -73,6 +74,22 @@ export const openerBy =
 /** `openerBy` of a Schema. */
 export const opener = <A>(schema: Schema.Codec<A, any>): ((bytes: Buffer) => Opened<A>) => openerBy(decoder(schema))
 
+/**
+ * `open`, which also throws where a record names another owner than the one whose place it lies in: it was moved or copied
+ * there. Records of earlier versions, which name none, pass.
+ */
+export const openerOf =
+  <A extends object>(open: (bytes: Buffer) => Opened<A>, owner: Partial<A>): ((bytes: Buffer) => Opened<A>) =>
+  (bytes) => {
+    const opened = open(bytes)
+    for (const name of Object.keys(owner) as Array<keyof A & string>) {
+      const said = opened.value[name]
+      if (said !== undefined && said !== owner[name])
+        throw new Error(`it is the record of ${name} ${String(said)}, in the place of ${String(owner[name])}`)
+    }
+    return opened
+  }
+
 const bytesAt = (path: string): Effect.Effect<Buffer | undefined, StoreError, FileSystem.FileSystem> =>
   Effect.flatMap(FileSystem.FileSystem, (fs) =>
     Effect.mapError(
@@ -108,20 +125,37 @@ export const readOpened = <A>(
     return yield* decodeFile(path, () => open(bytes))
   })
 
-/** What such a file says: undefined if there is none, `damaged` if it does not hold what it should. */
-export const readChecked = <A>(
+/** What such a file of `owner` says: undefined if there is none, `damaged` if it does not hold what it should. */
+export const readChecked = <A extends object>(
   path: string,
-  schema: Schema.Codec<A, any>
+  schema: Schema.Codec<A, any>,
+  owner: Partial<A> = {}
 ): Effect.Effect<A | undefined, StoreError, FileSystem.FileSystem> =>
-  Effect.map(readOpened(path, opener(schema)), (opened) => opened?.value)
+  Effect.map(readOpened(path, openerOf(opener(schema), owner)), (opened) => opened?.value)
 
-/** Like `readChecked`, but a damaged file is reported and counts as absent. */
-export const readCheckedIfGood = <A>(
-  path: string,
-  schema: Schema.Codec<A, any>
-): Effect.Effect<A | undefined, StoreError, FileSystem.FileSystem> =>
+/** A damaged file is reported and counts as absent. */
+const ifGood = <A, R>(reading: Effect.Effect<A, StoreError, R>): Effect.Effect<A | undefined, StoreError, R> =>
   Effect.catchIf(
-    readChecked(path, schema),
+    reading,
     (error) => error.reason === "damaged",
     (error) => Effect.as(Effect.logWarning(error.message), undefined)
+  )
+
+/** Like `readChecked`, but a damaged file is reported and counts as absent. */
+export const readCheckedIfGood = <A extends object>(
+  path: string,
+  schema: Schema.Codec<A, any>,
+  owner: Partial<A> = {}
+): Effect.Effect<A | undefined, StoreError, FileSystem.FileSystem> => ifGood(readChecked(path, schema, owner))
+
+/**
+ * For what can be derived again: undefined also where no checksum vouches for the file, which is of an earlier version or
+ * has a flipped bit in the checksum's name.
+ */
+export const readVouched = <A extends object>(
+  path: string,
+  schema: Schema.Codec<A, any>
+): Effect.Effect<A | undefined, StoreError, FileSystem.FileSystem> =>
+  Effect.map(ifGood(readOpened(path, opener(schema))), (opened) =>
+    opened?.checked === true ? opened.value : undefined
   )

@@ -21,10 +21,11 @@ import { fileURLToPath } from "node:url"
 import { Effect, FileSystem, Schema, Semaphore } from "effect"
 import { digestOf, sha256 } from "../dag/Canonical.ts"
 import type { SourcePosition } from "../dag/SourceLocation.ts"
+import { checksummed, readVouched } from "./Checksum.ts"
 import { type Bundled, bundle, codeExtensions, isVendored, ownFrames, self } from "./code/Bundle.ts"
 import { type Direct, Installed, Tree } from "./code/Installed.ts"
 import { reading, statLine, upwards, versionOf } from "./code/Packages.ts"
-import { readJsonIfGood, writeAtomic } from "./Durable.ts"
+import { writeAtomic } from "./Durable.ts"
 import type { Layout } from "./Layout.ts"
 import { Code, type CodeFile } from "./Manifest.ts"
 import { StoreError } from "./Store.ts"
@@ -159,7 +160,7 @@ export const make = (
     let unsaved = false
 
     const read = Effect.gen(function* () {
-      const cache = yield* readJsonIfGood(layout.code, Cache)
+      const cache = yield* readVouched(layout.code, Cache)
       if (cache?.algorithm !== ALGORITHM) return
       for (const [name, entry] of Object.entries(cache.entries)) if (!known.has(name)) known.set(name, entry)
       installed.add(cache.installed)
@@ -183,9 +184,9 @@ export const make = (
         unsaved = false
         installed.changed = false
         yield* read
-        const entries = Object.fromEntries([...known].sort(([a], [b]) => (a < b ? -1 : 1)))
+        const entries = Object.fromEntries(known)
         const cache = { algorithm: ALGORITHM, entries, installed: installed.remembered() }
-        yield* orWithout(layout.root, writeAtomic(layout.code, JSON.stringify(cache) + "\n"))
+        yield* orWithout(layout.root, writeAtomic(layout.code, checksummed(cache)))
       }).pipe(Effect.catch((error) => Effect.logWarning(`code digests are not remembered: ${error.message}`)))
     )
 

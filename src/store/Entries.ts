@@ -6,9 +6,8 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { basename, join } from "node:path"
 import { Effect, type FileSystem, Schema } from "effect"
-import { canonical } from "../dag/Canonical.ts"
 import { KeyParts, settingsOf } from "../dag/Key.ts"
-import { checksummed, type Opened, opener, readCheckedIfGood } from "./Checksum.ts"
+import { checksummed, type Opened, opener, openerOf, readCheckedIfGood } from "./Checksum.ts"
 import { listDir, makeFolder, withFs, writeAtomic } from "./Durable.ts"
 import { type Layout, manifestFile } from "./Layout.ts"
 import { Code } from "./Manifest.ts"
@@ -28,7 +27,14 @@ export const AliasRecord = Schema.Struct({
 export type AliasRecord = typeof AliasRecord.Type
 
 /** What a plan compares with; see `Last`. */
-export const LastRecord = Schema.Struct({ key: Schema.String, code: Schema.String, parts: KeyParts })
+export const LastRecord = Schema.Struct({
+  key: Schema.String,
+  code: Schema.String,
+  parts: KeyParts,
+  /** Whose record it is. Missing in records of earlier versions. */
+  pipeline: Schema.optionalKey(Schema.String),
+  instance: Schema.optionalKey(Schema.String)
+})
 
 const bytesNow = (path: string): Buffer | undefined => (existsSync(path) ? readFileSync(path) : undefined)
 const openedNow = <A>(path: string, open: (bytes: Buffer) => Opened<A>): A | undefined => {
@@ -156,7 +162,9 @@ export const aliasTarget = (
   key: string,
   code: string
 ): Effect.Effect<string | undefined, StoreError, FileSystem.FileSystem> =>
-  Effect.map(readCheckedIfGood(layout.alias(key, code), AliasRecord), (record) => record?.entry)
+  Effect.map(readCheckedIfGood(layout.alias(key, code), AliasRecord, { key }), (record) =>
+    record?.code.digest === code ? record.entry : undefined
+  )
 
 /** What an instance was when it was last done. A damaged record is reported and counts as none. */
 export const last = (
@@ -166,7 +174,11 @@ export const last = (
 ): Effect.Effect<Last | undefined, StoreError, FileSystem.FileSystem> =>
   Effect.suspend(() => {
     const path = layout.instance(pipeline, instance)
-    return quickly(() => openedNow(path, openLast), readCheckedIfGood(path, LastRecord))
+    const owner = { pipeline, instance }
+    return Effect.map(
+      quickly(() => openedNow(path, openerOf(openLast, owner)), readCheckedIfGood(path, LastRecord, owner)),
+      (record) => (record === undefined ? undefined : { key: record.key, code: record.code, parts: record.parts })
+    )
   })
 
 /** One file an instance, so that concurrent runs of one pipeline never lose each other's. */
@@ -178,12 +190,12 @@ export const remember = (
 ): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const path = layout.instance(pipeline, instance)
-    const text = checksummed({ ...record })
+    const text = checksummed({ ...record, pipeline, instance })
     const before = yield* quickly(
       () => (existsSync(path) ? readFileSync(path, "utf8") : ""),
       withFs(path, (fs) => Effect.catch(fs.readFileString(path), () => Effect.succeed("")))
     )
-    if (before === text || before === `${canonical(record)}\n`) return // the latter of an earlier version, and says the same
+    if (before === text) return
     yield* makeFolder(layout.pipeline(pipeline))
     yield* writeAtomic(path, text)
   })

@@ -145,7 +145,7 @@ const unlessLocked = <R>(effect: Effect.Effect<void, StoreError, R>): Effect.Eff
 export const pin = (root: string, name: string, found: Found): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const layout = layoutOf(root)
-    const record = { key: found.manifest.key, code: basename(found.folder) }
+    const record = { key: found.manifest.key, code: basename(found.folder), name }
     yield* makeFolder(layout.pins)
     yield* writeAtomic(layout.pin(name), checksummed(record))
   })
@@ -172,8 +172,9 @@ export const pins = (
     const out: Array<{ readonly name: string; readonly key: string; readonly code: string }> = []
     for (const file of yield* listDir(layout.pins)) {
       if (file.startsWith(".") || !file.endsWith(".json")) continue
-      const record = yield* readCheckedIfGood(join(layout.pins, file), PinRecord)
-      if (record !== undefined) out.push({ name: decodeName(file.slice(0, -5)), ...record })
+      const name = decodeName(file.slice(0, -5))
+      const record = yield* readCheckedIfGood(join(layout.pins, file), PinRecord, { name })
+      if (record !== undefined) out.push({ ...record, name })
     }
     return out
   })

@@ -20,7 +20,7 @@
  * | `locks/gc.lock`                         | held while a collection removes, and while a run writes its first record |
  * | `aliases/<key>/<code>.json` +           | "this code may use the entry of that code"                               |
  * | `locks/gc.by+...`, `gc.reserve`          | the same on a full disk: a process by its name, and an empty file that can become one |
- * | `damaged/<key>.json`                    | "files of this key were found damaged", see `Suspects.ts`                |
+ * | `damaged/<key>.json` +                  | "files of this key were found damaged", see `Suspects.ts`                |
  * | `instances/<pipeline>/<instance>.json` +| latest key, code and key parts of an instance, for plans and `gc`        |
  * | `pins/<name>.json` +                    | what `gc` keeps although no pipeline reaches it                          |
  * | `runs/<id>/run.json`, `events.jsonl`    | a run's record                                                           |
@@ -29,8 +29,8 @@
  * | `downloads/`                            | fetched sources, see `remote/Downloads.ts`                               |
  * | `uses/<pipeline>/<instance>.json` +     | the download that a source was last, for `gc`                            |
  * | `views/<id>/`                           | links to the files of a source's folder that are the source's            |
- * | `sources/<id>.json`                     | remembered digests of the files of one large folder                      |
- * | `sources.json`, `code.json`             | remembered digests; losing them costs time only                          |
+ * | `sources/<id>.json` +                   | remembered digests of the files of one large folder                      |
+ * | `sources.json` +, `code.json` +         | remembered digests; losing them costs time only                          |
  *
  * `+`: carries a checksum of itself (`Checksum.ts`; of a checkpoint its `checkpoint.json`). A manifest is read only in the
  * folder of its key and code, and lists only paths that stay inside, none of them through a symbolic link.

@@ -120,11 +120,14 @@ export const layer = (options: {
         Effect.gen(function* () {
           if (readOnly) return
           const path = layout.use(pipeline, spec.node)
-          const before = yield* readCheckedIfGood(path, Downloads.UseRecord)
+          const before = yield* readCheckedIfGood(path, Downloads.UseRecord, { pipeline, instance: spec.node })
           const seen = view ?? (before?.digest === digest ? before.view : undefined)
-          if (before?.digest === digest && before.list === list && before.view === seen) return
+          const isSaid = before?.digest === digest && before.list === list && before.view === seen
+          if (isSaid && before.instance !== undefined) return
           const record = {
             digest,
+            pipeline,
+            instance: spec.node,
             ...(list === undefined ? {} : { list }),
             ...(seen === undefined ? {} : { view: seen })
           }

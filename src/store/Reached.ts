@@ -15,7 +15,12 @@ import type { Manifest } from "./Manifest.ts"
 import { goodManifestNow, quickly, readManifest } from "./ReadEntry.ts"
 import { StoreError } from "./Store.ts"
 
-export const PinRecord = Schema.Struct({ key: Schema.String, code: Schema.String })
+export const PinRecord = Schema.Struct({
+  key: Schema.String,
+  code: Schema.String,
+  /** The pin's name. Missing in records of earlier versions. */
+  name: Schema.optionalKey(Schema.String)
+})
 
 export const hex = /^[0-9a-f]{64}$/
 
@@ -78,14 +83,20 @@ const roots = (
       for (const name of yield* listDir(join(layout.instances, folder))) {
         if (name.startsWith(".") || !name.endsWith(".json")) continue
         const path = join(layout.instances, folder, name)
-        const record = yield* Effect.mapError(readChecked(path, LastRecord), unreadable(path))
+        const record = yield* Effect.mapError(
+          readChecked(path, LastRecord, { pipeline: decodeName(folder), instance: decodeName(name.slice(0, -5)) }),
+          unreadable(path)
+        )
         if (record !== undefined) out.push(record)
       }
     }
     for (const name of yield* listDir(layout.pins)) {
       if (name.startsWith(".") || !name.endsWith(".json")) continue
       const path = join(layout.pins, name)
-      const record = yield* Effect.mapError(readChecked(path, PinRecord), unreadable(path))
+      const record = yield* Effect.mapError(
+        readChecked(path, PinRecord, { name: decodeName(name.slice(0, -5)) }),
+        unreadable(path)
+      )
       if (record !== undefined) out.push(record)
     }
     return out

@@ -3,14 +3,15 @@
  *
  * Not keyed by place: the digest of a file is the sha256 of its bytes, of a folder that of its list of files. What is
  * remembered is (path, size, times, inode) -> digest; `ctime` among the times, which no program sets back. Losing it costs
- * time only, so a cache that cannot be written is reported and no error. A file that changed just now is not
+ * time only, so a cache that cannot be written is reported and no error, and one that no checksum vouches for is not believed. A file that changed just now is not
  * remembered: a second write within its time stamp's grain would go unseen.
  */
 import { basename, join, resolve } from "node:path"
 import { Clock, Effect, FileSystem, Schema, Semaphore } from "effect"
 import { digestOf } from "../dag/Canonical.ts"
+import { checksummed, readVouched } from "./Checksum.ts"
 import { treeDigest } from "./Digests.ts"
-import { hashFile, makeFolder, readJsonIfGood, recover, writeAtomic } from "./Durable.ts"
+import { hashFile, makeFolder, recover, writeAtomic } from "./Durable.ts"
 import type { Layout } from "./Layout.ts"
 import type { FileEntry } from "./Manifest.ts"
 import { filesOf, linked, type SourceFile, statOf } from "./SourceFiles.ts"
@@ -62,17 +63,14 @@ export const make = (
     let loaded = false
 
     const load = Effect.gen(function* () {
-      const cache = yield* readJsonIfGood(layout.sources, SourceCache)
+      const cache = yield* readVouched(layout.sources, SourceCache)
       for (const [path, entry] of Object.entries(cache?.files ?? {})) if (!known.has(path)) known.set(path, entry)
       loaded = true
     })
     const save = Effect.gen(function* () {
       yield* load // what other processes learnt meanwhile
-      const text = JSON.stringify({
-        format: 2,
-        files: Object.fromEntries([...known].sort(([a], [b]) => (a < b ? -1 : 1)))
-      })
-      yield* orWithout(layout.root, writeAtomic(layout.sources, text + "\n"))
+      const text = checksummed({ format: 2, files: Object.fromEntries(known) })
+      yield* orWithout(layout.root, writeAtomic(layout.sources, text))
     }).pipe(Effect.catch((error) => Effect.logWarning(`source digests are not remembered: ${error.message}`)))
 
     const isSettled = (file: SourceFile, nowMs: number) => nowMs - file.changedMs >= file.grainMs
@@ -90,13 +88,12 @@ export const make = (
     /** What is remembered of the files of a large folder. */
     const listOf = (path: string) => join(layout.sourceLists, `${digestOf(path).slice(0, 32)}.json`)
     const readList = Effect.fnUntraced(function* (path: string) {
-      const cache = yield* readJsonIfGood(listOf(path), SourceCache)
+      const cache = yield* readVouched(listOf(path), SourceCache)
       return new Map(Object.entries(cache?.files ?? {}))
     })
     const writeList = (path: string, memory: ReadonlyMap<string, Remembered>) =>
       Effect.gen(function* () {
-        const text = JSON.stringify({ format: 2, files: Object.fromEntries(memory) })
-        const write = writeAtomic(listOf(path), text + "\n")
+        const write = writeAtomic(listOf(path), checksummed({ format: 2, files: Object.fromEntries(memory) }))
         yield* orWithout(layout.root, Effect.andThen(makeFolder(layout.sourceLists), write))
       }).pipe(Effect.catch((error) => Effect.logWarning(`source digests are not remembered: ${error.message}`)))
 

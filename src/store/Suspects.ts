@@ -12,7 +12,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname } from "node:path"
 import { Effect, type FileSystem, Schema } from "effect"
-import { checksummed, type Opened, opener, readCheckedIfGood } from "./Checksum.ts"
+import { checksummed, type Opened, opener, openerOf, readCheckedIfGood } from "./Checksum.ts"
 import { makeFolder, writeAtomic } from "./Durable.ts"
 import { type Layout, manifestFile } from "./Layout.ts"
 import { type Manifest, openManifest } from "./Manifest.ts"
@@ -52,7 +52,7 @@ export const recordDamage = (
     const now = damagedDigests(found, damaged)
     if (now.length === 0) return
     const path = layout.damage(manifest.key)
-    const before = yield* readCheckedIfGood(path, DamageRecord)
+    const before = yield* readCheckedIfGood(path, DamageRecord, { key: manifest.key })
     const digests = [...new Set([...(before?.digests ?? []), ...now])].sort()
     if (before?.digests.length === digests.length) return
     const record: DamageRecord = { format: 1, key: manifest.key, definition: manifest.parts.definition, digests }
@@ -73,7 +73,11 @@ const readNow = <A>(path: string, open: (bytes: Buffer) => Opened<A>): A | undef
 
 /** The record of a key; one that cannot be read says that all of it was damaged. */
 const recordOf = (layout: Layout, key: string): Omit<DamageRecord, "digests"> & { digests?: DamageRecord["digests"] } =>
-  readNow(layout.damage(key), openRecord) ?? { format: 1, key, definition: `the entry ${key.slice(0, 12)}` }
+  readNow(layout.damage(key), openerOf(openRecord, { key })) ?? {
+    format: 1,
+    key,
+    definition: `the entry ${key.slice(0, 12)}`
+  }
 
 /** Whether any of these keys is on record. */
 export const anyDamaged = (layout: Layout, keys: ReadonlyArray<string>): boolean =>

@@ -21,17 +21,9 @@ import { Context, Effect, FileSystem, Layer, type Option, Schema, type Scope, Se
 import { HttpClient } from "effect/http"
 import { digestOf, sha256 } from "../../dag/Canonical.ts"
 import { environment } from "../../dag/Environment.ts"
+import { checksummed, readCheckedIfGood } from "../Checksum.ts"
 import { treeDigest } from "../Digests.ts"
-import {
-  listDir,
-  makeFolder,
-  readJsonIfGood,
-  removeFile,
-  removeWhole,
-  syncFolder,
-  withFs,
-  writeAtomic
-} from "../Durable.ts"
+import { listDir, makeFolder, removeFile, removeWhole, syncFolder, withFs, writeAtomic } from "../Durable.ts"
 import { lock } from "../Lock.ts"
 import type { Sources } from "../Sources.ts"
 import { SourceError, type SourceHere, type SourceLook, type SourceSpec, StoreError } from "../Store.ts"
@@ -51,12 +43,17 @@ export const AddressRecord = Schema.Struct({
   /** For people, without its query. */
   address: Schema.String,
   digest: Schema.String,
-  bytes: Schema.Number
+  bytes: Schema.Number,
+  /** That of its file's name. Missing in records of earlier versions. */
+  id: Schema.optionalKey(Schema.String)
 })
 
 /** Which content a source of a pipeline was last: the store's `uses/<pipeline>/<instance>.json`. */
 export const UseRecord = Schema.Struct({
   digest: Schema.String,
+  /** Whose record it is. Missing in records of earlier versions. */
+  pipeline: Schema.optionalKey(Schema.String),
+  instance: Schema.optionalKey(Schema.String),
   /** Of a folder on this disk: its folder of links, and the list of its files' digests. */
   view: Schema.optional(Schema.String),
   list: Schema.optional(Schema.String)
@@ -165,7 +162,7 @@ export const make = (
   ): Effect.fn.Return<SourceLook, DownloadError | SourceError | StoreError, FileSystem.FileSystem> {
     const { layout } = yield* placed
     const { address, id, spec } = one
-    const record = yield* readJsonIfGood(layout.address(id), AddressRecord)
+    const record = yield* readCheckedIfGood(layout.address(id), AddressRecord, { id })
     const digest = spec.sha256 ?? record?.digest
     if (digest !== undefined) {
       const found = yield* here(layout, one, digest)
@@ -248,9 +245,9 @@ export const make = (
     }
     yield* sweep(join(part, "files"), files)
     // First the record, then the name: killed in between, the next attempt finds all files done and asks for nothing.
-    const record = { format: 1, address: show(address), digest, bytes: before }
+    const record = { format: 1, address: show(address), digest, bytes: before, id }
     yield* makeFolder(layout.addresses)
-    yield* writeAtomic(layout.address(id), `${JSON.stringify(record)}\n`)
+    yield* writeAtomic(layout.address(id), checksummed(record))
     yield* Effect.scoped(
       Effect.gen(function* () {
         // The same content may be under way from another address: one at a time gives it its name.

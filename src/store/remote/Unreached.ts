@@ -6,7 +6,8 @@
  */
 import { join } from "node:path"
 import { Effect, type FileSystem, Schema } from "effect"
-import { listDir, readJson, readJsonIfGood } from "../Durable.ts"
+import { readChecked, readCheckedIfGood } from "../Checksum.ts"
+import { listDir, readJsonIfGood } from "../Durable.ts"
 import { decodeName, type Layout } from "../Layout.ts"
 import { isHeld } from "../Lock.ts"
 import { StoreError } from "../Store.ts"
@@ -38,7 +39,10 @@ export const used = (
         if (name.startsWith(".") || !name.endsWith(".json")) continue
         const path = join(layout.uses, folder, name)
         const record = yield* Effect.mapError(
-          readJson(path, UseRecord),
+          readChecked(path, UseRecord, {
+            pipeline: decodeName(folder),
+            instance: decodeName(name.slice(0, -5))
+          }),
           (error) =>
             new StoreError({
               reason: "damaged",
@@ -64,7 +68,7 @@ export const unreached = (
     const addresses = new Map<string, string>()
     for (const name of yield* listDir(at.addresses)) {
       if (name.startsWith(".") || !name.endsWith(".json")) continue
-      const record = yield* readJsonIfGood(join(at.addresses, name), AddressRecord)
+      const record = yield* readCheckedIfGood(join(at.addresses, name), AddressRecord, { id: name.slice(0, -5) })
       if (record !== undefined) addresses.set(record.digest, record.address)
     }
     for (const name of yield* listDir(at.root)) {

@@ -120,6 +120,28 @@ describe("a file at an address", () => {
     })
   )
 
+  it.live("whose record lies in another address's place is fetched again, and is not taken for the other", () =>
+    Effect.gen(function* () {
+      const other = bytesOf(50_000)
+      const server = yield* served({ "/a": { body }, "/b": { body: other } })
+      const root = temporaryFolder()
+      const [a, b] = [`${server.origin}/a`, `${server.origin}/b`]
+      const program = Effect.gen(function* () {
+        assert.strictEqual((yield* fetch({ location: a })).digest, digestOf(body))
+        assert.strictEqual((yield* fetch({ location: b })).digest, digestOf(other))
+        const folder = join(root, "downloads", "addresses")
+        const [one, two] = readdirSync(folder).map((name) => join(folder, name))
+        const [first, second] = [readFileSync(one!), readFileSync(two!)]
+        writeFileSync(one!, second)
+        writeFileSync(two!, first)
+        assert.isFalse((yield* look({ location: a })).here)
+        assert.strictEqual((yield* fetch({ location: a })).digest, digestOf(body))
+        assert.strictEqual((yield* fetch({ location: b })).digest, digestOf(other))
+      })
+      yield* Effect.provide(program, storeAt(root))
+    })
+  )
+
   it.live("the same content from another address stays where it is while others read it", () =>
     Effect.gen(function* () {
       const server = yield* served({ "/a": { body }, "/b": { body } })
