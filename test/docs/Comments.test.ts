@@ -1,5 +1,5 @@
 /**
- * Comments speak of files and names that exist: a path of ours is a file, a name in backticks stands in some code.
+ * Comments and pages speak of files and names that exist: a path of ours is a file, a name in backticks stands in some code.
  *
  * Only names that look like code are held to that (camelCase, snake_case, PascalCase of two words); shapes, as `ids_BT`,
  * are no variables of one file. Names of other programs are listed with their owner.
@@ -7,7 +7,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname, join, sep } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
-import { root } from "./Markdown.ts"
+import { pages, prose, root } from "./Markdown.ts"
 
 const FOLDERS = ["src", "pipelines", "datasets", "benchmarks", "scripts", "native", "test", "docs"]
 const tracked = [
@@ -27,6 +27,11 @@ const sources = tracked.filter(isCode).map((path) => ({ path, text: readFileSync
 const commented = sources
   .filter(({ path }) => path.endsWith(".ts") && !path.startsWith("test/docs/"))
   .flatMap(({ path, text }) => (text.match(COMMENT) ?? []).map((comment) => ({ path, comment })))
+/** Sentences and tables of pages; `docs/LOG.md` keeps the names of its day, commands name files of the reader's. */
+const paged = pages()
+  .filter(({ path }) => path !== "docs/LOG.md")
+  .map((page) => ({ path: page.path, comment: prose(page) }))
+const written = [...commented, ...paged]
 
 /** Files of ours, by any tail of their path. */
 const tails = new Set(tracked.flatMap((path) => path.split("/").map((_, i, parts) => parts.slice(i).join("/"))))
@@ -36,7 +41,14 @@ const pathsIn = (comment: string): ReadonlyArray<string> =>
   [...comment.matchAll(/(?<![\w/@.-])([A-Za-z][\w./-]*\.(?:ts|md|wasm))\b(?![\w/])/g)].map((match) => match[1]!)
 
 /** Paths that stand for a reader's own. */
-const EXAMPLES = new Set(["path/File.ts", "path/from/cwd.ts", "p.ts", "pipelines/other.ts"])
+const EXAMPLES = new Set([
+  "path/File.ts",
+  "path/from/cwd.ts",
+  "p.ts",
+  "pipelines/other.ts",
+  "pipelines/NAME.ts",
+  "counting.ts"
+])
 
 const words = new Set(
   sources.flatMap(
@@ -72,12 +84,16 @@ const OTHERS: Readonly<Record<string, string>> = {
   simple_value: "TensorFlow's summary.proto",
   wall_time: "TensorFlow's event.proto",
   kernel_info_reply: "Jupyter's protocol",
+  readRecordBatch: "Apache Arrow",
+  RpcClient: "Effect",
+  model_path: "LLaVA",
+  en_core_web_sm: "spaCy",
   wgByO4Y_8_0: "an id of ShareGPT"
 }
 
-describe("comments", () => {
+describe("comments and pages", () => {
   it("name files that exist", () => {
-    const named = commented.flatMap(({ comment, path }) => pathsIn(comment).map((name) => ({ name, path })))
+    const named = written.flatMap(({ comment, path }) => pathsIn(comment).map((name) => ({ name, path })))
     expect(named.length).toBeGreaterThan(150)
     const missing = named.filter(
       ({ name, path }) => !tails.has(name) && !EXAMPLES.has(name) && !existsSync(join(root, dirname(path), name))
@@ -86,14 +102,14 @@ describe("comments", () => {
   })
 
   it("name functions, fields and types that exist, ours or another program's", () => {
-    const named = commented.flatMap(({ comment, path }) => namesIn(comment).map((name) => ({ name, path })))
+    const named = written.flatMap(({ comment, path }) => namesIn(comment).map((name) => ({ name, path })))
     expect(named.length).toBeGreaterThan(500)
     const missing = named.filter(({ name }) => !words.has(name) && !(name in OTHERS))
     expect(missing.map(({ name, path }) => `${path}: ${name}`)).toEqual([])
   })
 
   it("list no name of another program that nobody mentions", () => {
-    const named = new Set(commented.flatMap(({ comment }) => namesIn(comment)))
+    const named = new Set(written.flatMap(({ comment }) => namesIn(comment)))
     expect(Object.keys(OTHERS).filter((name) => !named.has(name))).toEqual([])
   })
 })
