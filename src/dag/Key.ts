@@ -32,9 +32,15 @@ export const KeyParts = Schema.Struct({
 export type KeyParts = typeof KeyParts.Type
 
 const encoders = new WeakMap<object, (params: unknown) => unknown>()
+const encoded = new WeakMap<AnyNode, Schema.Json>()
 
-/** Parameters as plain JSON, by their Schema; redacted values are hidden (`Secrets.ts`). Throws `NotCanonical` or a SchemaError for what cannot be encoded. */
+/**
+ * Parameters as plain JSON, by their Schema; redacted values are hidden (`Secrets.ts`). Encoded once a node: nodes are
+ * immutable. Throws `NotCanonical` or a SchemaError for what cannot be encoded.
+ */
 export const encodeParams = (node: AnyNode): Schema.Json => {
+  const known = encoded.get(node)
+  if (known !== undefined) return known
   let encode = encoders.get(node.spec.params)
   if (encode === undefined) {
     const codec = holdsRedacted(node.spec.params)
@@ -43,7 +49,9 @@ export const encodeParams = (node: AnyNode): Schema.Json => {
     encode = Schema.encodeUnknownSync(codec as Schema.Codec<unknown, unknown>)
     encoders.set(node.spec.params, encode)
   }
-  return encode(node.params) as Schema.Json
+  const made = encode(node.params) as Schema.Json
+  encoded.set(node, made)
+  return made
 }
 
 const schemaDigests = new WeakMap<object, string>()
@@ -96,6 +104,33 @@ export const keyParts = (node: AnyNode, inputs: Readonly<Record<string, string>>
 
 /** The key: sha256 of the canonical JSON of its parts, 64 hex digits. */
 export const keyOf = (parts: KeyParts): string => sha256(canonical(parts))
+
+/** A node's key and what it is made of. */
+export interface NodeKey {
+  readonly parts: KeyParts
+  readonly key: string
+}
+
+const keys = new WeakMap<AnyNode, NodeKey>()
+
+const sameInputs = (a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean => {
+  const ports = Object.keys(a)
+  return ports.length === Object.keys(b).length && ports.every((port) => a[port] === b[port])
+}
+
+/**
+ * The key of a node on these inputs. It is remembered for the newest inputs, so that a plan and the run after it compute
+ * it once: nodes are immutable.
+ */
+export const nodeKey = (node: AnyNode, inputs: Readonly<Record<string, string>>, numerics: string): NodeKey => {
+  const known = keys.get(node)
+  const engine = node.spec.engine === true ? numerics : undefined
+  if (known !== undefined && sameInputs(known.parts.inputs, inputs) && known.parts.numerics === engine) return known
+  const parts = keyParts(node, inputs, numerics)
+  const made = { parts, key: keyOf(parts) }
+  keys.set(node, made)
+  return made
+}
 
 /** The parts that are the same whatever the inputs hold, as canonical JSON: definition, settings, names of input ports. */
 export const settingsOf = (parts: KeyParts): string => canonical({ ...parts, inputs: Object.keys(parts.inputs).sort() })

@@ -7,7 +7,7 @@
  */
 import { Effect } from "effect"
 import { canonical } from "./Canonical.ts"
-import { type KeyParts, keyOf, keyParts, settingsOf } from "./Key.ts"
+import { type KeyParts, keyOf, keyParts, nodeKey, settingsOf } from "./Key.ts"
 import type { AnyNode } from "./Node.ts"
 import type { Pipeline } from "./Pipeline.ts"
 
@@ -156,8 +156,7 @@ export const decide = Effect.fnUntraced(function* <K extends Known, E, R>(
   inputs: Readonly<Record<string, string>>,
   context: PlanContext<K, E, R>
 ): Effect.fn.Return<Decision<K>, E, R> {
-  const parts = keyParts(node, inputs, context.numerics)
-  const key = keyOf(parts)
+  const { key, parts } = nodeKey(node, inputs, context.numerics)
   const code = yield* context.code(node)
   const base = { parts, key, code, oldCode: false }
   if (context.forced.has(node.id)) return { ...base, because: ["forced"] }

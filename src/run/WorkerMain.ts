@@ -9,7 +9,7 @@ import { parentPort, workerData } from "node:worker_threads"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect, Exit, Layer, Logger, ManagedRuntime, Queue, type Scope } from "effect"
 import { Helpers } from "../dag/Helpers.ts"
-import { keyOf, keyParts } from "../dag/Key.ts"
+import { nodeKey } from "../dag/Key.ts"
 import { Loading } from "../dag/Loader.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import { scrub } from "../dag/Secrets.ts"
@@ -76,7 +76,7 @@ const sameCode = (node: AnyNode, task: ShardTask | NodeTask, { numerics, service
   Effect.gen(function* () {
     const code = yield* codeOf(yield* Store, node, services)
     // The recipe was imported when this thread started: its parameters and wiring must be those of the plan.
-    const key = keyOf(keyParts(node, task.inputs, numerics))
+    const { key } = nodeKey(node, task.inputs, numerics)
     if (code.digest !== task.code || key !== task.key)
       return yield* Effect.die(
         new NodeFailed({

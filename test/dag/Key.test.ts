@@ -2,7 +2,7 @@
 import { expect, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
 import { rows, value, whole } from "../../src/dag/index.ts"
-import { keyOf, keyParts, schemaDigest, settingsOf } from "../../src/dag/Key.ts"
+import { keyOf, keyParts, nodeKey, schemaDigest, settingsOf } from "../../src/dag/Key.ts"
 
 const Words = rows("words", Schema.Struct({ text: Schema.String }))
 const Count = value("count", Schema.Number)
@@ -75,4 +75,18 @@ it("a Schema's digest is that of what it writes: annotations do not count, check
   expect(schemaDigest(Schema.Struct({ text: Schema.String }))).toBe(schemaDigest(plain))
   expect(schemaDigest(plain.annotate({ description: "a word" }))).toBe(schemaDigest(plain))
   expect(schemaDigest(Schema.Struct({ text: Schema.Number }))).not.toBe(schemaDigest(plain))
+})
+
+it("is remembered for the same inputs and numerics, and follows others", () => {
+  const node = count({ engine: true })({ rows: words }, { least: 1 })
+  const first = nodeKey(node, input, "wasm")
+  expect(first.key).toBe(keyOf(keyParts(node, input, "wasm")))
+  expect(nodeKey(node, { ...input }, "wasm")).toBe(first)
+  const other = { rows: "1".repeat(64) }
+  for (const [inputs, numerics] of [
+    [other, "wasm"],
+    [other, "torch"],
+    [input, "wasm"]
+  ] as const)
+    expect(nodeKey(node, inputs, numerics).key).toBe(keyOf(keyParts(node, inputs, numerics)))
 })

@@ -111,6 +111,6 @@ describe("the cost of a plan, beside the run", () => {
   test("flags that only a plan reads are refused elsewhere", async () => {
     const ended = await bench.run(["--gpu", "H100"])
     expect(ended.code).toBe(2)
-    expect(ended.stderr).toMatch(/--gpu says nothing to a run/)
+    expect(ended.stderr).toMatch(/--gpu has no effect on a run/)
   })
 })
