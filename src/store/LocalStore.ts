@@ -244,7 +244,11 @@ export const layer = (options: {
         refused: (found) =>
           Stream.provideService(
             Stream.unwrap(
-              Effect.as(checkRefused(found.folder, found.manifest.refusedFiles), readRefused(found.folder))
+              Effect.suspend(() => {
+                const { refusedFiles } = found.manifest
+                const names = refusedFiles.map(({ path }) => path)
+                return Effect.as(checkRefused(found.folder, refusedFiles), readRefused(found.folder, names))
+              })
             ),
             FileSystem.FileSystem,
             fs

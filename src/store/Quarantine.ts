@@ -181,12 +181,16 @@ const merged = (
     )
   )
 
-/** The refused rows of all shards of an entry or work folder, by shard, then row. */
+/**
+ * The refused rows of all shards of an entry or work folder, by shard, then row. `files` are those that a manifest lists;
+ * of work under way, all that are there.
+ */
 export const readRefused = (
-  folder: string
+  folder: string,
+  files?: ReadonlyArray<string>
 ): Stream.Stream<{ readonly shard: number; readonly refused: Refused }, StoreError, FileSystem.FileSystem> =>
   Stream.unwrap(
-    Effect.map(listDir(Layout.refusedFolder(folder)), (names) =>
+    Effect.map(files === undefined ? listDir(Layout.refusedFolder(folder)) : Effect.succeed(files), (names) =>
       Stream.flatMap(
         Stream.fromIterable(
           names

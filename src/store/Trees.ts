@@ -1,8 +1,8 @@
 /**
  * Checks the files of a stored tree before its path is given to a node: nodes read them by path, so nothing can be checked
- * while they are read. Files of refused rows are checked the same way.
+ * while they are read. Files of refused rows are checked here too.
  *
- * Every file is read and hashed once a process and file: one that has the path, size, times and inode of a file that was
+ * Every file of a tree is read and hashed once a process and file: one that has the path, size, times and inode of a file that was
  * checked is taken as checked. Four files at a time. No byte that a disk loses after the check is noticed; `--verify`
  * reads again.
  */
@@ -25,12 +25,15 @@ const identityOf = (path: string, sha256: string): string | undefined => {
     : undefined
 }
 
-/** Whether a file is there, whole and as it was written. What is no damage (permissions, say) fails. */
-const isRight = (path: string, { bytes, sha256 }: FileEntry) =>
+/**
+ * Whether a file is there, whole and as it was written; with `again` it is read also where it was before. What is no damage
+ * (permissions, say) fails.
+ */
+const isRight = (path: string, { bytes, sha256 }: FileEntry, again: boolean) =>
   Effect.gen(function* () {
     const identity = identityOf(path, sha256)
     if (identity === undefined) return false
-    if (checked.get(path) === identity) return true
+    if (!again && checked.get(path) === identity) return true
     const got = yield* Effect.catchIf(
       hashFile(path),
       (error) => error.reason === "missing" || error.reason === "io", // EIO: the disk lost it
@@ -41,9 +44,9 @@ const isRight = (path: string, { bytes, sha256 }: FileEntry) =>
     return true
   })
 
-const checkFiles = (folder: string, port: string, at: string, files: ReadonlyArray<FileEntry>) =>
+const checkFiles = (folder: string, port: string, at: string, files: ReadonlyArray<FileEntry>, again: boolean) =>
   Effect.gen(function* () {
-    const right = yield* Effect.forEach(files, (file) => isRight(join(at, file.path), file), { concurrency: 4 })
+    const right = yield* Effect.forEach(files, (file) => isRight(join(at, file.path), file, again), { concurrency: 4 })
     const wrong = files.filter((_, i) => right[i] === false)
     for (const file of wrong) reportDamage({ folder, port, file: file.path })
     if (wrong[0] === undefined) return
@@ -56,10 +59,12 @@ export const checkTree = (
   folder: string,
   port: string,
   files: ReadonlyArray<FileEntry>
-): Effect.Effect<void, StoreError, FileSystem.FileSystem> => checkFiles(folder, port, portFolder(folder, port), files)
+): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  checkFiles(folder, port, portFolder(folder, port), files, false)
 
-/** The same for the files of refused rows of an entry, before they are shown. */
+/** The same for the files of refused rows of an entry, each time before they are shown: they are small. */
 export const checkRefused = (
   folder: string,
   files: ReadonlyArray<FileEntry>
-): Effect.Effect<void, StoreError, FileSystem.FileSystem> => checkFiles(folder, "refused", refusedFolder(folder), files)
+): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+  checkFiles(folder, "refused", refusedFolder(folder), files, true)

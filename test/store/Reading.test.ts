@@ -3,11 +3,12 @@ import { chmodSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Schema, type Scope, Stream } from "effect"
+import { Effect, Exit, FileSystem, Layer, Schema, type Scope, Stream } from "effect"
 import { rows } from "../../src/dag/Artifact.ts"
 import { arrowRows } from "../../src/data/ArrowShard.ts"
 import { damageIn, damageMark, damageSince } from "../../src/store/Damage.ts"
 import { portFolder } from "../../src/store/Layout.ts"
+import { layer as localStore } from "../../src/store/LocalStore.ts"
 import type { ShardEntry } from "../../src/store/Manifest.ts"
 import { lazyReader, makePool } from "../../src/store/Readers.ts"
 import { writeRows } from "../../src/store/ShardFiles.ts"
@@ -205,5 +206,40 @@ describe("an entry", () => {
         assert.deepStrictEqual(damageSince(mark, found.folder), [{ port: "refused", file }])
       }).pipe((test) => Effect.provide(test, storeAt(temporaryFolder()))),
     { arbitrary: { runs: 12 } }
+  )
+
+  it.live("checks refused rows each time that they are shown, and shows no file that the manifest does not list", () =>
+    Effect.gen(function* () {
+      /** A disk that gives one bit of refused rows wrong from some time on, and says nothing of it. */
+      let wrong = false
+      const disk = Layer.effect(
+        FileSystem.FileSystem,
+        Effect.map(FileSystem.FileSystem, (real) =>
+          FileSystem.FileSystem.of({
+            ...real,
+            open: (path, options) =>
+              Effect.map(real.open(path, options), (file) =>
+                path.includes("/refused/")
+                  ? Object.assign(Object.create(file), {
+                      read: (buffer: Uint8Array, at: never) =>
+                        Effect.tap(file.read(buffer, at), () => Effect.sync(() => void (wrong && (buffer[1]! ^= 4))))
+                    })
+                  : file
+              )
+          })
+        )
+      ).pipe(Layer.provide(NodeFileSystem.layer))
+      const program = Effect.gen(function* () {
+        const store = yield* Store
+        const { found } = yield* makeEntry("clean")
+        const shown = Stream.runCollect(store.refused(found))
+        const rows = (yield* shown).length
+        writeFileSync(join(found.folder, "refused", "00007.jsonl"), '{"row":0,"reason":"Planted","error":null}\n')
+        assert.strictEqual((yield* shown).length, rows)
+        wrong = true
+        assert.strictEqual((yield* Effect.flip(shown)).reason, "damaged")
+      })
+      yield* Effect.provide(program, Layer.provideMerge(localStore({ root: temporaryFolder() }), disk))
+    })
   )
 })
