@@ -1,8 +1,9 @@
 /**
  * Which folder may import which: the one table behind the linter's rules and docs/architecture.md.
  *
- * `npm run arrows` writes both from it; a test compares both with it, and the table with the imports of the code. A new
- * folder is one line of `boxes`, and its name in the `imports` of those that use it.
+ * `npm run arrows` writes both, and a line of each folder's README.md; a test compares them with the table, and the table
+ * with the imports of the code. A new folder is one line of `boxes`, its name in the `imports` of those that use it, and
+ * its README.md.
  */
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
@@ -139,6 +140,15 @@ export const listing = (): string => {
   return rows.map(([path, holds]) => `${path.padEnd(width)}  ${holds}\n`).join("")
 }
 
+/** The line of a folder's README.md that says what it imports. */
+export const importLine = (name: string): string => {
+  const allowed = Object.keys(boxes).filter((other) => reachable(name).has(other))
+  return `Imports: ${allowed.length === 0 ? "no other folder" : allowed.map((other) => `\`${other}\``).join(", ")}.`
+}
+
+/** Boxes that are a folder of src, each with a README.md. */
+export const folders = Object.keys(boxes).filter((name) => boxes[name]!.files === undefined)
+
 const file = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url))
 
 const write = (): void => {
@@ -152,6 +162,10 @@ const write = (): void => {
       .replace(/(```text\n)[\s\S]*?(?=```)/, () => "```text\n" + listing())
       .replace(/(```mermaid\n)[\s\S]*?(?=```)/, () => "```mermaid\n" + diagram())
   )
+  for (const name of folders) {
+    const readme = file(`src/${name}/README.md`)
+    writeFileSync(readme, readFileSync(readme, "utf8").replace(/^Imports: .*$/m, importLine(name)))
+  }
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) write()

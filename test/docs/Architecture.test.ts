@@ -6,7 +6,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname, join, relative, resolve, sep } from "node:path"
 import { expect, it } from "@effect/vitest"
-import { boxes, diagram, filesOf, listing, overrides, reachable } from "../../scripts/arrows.ts"
+import { boxes, diagram, filesOf, folders, importLine, listing, overrides, reachable } from "../../scripts/arrows.ts"
 import { blocks, root } from "./Markdown.ts"
 
 const names = Object.keys(boxes)
@@ -71,6 +71,17 @@ it("biome.json has the table's rules: otherwise run `npm run arrows`", () => {
 it("docs/architecture.md shows the table: otherwise run `npm run arrows`", () => {
   expect(architecture.find(({ info }) => info === "mermaid")?.text).toBe(diagram())
   expect(architecture.find(({ info }) => info === "text")?.text).toBe(listing())
+})
+
+it("each folder of src has a README.md with its imports, and links to files that are there", () => {
+  for (const name of folders) {
+    const path = join(root, "src", name, "README.md")
+    const text = existsSync(path) ? readFileSync(path, "utf8") : ""
+    expect(text.split("\n"), `src/${name}/README.md: run \`npm run arrows\``).toContain(importLine(name))
+    const targets = [...text.matchAll(/\]\(([^)]+)\)/g)].map((match) => match[1]!)
+    expect(targets.length, name).toBeGreaterThan(2)
+    expect(targets.filter((target) => !existsSync(join(root, "src", name, target)))).toEqual([])
+  }
 })
 
 /** Folders of tests that are about no folder of src. */

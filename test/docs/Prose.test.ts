@@ -8,6 +8,7 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { expect, it } from "@effect/vitest"
+import { folders } from "../../scripts/arrows.ts"
 import { type Page, pages, root } from "./Markdown.ts"
 
 const MOST = 120
@@ -31,9 +32,12 @@ const BANNED: ReadonlyArray<{ readonly pattern: RegExp; readonly instead: string
 const read = (path: string): Page => ({ path, text: readFileSync(join(root, path), "utf8") })
 
 const LOG = "docs/LOG.md"
-const written = [...pages(), read("datasets/README.md"), read("test/README.md")].filter(
-  ({ text }) => !/^Generated from /m.test(text)
-)
+const written = [
+  ...pages(),
+  read("datasets/README.md"),
+  read("test/README.md"),
+  ...folders.map((name) => read(`src/${name}/README.md`))
+].filter(({ text }) => !/^Generated from /m.test(text))
 
 interface Line {
   readonly where: string
