@@ -45,7 +45,7 @@ export const ablation = (settings: Settings) => {
         ...settings,
         pretrain: { ...settings.pretrain, epochs: 0 }
       }),
-      "without-pictures": variant("without-pictures", settings, () => ({ ...sampleSources(), vision: blindTower() }))
+      "without-images": variant("without-images", settings, () => ({ ...sampleSources(), vision: blindTower() }))
     })
   }
 }

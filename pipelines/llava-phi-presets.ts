@@ -161,7 +161,7 @@ const paper = {
     group: "sharegpt",
     shardRows: 4096
   },
-  // CC-595K is what LLaVA's balance left of CC-3M: it is taken as published. No rule takes a caption or a small picture.
+  // CC-595K is what LLaVA's balance left of CC-3M: it is taken as published. No rule takes a caption or a small image.
   captions: {
     shardRows: 4096,
     seed: 0,

@@ -129,7 +129,7 @@ export const sources: { readonly [data in Settings["data"]]: () => Sources } = {
       locate(llavaInstruct, "rows", `${dataFolder}/llava-instruct`),
       `${dataFolder}/llava-instruct/train2017.zip`
     ),
-  // The mixture's rows name pictures by folder: coco/train2017/..., gqa/images/..., as LLaVA's own scripts lay them out.
+  // The mixture's rows name images by folder: coco/train2017/..., gqa/images/..., as LLaVA's own scripts lay them out.
   authors: () =>
     fullSources(dataFolder, locate(mix665k, "rows", `${dataFolder}/llava-instruct`), `${dataFolder}/mix665k`)
 }

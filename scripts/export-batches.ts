@@ -106,8 +106,8 @@ const picturesOf = Effect.fnUntraced(function* (
   wanted: ReadonlyArray<number>
 ) {
   const starts = pixels.shards.map((_, i) => pixels.shards.slice(0, i).reduce((sum, rows) => sum + rows, 0))
-  const examples = (yield* data.get(wanted)).filter((row) => row.picture >= 0)
-  const rows = yield* pixels.get(examples.map((row) => starts[row.shard]! + row.picture))
+  const examples = (yield* data.get(wanted)).filter((row) => row.image >= 0)
+  const rows = yield* pixels.get(examples.map((row) => starts[row.shard]! + row.image))
   return flat(rows)
 })
 const flat = (rows: ReadonlyArray<typeof Pixels.schema.Type>) => {

@@ -29,7 +29,7 @@ import {
   zipError
 } from "./ZipFormat.ts"
 
-/** One file to write. `method` defaults to `stored`, which suits pictures. */
+/** One file to write. `method` defaults to `stored`, which suits images. */
 export interface ZipEntry {
   readonly name: string
   readonly data: Uint8Array

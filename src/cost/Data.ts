@@ -36,10 +36,10 @@ export interface Lengths {
 /** Published numbers of a stage's data, means a row; what is guessed in them is said in `source`. */
 export interface Assumed {
   readonly examples: number
-  /** Tokens of an example without its picture's placeholders. */
+  /** Tokens of an example without its image's placeholders. */
   readonly text: number
   readonly labels: number
-  /** Share of rows with a picture. */
+  /** Share of rows with an image. */
   readonly pictured: number
   readonly source: string
 }
@@ -121,7 +121,7 @@ export const exactAmount = (lengths: Lengths, batching: Batching, world: number)
 const FILL = 0.98
 
 /**
- * The same from published numbers: rows of mean length. `patches` are a picture's placeholders, `held` the share that is not
+ * The same from published numbers: rows of mean length. `patches` are an image's placeholders, `held` the share that is not
  * trained on, `longest` the longest row there can be, which decides the memory.
  */
 export const assumedAmount = (

@@ -1,5 +1,5 @@
 /**
- * What a run writes to the store: pictures, tokens, models, checkpoints, the export.
+ * What a run writes to the store: images, tokens, models, checkpoints, the export.
  *
  * Tensors are counted exactly. Headers, ids and manifests are left out, and so are the rows of text before tokens, whose size
  * depends on the text: a plan's table has the bytes of those that are stored.
@@ -29,8 +29,8 @@ export interface Written {
 export const checkpointBytes = ({ settings, weights }: Pick<StageCost, "settings" | "weights">): number =>
   (settings.keepBest === true ? 16 : 12) * weights.trained
 
-/** Pictures of a stage, held-out ones as well. */
-const picturesOf = ({ amount, node, settings }: StageCost): number => {
+/** Images of a stage, held-out ones as well. */
+const imagesOf = ({ amount, node, settings }: StageCost): number => {
   const { share } = (node.inputs["data"]?.node.params ?? {}) as { readonly share?: number }
   return settings.epochs === 0 ? 0 : amount.images / settings.epochs / (1 - (share ?? 0))
 }
@@ -38,10 +38,10 @@ const picturesOf = ({ amount, node, settings }: StageCost): number => {
 const ofStage = (stage: StageCost): ReadonlyArray<Written> => {
   const { amount, held, llava, node, settings, trains, weights } = stage
   const { vision } = llava
-  const pictures = picturesOf(stage)
-  const images = node.inputs["images"]?.node
-  const features = images?.spec.id === "computeFeatures"
-  const pixels = features ? images?.inputs["pixels"]?.node : images
+  const images = imagesOf(stage)
+  const input = node.inputs["images"]?.node
+  const features = input?.spec.id === "computeFeatures"
+  const pixels = features ? input?.inputs["pixels"]?.node : input
   const one = (from: AnyNode | undefined, what: Written["what"], bytes: number, passing = false): Array<Written> =>
     from === undefined || bytes === 0 ? [] : [{ node: from.id, what, bytes: Math.round(bytes), passing }]
   const examples = settings.epochs === 0 ? 0 : amount.tokens / settings.epochs
@@ -54,9 +54,9 @@ const ofStage = (stage: StageCost): ReadonlyArray<Written> => {
       ? projector
       : language + adapters + (trains === "language" ? 0 : projector + countOf(clipShapes(vision)))
   return [
-    ...one(pixels, "pixels", pictures * vision.imageSize ** 2 * 3),
-    // Beside the numbers of a picture, its offset and the layer they are of.
-    ...one(features ? images : undefined, "features", pictures * (patchCount(vision) * vision.hiddenSize * 4 + 16)),
+    ...one(pixels, "pixels", images * vision.imageSize ** 2 * 3),
+    // Beside the numbers of an image, its offset and the layer they are of.
+    ...one(features ? input : undefined, "features", images * (patchCount(vision) * vision.hiddenSize * 4 + 16)),
     // Ids and labels, as made and again as split.
     ...one(node.inputs["data"]?.node, "tokens", 2 * 8 * examples),
     ...one(node, "model", 4 * model),
@@ -64,7 +64,7 @@ const ofStage = (stage: StageCost): ReadonlyArray<Written> => {
   ]
 }
 
-/** The logits of an export's two prompts, of some 40 tokens of text each beside the picture's. */
+/** The logits of an export's two prompts, of some 40 tokens of text each beside the image's. */
 const parityBytes = ({ text, vision }: StageCost["llava"]): number =>
   2 * (patchCount(vision) + 40) * text.vocabSize * 4 + 9 * vision.imageSize ** 2 * 4
 

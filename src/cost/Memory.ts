@@ -154,7 +154,7 @@ const passTerms = ({ dropout, engine, llava, lora, micro, recompute, weights }: 
   ]
 }
 
-const pictureTerms = ({ engine, llava, micro, recompute, tower }: Held): ReadonlyArray<Timed> => {
+const imageTerms = ({ engine, llava, micro, recompute, tower }: Held): ReadonlyArray<Timed> => {
   const { text, vision } = llava
   const e = isNarrow(engine) ? 2 : 4
   const tokens = micro.images * (patchCount(vision) + 1)
@@ -180,7 +180,7 @@ const pictureTerms = ({ engine, llava, micro, recompute, tower }: Held): Readonl
  * @example memoryOf(held).bytes / 2 ** 30 // 55.3
  */
 export const memoryOf = (held: Held): { readonly terms: ReadonlyArray<Term>; readonly bytes: number } => {
-  const all = [...stateTerms(held), ...passTerms(held), ...pictureTerms(held)]
+  const all = [...stateTerms(held), ...passTerms(held), ...imageTerms(held)]
   const sum = (some: ReadonlyArray<Term>) => some.reduce((total, { bytes }) => total + bytes, 0)
   const at = (moment: Timed["when"]) =>
     all.filter(({ bytes, when }) => bytes > 0 && (when === "always" || when === moment))

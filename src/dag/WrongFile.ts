@@ -64,9 +64,9 @@ const magics: ReadonlyArray<{
   data("gguf", "GGUF", "a GGUF file of llama.cpp", ".gguf"),
   data("tar", "ustar", "a tar archive", ".tar", "tar", 257),
   data("pdf", "%PDF", "a PDF document", ".pdf", "picture"),
-  data("jpeg", "\xff\xd8\xff", "a JPEG picture", ".jpg", "picture"),
-  data("png", "\x89PNG\r\n\x1a\n", "a PNG picture", ".png", "picture"),
-  data("gif", "GIF8", "a GIF picture", ".gif", "picture")
+  data("jpeg", "\xff\xd8\xff", "a JPEG image", ".jpg", "picture"),
+  data("png", "\x89PNG\r\n\x1a\n", "a PNG image", ".png", "picture"),
+  data("gif", "GIF8", "a GIF image", ".gif", "picture")
 ]
 
 function packed(kind: string, magic: string, command: string, is?: Wanted, at = 0) {

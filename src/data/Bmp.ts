@@ -156,7 +156,7 @@ const runs = (bytes: Uint8Array, { at: from, bits, height, width }: BmpHeader): 
   return out
 }
 
-/** The picture of a header that `bmpHeader` read. Throws where its data is cut or damaged. */
+/** The image of a header that `bmpHeader` read. Throws where its data is cut or damaged. */
 export const decodeBmp = (bytes: Uint8Array, header: BmpHeader): Raster => {
   const { at, bits, compression, height, order, palette, topDown, width } = header
   const pixels_HWC = new Uint8Array(width * height * 3)

@@ -1,12 +1,12 @@
 /**
- * Pictures that lie in the cells of Parquet or Arrow files, as the hub has them: `image` or `images`, `{ bytes, path }`.
+ * Images that lie in the cells of Parquet or Arrow files, as the hub has them: `image` or `images`, `{ bytes, path }`.
  *
- * Not a reader of rows: rows name a picture by the path beside its bytes, or, where there is none, by file and row
+ * Not a reader of rows: rows name an image by the path beside its bytes, or, where there is none, by file and row
  * (`train-00000-of-00001.parquet#17`, counted from 0 in that file). A path that stands in several cells names none of them:
- * the readers' `pictures: "cell"` has rows name their own cell.
+ * the readers' `images: "cell"` has rows name their own cell.
  *
  * Files are read forwards, a few rows at a time, and a Parquet file from the row group asked for: rows in order, as nodes ask
- * for them, are read once. Memory: some 64 cells a file in use, and the paths where a picture is asked for by path.
+ * for them, are read once. Memory: some 64 cells a file in use, and the paths where an image is asked for by path.
  */
 import { readdir, stat } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
@@ -19,7 +19,7 @@ import { kindOf, walk } from "./RowFolder.ts"
 const CELL = /^(.*)#(\d+)$/s
 
 /**
- * The name of the picture in a cell.
+ * The name of the image in a cell.
  *
  * @example
  * cellName("data/train-00000-of-00001.parquet", 17) // "data/train-00000-of-00001.parquet#17"
@@ -31,7 +31,7 @@ const isCells = (name: string): boolean => {
   return kind === "Parquet" || kind === "Arrow"
 }
 
-/** Folders with more entries are pictures. */
+/** Folders with more entries are images. */
 const FEW = 64
 
 /**
@@ -55,7 +55,7 @@ export const holdsCells = async (path: string): Promise<boolean> => {
 interface Batch {
   readonly first: number
   readonly rows: ReadonlyArray<Readonly<Record<string, unknown>>>
-  /** Rows behind them that cannot be given: they have no picture. */
+  /** Rows behind them that cannot be given: they have no image. */
   readonly refused?: ReadonlyArray<unknown>
 }
 
@@ -77,7 +77,7 @@ const batchesFrom = (path: string, columns: ReadonlyArray<string>, from: number)
         )
       )
 
-/** What is there of a row's pictures. */
+/** What is there of a row's images. */
 const cellsOf = (
   row: Readonly<Record<string, unknown>>
 ): ReadonlyArray<{ readonly bytes?: unknown; readonly path?: unknown }> =>
@@ -97,7 +97,7 @@ class Part {
     this.#path = path
   }
 
-  /** The row's picture; undefined where it has none, or the file no such row. */
+  /** The row's image; undefined where it has none, or the file no such row. */
   async bytes(row: number): Promise<Uint8Array | "several" | undefined> {
     let found = this.#find(row)
     if (found === undefined) {
@@ -137,10 +137,10 @@ class Part {
   }
 }
 
-const SEVERAL = 'Set the reader\'s `pictures` to "cell": rows then name their own cell.'
+const SEVERAL = 'Set the reader\'s `images` to "cell": rows then name their own cell.'
 
 /**
- * Opens the pictures of a Parquet or Arrow file, or of a folder of them. Closed with the scope.
+ * Opens the images of a Parquet or Arrow file, or of a folder of them. Closed with the scope.
  *
  * @example
  * ```ts
@@ -243,8 +243,8 @@ export const openCells = (
               return yield* unreadable(
                 name,
                 "ambiguous",
-                "its row has several pictures",
-                "Cut the row into one for each picture."
+                "its row has several images",
+                "Cut the row into one for each image."
               )
             if (bytes.byteLength > maxFileBytes)
               return yield* unreadable(

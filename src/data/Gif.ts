@@ -12,7 +12,7 @@ import type { Raster } from "./Resample.ts"
 
 /** The first frame, as far as the file says before its pixels. */
 export interface GifFrame {
-  /** Of the picture: the screen, enlarged to hold the frame. */
+  /** Of the image: the screen, enlarged to hold the frame. */
   readonly width: number
   readonly height: number
   readonly left: number
@@ -179,7 +179,7 @@ const indices = (bytes: Uint8Array, { at, frameHeight, frameWidth }: GifFrame): 
   return out
 }
 
-/** The picture of a frame that `gifFrame` found. Throws where its data is cut or damaged. */
+/** The image of a frame that `gifFrame` found. Throws where its data is cut or damaged. */
 export const decodeGif = (bytes: Uint8Array, frame: GifFrame): Raster => {
   const { frameHeight, frameWidth, height, interlaced, left, palette, top, transparent, width } = frame
   const coded = indices(bytes, frame)

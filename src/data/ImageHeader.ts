@@ -1,5 +1,5 @@
 /**
- * Reads what a picture's first bytes say: its type, size and how its samples are stored.
+ * Reads what an image's first bytes say: its type, size and how its samples are stored.
  *
  * Not a decoder and no judge of corruption: it looks only as far as the size. Pure; no I/O.
  *
@@ -218,7 +218,7 @@ export const sniff = (bytes: Uint8Array): ImageType | OtherType | undefined => {
   return undefined
 }
 
-/** As `imageHeader`; a text names what such a picture has that is not read. */
+/** As `imageHeader`; a text names what such an image has that is not read. */
 export const readHeader = (bytes: Uint8Array): ImageHeader | string | undefined => {
   switch (sniff(bytes)) {
     case "jpeg":
@@ -241,7 +241,7 @@ export const readHeader = (bytes: Uint8Array): ImageHeader | string | undefined 
 }
 
 /**
- * Type, size and sample layout of a picture, or `undefined` where the header is cut or of no decodable form.
+ * Type, size and sample layout of an image, or `undefined` where the header is cut or of no decodable form.
  *
  * @example
  * ```ts

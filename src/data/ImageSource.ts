@@ -1,5 +1,5 @@
 /**
- * Where a dataset's picture files are: one interface over a zip, tar files, a folder, or several of them under
+ * Where a dataset's image files are: one interface over a zip, tar files, a folder, or several of them under
  * prefixes.
  *
  * Not a decoder: bytes only. A missing or damaged file is an error of its row; a source that fails as a whole (a disk
@@ -49,7 +49,7 @@ export class ImageSourceError extends Schema.TaggedError<ImageSourceError>()("Im
   cause: Schema.optional(Schema.Unknown)
 }) {}
 
-/** Picture files by name. Names are relative, with forward slashes. */
+/** Image files by name. Names are relative, with forward slashes. */
 export interface ImageSource {
   /** For messages: a path. */
   readonly source: string
@@ -78,7 +78,7 @@ const unreadableHints: Record<ImageUnreadable["reason"], string> = {
   "not-a-file": "Give a regular file of that name.",
   link: "Put the file itself in the link's place.",
   encrypted: "Decrypt the archive first (`unzip` asks for the password).",
-  ambiguous: "Give each picture a name of its own.",
+  ambiguous: "Give each image a name of its own.",
   "unsupported-method": "Repack the archive with stored or deflate (for example `zip -0`)."
 }
 

@@ -1,5 +1,5 @@
 /**
- * Pictures as the originals see them: decoded to what PIL's `convert("RGB")` gives, cropped or padded to a square.
+ * Images as the originals see them: decoded to what PIL's `convert("RGB")` gives, cropped or padded to a square.
  *
  * Not a normaliser: pixels stay uint8 (`/255`, mean and deviation are applied when a row is read). Not a file reader.
  *
@@ -25,7 +25,7 @@ import { type TiffHeader, tiffHeader, turned } from "./Tiff.ts"
 
 const { default: sharp } = await import("sharp").catch(missing("sharp"))
 
-/** A picture that cannot be used; a node refuses its row and goes on. */
+/** An image that cannot be used; a node refuses its row and goes on. */
 export class BadImage extends Schema.TaggedError<BadImage>()("BadImage", {
   name: Schema.String,
   reason: Schema.Literals(["empty", "not-an-image", "unsupported", "misnamed", "too-large", "corrupt"]),
@@ -34,12 +34,12 @@ export class BadImage extends Schema.TaggedError<BadImage>()("BadImage", {
   cause: Schema.optional(Schema.Unknown)
 }) {}
 
-/** A decoded picture and what its bytes said it was. */
+/** A decoded image and what its bytes said it was. */
 export interface DecodedImage extends Raster {
   readonly type: ImageType
 }
 
-/** The compiled kernels that pixels depend on: assets of a node that decodes or fits pictures. */
+/** The compiled kernels that pixels depend on: assets of a node that decodes or fits images. */
 export const imageKernels = [
   new URL("./wasm/jpeg.wasm", import.meta.url),
   new URL("./wasm/resample.wasm", import.meta.url)
@@ -84,19 +84,18 @@ export const declaredType = (name: string): ImageType | undefined =>
 
 const hints: Record<BadImage["reason"], string> = {
   empty: "The file has no bytes; download it again.",
-  "not-an-image":
-    "The bytes are of no picture type that is known here; look at them with `file`, or download it again.",
+  "not-an-image": "The bytes are of no image type that is known here; look at them with `file`, or download it again.",
   unsupported: "Convert it to JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF.",
   misnamed: 'Rename it, or set `misnamed` to "accept" to go by content.',
   "too-large": "Scale it down, or raise `maxPixels` if the memory is there (3 bytes a pixel).",
-  corrupt: "The picture is cut or damaged; download it again."
+  corrupt: "The image is cut or damaged; download it again."
 }
 
 const isOther = (type: ImageType | OtherType): type is OtherType => type in otherTypes
 
 let tuned = false
 
-/** Once a process: parallelism is over pictures and not inside one, and no picture is decoded twice. */
+/** Once a process: parallelism is over images and not inside one, and no image is decoded twice. */
 const tune = (): void => {
   if (tuned) return
   sharp.concurrency(1)
@@ -155,24 +154,24 @@ const decode = async (bytes: Uint8Array, header: ImageHeader, maxPixels: number)
 }
 
 const decodeVips = async (bytes: Uint8Array, header: ImageHeader, maxPixels: number): Promise<Raster> => {
-  // Small pictures decode some 10 % faster whole; large ones would be held twice.
+  // Small images decode some 10 % faster whole; large ones would be held twice.
   const sequentialRead = header.width * header.height > SMALL_PIXELS
-  const picture = sharp(bytes, { ignoreIcc: true, failOn: "error", limitInputPixels: maxPixels, sequentialRead })
+  const image = sharp(bytes, { ignoreIcc: true, failOn: "error", limitInputPixels: maxPixels, sequentialRead })
   if (header.samples === "cmyk") {
-    const pipeline = picture.pipelineColourspace("cmyk").toColourspace("cmyk").raw()
+    const pipeline = image.pipelineColourspace("cmyk").toColourspace("cmyk").raw()
     const { data, info } = await pipeline.toBuffer({ resolveWithObject: true })
     const pixels = info.width * info.height
     if (info.channels === 4) return { width: info.width, height: info.height, pixels_HWC: fromCmyk(data, pixels) }
     throw new Error(`expected 4 channels of CMYK, got ${info.channels}`)
   }
   if (header.samples === "grey16") {
-    const pipeline = picture.toColourspace("grey16").raw({ depth: "ushort" })
+    const pipeline = image.toColourspace("grey16").raw({ depth: "ushort" })
     const { data, info } = await pipeline.toBuffer({ resolveWithObject: true })
     const samples = new Uint16Array(data.buffer, data.byteOffset, data.byteLength >> 1)
     const pixels_HWC = fromGrey16(samples, info.channels, info.width * info.height)
     return { width: info.width, height: info.height, pixels_HWC }
   }
-  const pipeline = picture.removeAlpha().toColourspace("srgb").raw()
+  const pipeline = image.removeAlpha().toColourspace("srgb").raw()
   const { data, info } = await pipeline.toBuffer({ resolveWithObject: true })
   const pixels_HWC = info.channels === 1 ? repeatGrey(data, info.width * info.height) : data
   if (pixels_HWC.length !== info.width * info.height * 3) {
@@ -186,7 +185,7 @@ const decodeVips = async (bytes: Uint8Array, header: ImageHeader, maxPixels: num
  * what `use` makes of it.
  *
  * Fails with `BadImage`; sizes are checked before anything is allocated. Where `lent`, the pixels are overwritten by
- * the next picture: `use` must not keep them.
+ * the next image: `use` must not keep them.
  *
  * @example
  * ```ts
@@ -208,7 +207,7 @@ export const withImage = <A>(
     if (type === undefined) {
       const wrong = wrongFile(bytes, bytes.length, "image")
       if (wrong !== undefined) return bad("not-an-image", wrong.message, wrong.hint)
-      return bad("not-an-image", "the first bytes are of no picture type")
+      return bad("not-an-image", "the first bytes are of no image type")
     }
     if (isOther(type)) return bad("unsupported", `is ${otherTypes[type]}, which is not decoded`)
     const declared = declaredType(name)
@@ -229,7 +228,7 @@ export const withImage = <A>(
     tune()
     return Effect.tryPromise({
       try: () => decode(bytes, header, maxPixels),
-      // Not in libvips' words: threads share its message buffer, so that they may be another picture's, or none.
+      // Not in libvips' words: threads share its message buffer, so that they may be another image's, or none.
       catch: (cause) =>
         cause instanceof PackageMissing
           ? new BadImage({ name, reason: "unsupported", message: `${name}: ${cause.message}`, hint: cause.hint, cause })
@@ -254,7 +253,7 @@ export const withImage = <A>(
 export const decodeImage = (bytes: Uint8Array, options: DecodeOptions = {}): Effect.Effect<DecodedImage, BadImage> =>
   withImage(bytes, options, (image, lent) => (lent ? { ...image, pixels_HWC: image.pixels_HWC.slice() } : image))
 
-/** How a picture becomes a square. */
+/** How an image becomes a square. */
 export interface FitOptions {
   /** Pixels a side. */
   readonly size: number
@@ -278,7 +277,7 @@ export const cropGeometry = (
 }
 
 /**
- * Fits a picture into `size` x `size` pixels, bit-identical to PIL (bicubic). Synchronous; about 1 ms.
+ * Fits an image into `size` x `size` pixels, bit-identical to PIL (bicubic). Synchronous; about 1 ms.
  *
  * Cost follows what is kept: a crop resamples only what its window needs, a padded square is never built. The pixels are
  * written to `into`, where that is given: `size * size * 3` bytes.

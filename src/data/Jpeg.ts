@@ -125,7 +125,7 @@ class Bits {
   }
 }
 
-/** Whether all codes fit, none is all ones, and all symbols are of 8-bit pictures. */
+/** Whether all codes fit, none is all ones, and all symbols are of 8-bit images. */
 const usable = ({ counts, symbols }: HuffmanTable, ac: boolean): boolean => {
   let code = 0
   for (let length = 1; length <= 16; length++) {

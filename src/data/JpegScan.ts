@@ -1,15 +1,15 @@
 /**
  * Reads a JPEG's segments, and has its scans decoded by an engine: `Jpeg.ts` (plain) or `JpegWasm.ts` (fast).
  *
- * Sequential Huffman pictures of 8 bits only, grey or of three components whose sampling factors halve each other.
+ * Sequential Huffman images of 8 bits only, grey or of three components whose sampling factors halve each other.
  * Everything else, and whatever is irregular, gives `undefined`: the caller asks another decoder, which has the verdict.
  * Pure; no I/O. What markers mean for colours is as libjpeg has it.
  *
- * Units: pixels, samples (a component's own pixels), blocks of 8 x 8 samples. Addresses count from the picture's start.
+ * Units: pixels, samples (a component's own pixels), blocks of 8 x 8 samples. Addresses count from the image's start.
  */
 import type { Raster } from "./Resample.ts"
 
-/** One component of a picture. A sample covers `doubledX` x `doubledY` (1 or 2) pixels. */
+/** One component of an image. A sample covers `doubledX` x `doubledY` (1 or 2) pixels. */
 export interface JpegComponent {
   readonly id: number
   /** Blocks a unit of an interleaved scan, across and down. */
@@ -17,7 +17,7 @@ export interface JpegComponent {
   readonly v: number
   readonly doubledX: boolean
   readonly doubledY: boolean
-  /** Samples that are of the picture. */
+  /** Samples that are of the image. */
   readonly width: number
   readonly height: number
   /** Samples with those that fill the last units: multiples of 8. */
@@ -68,12 +68,12 @@ export interface JpegScan {
   readonly at: number
 }
 
-/** Decodes what the segments describe. One picture at a time. */
+/** Decodes what the segments describe. One image at a time. */
 export interface JpegEngine {
   readonly begin: (bytes: Uint8Array, frame: JpegFrame) => void
   /** The address of the marker behind the scan, or `undefined` where anything is irregular. */
   readonly scan: (scan: JpegScan) => number | undefined
-  /** The picture as RGB. */
+  /** The image as RGB. */
   readonly finish: () => Raster
 }
 
@@ -108,7 +108,7 @@ interface State {
   adobe: number | undefined
 }
 
-/** Thrown here and caught below: the picture is for another decoder. */
+/** Thrown here and caught below: the image is for another decoder. */
 class Irregular extends Error {}
 
 const irregular = (): never => {

@@ -2,7 +2,7 @@
  * Decodes the usual JPEGs in WebAssembly SIMD: the samples of libjpeg-turbo's SIMD code, without leaving the thread.
  *
  * Not for every JPEG: what it does not know, or finds irregular, is left to another decoder (`undefined`). Each thread
- * that imports this module has its own instance; its linear memory grows to the largest picture, 8 bytes a pixel or so.
+ * that imports this module has its own instance; its linear memory grows to the largest image, 8 bytes a pixel or so.
  *
  * Shapes: pixels_HWC uint8, 3 channels.
  */
@@ -53,7 +53,7 @@ const instantiate = (): Kernel => {
   return exports
 }
 
-/** Larger pictures and files are left to others: linear memory never shrinks. */
+/** Larger images and files are left to others: linear memory never shrinks. */
 const MAX_PIXELS = 1 << 22
 const MAX_BYTES = 1 << 24
 
@@ -94,7 +94,7 @@ class Engine implements JpegEngine {
   readonly #parts: number
   readonly #draft: number
   readonly #free: number
-  /** What the Huffman tables were built from: most pictures of a set have the same. */
+  /** What the Huffman tables were built from: most images of a set have the same. */
   readonly #built: Array<HuffmanTable | undefined> = []
   #bytes = new Uint8Array(0)
   #frame: JpegFrame | undefined

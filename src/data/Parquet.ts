@@ -27,7 +27,7 @@ export interface ParquetOptions {
   readonly columns?: ReadonlyArray<string>
   /** Also read the columns that `columns` does not name; at least one of the named ones must be there. */
   readonly others?: boolean
-  /** Columns to leave out, named in the same way: pictures that lie in the file, of which the path is enough. */
+  /** Columns to leave out, named in the same way: images that lie in the file, of which the path is enough. */
   readonly without?: ReadonlyArray<string>
   /** A named column that the file does not have is an error (`fail`, default), or is left out (`skip`). */
   readonly absent?: "fail" | "skip"

@@ -120,7 +120,7 @@ const alongColumns = (source: Raster, to: Coefficients): Raster => {
   return { width: source.width, height, pixels_HWC: pixels }
 }
 
-/** The rectangle `window` of a picture, copied. */
+/** The rectangle `window` of an image, copied. */
 export const cut = (source: Raster, window: Window): Raster => {
   const pixels = new Uint8Array(window.width * window.height * 3)
   for (let y = 0; y < window.height; y++) {
@@ -131,7 +131,7 @@ export const cut = (source: Raster, window: Window): Raster => {
 }
 
 /**
- * Whether the vertical pass comes first, as in Pillow's `Image.resize`: for pictures over 100 times as high as wide that
+ * Whether the vertical pass comes first, as in Pillow's `Image.resize`: for images over 100 times as high as wide that
  * become less high. The order matters because each pass rounds to uint8.
  */
 export const verticalFirst = (source: { readonly width: number; readonly height: number }, height: number): boolean =>

@@ -2,9 +2,9 @@
  * Pillow's bicubic resampler in WebAssembly SIMD: same pixels as `Resample.ts`, several times Pillow's speed.
  *
  * Not a decoder and not thread-shared: each thread that imports this module has its own instance and linear memory.
- * Input goes through in bands of rows, so linear memory grows with the output and not with the picture.
+ * Input goes through in bands of rows, so linear memory grows with the output and not with the image.
  *
- * Shapes: pixels_HWC uint8, 3 channels. A canvas is a picture placed on a larger, evenly coloured one without building it.
+ * Shapes: pixels_HWC uint8, 3 channels. A canvas is an image placed on a larger, evenly coloured one without building it.
  */
 import { readFileSync } from "node:fs"
 import { type Coefficients, coefficients, type Raster, verticalFirst, type Window } from "./Resample.ts"
@@ -185,7 +185,7 @@ const passes = (
     bytes.set(new Uint8Array(packed.weights.buffer), weights)
   }
 
-  // Rows of the canvas above and below the picture are of one colour, and stay so: only the picture's are resampled.
+  // Rows of the canvas above and below the image are of one colour, and stay so: only the image's are resampled.
   const top = Math.max(firstRow, Math.min(endRow, canvas.top))
   const bottom = Math.max(top, Math.min(endRow, canvas.top + source.height))
   const left = Math.max(firstColumn, canvas.left)

@@ -8,7 +8,7 @@
  * archives in several volumes are refused.
  *
  * Trusts nothing: header checksums, sizes and the end of the archive are checked against the file. Tar has no checksum
- * of contents: that a picture's bytes are whole is known only from the source's digest, or from decoding it.
+ * of contents: that an image's bytes are whole is known only from the source's digest, or from decoding it.
  *
  * Units: bytes. Memory: an index of each name and 30 to 60 bytes an entry, kept for the last few archives that were
  * opened (threads open the same one for each shard); at most 64 open files.

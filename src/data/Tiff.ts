@@ -15,7 +15,7 @@ export interface TiffHeader {
   readonly width: number
   readonly height: number
   readonly samples: "usual" | "cmyk" | "grey16"
-  /** 1 to 8, as EXIF has it: how the stored picture is to be turned. */
+  /** 1 to 8, as EXIF has it: how the stored image is to be turned. */
   readonly orientation: number
 }
 
@@ -127,7 +127,7 @@ const usable = (
   return colour === 6 && samples === 3 && depth === 8 && compression === JPEG ? "usual" : undefined
 }
 
-/** A stored picture turned and mirrored by an orientation of EXIF; others than 2 to 8 change nothing. */
+/** A stored image turned and mirrored by an orientation of EXIF; others than 2 to 8 change nothing. */
 export const turned = (raster: Raster, orientation: number): Raster => {
   if (!(orientation >= 2 && orientation <= 8)) return raster
   const { height, pixels_HWC: from, width } = raster

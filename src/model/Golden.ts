@@ -244,7 +244,7 @@ const checkClip = (label: string, { folder, config: json }: Case) =>
     )
   })
 
-/** Tokens before and behind the picture in the prompt that is continued: the first of row 0. */
+/** Tokens before and behind the image in the prompt that is continued: the first of row 0. */
 const AROUND = { before: 4, behind: 2 } as const
 
 /** What of a batch does not fit a LLaVA's config; undefined where all does. */
@@ -253,12 +253,12 @@ const misfit = (config: LlavaConfig, { ids_BT, time }: TokenBatch, images: numbe
   const prompt = AROUND.before + patches + AROUND.behind
   const imageTokens = (ids: Int32Array) => ids.reduce((count, id) => count + (id === config.imageToken ? 1 : 0), 0)
   if (time < prompt)
-    return `sequences of ${time} tokens are shorter than ${prompt}: a picture of ${patches} patches with ${AROUND.before} tokens before it and ${AROUND.behind} behind`
+    return `sequences of ${time} tokens are shorter than ${prompt}: an image of ${patches} patches with ${AROUND.before} tokens before it and ${AROUND.behind} behind`
   const [all, first] = [imageTokens(ids_BT), imageTokens(ids_BT.subarray(0, prompt))]
   if (all !== images * patches)
-    return `${all} image tokens (id ${config.imageToken}) for ${images} pictures of ${patches} patches`
+    return `${all} image tokens (id ${config.imageToken}) for ${images} images of ${patches} patches`
   if (first !== patches)
-    return `the first ${prompt} tokens of row 0 hold ${first} of the ${patches} image tokens of one picture`
+    return `the first ${prompt} tokens of row 0 hold ${first} of the ${patches} image tokens of one image`
   return undefined
 }
 
@@ -294,7 +294,7 @@ const checkLlava = (label: string, { folder, config: json }: Case) =>
       return yield* new GoldenError({
         path: golden.path,
         message: wrong,
-        hint: "Record input_ids with one image token a patch, in sequences that hold the whole picture and the prompt around it."
+        hint: "Record input_ids with one image token a patch, in sequences that hold the whole image and the prompt around it."
       })
     const nameOf = (name: string) => {
       const [language, projector] = [phiName(name), projectorName(name)]

@@ -1,8 +1,8 @@
 /**
- * Asks an exported model questions about pictures, once, and keeps the answers as rows for any number of scorers.
+ * Asks an exported model questions about images, once, and keeps the answers as rows for any number of scorers.
  *
  * Not a score. Shard by shard: of a run that was killed only the shards in flight are asked again. With `blind` each question
- * is asked a second time about another picture, which shows what an answer owes to the picture.
+ * is asked a second time about another image, which shows what an answer owes to the image.
  */
 import { Effect, Result, Schema, Stream } from "effect"
 import { broadcast } from "../dag/Artifact.ts"
@@ -10,8 +10,8 @@ import { sharded } from "../dag/Node.ts"
 import { Answers, Checkpoint, PicturedConversations, Pixels, Questions } from "./Artifacts.ts"
 import { AskingParams, openAlbum, openAsker } from "./Asking.ts"
 
-/** A question whose picture is not there: it was refused, or the questions are about other pictures. */
-export class PictureNotHere extends Schema.TaggedError<PictureNotHere>()("PictureNotHere", {
+/** A question whose image is not there: it was refused, or the questions are about other images. */
+export class ImageNotHere extends Schema.TaggedError<ImageNotHere>()("ImageNotHere", {
   id: Schema.String,
   image: Schema.String,
   hint: Schema.String
@@ -21,10 +21,10 @@ export const answerQuestions = sharded(
   {
     id: "answerQuestions",
     version: "1",
-    about: "An exported model's greedy answers to questions about pictures, one row each, for scorers.",
+    about: "An exported model's greedy answers to questions about images, one row each, for scorers.",
     params: Schema.Struct({
       ...AskingParams,
-      /** Also ask about another picture. */
+      /** Also ask about another image. */
       blind: Schema.Boolean
     }),
     inputs: {
@@ -34,7 +34,7 @@ export const answerQuestions = sharded(
       pixels: broadcast(Pixels)
     },
     outputs: { rows: Answers },
-    refuses: [PictureNotHere],
+    refuses: [ImageNotHere],
     refuseAtMost: 0.5,
     engine: true
   },
@@ -44,7 +44,7 @@ export const answerQuestions = sharded(
         const ask = yield* openAsker(shard.model, params)
         const album = yield* openAlbum(shard.pictured, shard.pixels)
         const asked = flatMap(shard.questions, (row) =>
-          album.has(row.image) ? [row] : Result.fail(new PictureNotHere({ id: row.id, image: row.image, hint }))
+          album.has(row.image) ? [row] : Result.fail(new ImageNotHere({ id: row.id, image: row.image, hint }))
         )
         return asked.pipe(
           Stream.flatMap(Stream.fromIterable),
@@ -73,4 +73,4 @@ export const answerQuestions = sharded(
   })
 )
 
-const hint = "The quarantine of the node that decodes the pictures says why it was refused."
+const hint = "The quarantine of the node that decodes the images says why it was refused."

@@ -24,7 +24,7 @@ export const InstructFile = tree("llava-instruct-file")
 export const HeldOutFile = tree("held-out-file")
 /** Questions a line, as POPE and LLaVA's evaluation have them: `question_id`, `image`, `text`, and `label` where there is one. */
 export const QuestionFile = tree("question-file")
-/** Pictures: a zip archive, a tar, or a folder of pictures or tar files. */
+/** Images: a zip archive, a tar, or a folder of images or tar files. */
 export const ImageFiles = tree("image-files")
 /** A byte-level BPE `tokenizer.json`. */
 export const TokenizerFile = tree("tokenizer-file")
@@ -55,7 +55,7 @@ export const Conversations = rows("conversations", Conversation)
 /** Conversations whose parts fit the context: what a language model is tuned on. */
 export const Vicuna = rows("vicuna", Conversation)
 
-/** A captioned picture. `caption` is the answer of `conversations`: the alt text. */
+/** A captioned image. `caption` is the answer of `conversations`: the alt text. */
 export const Caption = Schema.Struct({
   id: Schema.String,
   image: Schema.String,
@@ -64,7 +64,7 @@ export const Caption = Schema.Struct({
 })
 export const Captions = rows("captions", Caption)
 
-/** A conversation about a picture; `image` is null for text alone. */
+/** A conversation about an image; `image` is null for text alone. */
 export const ImageConversation = Schema.Struct({
   id: Schema.String,
   image: Schema.NullOr(Schema.String),
@@ -72,16 +72,16 @@ export const ImageConversation = Schema.Struct({
 })
 export const ImageConversations = rows("image-conversations", ImageConversation)
 
-/** Conversations whose pictures were all decoded: the k-th row with an image belongs to the k-th row of `pixels`. */
+/** Conversations whose images were all decoded: the k-th row with an image belongs to the k-th row of `pixels`. */
 export const PicturedConversations = rows("pictured-conversations", ImageConversation)
 
-/** Pictures that were taken for what they are, though their names say another type: one row each, `type` as found. */
-export const MisnamedPictures = rows(
-  "misnamed-pictures",
+/** Images that were taken for what they are, though their names say another type: one row each, `type` as found. */
+export const MisnamedImages = rows(
+  "misnamed-images",
   Schema.Struct({ id: Schema.String, image: Schema.String, type: Schema.String })
 )
 
-/** A held-out question about a picture; `answer` is null where the right one is not known here. */
+/** A held-out question about an image; `answer` is null where the right one is not known here. */
 export const Question = Schema.Struct({
   id: Schema.String,
   image: Schema.String,
@@ -99,7 +99,7 @@ export const Answer = Schema.Struct({
   question: Schema.String,
   answer: Schema.String,
   truth: Schema.NullOr(Schema.String),
-  /** The answer to the same question about another picture; null where that was not asked. */
+  /** The answer to the same question about another image; null where that was not asked. */
   blind: Schema.NullOr(Schema.String)
 })
 export const Answers = rows("answers", Answer)
@@ -140,7 +140,7 @@ export const TrainingReport = value("training-report", TrainingLog)
 
 // ---- tensors, as Arrow shards
 
-/** Decoded pictures, S x S x 3 uint8, ready to be normalised. */
+/** Decoded images, S x S x 3 uint8, ready to be normalised. */
 export const Pixels = rows(
   "pixels",
   Schema.Struct({ id: Schema.String, pixels_HWC: Schema.Uint8Array }) satisfies Schema.Codec<PixelRow, any>,
@@ -164,16 +164,16 @@ export const Features = rows(
 /**
  * Token ids with labels (-100 = no loss); `imageAt` is the first image placeholder's position, or -1.
  *
- * `group` names what must not be torn apart when examples are held out: the picture, or the conversation before it was split.
+ * `group` names what must not be torn apart when examples are held out: the image, or the conversation before it was split.
  */
 export const Examples = rows(
   "examples",
   Schema.Struct({
     id: Schema.String,
     group: Schema.String,
-    /** The shard the example was made in, and its picture's number among that shard's pictures, or -1. */
+    /** The shard the example was made in, and its image's number among that shard's images, or -1. */
     shard: Schema.Number,
-    picture: Schema.Number,
+    image: Schema.Number,
     ids: Schema.instanceOf(Int32Array),
     labels: Schema.instanceOf(Int32Array),
     imageAt: Schema.Number,
@@ -187,7 +187,7 @@ export const Examples = rows(
       id: "utf8",
       group: "utf8",
       shard: "int32",
-      picture: "int32",
+      image: "int32",
       ids: list("int32"),
       labels: list("int32"),
       imageAt: "int32",

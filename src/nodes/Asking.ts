@@ -25,7 +25,7 @@ export const AskingParams = {
   headBias: HeadBias
 } as const
 
-/** The scene half the list away, or the next one after it that shows another picture; -1 where there is none. */
+/** The scene half the list away, or the next one after it that shows another image; -1 where there is none. */
 export const otherScene = (scenes: ReadonlyArray<{ readonly image: string | null }>, scene: number): number => {
   const count = scenes.length
   for (let step = 0; step < count; step++) {
@@ -35,7 +35,7 @@ export const otherScene = (scenes: ReadonlyArray<{ readonly image: string | null
   return -1
 }
 
-/** Pictures by name: the k-th row with a picture belongs to the k-th row of pixels. */
+/** Images by name: the k-th row with an image belongs to the k-th row of pixels. */
 export const openAlbum = Effect.fnUntraced(function* (
   pictured: Rows<typeof PicturedConversations.schema.Type>,
   pixels: Rows<typeof Pixels.schema.Type>
@@ -45,19 +45,19 @@ export const openAlbum = Effect.fnUntraced(function* (
   const places = new Map<string, number>()
   for (const [i, { image }] of scenes.entries()) if (!places.has(image!)) places.set(image!, i)
   return {
-    /** Scenes with a picture. */
+    /** Scenes with an image. */
     count: scenes.length,
     has: (image: string): boolean => places.has(image),
-    /** The picture of that name. */
+    /** The image of that name. */
     own: (image: string): number => places.get(image)!,
-    /** Another picture: what a question is asked about blindly. */
+    /** Another image: what a question is asked about blindly. */
     other: (image: string): Effect.Effect<number, NothingToAsk> => {
       const found = otherScene(scenes, places.get(image)!)
       return found >= 0
         ? Effect.succeed(found)
         : new NothingToAsk({
-            message: `all ${scenes.length} scenes show the picture ${scenes[0]!.image}`,
-            hint: "The blind baseline needs at least two different pictures."
+            message: `all ${scenes.length} scenes show the image ${scenes[0]!.image}`,
+            hint: "The blind baseline needs at least two different images."
           })
     },
     get: pixels.get
@@ -83,7 +83,7 @@ export const openAsker = Effect.fnUntraced(function* (
   const bytes = pixelBytes(side)
   return Effect.fnUntraced(function* (
     questions: ReadonlyArray<string>,
-    pictures: ReadonlyArray<typeof Pixels.schema.Type>
+    images: ReadonlyArray<typeof Pixels.schema.Type>
   ) {
     const prompts = yield* Effect.forEach(questions, (question) =>
       Effect.fromResult(
@@ -98,8 +98,8 @@ export const openAsker = Effect.fnUntraced(function* (
     const time = Math.max(...lengths)
     const ids_BT = new Int32Array(questions.length * time).fill(padId)
     for (const [row, { ids }] of prompts.entries()) ids_BT.set(ids, row * time)
-    const bytes_MSSC = new Uint8Array(pictures.length * bytes)
-    for (const [i, row] of pictures.entries()) putPixels(row, side, bytes_MSSC, i * bytes)
+    const bytes_MSSC = new Uint8Array(images.length * bytes)
+    for (const [i, row] of images.entries()) putPixels(row, side, bytes_MSSC, i * bytes)
     const made = yield* greedyLlava(
       weights,
       config,
@@ -109,7 +109,7 @@ export const openAsker = Effect.fnUntraced(function* (
         ids_BT,
         segments_BT: segmentsOfLengths(lengths, time),
         labels_BT: new Int32Array(questions.length * time).fill(-100),
-        images: pictures.length,
+        images: images.length,
         pixels: bytes_MSSC
       },
       lengths,

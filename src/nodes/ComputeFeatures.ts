@@ -1,7 +1,7 @@
 /**
  * Runs the frozen vision tower over pixels once and stores its features, so that training steps need not.
  *
- * Only where they fit: 576 x 1024 floats are 2.4 MB a picture, 1.4 TB for CC-595K, against 0.34 MB of pixels.
+ * Only where they fit: 576 x 1024 floats are 2.4 MB an image, 1.4 TB for CC-595K, against 0.34 MB of pixels.
  */
 import { Effect, Schema, Stream } from "effect"
 import { broadcast } from "../dag/Artifact.ts"
@@ -13,14 +13,14 @@ import { Tensors } from "../tensor/Tensors.ts"
 import { Features, Pixels, VisionTower } from "./Artifacts.ts"
 import { loadWeights, ModelFileError, openClip } from "./ModelFiles.ts"
 
-/** Pictures that go through the tower together. */
+/** Images that go through the tower together. */
 const BATCH = 16
 
 export const computeFeatures = sharded(
   {
     id: "computeFeatures",
     version: "2",
-    about: "The vision tower's patch features of every picture, computed once.",
+    about: "The vision tower's patch features of every image, computed once.",
     params: Schema.Struct({
       /** Which hidden state: -2 is the output of the last layer but one, as LLaVA takes it. It goes with the rows. */
       featureLayer: Schema.Int

@@ -1,7 +1,7 @@
 /**
- * Asks the exported model the held-out questions, with the right pictures and with pictures swapped between scenes.
+ * Asks the exported model the held-out questions, with the right images and with images swapped between scenes.
  *
- * Not a benchmark suite: exact match of short answers, by question type. What an answer owes to the picture shows in the
+ * Not a benchmark suite: exact match of short answers, by question type. What an answer owes to the image shows in the
  * gap to the swapped run (the blind baseline): a model that only guesses well scores the same in both.
  */
 import { Effect, Schema, Stream } from "effect"
@@ -29,13 +29,13 @@ const Asked = Schema.Struct({
   question: Schema.String,
   truth: Schema.String,
   answer: Schema.String,
-  /** The answer to the same question about another scene's picture. */
+  /** The answer to the same question about another scene's image. */
   blind: Schema.String
 })
 
 export const Evaluation = Schema.Struct({
   questions: Schema.Number,
-  /** Questions that could not be asked because their picture was refused; they are in no share. */
+  /** Questions that could not be asked because their image was refused; they are in no share. */
   notAsked: Schema.Number,
   /** Shares of exact matches, 0 to 1. */
   accuracy: Schema.Number,
@@ -55,7 +55,7 @@ export const evaluate = whole(
   {
     id: "evaluate",
     version: "1",
-    about: "Exact match on held-out questions by type, against the same with swapped pictures.",
+    about: "Exact match on held-out questions by type, against the same with swapped images.",
     params: Schema.Struct({
       ...AskingParams,
       /** Questions shown in the report. */
@@ -87,17 +87,17 @@ export const evaluate = whole(
       const questions = known.filter(({ image }) => album.has(image))
       if (questions.length === 0 || album.count < 2)
         return yield* new NothingToAsk({
-          message: `${questions.length} questions about ${album.count} pictures are left`,
-          hint: "The quarantine of the held-out pictures says why they were refused."
+          message: `${questions.length} questions about ${album.count} images are left`,
+          hint: "The quarantine of the held-out images says why they were refused."
         })
       const own = questions.map(({ image }) => album.own(image))
       const others = yield* Effect.forEach(questions, ({ image }) => album.other(image))
 
-      const answerAll = Effect.fnUntraced(function* (pictures: ReadonlyArray<number>, done: number) {
+      const answerAll = Effect.fnUntraced(function* (images: ReadonlyArray<number>, done: number) {
         const answers: Array<string> = []
         for (let at = 0; at < questions.length; at += params.batch) {
           const asked = questions.slice(at, at + params.batch).map(({ question }) => question)
-          answers.push(...(yield* ask(asked, yield* album.get(pictures.slice(at, at + params.batch)))))
+          answers.push(...(yield* ask(asked, yield* album.get(images.slice(at, at + params.batch)))))
           report({ questions: done + answers.length })
           yield* Effect.yieldNow
         }

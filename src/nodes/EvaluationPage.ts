@@ -1,5 +1,5 @@
 /**
- * What a LLaVA-Phi run adds to its report: losses of the stages, right answers by type, held-out pictures with what was
+ * What a LLaVA-Phi run adds to its report: losses of the stages, right answers by type, held-out images with what was
  * asked and answered, and variants side by side where the pipeline evaluates more than one.
  *
  * Not a node: it computes nothing, and reads what the run left in the store. Every part is absent that the run did not
@@ -67,7 +67,7 @@ const typeTable = (report: Evaluation): Section => {
     kind: "table",
     title: "Right answers by type",
     about:
-      "Exact match on held-out questions. Blind is the same question about another scene's picture: what the model gets by knowing which answers are likely." +
+      "Exact match on held-out questions. Blind is the same question about another scene's image: what the model gets by knowing which answers are likely." +
       (report.note === undefined ? "" : ` ${report.note}`),
     columns: [{ name: "type" }, ...["questions", "right", "blind", "gap"].map((name) => ({ name, figures: true }))],
     rows: [
@@ -113,12 +113,12 @@ const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" :
 /** The scene that a question is about: question ids are `{scene}/{number}`. */
 const sceneOf = (id: string): string => id.slice(0, id.lastIndexOf("/"))
 
-/** Pictures of scenes: the k-th row with a picture belongs to the k-th row of pixels. */
-const picturesOf = Effect.fnUntraced(function* (run: Finished, target: string, scenes: ReadonlySet<string>) {
-  const pictures = new Map<string, Picture>()
+/** Images of scenes: the k-th row with an image belongs to the k-th row of pixels. */
+const imagesOf = Effect.fnUntraced(function* (run: Finished, target: string, scenes: ReadonlySet<string>) {
+  const images = new Map<string, Picture>()
   const pictured = yield* run.input(target, "pictured", PicturedConversations)
   const pixels = yield* run.input(target, "pixels", Pixels)
-  if (pictured === undefined || pixels === undefined) return pictures
+  if (pictured === undefined || pixels === undefined) return images
   const places = new Map<string, number>()
   let count = 0
   yield* Stream.runForEach(pictured.value.batches, (batch) =>
@@ -134,12 +134,12 @@ const picturesOf = Effect.fnUntraced(function* (run: Finished, target: string, s
   for (const [i, scene] of [...places.keys()].entries()) {
     const { pixels_HWC } = rows[i]!
     const side = Math.round(Math.sqrt(pixels_HWC.length / 3))
-    pictures.set(scene, { width: side, height: side, pixels_HWC })
+    images.set(scene, { width: side, height: side, pixels_HWC })
   }
-  return pictures
+  return images
 })
 
-const cards = (report: Evaluation, pictures: ReadonlyMap<string, Picture>): Section => {
+const cards = (report: Evaluation, images: ReadonlyMap<string, Picture>): Section => {
   const scenes = new Map<string, Array<Evaluation["samples"][number]>>()
   for (const sample of report.samples) {
     const scene = sceneOf(sample.id)
@@ -148,13 +148,13 @@ const cards = (report: Evaluation, pictures: ReadonlyMap<string, Picture>): Sect
   const wrong = report.samples.filter((one) => normaliseAnswer(one.answer) !== normaliseAnswer(one.truth)).length
   return {
     kind: "cards",
-    title: "Held-out pictures",
-    about: `${count(report.samples.length, "question")} about ${count(scenes.size, "picture")} that no stage has seen, ${count(wrong, "wrong answer")}. Pictures are shown as the model gets them.`,
+    title: "Held-out images",
+    about: `${count(report.samples.length, "question")} about ${count(scenes.size, "image")} that no stage has seen, ${count(wrong, "wrong answer")}. Images are shown as the model gets them.`,
     cards: [...scenes].map(([scene, samples]): Card => {
-      const picture = pictures.get(scene)
+      const image = images.get(scene)
       return {
         title: scene,
-        ...(picture === undefined ? {} : { picture }),
+        ...(image === undefined ? {} : { picture: image }),
         columns: ["question", "answer", "truth", "blind"].map((name) => ({ name })),
         rows: samples.map(({ answer, blind, question, truth }) => [
           question,
@@ -196,13 +196,13 @@ export const evaluationPage = (run: Finished): Effect.Effect<Part, InputUnavaila
     if (evaluations.length > 1) sections.push(variantTable(evaluations))
     if (report === undefined) return { figures: [], losses, sections }
     const scenes = new Set(report.samples.map(({ id }) => sceneOf(id)))
-    sections.push(typeTable(report), cards(report, yield* picturesOf(run, first, scenes)))
+    sections.push(typeTable(report), cards(report, yield* imagesOf(run, first, scenes)))
     return {
       figures: [
         { name: "held-out questions right", text: percent(report.accuracy) },
-        { name: "blind: pictures swapped", text: percent(report.blindAccuracy) },
+        { name: "blind: images swapped", text: percent(report.blindAccuracy) },
         { name: "questions", text: String(report.questions) },
-        ...(report.notAsked === 0 ? [] : [{ name: "not asked: picture refused", text: String(report.notAsked) }])
+        ...(report.notAsked === 0 ? [] : [{ name: "not asked: image refused", text: String(report.notAsked) }])
       ],
       losses,
       sections

@@ -21,7 +21,7 @@ const stageLines = ({ stages }: Evaluation): ReadonlyArray<string> =>
     return `  ${stage.padEnd(9)} ${first} -> ${last}  held out ${loss(log.heldOutLoss)}  (${log.steps} steps${log.cutRows === 0 ? "" : `, ${log.cutRows} examples cut at the context's end`})`
   })
 
-/** Right answers of a type with and without the right picture. */
+/** Right answers of a type with and without the right image. */
 const typeLines = (report: Evaluation): ReadonlyArray<string> =>
   Object.entries(report.byType)
     .sort()
@@ -30,7 +30,7 @@ const typeLines = (report: Evaluation): ReadonlyArray<string> =>
       return `  ${type.padEnd(9)} ${percent(right / questions)}  blind ${percent(blind === undefined ? 0 : blind.right / blind.questions)}`
     })
 
-/** What tuning on pictures has cost in conversations; nothing where none was held out. */
+/** What tuning on images has cost in conversations; nothing where none was held out. */
 const perplexityLines = ({ stages }: Evaluation, after: Perplexity | undefined): ReadonlyArray<string> => {
   const before = stages.sft.heldOutLoss
   if (after === undefined || after.perplexity === null || before === null) return []
@@ -83,8 +83,8 @@ export const summarise = (values: Readonly<Record<string, unknown>>) => {
       ...stageLines(report),
       ...perplexityLines(report, after),
       "",
-      `Held-out questions right: ${percent(report.accuracy)} of ${report.questions}; with pictures swapped between scenes: ${percent(report.blindAccuracy)}`,
-      ...(report.notAsked === 0 ? [] : [`  ${report.notAsked} questions were not asked: their pictures were refused`]),
+      `Held-out questions right: ${percent(report.accuracy)} of ${report.questions}; with images swapped between scenes: ${percent(report.blindAccuracy)}`,
+      ...(report.notAsked === 0 ? [] : [`  ${report.notAsked} questions were not asked: their images were refused`]),
       ...typeLines(report),
       ...(report.note === undefined ? [] : [`  ${report.note}`]),
       "",
@@ -109,7 +109,7 @@ export const summariseVariants = (values: Readonly<Record<string, unknown>>) => 
       variants.map(([name, { accuracy, blindAccuracy }]) => [name, { accuracy, blindAccuracy }] as const)
     ),
     lines: [
-      "Held-out questions right, and with pictures swapped between scenes",
+      "Held-out questions right, and with images swapped between scenes",
       ...variants.map(
         ([name, report]) =>
           `  ${name.padEnd(width)}  ${percent(report.accuracy)}  blind ${percent(report.blindAccuracy)}`

@@ -18,7 +18,7 @@ export const Matches = Schema.Struct({
   right: Schema.Number,
   accuracy: Schema.Number,
   byCategory: Schema.Record(Schema.String, Share),
-  /** The same of answers about another picture; null where some were not asked that way. */
+  /** The same of answers about another image; null where some were not asked that way. */
   blind: Schema.NullOr(
     Schema.Struct({ right: Schema.Number, accuracy: Schema.Number, byCategory: Schema.Record(Schema.String, Share) })
   )

@@ -125,7 +125,7 @@ export interface CardResults {
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
-const BLIND = "the same questions with pictures swapped between scenes (blind)"
+const BLIND = "the same questions with images swapped between scenes (blind)"
 
 /** A list of YAML; a JSON string is one of YAML as well. */
 const list = (name: string, values: ReadonlyArray<string>): ReadonlyArray<string> =>
@@ -148,7 +148,7 @@ const frontMatter = (name: string, hub: CardHub, { evaluation, measuredOn }: Car
     "  results:",
     "  - task:",
     "      type: visual-question-answering",
-    "      name: Short answers about pictures",
+    "      name: Short answers about images",
     "    dataset:",
     "      type: held-out-questions",
     `      name: ${JSON.stringify(measuredOn)}`,
@@ -178,7 +178,7 @@ const resultsText = ({ digest, evaluation, measuredOn }: CardResults): string =>
     `| all | ${questions} | ${percent(accuracy)} | ${percent(blindAccuracy)} |`,
     "",
     `Measured on: ${measuredOn}${digest === undefined ? "" : ` (sha256 of the questions as rows: \`${digest}\`)`}.`,
-    ...(notAsked === 0 ? [] : [`${notAsked} more questions were not asked, because their pictures were refused.`]),
+    ...(notAsked === 0 ? [] : [`${notAsked} more questions were not asked, because their images were refused.`]),
     ...(note === undefined ? [] : [note]),
     ""
   ].join("\n")
@@ -222,14 +222,14 @@ Weights are stored as ${dtype}. ${head}
 
 ${USE}
 ${loading(dtype, text.headBias)}
-Prompts are Vicuna v1.1 with the picture first; the chat template writes them:
+Prompts are Vicuna v1.1 with the image first; the chat template writes them:
 
 \`\`\`text
 ${VICUNA_SYSTEM} USER: <image>
 QUESTION ASSISTANT:
 \`\`\`
 
-Pictures are padded to a square in CLIP's mean colour, then scaled to ${vision.imageSize} pixels (bicubic, as PIL does).
+Images are padded to a square in CLIP's mean colour, then scaled to ${vision.imageSize} pixels (bicubic, as PIL does).
 
 \`${PARITY_FILE}\` holds what this model answers where it was made, computed in float32 from the stored weights: two prompts
 (\`input_ids\`, \`attention_mask\`, \`pixel_values\`), their \`logits\`, the \`greedy\` continuation of the first, and \`pixels\`, which is

@@ -112,9 +112,9 @@ const reports = { sft: A.TrainingReport, pretrain: A.TrainingReport, instruct: A
 const names: Readonly<Record<keyof typeof material | "tokenizer", string>> = {
   shareGpt: "conversations",
   captions: "captions",
-  captionImages: "pictures of captions",
+  captionImages: "images of captions",
   instructions: "instructions",
-  instructionImages: "pictures of instructions",
+  instructionImages: "images of instructions",
   tokenizer: "tokenizer",
   languageModel: "language model before training",
   startTower: "vision tower before training"

@@ -24,7 +24,7 @@ export const tokenizerJson = (config: LlavaConfig) => ({
   unk_token: "<|endoftext|>"
 })
 
-/** Pictures are padded to a square in CLIP's mean colour, as in instruction tuning. */
+/** Images are padded to a square in CLIP's mean colour, as in instruction tuning. */
 export const imageProcessorJson = ({ vision }: LlavaConfig) => ({
   crop_size: { height: vision.imageSize, width: vision.imageSize },
   do_center_crop: true,

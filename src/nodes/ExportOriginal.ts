@@ -25,7 +25,7 @@ A LLaVA with a Phi language model in LLaVA's own layout, trained by millrace's L
 - \`mm_projector.bin\`: the projector (\`mlp2x_gelu\`), as \`load_pretrained_model\` takes it beside a \`model_base\`
 - \`vision_tower/\`: the tower that it was trained behind; \`mm_vision_tower\` is \`${visionTower}\`
 
-Prompts are Vicuna v1.1 with the picture first; pictures are padded to a square (\`image_aspect_ratio\`: \`pad\`).
+Prompts are Vicuna v1.1 with the image first; images are padded to a square (\`image_aspect_ratio\`: \`pad\`).
 `
 
 export const exportOriginal = whole(
@@ -53,8 +53,8 @@ export const exportOriginal = whole(
       const noBias: ReadonlyArray<WeightSource> = config.text.headBias
         ? []
         : [{ name: "lm_head.bias", shape: [vocabSize], read: Effect.sync(() => new Float32Array(vocabSize)) }]
-      const { image_processor_type: _, processor_class: __, ...pictures } = imageProcessorJson(config)
-      const clip = { ...pictures, do_pad: undefined, image_processor_type: "CLIPImageProcessor" }
+      const { image_processor_type: _, processor_class: __, ...images } = imageProcessorJson(config)
+      const clip = { ...images, do_pad: undefined, image_processor_type: "CLIPImageProcessor" }
       return {
         files: Effect.fnUntraced(function* (folder: string) {
           const tower = join(folder, "vision_tower")

@@ -1,6 +1,6 @@
 /**
  * Sets a seeded share of the examples aside, whole groups at a time: parts of one conversation stay together, and so do
- * all rows about one picture, so that nothing measured was seen in training.
+ * all rows about one image, so that nothing measured was seen in training.
  *
  * Not a shuffle. A row's side depends on its group and the seed alone: not on order, shards or the other rows. So the
  * share is met on average and not to the row.

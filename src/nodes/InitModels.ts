@@ -81,7 +81,7 @@ export const initVisionTower = whole(
       std: Schema.Number,
       /** Deviation of position embeddings; `std` when left out. */
       positionStd: Schema.optional(Schema.Number),
-      /** Red, green and blue, 0 to 255, of what most pictures are drawn on: it is taken off, see `TowerWeights`. */
+      /** Red, green and blue, 0 to 255, of what most images are drawn on: it is taken off, see `TowerWeights`. */
       paper: Schema.optional(Schema.Tuple([Schema.Int, Schema.Int, Schema.Int])),
       /** Patch filters that are mixtures of low cosines, not noise: see `TowerWeights`. */
       cosines: Schema.optional(

@@ -3,7 +3,7 @@
  *
  * Not a test and no benchmark: inputs, our logits for them, and the greedy continuation of the first. The model is read
  * back from the folder, so rounding to the folder's element type is in the figures; they are computed in float32 whatever
- * the recipe computes in. Two pictures are drawn, so nothing of anybody's data is in it.
+ * the recipe computes in. Two images are drawn, so nothing of anybody's data is in it.
  *
  * Shapes: B 2 rows, T tokens (no padding: the second row is cut to the first one's length), V vocabulary, S pixels a side.
  */
@@ -39,7 +39,7 @@ export const PARITY_IMAGE = "parity.png"
 /** Tokens of the continuation at most. */
 const NEW_TOKENS = 16
 
-/** What the first row asks; its picture is the one that lies beside. */
+/** What the first row asks; its image is the one that lies beside. */
 export const PARITY_QUESTION = "What is in this picture?"
 const otherTurns: ReadonlyArray<ConversationTurn> = [
   { from: "human", value: "Is this a drawing, and which colours has it?" },
@@ -112,15 +112,15 @@ const inFloat32 = (tensors: Tensors["Service"]) =>
  * Adds `parity.safetensors` and `parity.png` to a checkpoint's folder that holds everything else.
  *
  * Tensors: `input_ids` and `attention_mask` i64 [B, T], `pixel_values` f32 [B, 3, S, S], `logits` f32 [B, T, V], `greedy`
- * i64 [up to 16], `pixels` f32 [1, 3, S, S]: what our preprocessing makes of the picture, the first of `pixel_values`.
+ * i64 [up to 16], `pixels` f32 [1, 3, S, S]: what our preprocessing makes of the image, the first of `pixel_values`.
  */
 export const writeParity = (folder: string, tokenizer: Tokenizer, control: ControlIds) =>
   Effect.gen(function* () {
     const { config, sources } = yield* openLlava(folder)
     const { ids_BT, time } = yield* prompts(tokenizer, config, control)
     const side = config.vision.imageSize
-    const picture = drawn(240, 160, 0)
-    const bytes_SSC = [picture, drawn(90, 150, 1)].map((one) =>
+    const image = drawn(240, 160, 0)
+    const bytes_SSC = [image, drawn(90, 150, 1)].map((one) =>
       fitImage(one, { size: side, fit: "pad" }).pixels_HWC.slice()
     )
     const pixels = normalisedPixels(Buffer.concat(bytes_SSC), side)
@@ -181,7 +181,7 @@ export const writeParity = (folder: string, tokenizer: Tokenizer, control: Contr
     )
     const path = join(folder, PARITY_IMAGE)
     yield* Effect.tryPromise({
-      try: () => writeFile(path, encodePng(picture)),
+      try: () => writeFile(path, encodePng(image)),
       catch: (cause) =>
         new ModelFileError({
           path,

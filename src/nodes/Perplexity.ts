@@ -55,7 +55,7 @@ export const picturedPerplexity = whole(
   {
     id: "picturedPerplexity",
     version: "1",
-    about: "An exported model's perplexity on tokenised conversations about pictures.",
+    about: "An exported model's perplexity on tokenised conversations about images.",
     params,
     inputs: { model: Checkpoint, data: Examples, images: Pixels },
     outputs: { report: PerplexityReport },
@@ -66,7 +66,7 @@ export const picturedPerplexity = whole(
       const { config, sources } = yield* openLlava(model, params.headBias)
       const weights = yield* loadWeights(sources)
       const input = yield* openImages(images, config.vision)
-      // Any id but that of a picture.
+      // Any id but that of an image.
       const fill = config.imageToken === 0 ? 1 : 0
       const batches = everyRow(data, params.batch).map((rows) => imageBatch(data, input, rows, padded, fill))
       return reportOf(data.length, yield* measureHeldOut(llavaTrainable(config), weights, batches, 0))

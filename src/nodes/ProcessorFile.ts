@@ -1,5 +1,5 @@
 /**
- * How a model's folder says that pictures become the tower's squares: `preprocessor_config.json`, or the part of
+ * How a model's folder says that images become the tower's squares: `preprocessor_config.json`, or the part of
  * `processor_config.json` where transformers 5 keeps it.
  *
  * Not a preprocessor (`data/Images.ts`). What is accepted is LLaVA's and CLIP's own way, cropped or padded to a square of the
@@ -51,7 +51,7 @@ const fieldsFor = (side: number): Fields => ({
 })
 
 /**
- * Whether pictures are cropped or padded to a square. Fails with `ModelFileError`, which names the field, for another way.
+ * Whether images are cropped or padded to a square. Fails with `ModelFileError`, which names the field, for another way.
  *
  * @example const fit = yield* readFit("llava-phi", 336)
  */
@@ -70,7 +70,7 @@ export const readFit = Effect.fnUntraced(function* (
     return yield* new ModelFileError({
       path,
       message: refused.message,
-      hint: "It says how pictures become the tower's squares; export the model again, or copy it from the original."
+      hint: "It says how images become the tower's squares; export the model again, or copy it from the original."
     })
   // CLIP's class crops, whatever do_pad says.
   const isClip = /^CLIP/.test(String(json["image_processor_type"] ?? json["feature_extractor_type"] ?? ""))

@@ -2,7 +2,7 @@
  * Fresh weights of a projector, as torch's `nn.Linear` starts: what LLaVA's own code trains from.
  *
  * Not the language model's initialisation: a fixed deviation of 0.02 would shrink features of any width but Phi-2's, so
- * that a narrow model hardly sees its pictures.
+ * that a narrow model hardly sees its images.
  *
  * Source: `kaiming_uniform_(a=sqrt(5))`, which is uniform between -1 and 1 over the square root of the inputs, for weights
  * and biases alike.

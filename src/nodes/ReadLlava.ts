@@ -2,9 +2,9 @@
  * Reads LLaVA's files into rows: CC-595K's captions, instruction data, held-out questions. JSON or Parquet, one file or a
  * folder of parts; the chat formats of `ChatRow.ts`.
  *
- * Not a filter. A row of the wrong shape is refused with its position; a picture's name is not looked at here. A row has one
- * picture or none, in `image` or `images`, and as many marks `<image>` in its questions: a mark without a picture would be
- * trained as text, a picture without a mark would be put where nobody asked for it. Where a Parquet file has its pictures
+ * Not a filter. A row of the wrong shape is refused with its position; an image's name is not looked at here. A row has one
+ * image or none, in `image` or `images`, and as many marks `<image>` in its questions: a mark without an image would be
+ * trained as text, an image without a mark would be put where nobody asked for it. Where a Parquet file has its images
  * inside (`{ bytes, path }`), rows name them by their path, or by file and row where they have none; the bytes are not read
  * here, and `tokenizeImages` takes them from the same files.
  */
@@ -15,7 +15,7 @@ import { BadJsonRow } from "../data/JsonArray.ts"
 import { BadParquetRow } from "../data/ParquetError.ts"
 import { CHAT_KEYS, type ChatTurn, type RowFault, readChat } from "../text/ChatRow.ts"
 import type { ConversationTurn } from "../text/Conversation.ts"
-import { PICTURE_KEYS, type Picture, picturesOf } from "../text/RowMedia.ts"
+import { IMAGE_KEYS, imagesOf, type RowImage } from "../text/RowMedia.ts"
 import { IMAGE_MARK, marksIn } from "../text/Template.ts"
 import { Captions, ChatFile, HeldOutFile, ImageConversations, InstructFile, Questions } from "./Artifacts.ts"
 import { CHAT_IDS, messagesId } from "./ReadShareGpt.ts"
@@ -37,7 +37,7 @@ const refuseAtMost = 0.5
 type Making = Pick<Refusing<BadRow | UnsupportedRow | BadJsonRow | BadParquetRow>, "refuse" | "countRows">
 const misshaped = (given: ConstructorParameters<typeof BadRow>[0]) => new BadRow(given)
 
-const CHAT: ReadonlySet<string> = new Set([...CHAT_KEYS, ...PICTURE_KEYS])
+const CHAT: ReadonlySet<string> = new Set([...CHAT_KEYS, ...IMAGE_KEYS])
 
 /** Turns without a leading system prompt, for which the template has its own; undefined where one stands further on. */
 const spokenTurns = (all: ReadonlyArray<ChatTurn>): ReadonlyArray<ConversationTurn> | undefined => {
@@ -52,8 +52,8 @@ const trimTurns = (turns: ReadonlyArray<ConversationTurn>): ReadonlyArray<Conver
   return turns.slice(from, Math.max(from, to))
 }
 
-/** Why turns and pictures do not fit together, or undefined. */
-const misfit = (turns: ReadonlyArray<ChatTurn>, pictures: ReadonlyArray<Picture>): RowFault | undefined => {
+/** Why turns and images do not fit together, or undefined. */
+const misfit = (turns: ReadonlyArray<ChatTurn>, images: ReadonlyArray<RowImage>): RowFault | undefined => {
   const count = (some: ReadonlyArray<ChatTurn>) => some.reduce((n, { value }) => n + marksIn(value), 0)
   const asked = count(turns.filter(({ from }) => from === "human"))
   if (count(turns) > asked)
@@ -62,33 +62,33 @@ const misfit = (turns: ReadonlyArray<ChatTurn>, pictures: ReadonlyArray<Picture>
       message: `an answer or a system prompt has ${IMAGE_MARK} in it, which would be trained as text`,
       hint: "Take the mark out of the text; it belongs into a question."
     }
-  if (pictures.length > 1)
+  if (images.length > 1)
     return {
-      reason: "several-pictures",
-      message: `it has ${pictures.length} pictures, and one picture a row is read`,
-      hint: "Cut the row into one for each picture, or remove it."
+      reason: "several-images",
+      message: `it has ${images.length} images, and one image a row is read`,
+      hint: "Cut the row into one for each image, or remove it."
     }
-  if (asked === pictures.length) return undefined
+  if (asked === images.length) return undefined
   return {
     reason: "marks",
-    message: `it has ${asked} marks ${IMAGE_MARK} in its questions and ${pictures.length} pictures in \`image\` or \`images\``,
-    hint: "Write one mark for the picture, or none without a picture."
+    message: `it has ${asked} marks ${IMAGE_MARK} in its questions and ${images.length} images in \`image\` or \`images\``,
+    hint: "Write one mark for the image, or none without an image."
   }
 }
 
-/** Turns of a row, those that `trim` keeps, and its picture or null. */
+/** Turns of a row, those that `trim` keeps, and its image or null. */
 const pictured = (
   { ignore, nameOf, value }: SourceRow,
   trim: (turns: ReadonlyArray<ConversationTurn>) => ReadonlyArray<ConversationTurn>
 ): RowFault | { readonly turns: ReadonlyArray<ConversationTurn>; readonly image: string | null } => {
   const chat = readChat(value, ignore)
   if (chat._tag === "Failure") return chat.failure
-  const own = picturesOf(value)
-  if (own._tag === "Failure") return { reason: "media", message: own.failure, hint: "Name the picture in `image`." }
-  const [inRow, inParts] = [own.success, chat.success.pictures]
+  const own = imagesOf(value)
+  if (own._tag === "Failure") return { reason: "media", message: own.failure, hint: "Name the image in `image`." }
+  const [inRow, inParts] = [own.success, chat.success.images]
   if (inRow.length > 0 && inParts.length > 0 && JSON.stringify(inRow) !== JSON.stringify(inParts))
-    return shapeFault("its messages name other pictures than `image` or `images`")
-  const pictures = inRow.length > 0 ? inRow : inParts
+    return shapeFault("its messages name other images than `image` or `images`")
+  const images = inRow.length > 0 ? inRow : inParts
   const spoken = spokenTurns(chat.success.turns)
   if (spoken === undefined)
     return {
@@ -97,11 +97,11 @@ const pictured = (
       hint: "Move it to the front, or remove the row."
     }
   const turns = trim(spoken)
-  const fault = misfit(turns, pictures)
+  const fault = misfit(turns, images)
   if (fault !== undefined) return fault
-  const [picture] = pictures
-  if (picture === undefined) return { turns, image: null }
-  return { turns, image: nameOf(picture) }
+  const [image] = images
+  if (image === undefined) return { turns, image: null }
+  return { turns, image: nameOf(image) }
 }
 
 const chatRows = <A>(
@@ -115,7 +115,7 @@ export const readCaptions = whole(
   {
     id: "readCaptions",
     version: "2",
-    about: "Reads CC-595K's chat.json: one request and one caption a picture.",
+    about: "Reads CC-595K's chat.json: one request and one caption an image.",
     params,
     inputs: { file: ChatFile },
     outputs: { rows: Captions },
@@ -128,7 +128,7 @@ export const readCaptions = whole(
         const found = pictured(row, (turns) => turns)
         if ("reason" in found) return found
         const { image, turns: conversations } = found
-        if (image === null) return shapeFault("it names no picture")
+        if (image === null) return shapeFault("it names no image")
         const caption = conversations.find((turn) => turn.from === "gpt")?.value
         if (caption === undefined) return shapeFault("no caption: there is no answer")
         return [{ id: row.id, image, caption, conversations }]
@@ -140,7 +140,7 @@ export const readInstructions = whole(
   {
     id: "readInstructions",
     version: "2",
-    about: "Reads LLaVA-Instruct rows: several questions and answers about one picture, or text alone.",
+    about: "Reads LLaVA-Instruct rows: several questions and answers about one image, or text alone.",
     params,
     inputs: { file: InstructFile },
     outputs: { rows: ImageConversations },
@@ -159,7 +159,7 @@ export const readInstructions = whole(
 const decodeQuestions = Schema.decodeUnknownResult(
   Schema.Array(Schema.Struct({ type: Schema.String, question: Schema.String, answer: Schema.String }))
 )
-const HELD_OUT: ReadonlySet<string> = new Set(["questions", ...PICTURE_KEYS])
+const HELD_OUT: ReadonlySet<string> = new Set(["questions", ...IMAGE_KEYS])
 
 interface Scene {
   readonly id: string
@@ -168,28 +168,27 @@ interface Scene {
 }
 
 /**
- * The one picture that a row names, or why it has none.
+ * The one image that a row names, or why it has none.
  *
  * @example
- * onePicture({ value: { image: "a.jpg" }, nameOf: ({ path }) => path ?? "" }) // "a.jpg"
+ * oneImage({ value: { image: "a.jpg" }, nameOf: ({ path }) => path ?? "" }) // "a.jpg"
  */
-export const onePicture = ({ nameOf, value }: Pick<SourceRow, "nameOf" | "value">): string | RowFault => {
-  const pictures = picturesOf(value)
-  if (pictures._tag === "Failure")
-    return { reason: "media", message: pictures.failure, hint: "Name the picture in `image`." }
-  const [picture, second] = pictures.success
-  if (picture === undefined) return shapeFault("it names no picture")
+export const oneImage = ({ nameOf, value }: Pick<SourceRow, "nameOf" | "value">): string | RowFault => {
+  const images = imagesOf(value)
+  if (images._tag === "Failure") return { reason: "media", message: images.failure, hint: "Name the image in `image`." }
+  const [image, second] = images.success
+  if (image === undefined) return shapeFault("it names no image")
   if (second !== undefined)
     return {
-      reason: "several-pictures",
-      message: `it has ${pictures.success.length} pictures, and one picture a row is read`,
-      hint: "Ask about each picture in a row of its own."
+      reason: "several-images",
+      message: `it has ${images.success.length} images, and one image a row is read`,
+      hint: "Ask about each image in a row of its own."
     }
-  return nameOf(picture)
+  return nameOf(image)
 }
 
 const sceneOf = (row: SourceRow): Scene | RowFault => {
-  const image = onePicture(row)
+  const image = oneImage(row)
   if (typeof image !== "string") return image
   const questions = decodeQuestions(row.value["questions"])
   if (questions._tag === "Failure") return shapeFault(`questions: ${questions.failure.message}`)
@@ -202,7 +201,7 @@ const sceneOf = (row: SourceRow): Scene | RowFault => {
   }
 }
 
-/** Refuses a scene whose id came before: questions and pictures meet by that id. */
+/** Refuses a scene whose id came before: questions and images meet by that id. */
 const firstOnly = <B>(make: (scene: Scene) => ReadonlyArray<B>) => {
   const seen = new Set<string>()
   return (row: SourceRow): ReadonlyArray<B> | RowFault => {
@@ -218,7 +217,7 @@ export const readQuestions = whole(
   {
     id: "readQuestions",
     version: "3",
-    about: "Reads held-out scenes: their questions, and the scenes as conversations for their pictures and loss.",
+    about: "Reads held-out scenes: their questions, and the scenes as conversations for their images and loss.",
     params,
     inputs: { file: HeldOutFile },
     outputs: { questions: Questions, scenes: ImageConversations },

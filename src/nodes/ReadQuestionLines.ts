@@ -2,19 +2,19 @@
  * Reads files of one question a line: POPE's, with yes or no as label, and LLaVA's `question.jsonl`, with a label or without.
  *
  * Not the held-out scenes of the sample (`ReadLlava.ts`). Questions keep the file's ids and order, which LLaVA's scoring
- * scripts go by; pictures come once each, however many questions are about them. Several questions may have one id, as
- * TextVQA's have: each is known by its picture and its text as well, as `eval_textvqa.py` looks them up.
+ * scripts go by; images come once each, however many questions are about them. Several questions may have one id, as
+ * TextVQA's have: each is known by its image and its text as well, as `eval_textvqa.py` looks them up.
  */
 import { Effect, Schema } from "effect"
 import { type Refusing, whole } from "../dag/Node.ts"
 import { BadJsonRow } from "../data/JsonArray.ts"
 import { BadParquetRow } from "../data/ParquetError.ts"
 import type { RowFault } from "../text/ChatRow.ts"
-import { PICTURE_KEYS } from "../text/RowMedia.ts"
+import { IMAGE_KEYS } from "../text/RowMedia.ts"
 import { IMAGE_MARK, marksIn } from "../text/Template.ts"
 import { ImageConversations, QuestionFile, Questions } from "./Artifacts.ts"
 import { normaliseAnswer } from "./ExactMatch.ts"
-import { BadRow, onePicture } from "./ReadLlava.ts"
+import { BadRow, oneImage } from "./ReadLlava.ts"
 import { RowParams, readRows, type SourceRow, shapeFault, UnsupportedRow } from "./RowReader.ts"
 
 const params = Schema.Struct({
@@ -33,7 +33,7 @@ const decode = Schema.decodeUnknownResult(
     category: Schema.optional(Schema.NullOr(Schema.String))
   })
 )
-const KEYS: ReadonlySet<string> = new Set(["text", "label", "category", ...PICTURE_KEYS])
+const KEYS: ReadonlySet<string> = new Set(["text", "label", "category", ...IMAGE_KEYS])
 
 const outputs = { questions: Questions, scenes: ImageConversations }
 const refuses = [BadRow, UnsupportedRow, BadJsonRow, BadParquetRow] as const
@@ -44,7 +44,7 @@ const checking = (needsLabel: boolean) => {
   const seen = new Set<string>()
   return (row: SourceRow) => {
     const { id, value } = row
-    const image = onePicture(row)
+    const image = oneImage(row)
     if (typeof image !== "string") return image
     const decoded = decode(value)
     if (decoded._tag === "Failure") return shapeFault(decoded.failure.message)
@@ -61,7 +61,7 @@ const checking = (needsLabel: boolean) => {
         hint: "Write one, or none."
       }
     const known = JSON.stringify([id, image, text])
-    if (seen.has(known)) return shapeFault(`an earlier question is called ${id} too, with the same picture and text`)
+    if (seen.has(known)) return shapeFault(`an earlier question is called ${id} too, with the same image and text`)
     seen.add(known)
     return { id, image, text, label: label ?? null, category: category ?? null }
   }
@@ -89,7 +89,7 @@ const read = (
       misshaped: (given) => new BadRow(given)
     })
   }
-  const pictures = new Set<string>()
+  const images = new Set<string>()
   return {
     questions: rows(({ category: own, id, image, label: answer, text }) => [
       {
@@ -99,8 +99,8 @@ const read = (
       }
     ]),
     scenes: rows(({ image }) => {
-      if (pictures.has(image)) return []
-      pictures.add(image)
+      if (images.has(image)) return []
+      images.add(image)
       return [{ id: image, image, conversations: [] }]
     })
   }
@@ -110,7 +110,7 @@ export const readPope = whole(
   {
     id: "readPope",
     version: "2",
-    about: "Reads POPE's yes-or-no questions, and each of their pictures once.",
+    about: "Reads POPE's yes-or-no questions, and each of their images once.",
     params,
     inputs: { file: QuestionFile },
     outputs,
@@ -124,7 +124,7 @@ export const readQuestionLines = whole(
   {
     id: "readQuestionLines",
     version: "2",
-    about: "Reads the questions of LLaVA's evaluation, labelled or not, and each of their pictures once.",
+    about: "Reads the questions of LLaVA's evaluation, labelled or not, and each of their images once.",
     params,
     inputs: { file: QuestionFile },
     outputs,

@@ -3,7 +3,7 @@
  * folder of its parts; a row that is no conversation is refused, not fatal.
  *
  * Not a cleaner: order of turns, HTML and dirt stay as found; a role comes out as `human`, `gpt` or `system`, whatever the file
- * calls it. Text alone: a row with a picture, or with any other media, is refused. Bounded memory. In a folder the files are
+ * calls it. Text alone: a row with an image, or with any other media, is refused. Bounded memory. In a folder the files are
  * read in name order, and row numbers count on from file to file.
  */
 import { Effect, Schema } from "effect"
@@ -15,7 +15,7 @@ import { idText } from "../data/RowId.ts"
 import { CHAT_KEYS, type Row, readChat } from "../text/ChatRow.ts"
 import { BadRow } from "../text/Conversation.ts"
 import { GroupRule, groupField, groupOfId } from "../text/Group.ts"
-import { PICTURE_KEYS, picturesOf } from "../text/RowMedia.ts"
+import { IMAGE_KEYS, imagesOf } from "../text/RowMedia.ts"
 import { RawConversations, ShareGptFile } from "./Artifacts.ts"
 import { RowParams, readRows, type SourceRow, shapeFault, UnsupportedRow } from "./RowReader.ts"
 
@@ -34,11 +34,11 @@ export const messagesId = (value: Row, row: number): string | undefined =>
 const make = ({ id, ignore, value }: SourceRow, rule: GroupRule) => {
   const chat = readChat(value, ignore)
   if (chat._tag === "Failure") return chat.failure
-  const pictures = picturesOf(value)
-  if (pictures._tag === "Failure" || pictures.success.length + chat.success.pictures.length > 0)
+  const images = imagesOf(value)
+  if (images._tag === "Failure" || images.success.length + chat.success.images.length > 0)
     return {
       reason: "media" as const,
-      message: "it has a picture, and conversations are trained as text alone here",
+      message: "it has an image, and conversations are trained as text alone here",
       hint: "Read such rows with readInstructions, or name the key in `ignore`."
     }
   const group = typeof rule === "string" ? groupOfId(id, rule) : idText(value[rule.field])
@@ -74,7 +74,7 @@ export const readShareGpt = whole(
       rows: readRows({
         path: inputs.file.path,
         params,
-        keys: new Set([...CHAT_KEYS, ...PICTURE_KEYS, ...fieldsOf(params.group)]),
+        keys: new Set([...CHAT_KEYS, ...IMAGE_KEYS, ...fieldsOf(params.group)]),
         idKeys: CHAT_IDS,
         idOf: messagesId,
         make: (row) => make(row, params.group),

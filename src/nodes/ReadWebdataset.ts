@@ -1,7 +1,7 @@
 /**
  * Reads the captions of a webdataset: tar files where `1.jpg`, `1.txt` and `1.json` are one sample.
  *
- * Not a reader of pictures: a row names its picture, and `tokenizeImages` reads it from the same files. A sample is the
+ * Not a reader of images: a row names its image, and `tokenizeImages` reads it from the same files. A sample is the
  * entries that share everything before the first dot of their last part, and follow each other. Its caption is the
  * `caption` of its `.json`, or else its `.txt`, without blanks at the ends; a `.json` that is damaged, too large or has no
  * whole caption leaves it to the `.txt`. Endings are read in any case (`.JPG`, `.TXT`), as the webdataset library does.
@@ -15,16 +15,16 @@ import { IMAGE_MARK } from "../text/Template.ts"
 import { Captions, ImageFiles } from "./Artifacts.ts"
 import { Positive } from "./Params.ts"
 
-/** A sample without a picture, or without a caption. `row` counts samples from 0. */
+/** A sample without an image, or without a caption. `row` counts samples from 0. */
 export class BadSample extends Schema.TaggedError<BadSample>()("BadSample", {
   row: Schema.Number,
   id: Schema.String,
-  reason: Schema.Literals(["no-picture", "no-caption", "bad-caption", "mark-in-caption"]),
+  reason: Schema.Literals(["no-image", "no-caption", "bad-caption", "mark-in-caption"]),
   message: Schema.String,
   hint: Schema.String
 }) {}
 
-const PICTURE = /\.(jpe?g|jpe|jfif|png|webp|gif|bmp|tiff?|avif)$/i
+const IMAGE_NAME = /\.(jpe?g|jpe|jfif|png|webp|gif|bmp|tiff?|avif)$/i
 /** A caption file is small; anything larger is none. */
 const MAX_CAPTION = 1 << 20
 const BATCH = 1024
@@ -66,9 +66,9 @@ const captionIn = (name: string, bytes: Uint8Array): string | undefined => {
 const read = Effect.fnUntraced(function* (tar: Tar, { id, names }: Sample, row: number, request: string) {
   const bad = (reason: BadSample["reason"], message: string, hint: string) =>
     new BadSample({ row, id, reason, message: `${id}: ${message}`, hint })
-  const image = names.find((name) => PICTURE.test(name))
+  const image = names.find((name) => IMAGE_NAME.test(name))
   if (image === undefined)
-    return yield* bad("no-picture", "no picture", "Samples need a .jpg, .png, .webp, .gif, .bmp, .tif or .avif.")
+    return yield* bad("no-image", "no image", "Samples need a .jpg, .png, .webp, .gif, .bmp, .tif or .avif.")
   let damage: BadSample | undefined
   for (const suffix of [".json", ".txt"]) {
     const name = names.find((one) => one.toLowerCase().endsWith(suffix))
@@ -124,9 +124,9 @@ export const readWebdataset = whole(
   {
     id: "readWebdataset",
     version: "2",
-    about: "Reads the captions of a webdataset, tar files of pictures with a .json or .txt each.",
+    about: "Reads the captions of a webdataset, tar files of images with a .json or .txt each.",
     params: Schema.Struct({
-      /** What is asked of each picture. */
+      /** What is asked of each image. */
       request: Schema.String,
       /** Rows a shard of the output. */
       shardRows: Positive,

@@ -10,7 +10,7 @@ import { cellName } from "../data/CellImages.ts"
 import { type BadFileRow, type RowFileError, type RowFileOptions, readRowFiles, rowsUpTo } from "../data/RowFiles.ts"
 import { idText, NO_ID } from "../data/RowId.ts"
 import { isRow, type Row, type RowFault } from "../text/ChatRow.ts"
-import { foreignMedia, type Picture } from "../text/RowMedia.ts"
+import { foreignMedia, type RowImage } from "../text/RowMedia.ts"
 import { Positive } from "./Params.ts"
 
 /** Parameters of every reader of rows. */
@@ -20,23 +20,23 @@ export const RowParams = {
   /** Which split of a folder is read, by the name that Hugging Face `datasets` finds; needed where there are several. */
   split: Schema.optional(Schema.String),
   /**
-   * What a picture inside of a Parquet or Arrow file is called: the `path` beside its bytes (default), or its `cell`, file and
+   * What an image inside of a Parquet or Arrow file is called: the `path` beside its bytes (default), or its `cell`, file and
    * row, which is also the name of one without a path. Of use where several cells have one path.
    */
-  pictures: Schema.optional(Schema.Literals(["path", "cell"])),
+  images: Schema.optional(Schema.Literals(["path", "cell"])),
   /** Keys of rows and turns that are not looked at, though what they hold may be media or change what is trained. */
   ignore: Schema.optional(Schema.Array(Schema.String))
 } as const
 
 export interface RowParams {
   readonly split?: string | undefined
-  readonly pictures?: "path" | "cell" | undefined
+  readonly images?: "path" | "cell" | undefined
   readonly ignore?: ReadonlyArray<string> | undefined
 }
 
 /**
  * A row that is what it should be and holds what is not handled: a role or call of a tool, a kind of message part, a weight of
- * its own for a turn, a key of a turn that is not known, media, marks that do not fit the pictures, several pictures, half of a character.
+ * its own for a turn, a key of a turn that is not known, media, marks that do not fit the images, several images, half of a character.
  * `row` counts from 0 in its file, or over a folder's parts.
  */
 export class UnsupportedRow extends Schema.TaggedError<UnsupportedRow>()("UnsupportedRow", {
@@ -50,7 +50,7 @@ export class UnsupportedRow extends Schema.TaggedError<UnsupportedRow>()("Unsupp
     "turn-key",
     "media",
     "marks",
-    "several-pictures",
+    "several-images",
     "half-character"
   ]),
   message: Schema.String,
@@ -63,8 +63,8 @@ export interface SourceRow {
   /** Its number, from 0. */
   readonly row: number
   readonly value: Row
-  /** What a picture of the row is called where pictures are read. */
-  readonly nameOf: (picture: Picture) => string
+  /** What an image of the row is called where images are read. */
+  readonly nameOf: (image: RowImage) => string
   /** Keys that are not to be looked at. */
   readonly ignore: ReadonlyArray<string>
 }
@@ -91,8 +91,8 @@ export interface RowReader<A, Bad> {
   readonly layout?: RowFileOptions["layout"]
 }
 
-/** Pictures inside of a Parquet file: their paths are read, their bytes are not. */
-const PICTURE_BYTES = ["image.bytes", "images.bytes"]
+/** Images inside of a Parquet file: their paths are read, their bytes are not. */
+const IMAGE_BYTES = ["image.bytes", "images.bytes"]
 
 const hasHalfCharacter = (value: unknown): boolean => {
   if (typeof value === "string") return !value.isWellFormed()
@@ -106,14 +106,14 @@ const mend = "Mend or remove the row in the source; the other rows are not affec
  * A fault of a row's shape.
  *
  * @example
- * shapeFault("it names no picture")
+ * shapeFault("it names no image")
  */
 export const shapeFault = (message: string, hint = mend): RowFault => ({ reason: "shape", message, hint })
 
 /** Streams a file's rows, or a folder's, through `make`; what does not fit is refused where it stands. */
 export const readRows = <A, Bad>(reader: RowReader<A, Bad>): Stream.Stream<ReadonlyArray<A>, RowFileError> => {
   const { idKeys = ["id"], keys, make, misshaped, params, path, refusing } = reader
-  const { ignore = [], pictures, split } = params
+  const { ignore = [], images, split } = params
   const known = new Set([...keys, ...idKeys])
   const read = (value: unknown, row: number, cell: string): ReadonlyArray<A> | RowFault => {
     if (!isRow(value)) return shapeFault("it is no object")
@@ -125,14 +125,14 @@ export const readRows = <A, Bad>(reader: RowReader<A, Bad>): Stream.Stream<Reado
       return {
         reason: "media",
         message: `its \`${media}\` may be media, which is not read`,
-        hint: `Rows have pictures in \`image\` or \`images\`. If nothing is lost without it, name the key in \`ignore\`.`
+        hint: `Rows have images in \`image\` or \`images\`. If nothing is lost without it, name the key in \`ignore\`.`
       }
     const made = make({
       id,
       row,
       value,
       ignore,
-      nameOf: ({ path }) => (path === undefined || pictures === "cell" ? cell : path)
+      nameOf: ({ path }) => (path === undefined || images === "cell" ? cell : path)
     })
     return "reason" in made || !made.some(hasHalfCharacter)
       ? made
@@ -146,7 +146,7 @@ export const readRows = <A, Bad>(reader: RowReader<A, Bad>): Stream.Stream<Reado
     split,
     columns: [...keys],
     others: true,
-    without: [...PICTURE_BYTES, ...ignore],
+    without: [...IMAGE_BYTES, ...ignore],
     ...(reader.layout === undefined ? {} : { layout: reader.layout })
   }).pipe(
     Stream.map((batch) => {

@@ -1,5 +1,5 @@
 /**
- * Gives CC-595K's pictures the captions that BLIP wrote for them, from `metadata.json`, in place of the raw ones or beside
+ * Gives CC-595K's images the captions that BLIP wrote for them, from `metadata.json`, in place of the raw ones or beside
  * them.
  *
  * Not a reader of `chat.json`, and no filter. Rows meet by id, be it text or a number, in whatever order the two files have
@@ -53,7 +53,7 @@ export const takeBlipCaptions = whole(
   {
     id: "takeBlipCaptions",
     version: "2",
-    about: "Gives captioned pictures BLIP's captions from metadata.json, in place of the raw ones or beside them.",
+    about: "Gives captioned images BLIP's captions from metadata.json, in place of the raw ones or beside them.",
     params: Schema.Struct({
       /** Rows a shard of the output. */
       shardRows: Positive,
@@ -84,7 +84,7 @@ export const takeBlipCaptions = whole(
                   row,
                   ...idOf(value),
                   message: `metadata.json: ${message}`,
-                  hint: "Mend or remove the row in metadata.json; its picture is treated as one without metadata."
+                  hint: "Mend or remove the row in metadata.json; its image is treated as one without metadata."
                 })
               )
             const decoded = decode(value)

@@ -1,8 +1,8 @@
 /**
- * Decodes each row's picture, fits it into a square and writes its pixels to Arrow shards; bad pictures are refused.
+ * Decodes each row's image, fits it into a square and writes its pixels to Arrow shards; bad images are refused.
  *
  * Not a model: pixels stay uint8 (normalised when read), features are another node's. Ports from one pass: rows in input
- * order; pixels, where the k-th picture belongs to the k-th row that has one; and the pictures that were taken although
+ * order; pixels, where the k-th image belongs to the k-th row that has one; and the images that were taken although
  * their names say another type, so that a run counts them.
  */
 import { open, readdir, stat } from "node:fs/promises"
@@ -25,10 +25,10 @@ import { BadImage, declaredType, fitImage, imageKernels, withImage } from "../da
 import { isTarName, openTar, type TarError } from "../data/Tar.ts"
 import { BLOCK } from "../data/TarFormat.ts"
 import type { PixelRow } from "../data/UniformRows.ts"
-import { ImageConversations, ImageFiles, MisnamedPictures, PicturedConversations, Pixels } from "./Artifacts.ts"
+import { ImageConversations, ImageFiles, MisnamedImages, PicturedConversations, Pixels } from "./Artifacts.ts"
 import { Positive } from "./Params.ts"
 
-/** The picture is too small or too narrow to teach anything. */
+/** The image is too small or too narrow to teach anything. */
 export class OddImage extends Schema.TaggedError<OddImage>()("OddImage", {
   reason: Schema.Literals(["too-small", "aspect-ratio"]),
   name: Schema.String,
@@ -37,7 +37,7 @@ export class OddImage extends Schema.TaggedError<OddImage>()("OddImage", {
   hint: Schema.String
 }) {}
 
-/** Pictures decoded and written at a time: bounds memory to this many raw pictures a thread. */
+/** Images decoded and written at a time: bounds memory to this many raw images a thread. */
 const BATCH = 32
 
 /** What a path holds, by its name and its first block. */
@@ -60,8 +60,8 @@ const kindOf = async (path: string): Promise<"cells" | "folder" | "tar" | "zip">
 }
 
 /**
- * Opens a zip archive, a tar, a folder of tar files, a Parquet or Arrow file whose cells hold pictures or a folder of such, or
- * a folder of pictures. Fails when it is none of them, or is not there. A folder that holds a tar file is one of tar files, one
+ * Opens a zip archive, a tar, a folder of tar files, a Parquet or Arrow file whose cells hold images or a folder of such, or
+ * a folder of images. Fails when it is none of them, or is not there. A folder that holds a tar file is one of tar files, one
  * that holds Parquet or Arrow files is one of these; what lies beside them is not looked at.
  */
 export const openImages = (
@@ -76,7 +76,7 @@ export const openImages = (
           source: tree.path,
           name: "",
           message: cause instanceof Error ? cause.message : String(cause),
-          hint: "Pictures are a zip archive, a tar, or a folder of tar files, Parquet files or pictures: check the path of the source.",
+          hint: "Images are a zip archive, a tar, or a folder of tar files, Parquet files or images: check the path of the source.",
           cause
         })
     }),
@@ -94,7 +94,7 @@ export const tokenizeImages = sharded(
   {
     id: "tokenizeImages",
     version: "1",
-    about: "Decodes, crops or pads pictures as PIL does, and writes uint8 pixels to Arrow shards.",
+    about: "Decodes, crops or pads images as PIL does, and writes uint8 pixels to Arrow shards.",
     params: Schema.Struct({
       /** Pixels a side: 336 for CLIP ViT-L/14-336. */
       size: Positive,
@@ -108,13 +108,13 @@ export const tokenizeImages = sharded(
       maxAspect: Schema.Number.check(Schema.isGreaterThanOrEqualTo(1)),
       /** A GIF called .jpg: refuse it, or take it for what it is (as LLaVA's loader does) and list it under `misnamed`. */
       misnamed: Schema.Literals(["refuse", "accept"]),
-      /** Pixels of a picture at most, checked before it is decoded. Default 67,108,864. */
+      /** Pixels of an image at most, checked before it is decoded. Default 67,108,864. */
       maxPixels: Schema.optionalKey(Positive),
-      /** Bytes of a picture's file at most. Default 67,108,864. */
+      /** Bytes of an image's file at most. Default 67,108,864. */
       maxFileBytes: Schema.optionalKey(Positive)
     }),
     inputs: { rows: ImageConversations, images: broadcast(ImageFiles) },
-    outputs: { rows: PicturedConversations, pixels: Pixels, misnamed: MisnamedPictures },
+    outputs: { rows: PicturedConversations, pixels: Pixels, misnamed: MisnamedImages },
     refuses: [BadImage, ImageMissing, ImageUnreadable, OddImage],
     refuseAtMost: 0.5,
     assets: imageKernels,
@@ -125,22 +125,21 @@ export const tokenizeImages = sharded(
     const { maxPixels, misnamed } = params
     const accepted = { misnamed, ...(maxPixels === undefined ? {} : { maxPixels }) }
     /** `into`: where the pixels go. */
-    const prepare = Effect.fnUntraced(function* (source: ImageSource, id: string, image: string, into: Uint8Array) {
-      const bytes = yield* source.read(params.folder + image)
+    const prepare = Effect.fnUntraced(function* (source: ImageSource, id: string, name: string, into: Uint8Array) {
+      const bytes = yield* source.read(params.folder + name)
       let type: ImageType | undefined
-      const fitted = yield* withImage(bytes, { name: image, ...accepted }, (picture) => {
-        const { width, height } = picture
-        type = picture.type
-        const odd = (reason: OddImage["reason"], hint: string) =>
-          new OddImage({ reason, name: image, width, height, hint })
-        if (Math.min(width, height) < params.minSide) return odd("too-small", "Lower `minSide` to keep such pictures.")
+      const fitted = yield* withImage(bytes, { name, ...accepted }, (image) => {
+        const { width, height } = image
+        type = image.type
+        const odd = (reason: OddImage["reason"], hint: string) => new OddImage({ reason, name, width, height, hint })
+        if (Math.min(width, height) < params.minSide) return odd("too-small", "Lower `minSide` to keep such images.")
         if (Math.max(width, height) > params.maxAspect * Math.min(width, height)) {
-          return odd("aspect-ratio", "Raise `maxAspect` to keep such pictures.")
+          return odd("aspect-ratio", "Raise `maxAspect` to keep such images.")
         }
-        return fitImage(picture, params, into)
+        return fitImage(image, params, into)
       })
       if (fitted instanceof OddImage) return yield* fitted
-      const declared = declaredType(image)
+      const declared = declaredType(name)
       const misnamed = declared === undefined || type === undefined || declared === type ? undefined : type
       return { pixels: { id, pixels_HWC: fitted.pixels_HWC } satisfies PixelRow, misnamed }
     })
@@ -154,7 +153,7 @@ export const tokenizeImages = sharded(
             Effect.gen(function* () {
               const first = at
               at += batch.length
-              // Side by side, so that a whole batch is written as it lies. Pages that no picture fills cost nothing.
+              // Side by side, so that a whole batch is written as it lies. Pages that no image fills cost nothing.
               const block = new Uint8Array(batch.length * pixelBytes)
               let pictured = 0
               const made = yield* Effect.forEach(

@@ -2,7 +2,7 @@
  * Renders conversations by a template and tokenises them, with loss on the answers by character offsets.
  *
  * Not packing: an example is one conversation. Two definitions of one algorithm: for text alone, and for conversations
- * with pictures, whose placeholders are expanded before anything is cut.
+ * with images, whose placeholders are expanded before anything is cut.
  */
 import { Effect, Result, Schema, Stream } from "effect"
 import { broadcast, type Tree } from "../dag/Artifact.ts"
@@ -37,24 +37,28 @@ const tokenizeRows = (
     Effect.gen(function* () {
       const tokenizer = yield* loadTokenizer(tree)
       const { eosId, imageId } = yield* controlIds(tokenizer, tree.path)
-      let pictures = 0
+      let images = 0
       return flatMap(rows, (row) => {
-        const image = row.image !== undefined && row.image !== null
-        const picture = image ? pictures++ : -1
+        const hasImage = row.image !== undefined && row.image !== null
+        const image = hasImage ? images++ : -1
         return Result.map(
-          tokenizeExample(tokenizer, { turns: row.conversations, image }, { ...options, eosId, imageTokenId: imageId }),
+          tokenizeExample(
+            tokenizer,
+            { turns: row.conversations, image: hasImage },
+            { ...options, eosId, imageTokenId: imageId }
+          ),
           ({ fullLength, ids, imageAt, labels }): ReadonlyArray<Example> => [
             {
               id: row.id,
               group: group(row),
               shard,
-              picture,
+              image,
               ids,
               labels,
               imageAt,
               words: modalityLength(
                 row.conversations.map((turn) => turn.value),
-                image
+                hasImage
               ),
               cut: fullLength - ids.length
             }
@@ -91,7 +95,7 @@ export const tokenizePictured = sharded(
   {
     id: "tokenizePictured",
     version: "4",
-    about: "Conversations about pictures as token ids, one placeholder for each patch of the tower.",
+    about: "Conversations about images as token ids, one placeholder for each patch of the tower.",
     params: Schema.Struct({
       /** `plain`: image, caption, newline (pretraining). `v1`: Vicuna with the image first (instruction tuning). */
       template: Schema.Literals(["plain", "v1"]),
@@ -101,7 +105,7 @@ export const tokenizePictured = sharded(
         Schema.withConstructorDefault(Effect.succeed<IdRule>("sharegpt"))
       )
     }),
-    /** The tower says how many patches a picture has: 576 for CLIP ViT-L/14 at 336 px. */
+    /** The tower says how many patches an image has: 576 for CLIP ViT-L/14 at 336 px. */
     inputs: { rows: PicturedConversations, tokenizer: broadcast(TokenizerFile), vision: broadcast(VisionTower) },
     outputs: { rows: Examples },
     refuses: [BadExample],

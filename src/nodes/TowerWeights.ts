@@ -1,7 +1,7 @@
 /**
- * Fresh weights of a vision tower that is never trained: random features through which pictures can still be told apart.
+ * Fresh weights of a vision tower that is never trained: random features through which images can still be told apart.
  *
- * Not CLIP's initialisation, which is meant to be trained. With it a small picture on bright paper gives features of which
+ * Not CLIP's initialisation, which is meant to be trained. With it a small image on bright paper gives features of which
  * 94 % (of their squares) are one constant vector: every patch answers the paper's colour first. Here position embeddings
  * take off what a patch of paper would answer, so that such a patch is its position and nothing else. And filters may be
  * random mixtures of low cosines in place of noise: as trained first layers do, they then look at shapes and not at grain.
@@ -32,7 +32,7 @@ export interface TowerOptions {
 
 /**
  * Filters as mixtures of a patch's cosines (the orthonormal DCT-II in two dimensions) of frequencies u + v <= `upTo`, whose
- * amplitudes are lifted by (1 + u + v)^`lift`, because pictures have the less of a frequency the higher it is. `std`: of a
+ * amplitudes are lifted by (1 + u + v)^`lift`, because images have the less of a frequency the higher it is. `std`: of a
  * mixing weight.
  */
 export interface Cosines {

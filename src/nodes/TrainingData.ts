@@ -187,8 +187,8 @@ export const imageBatch = Effect.fnUntraced(function* (
   const starts = startsOf(images.shards)
   const inOrder = examples.flat()
   const numbers = packed.images.map(({ example }) => {
-    const { picture, shard } = inOrder[example]!
-    return starts[shard]! + picture
+    const { image, shard } = inOrder[example]!
+    return starts[shard]! + image
   })
   return { ...packed.batch, rowIds: rowIdsOf(examples), ...(yield* images.read(numbers)) }
 })

@@ -3,8 +3,8 @@
  * what reads the same.
  *
  * Not a score. Lines are in the order of the questions: `eval_pope.py` matches answers and labels by position, so a question
- * without an answer fails the node unless it may be left out. A question is known by its id, its picture and its text, since
- * TextVQA has one id for several questions about a picture (`eval_textvqa.py` goes by id and text). Ids are written with all
+ * without an answer fails the node unless it may be left out. A question is known by its id, its image and its text, since
+ * TextVQA has one id for several questions about an image (`eval_textvqa.py` goes by id and text). Ids are written with all
  * their digits. `answer_id` is a digest of the line's content, not drawn.
  */
 import { createWriteStream } from "node:fs"

@@ -49,7 +49,7 @@ export interface Compute extends Regions {
     normaliser: number
   ) => Tensor
   /**
-   * Bytes of pictures as they are stored to what a tower takes: x[m, c, y, x] = levels[c][bytes[m, y, x, c]]. `shape` is
+   * Bytes of images as they are stored to what a tower takes: x[m, c, y, x] = levels[c][bytes[m, y, x, c]]. `shape` is
    * `[M, height, width, C]`, each of the C `levels` has 256 numbers. Not differentiable.
    */
   readonly pixels: (

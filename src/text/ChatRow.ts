@@ -9,14 +9,14 @@
  *
  * Roles and texts are taken in either spelling from any of the lists. A list may be an object of columns
  * (`{ from: [...], value: [...] }`), as Parquet files of older `datasets` have it. A `system` beside the list is its first
- * turn. A picture among the parts is the mark `<image>` in the text and a picture of the row.
+ * turn. An image among the parts is the mark `<image>` in the text and an image of the row.
  *
  * Not a cleaner: order of roles, HTML and dirt stay as found. What is not in the table is refused by its name, above all
  * roles and calls of tools: a conversation with parts left out is another one. So is a key of a turn that is no known fact
  * about it: what it says may be loss, reasoning or text that is left out. Pure.
  */
 import { Result } from "effect"
-import { foreignMedia, isBlank, isFact, PICTURE_KEYS, type Picture, picturesOf } from "./RowMedia.ts"
+import { foreignMedia, IMAGE_KEYS, imagesOf, isBlank, isFact, type RowImage } from "./RowMedia.ts"
 import { IMAGE_MARK } from "./Template.ts"
 
 export interface ChatTurn {
@@ -24,10 +24,10 @@ export interface ChatTurn {
   readonly value: string
 }
 
-/** Turns as found; `pictures` are those among parts of messages. */
+/** Turns as found; `images` are those among parts of messages. */
 export interface Chat {
   readonly turns: ReadonlyArray<ChatTurn>
-  readonly pictures: ReadonlyArray<Picture>
+  readonly images: ReadonlyArray<RowImage>
 }
 
 /** Why a row is not read. `shape`: it is no row of this kind; the others: it is one, and holds what is not handled. */
@@ -40,7 +40,7 @@ export interface RowFault {
     | "loss"
     | "media"
     | "marks"
-    | "several-pictures"
+    | "several-images"
     | "half-character"
     | "turn-key"
   readonly message: string
@@ -121,13 +121,13 @@ const either = (turn: Row, at: string, a: string, b: string): Result.Result<unkn
   return misshaped(`${at} has ${a} and ${b}, and they differ`)
 }
 
-/** A message's text out of its parts, and its pictures. */
+/** A message's text out of its parts, and its images. */
 const partsOf = (
   parts: ReadonlyArray<unknown>,
   at: string
 ): Result.Result<Omit<Chat, "turns"> & { text: string }, RowFault> => {
   let text = ""
-  const pictures: Array<Picture> = []
+  const images: Array<RowImage> = []
   for (const part of parts) {
     if (typeof part === "string") {
       text += part
@@ -143,7 +143,7 @@ const partsOf = (
         `${at} has a part ${what}`,
         "Parts are { type: text, text } and { type: image }; remove others or the row."
       )
-    if (!isBlank(index) && Number(index) !== 0) return unread(`about picture ${shown(index)}, and a row has one`)
+    if (!isBlank(index) && Number(index) !== 0) return unread(`about image ${shown(index)}, and a row has one`)
     if (type === "text") {
       if (typeof words !== "string") return misshaped(`a text part of ${at} has no text`)
       if (keys.length > 0) return unread(`of type text with ${keys.join(", ")}`)
@@ -153,24 +153,24 @@ const partsOf = (
     if (type !== "image" && type !== "image_url") return unread(`of type ${shown(type)}`)
     if (!isBlank(words) || keys.length > 1)
       return unread(`of type ${type} with ${[...keys, ...(isBlank(words) ? [] : ["text"])].join(", ")}`)
-    const found = inlinePicture(given)
+    const found = inlineImage(given)
     if (found === undefined) return unread(`of type ${type} with ${keys.join(", ")}`)
     if (Result.isFailure(found))
-      return fault("media", `${at}: ${found.failure}`, "Write pictures to files, and their names to the rows.")
-    pictures.push(...found.success)
+      return fault("media", `${at}: ${found.failure}`, "Write images to files, and their names to the rows.")
+    images.push(...found.success)
     text += `${IMAGE_MARK}\n`
   }
-  return Result.succeed({ text, pictures })
+  return Result.succeed({ text, images })
 }
 
-/** The picture that a part itself names, if it names one: else the row's own `images` hold it. */
-const inlinePicture = (part: Row): Result.Result<ReadonlyArray<Picture>, string> | undefined => {
+/** The image that a part itself names, if it names one: else the row's own `images` hold it. */
+const inlineImage = (part: Row): Result.Result<ReadonlyArray<RowImage>, string> | undefined => {
   const [key] = Object.keys(part)
   if (key === undefined) return Result.succeed([])
   const value = part[key]
-  if (key === "image" || key === "path" || key === "url") return picturesOf({ image: value })
+  if (key === "image" || key === "path" || key === "url") return imagesOf({ image: value })
   if (key !== "image_url") return undefined
-  return picturesOf({ image: isRow(value) ? value["url"] : value })
+  return imagesOf({ image: isRow(value) ? value["url"] : value })
 }
 
 const checkTurn = (
@@ -193,11 +193,11 @@ const checkTurn = (
     )
   }
   const media = foreignMedia(turn, TURN_KEYS, ignore)
-  if (media !== undefined || PICTURE_KEYS.values().some((key) => !isBlank(turn[key])))
+  if (media !== undefined || IMAGE_KEYS.values().some((key) => !isBlank(turn[key])))
     return fault(
       "media",
       `${at} carries media in ${media ?? "image"}`,
-      "Pictures are named by the row's `image` or `images`."
+      "Images are named by the row's `image` or `images`."
     )
   for (const key in turn) {
     if (TURN_KEYS.has(key) || TURN_FACTS.has(key) || isFact(key) || ignore.includes(key) || isBlank(turn[key])) continue
@@ -232,7 +232,7 @@ export const readChat = (row: Row, ignore: ReadonlyArray<string> = []): Result.R
       "Tools are not trained: remove the row, or the key to train it without them."
     )
   const turns: Array<ChatTurn> = []
-  const pictures: Array<Picture> = []
+  const images: Array<RowImage> = []
   for (let i = 0; i < list.length; i++) {
     const turn = list[i]
     const at = `${key}[${i}]`
@@ -259,7 +259,7 @@ export const readChat = (row: Row, ignore: ReadonlyArray<string> = []): Result.R
     const parts = partsOf(content.success, at)
     if (Result.isFailure(parts)) return Result.fail(parts.failure)
     turns.push({ from, value: parts.success.text })
-    pictures.push(...parts.success.pictures)
+    images.push(...parts.success.images)
   }
   const { system } = row
   if (!isBlank(system)) {
@@ -267,5 +267,5 @@ export const readChat = (row: Row, ignore: ReadonlyArray<string> = []): Result.R
     if (turns[0]?.from !== "system") turns.unshift({ from: "system", value: system })
     else if (turns[0].value !== system) return misshaped(`it has a system, and ${key}[0] is another`)
   }
-  return Result.succeed({ turns, pictures })
+  return Result.succeed({ turns, images })
 }

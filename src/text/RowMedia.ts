@@ -1,15 +1,15 @@
 /**
- * Which pictures a row names, and whether it carries anything else that a model would have to see or hear.
+ * Which images a row names, and whether it carries anything else that a model would have to see or hear.
  *
- * Not a reader of pictures. The rule for keys that nobody here knows goes by what their values can be: numbers, truth values,
- * nothing at all and ordinary text cannot be a picture, a film or a sound, and are left alone. What can be (bytes, a name of a
+ * Not a reader of images. The rule for keys that nobody here knows goes by what their values can be: numbers, truth values,
+ * nothing at all and ordinary text cannot be an image, a film or a sound, and are left alone. What can be (bytes, a name of a
  * file, an address of one, base64, numbers nested as pixels are) makes the row refused by that key's name, unless the key is
  * known to hold facts about a row or is named in the reader's `ignore`. Pure.
  */
 import { Result } from "effect"
 
-/** Where pictures are looked for. */
-export const PICTURE_KEYS: ReadonlySet<string> = new Set(["image", "images"])
+/** Where images are looked for. */
+export const IMAGE_KEYS: ReadonlySet<string> = new Set(["image", "images"])
 
 /** Always media where they hold anything, be it a plain word. */
 const MEDIA_KEYS: ReadonlySet<string> = new Set(["video", "videos", "audio", "audios"])
@@ -104,16 +104,16 @@ export const foreignMedia = (
   return undefined
 }
 
-/** A picture: the name of its file, or undefined where it has none and lies in the row's own cell of a Parquet file. */
-export interface Picture {
+/** An image: the name of its file, or undefined where it has none and lies in the row's own cell of a Parquet file. */
+export interface RowImage {
   readonly path: string | undefined
 }
 
-const pictureOf = (value: unknown, key: string): Result.Result<ReadonlyArray<Picture>, string> => {
+const imageOf = (value: unknown, key: string): Result.Result<ReadonlyArray<RowImage>, string> => {
   if (value === undefined || value === null || value === "") return Result.succeed([])
   if (typeof value === "string")
     return /^(?:data:|https?:\/\/)/i.test(value)
-      ? Result.fail(`\`${key}\` is an address or base64, and pictures are read from files`)
+      ? Result.fail(`\`${key}\` is an address or base64, and images are read from files`)
       : Result.succeed([{ path: value }])
   if (!isRecord(value) || Object.keys(value).some((name) => name !== "path" && name !== "bytes"))
     return Result.fail(`\`${key}\` is neither a name, nor { bytes, path }, nor a list of these`)
@@ -125,11 +125,11 @@ const pictureOf = (value: unknown, key: string): Result.Result<ReadonlyArray<Pic
   return Result.succeed("bytes" in value ? [] : [{ path: undefined }])
 }
 
-const listOf = (value: unknown, key: string): Result.Result<ReadonlyArray<Picture>, string> => {
-  if (!Array.isArray(value)) return pictureOf(value, key)
-  const all: Array<Picture> = []
+const listOf = (value: unknown, key: string): Result.Result<ReadonlyArray<RowImage>, string> => {
+  if (!Array.isArray(value)) return imageOf(value, key)
+  const all: Array<RowImage> = []
   for (const item of value) {
-    const one = pictureOf(item, key)
+    const one = imageOf(item, key)
     if (Result.isFailure(one)) return one
     all.push(...one.success)
   }
@@ -137,13 +137,13 @@ const listOf = (value: unknown, key: string): Result.Result<ReadonlyArray<Pictur
 }
 
 /**
- * The pictures that `image` and `images` name, in order: a name, `{ bytes, path }`, or a list of these. Fails with a sentence
+ * The images that `image` and `images` name, in order: a name, `{ bytes, path }`, or a list of these. Fails with a sentence
  * where a value is none of these, or where both keys hold something and not the same.
  *
  * @example
- * picturesOf({ images: ["a.jpg"] }) // success [{ path: "a.jpg" }]
+ * imagesOf({ images: ["a.jpg"] }) // success [{ path: "a.jpg" }]
  */
-export const picturesOf = (row: Readonly<Record<string, unknown>>): Result.Result<ReadonlyArray<Picture>, string> => {
+export const imagesOf = (row: Readonly<Record<string, unknown>>): Result.Result<ReadonlyArray<RowImage>, string> => {
   const image = listOf(row["image"], "image")
   const images = listOf(row["images"], "images")
   if (Result.isFailure(image)) return image
@@ -151,5 +151,5 @@ export const picturesOf = (row: Readonly<Record<string, unknown>>): Result.Resul
   if (image.success.length === 0) return images
   if (images.success.length === 0) return image
   const same = JSON.stringify(image.success) === JSON.stringify(images.success)
-  return same ? image : Result.fail("`image` and `images` name different pictures")
+  return same ? image : Result.fail("`image` and `images` name different images")
 }

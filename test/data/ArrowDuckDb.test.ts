@@ -110,7 +110,7 @@ describe("DuckDB reads Arrow shards", () => {
       id: `c${i}`,
       group: `g${i % 7}`,
       shard: 0,
-      picture: -1,
+      image: -1,
       ids: Int32Array.from({ length: 1 + (i % 50) }, (_, k) => i + k),
       labels: Int32Array.from({ length: 1 + (i % 50) }, () => -100),
       imageAt: -1,

@@ -21,8 +21,8 @@ const LAYOUTS = {
 } as const
 
 /** The rows, and of each the colour that its answer says and the first pixel of its picture. */
-const readAll = Effect.fnUntraced(function* (path: string, pictures?: "cell") {
-  const params = { shardRows: 4, ...(pictures === undefined ? {} : { pictures }) }
+const readAll = Effect.fnUntraced(function* (path: string, images?: "cell") {
+  const params = { shardRows: 4, ...(images === undefined ? {} : { images }) }
   const read = yield* Node.run(readInstructions, { file: path }, params)
   const tokenized = yield* Node.run(tokenizeImages, { rows: read.out.rows, images: path }, sized)
   expect(read.refused).toEqual([])

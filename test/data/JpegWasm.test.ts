@@ -90,7 +90,7 @@ describe("JpegWasm", () => {
   )
 
   it.effect.prop(
-    "never lets an earlier picture show: each is as if it were the first",
+    "never lets an earlier image show: each is as if it were the first",
     { drawn: Schema.Array(Drawn).check(Schema.isMaxLength(4)) },
     ({ drawn }) =>
       Effect.sync(() => {

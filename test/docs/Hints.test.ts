@@ -9,7 +9,7 @@ import * as effect from "effect"
 import { allVariables } from "../../src/dag/Environment.ts"
 import * as dag from "../../src/dag/index.ts"
 import type { NodeSpec } from "../../src/dag/Node.ts"
-import { PICTURE_KEYS } from "../../src/text/RowMedia.ts"
+import { IMAGE_KEYS } from "../../src/text/RowMedia.ts"
 import { declared, type Named, named, namedFlags, propertiesOf, reached } from "./Hints.ts"
 import { root } from "./Markdown.ts"
 
@@ -62,7 +62,7 @@ const isCommand = ({ name }: Named): boolean => {
 }
 const isVariable = ({ name }: Named): boolean => allVariables.some((variable) => variable.name === name)
 const isFile = ({ name }: Named): boolean => existsSync(join(root, name))
-const isField = ({ name }: Named): boolean => [...PICTURE_KEYS].includes(name)
+const isField = ({ name }: Named): boolean => [...IMAGE_KEYS].includes(name)
 /** `Effect.tryPromise`, `Stream.make(rows)`, `source(...)`: what Effect or our own index exports. */
 const isCode = ({ name }: Named): boolean => {
   const [, module, member] = /^([A-Z]\w+)\.(\w+)/.exec(name) ?? []

@@ -61,7 +61,7 @@ test("questions are answered once, through a kill, and scored as the published r
   const whole = await ask(sources, straight)
   const last = completed(whole)
   const end = whole.events.find((event) => event.event === "node-end" && event.node === "answerQuestions")
-  expect(end).toMatchObject({ rowsIn: 30, rowsOut: 27, refused: 3, refusedBy: { PictureNotHere: 3 } })
+  expect(end).toMatchObject({ rowsIn: 30, rowsOut: 27, refused: 3, refusedBy: { ImageNotHere: 3 } })
 
   const [path] = filesBelow(join(straight, "entries"), "answers.jsonl")
   const lines = readFileSync(path!, "utf8")

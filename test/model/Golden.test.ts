@@ -73,7 +73,7 @@ describe("a LLaVA case that does not fit its config is a typed error that says w
       expect(error).toMatchObject({
         _tag: "GoldenError",
         message:
-          "sequences of 10 tokens are shorter than 22: a picture of 16 patches with 4 tokens before it and 2 behind",
+          "sequences of 10 tokens are shorter than 22: an image of 16 patches with 4 tokens before it and 2 behind",
         hint: expect.stringContaining("input_ids")
       })
     })

@@ -42,55 +42,53 @@ const answer = (model: ChatModel, value: string, picture: Picture | undefined, o
   }))
 
 describe("openChatModel", () => {
-  it.effect(
-    "answers greedily with the tokens of the model inside, about a picture and without one; nothing leaks",
-    () =>
-      Effect.gen(function* () {
-        const { folder } = yield* exported
-        const tensors = yield* Tensors
-        const compare = Effect.scoped(
-          Effect.gen(function* () {
-            const model = yield* openChatModel(folder)
-            const tokenizer = yield* loadTokenizer({ path: folder })
-            const { eosId, imageId } = yield* controlIds(tokenizer, folder)
-            const { config, sources } = yield* openLlava(folder)
-            const weights = yield* loadWeights(sources)
-            for (const picture of [undefined, yield* model.picture(landscape)]) {
-              const { ids } = yield* Effect.fromResult(
-                promptFor(
-                  tokenizer,
-                  { turns: question("What colour?"), image: picture !== undefined },
-                  { template: "v1", imageTokens: PATCHES, imageTokenId: imageId, eosId }
-                )
+  it.effect("answers greedily with the tokens of the model inside, about an image and without one; nothing leaks", () =>
+    Effect.gen(function* () {
+      const { folder } = yield* exported
+      const tensors = yield* Tensors
+      const compare = Effect.scoped(
+        Effect.gen(function* () {
+          const model = yield* openChatModel(folder)
+          const tokenizer = yield* loadTokenizer({ path: folder })
+          const { eosId, imageId } = yield* controlIds(tokenizer, folder)
+          const { config, sources } = yield* openLlava(folder)
+          const weights = yield* loadWeights(sources)
+          for (const picture of [undefined, yield* model.picture(landscape)]) {
+            const { ids } = yield* Effect.fromResult(
+              promptFor(
+                tokenizer,
+                { turns: question("What colour?"), image: picture !== undefined },
+                { template: "v1", imageTokens: PATCHES, imageTokenId: imageId, eosId }
               )
-              const [made] = yield* greedyLlava(
-                weights,
-                config,
-                {
-                  rows: 1,
-                  time: ids.length,
-                  ids_BT: ids,
-                  segments_BT: segmentsOfLengths([ids.length], ids.length),
-                  labels_BT: new Int32Array(ids.length).fill(-100),
-                  images: picture === undefined ? 0 : 1,
-                  pixels: picture?.pixels_HWC ?? new Uint8Array(0)
-                },
-                [ids.length],
-                { maxNewTokens: 12, endToken: eosId }
-              )
-              const said = yield* answer(model, "What colour?", picture, { maxNewTokens: 12 })
-              expect(said.text).toBe(tokenizer.decode(made!, { skipSpecial: true }).trimStart())
-              expect([said.tokens, said.early]).toEqual([made!.length, 0])
-              expect(said.stopped).toBe(made!.at(-1) === eosId ? "end" : "length")
-            }
-          })
-        )
-        // The first time leaves a table of rotary angles, which the engine keeps for all.
-        yield* compare
-        const before = (yield* tensors.memory).tensors
-        yield* compare
-        expect((yield* tensors.memory).tensors).toBe(before)
-      }).pipe(Effect.provide(Engine.wasm))
+            )
+            const [made] = yield* greedyLlava(
+              weights,
+              config,
+              {
+                rows: 1,
+                time: ids.length,
+                ids_BT: ids,
+                segments_BT: segmentsOfLengths([ids.length], ids.length),
+                labels_BT: new Int32Array(ids.length).fill(-100),
+                images: picture === undefined ? 0 : 1,
+                pixels: picture?.pixels_HWC ?? new Uint8Array(0)
+              },
+              [ids.length],
+              { maxNewTokens: 12, endToken: eosId }
+            )
+            const said = yield* answer(model, "What colour?", picture, { maxNewTokens: 12 })
+            expect(said.text).toBe(tokenizer.decode(made!, { skipSpecial: true }).trimStart())
+            expect([said.tokens, said.early]).toEqual([made!.length, 0])
+            expect(said.stopped).toBe(made!.at(-1) === eosId ? "end" : "length")
+          }
+        })
+      )
+      // The first time leaves a table of rotary angles, which the engine keeps for all.
+      yield* compare
+      const before = (yield* tensors.memory).tensors
+      yield* compare
+      expect((yield* tensors.memory).tensors).toBe(before)
+    }).pipe(Effect.provide(Engine.wasm))
   )
 
   it.effect("draws are named by seed and number, and an answer ends before a stop text", () =>

@@ -107,7 +107,7 @@ const Words = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(20))
 const Said = Schema.Struct({ question: Words, answer: Words, split: Schema.Boolean })
 
 it.effect.prop(
-  "any conversation, in text or in parts, with a picture or without, is written as training renders it",
+  "any conversation, in text or in parts, with an image or without, is written as training renders it",
   [Schema.NonEmptyArray(Said), Schema.Boolean],
   ([said, image]) =>
     Effect.sync(() => {

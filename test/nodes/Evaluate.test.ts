@@ -135,8 +135,8 @@ describe("answerQuestions", () => {
       const { out, refused } = yield* Node.run(answerQuestions, fewer, { ...asking, batch: 2, blind: false })
       expect(out.rows).toEqual(both.out.rows.slice(2).map((row) => ({ ...row, blind: null })))
       expect(refused.map(({ reason, row }) => [row, reason])).toEqual([
-        [0, "PictureNotHere"],
-        [1, "PictureNotHere"]
+        [0, "ImageNotHere"],
+        [1, "ImageNotHere"]
       ])
       // Truths that nobody knows are answered, and in no score.
       const open0 = questions.map((row, i) => (i === 0 ? { ...row, answer: null } : row))
@@ -171,7 +171,7 @@ describe("summarise", () => {
     expect(summariseVariants({ whole: { ...report, note }, less: { ...report, note, accuracy: 0.25 } })).toEqual({
       metrics: { whole: { accuracy: 0.5, blindAccuracy: 0.25 }, less: { accuracy: 0.25, blindAccuracy: 0.25 } },
       lines: [
-        "Held-out questions right, and with pictures swapped between scenes",
+        "Held-out questions right, and with images swapped between scenes",
         "  whole  50.0 %  blind 25.0 %",
         "  less   25.0 %  blind 25.0 %",
         `  ${note}`

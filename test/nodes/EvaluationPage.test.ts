@@ -60,11 +60,11 @@ const page = (run: Finished) => Effect.scoped(evaluationPage(run))
 
 describe("the page of an evaluation", () => {
   it.effect(
-    "groups questions by scene, each with its picture, and marks answers by the comparison that scores them",
+    "groups questions by scene, each with its image, and marks answers by the comparison that scores them",
     () =>
       Effect.gen(function* () {
         const { sections } = yield* page(left(whole))
-        const section = titled(sections, "Held-out pictures")
+        const section = titled(sections, "Held-out images")
         const cards = section.kind === "cards" ? section.cards : []
         expect(cards.map((card) => [card.title, card.picture?.pixels_HWC[0], card.picture?.width])).toEqual([
           ["b/x", 2, 2],
@@ -77,7 +77,7 @@ describe("the page of an evaluation", () => {
           ["wrong"]
         ])
         expect(cards[0]!.rows[1]).toEqual(["What is b/x/1?", { text: "Red.", mark: "wrong" }, "Green.", "Blue."])
-        expect(section.about).toContain("4 questions about 3 pictures")
+        expect(section.about).toContain("4 questions about 3 images")
         expect(section.about).toContain("2 wrong answers")
       })
   )
@@ -121,7 +121,7 @@ describe("the page of an evaluation", () => {
       expect(yield* page(left({}))).toEqual({ figures: [], losses: [], sections: [] })
       expect(yield* page(left({}, []))).toEqual({ figures: [], losses: [], sections: [] })
       const { pixels: __, ...blind } = whole
-      const cards = titled((yield* page(left(blind))).sections, "Held-out pictures")
+      const cards = titled((yield* page(left(blind))).sections, "Held-out images")
       expect(cards.kind === "cards" ? cards.cards.map((card) => card.picture) : []).toEqual([
         undefined,
         undefined,

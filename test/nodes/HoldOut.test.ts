@@ -19,7 +19,7 @@ const example = (id: string, group: string): typeof Examples.schema.Type => ({
   id,
   group,
   shard: 0,
-  picture: -1,
+  image: -1,
   ids: Int32Array.of(1, 2),
   labels: Int32Array.of(-100, 2),
   imageAt: -1,

@@ -29,7 +29,7 @@ const goldenExamples = Effect.gen(function* () {
     const of = (values: Int32Array) =>
       values.slice(row * time, row * time + mask.slice(row * time, (row + 1) * time).lastIndexOf(1) + 1)
     return {
-      ...{ id: `r${row}`, group: `r${row}`, shard: 0, picture: -1, imageAt: -1, words: -1, cut: 0 },
+      ...{ id: `r${row}`, group: `r${row}`, shard: 0, image: -1, imageAt: -1, words: -1, cut: 0 },
       ids: Int32Array.from(of(ids)),
       labels: Int32Array.from(of(labels))
     }

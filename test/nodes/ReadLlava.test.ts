@@ -69,7 +69,7 @@ describe("readInstructions", () => {
         ["b", null],
         ["c", null]
       ])
-      expect(positions(refused)).toEqual([[3, "UnsupportedRow: several-pictures"]])
+      expect(positions(refused)).toEqual([[3, "UnsupportedRow: several-images"]])
     })
   )
 
@@ -155,7 +155,7 @@ describe("readInstructions, marks and pictures", () => {
       const { out, refused } = yield* Node.run(readInstructions, yield* write(rows), shards)
       expect(out.rows).toEqual([])
       expect(refused.map(({ reason }) => reason.replace("UnsupportedRow: ", ""))).toEqual([
-        ...["marks", "marks", "marks", "several-pictures", "several-pictures"],
+        ...["marks", "marks", "marks", "several-images", "several-images"],
         ...["marks", "marks", "marks", "media", "media"]
       ])
     })
@@ -190,7 +190,7 @@ describe("Parquet", () => {
   })
 
   it.effect(
-    "names pictures by their path, or by file and row where a picture column has none; its bytes are not read",
+    "names images by their path, or by file and row where an image column has none; its bytes are not read",
     () =>
       Effect.gen(function* () {
         const plain = yield* copied(

@@ -22,7 +22,7 @@ const fileOf = Effect.fnUntraced(function* (lines: ReadonlyArray<unknown>) {
 
 describe("readPope", () => {
   it.effect(
-    "gives questions with their ids and each picture once, and refuses lines that are no yes-or-no question",
+    "gives questions with their ids and each image once, and refuses lines that are no yes-or-no question",
     () =>
       Effect.gen(function* () {
         const lines = [
@@ -46,9 +46,9 @@ describe("readPope", () => {
         expect(out.scenes).toEqual(["b.jpg", "a.jpg"].map((image) => ({ id: image, image, conversations: [] })))
         expect(refused.map(({ error, row }) => [row, (error as { message: string }).message])).toEqual([
           [2, 'its label "perhaps" is neither yes nor no'],
-          [4, "an earlier question is called 1 too, with the same picture and text"],
+          [4, "an earlier question is called 1 too, with the same image and text"],
           [5, "it has no label"],
-          [6, "it names no picture"]
+          [6, "it names no image"]
         ])
       }).pipe(Effect.scoped)
   )
@@ -93,7 +93,7 @@ describe("readQuestionLines", () => {
         [2, "BadLlavaRow"],
         [5, "BadLlavaRow"],
         [6, "UnsupportedRow: marks"],
-        [7, "UnsupportedRow: several-pictures"],
+        [7, "UnsupportedRow: several-images"],
         [8, "UnsupportedRow: media"]
       ])
     }).pipe(Effect.scoped)

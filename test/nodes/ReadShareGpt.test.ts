@@ -37,7 +37,7 @@ describe("readShareGpt", () => {
   )
 
   it.effect(
-    "reads messages and other spellings, and refuses roles, tools, pictures and halves of characters by name",
+    "reads messages and other spellings, and refuses roles, tools, images and halves of characters by name",
     () =>
       Effect.gen(function* () {
         const said = (more: object = {}) => ({ messages: [{ role: "user", content: "Hi" }], ...more })

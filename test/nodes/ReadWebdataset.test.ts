@@ -55,7 +55,7 @@ describe("readWebdataset", () => {
           { name: "./000.txt", data: text("not this one") },
           { name: "001.png", data: picture },
           { name: "001.txt", data: text("a mill\n") },
-          { name: "002.txt", data: text("no picture") },
+          { name: "002.txt", data: text("no image") },
           { name: "003.png", data: picture },
           { name: "004.png", data: picture },
           { name: "004.json", data: text("{") },
@@ -65,7 +65,7 @@ describe("readWebdataset", () => {
         const second = tarBytes([
           { name: "x/006.seg.png", data: picture },
           { name: "x/006.txt", data: text("a stone") },
-          { name: "007.png", data: text("no picture at all") },
+          { name: "007.png", data: text("no image at all") },
           { name: "007.json", data: text('{"caption":7}') },
           { name: "007.txt", data: text("a race") }
         ])
@@ -80,7 +80,7 @@ describe("readWebdataset", () => {
         ])
         expect(out.rows[0]!.conversations[0]).toEqual({ from: "human", value: "<image>\nWhat is it?" })
         expect(refused.map(({ reason, row }) => [row, reason])).toEqual([
-          [2, "BadSample: no-picture"],
+          [2, "BadSample: no-image"],
           [3, "BadSample: no-caption"],
           [4, "BadSample: bad-caption"],
           [5, "BadSample: bad-caption"]

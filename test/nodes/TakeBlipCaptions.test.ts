@@ -44,7 +44,7 @@ const entry = (id: string, blip_caption?: string | null) => ({
 const Fate = Schema.Literals(["captioned", "empty", "null", "without", "absent", "stranger"])
 const tables = Arbitrary.map(Arbitrary.array(Arbitrary.schema(Fate), { maxLength: 40 }), (fates) => {
   const captions: Record<(typeof fates)[number], string | null | undefined> = {
-    captioned: "a picture 日本",
+    captioned: "an image 日本",
     empty: " ",
     null: null,
     without: undefined,
@@ -71,7 +71,7 @@ describe("takeBlipCaptions", () => {
       const captioned = rows.filter((_, i) => fates[i] === "captioned")
       expect(out.rows.map(({ id }) => id)).toEqual(captioned.map(({ id }) => id))
       for (const one of out.rows) {
-        expect(one.caption).toBe(`a picture 日本${one.id.slice(1)}`)
+        expect(one.caption).toBe(`an image 日本${one.id.slice(1)}`)
         expect(one.conversations[1]).toEqual({ from: "gpt", value: one.caption })
         expect(one.conversations[0]).toEqual(rows[0]!.conversations[0])
       }

@@ -46,7 +46,7 @@ describe("tokenizeConversations", () => {
         example.labels.forEach((label, t) => {
           if (label !== -100) expect(label).toBe(example.ids[t])
         })
-        expect([example.picture, example.imageAt, example.cut]).toEqual([-1, -1, 0])
+        expect([example.image, example.imageAt, example.cut]).toEqual([-1, -1, 0])
         expect(example.words).toBeLessThan(0)
       }
     })
@@ -90,10 +90,10 @@ describe("tokenizePictured", () => {
           for (const [i, example] of out.rows.entries()) {
             const row = rows[i]!
             const places = [...example.ids.keys()].filter((t) => example.ids[t] === imageId)
-            if (row.image === null) expect([places, example.imageAt, example.picture]).toEqual([[], -1, -1])
+            if (row.image === null) expect([places, example.imageAt, example.image]).toEqual([[], -1, -1])
             else {
               expect(places).toEqual([0, 1, 2, 3].map((k) => example.imageAt + k))
-              expect(example.picture).toBe(pictures++)
+              expect(example.image).toBe(pictures++)
             }
             expect(example.group).toBe(row.image ?? row.id)
             expect(Math.sign(example.words)).toBe(row.image === null ? -1 : 1)
@@ -115,7 +115,7 @@ describe("tokenizePictured", () => {
       const rows = [of("a", "One."), of("b", ""), of("c", "Three.")]
       const inputs = { rows, tokenizer: tokenizerPath, vision: yield* towerOf(2) }
       const { out, refused } = yield* Node.run(tokenizePictured, inputs, { template: "v1", maxTokens: 4096 })
-      expect(out.rows.map(({ id, picture }) => [id, picture])).toEqual([
+      expect(out.rows.map(({ id, image }) => [id, image])).toEqual([
         ["a", 0],
         ["c", 2]
       ])

@@ -72,9 +72,7 @@ describe("trainProjector", () => {
     Effect.gen(function* () {
       const { at, models, pixels, plain } = yield* open
       // Rows 0 to 4 are of a first shard, with four pictures; 5 to 7 of a second, with two.
-      const cut = plain.map((row, i) =>
-        i < 5 || row.picture < 0 ? row : { ...row, shard: 1, picture: row.picture - 4 }
-      )
+      const cut = plain.map((row, i) => (i < 5 || row.image < 0 ? row : { ...row, shard: 1, image: row.image - 4 }))
       const run = (
         data: typeof plain,
         images: Parameters<typeof inShards<(typeof pixels)[number]>>[0],

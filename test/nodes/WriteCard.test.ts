@@ -83,7 +83,7 @@ describe("writeCard", () => {
       "| shape | 30 | 93.3 % | 46.7 % |",
       "| all | 40 | 90.0 % | 37.5 % |",
       'Measured on: twenty "scenes"; CC0-1.0 (sha256 of the questions as rows: `abc`).',
-      "2 more questions were not asked, because their pictures were refused.",
+      "2 more questions were not asked, because their images were refused.",
       "The tower is seeded."
     ])
       expect(lines).toContain(line)

@@ -55,7 +55,7 @@ const examples: ReadonlyArray<readonly [RowsArtifact<string, any>, ReadonlyArray
         id: "a",
         group: "g",
         shard: 0,
-        picture: -1,
+        image: -1,
         ids: Int32Array.of(1, 2),
         labels: Int32Array.of(-100, 2),
         imageAt: -1,

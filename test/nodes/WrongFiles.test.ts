@@ -77,7 +77,7 @@ const wrongs: ReadonlyArray<
   ["NumPy", () => latin("\x93NUMPY\x01\0v\0"), "a NumPy array"],
   ["GGUF", () => latin("GGUF\x03\0\0\0"), "a GGUF file"],
   ["JSON", () => latin('[{"id": "1"}]'), "JSON", ["json"]],
-  ["a JPEG", () => latin("\xff\xd8\xff\xe0\0\x10JFIF\0"), "a JPEG picture", ["image"]],
+  ["a JPEG", () => latin("\xff\xd8\xff\xe0\0\x10JFIF\0"), "a JPEG image", ["image"]],
   ["a PDF", () => latin("%PDF-1.7\n"), "a PDF document", ["image"]],
   ["nothing", () => new Uint8Array(0), "empty", ["gzip", "zstd"]],
   ["zeros", () => new Uint8Array(300_000), "zeros"]
@@ -96,9 +96,9 @@ const readers: ReadonlyArray<readonly [name: string, file: string, wanted: Wante
   ["Arrow rows", "data-00000-of-00001.arrow", "arrow", (path) => Stream.runDrain(readRowFiles(path))],
   ["zip", "images.zip", "zip", (path) => openZip(path)],
   ["tar", "images.tar", "tar", (path) => openTar(path)],
-  ["pictures by name, zip", "images.zip", "zip", (path) => openImages({ path })],
-  ["pictures by name, tar", "images.tar", "tar", (path) => openImages({ path })],
-  ["a picture", "a.jpg", "image", (path) => decodeImage(readFileSync(path), { name: basename(path) })],
+  ["images by name, zip", "images.zip", "zip", (path) => openImages({ path })],
+  ["images by name, tar", "images.tar", "tar", (path) => openImages({ path })],
+  ["an image", "a.jpg", "image", (path) => decodeImage(readFileSync(path), { name: basename(path) })],
   ["safetensors", "model.safetensors", "safetensors", openSafetensors],
   ["torch", "pytorch_model.bin", "torch", openTorchFile],
   ["a tokenizer", "tokenizer.json", "json", (path) => loadTokenizer({ path })],
@@ -133,10 +133,7 @@ describe("wrong files", () => {
         for (const [name, bytes, said, right] of wrongs) {
           if (right?.includes(wanted)) continue
           // Lines may be none, and a tar may be called .zip.
-          if (
-            (reader === "JSON Lines" && name === "nothing") ||
-            (reader === "pictures by name, zip" && name === "a tar")
-          )
+          if ((reader === "JSON Lines" && name === "nothing") || (reader === "images by name, zip" && name === "a tar"))
             continue
           writeFileSync(path, bytes())
           const error = yield* Effect.flip(Effect.scoped(open(path)))

@@ -23,7 +23,7 @@ describe("the ablation", () => {
     ["seed-2", ["initLanguageModel", "initVisionTower", "instruct/train", "pretrain/train", "sft/train"]],
     ["without-sft", ["sft/train"]],
     ["without-pretraining", ["pretrain/train"]],
-    ["without-pictures", ["initVisionTower"]]
+    ["without-images", ["initVisionTower"]]
   ])("%s is the recipe but for %j", (variant, expected) => {
     expect([...paramsOf(variant).keys()].sort()).toEqual([...recipe.keys()].sort())
     expect(changed(variant).sort()).toEqual(expected)
@@ -31,7 +31,7 @@ describe("the ablation", () => {
 
   it("evaluates each variant once", () => {
     expect(Object.entries(targets).map(([name, ref]) => [name, ref.node.id])).toEqual(
-      ["recipe", "seed-1", "seed-2", "without-sft", "without-pretraining", "without-pictures"].map((name) => [
+      ["recipe", "seed-1", "seed-2", "without-sft", "without-pretraining", "without-images"].map((name) => [
         name,
         `${name}/evaluate/answers`
       ])

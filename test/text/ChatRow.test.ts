@@ -28,7 +28,7 @@ describe("readChat", () => {
       }
     ]
     for (const row of spellings) {
-      expect(readChat(row)).toEqual(Result.succeed({ turns: expected, pictures: [] }))
+      expect(readChat(row)).toEqual(Result.succeed({ turns: expected, images: [] }))
     }
   })
 
@@ -40,7 +40,7 @@ describe("readChat", () => {
     expect(readChat({ messages })).toEqual(
       Result.succeed({
         turns: turns.map(([from, value]) => ({ from, value: `<image>\n${value}.` })),
-        pictures: turns.map(() => ({ path: "a.jpg" }))
+        images: turns.map(() => ({ path: "a.jpg" }))
       })
     )
   })
@@ -70,7 +70,7 @@ describe("readChat", () => {
       "input_audio"
     ],
     [
-      "a picture at an address",
+      "an image at an address",
       says({ role: "user", content: [{ type: "image_url", image_url: { url: "https://x.org/a.png" } }] }),
       "media",
       "address"
@@ -95,7 +95,7 @@ describe("readChat", () => {
   it("takes facts about a turn, and keys that are named in ignore", () => {
     const turn = { role: "user", content: "Hi", name: "bob", timestamp: 3, markdown: "Hi", refusal: null, mask: 1 }
     expect(readChat({ messages: [turn] }, ["mask"])).toEqual(
-      Result.succeed({ turns: [{ from: "human", value: "Hi" }], pictures: [] })
+      Result.succeed({ turns: [{ from: "human", value: "Hi" }], images: [] })
     )
     expect(readChat({ messages: [turn] })._tag).toBe("Failure")
   })

@@ -1,7 +1,7 @@
 /** Pictures are found where rows have them, and whatever else may be media is refused by the name of its key. */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Result, Schema } from "effect"
-import { foreignMedia, picturesOf } from "../../src/text/RowMedia.ts"
+import { foreignMedia, imagesOf } from "../../src/text/RowMedia.ts"
 
 const NONE: ReadonlySet<string> = new Set()
 
@@ -58,7 +58,7 @@ describe("foreignMedia", () => {
   })
 })
 
-describe("picturesOf", () => {
+describe("imagesOf", () => {
   const one = Result.succeed([{ path: "a.jpg" }])
   const cases: ReadonlyArray<readonly [object, typeof one | ReadonlyArray<{ path: string | undefined }>]> = [
     [{}, []],
@@ -76,7 +76,7 @@ describe("picturesOf", () => {
   ]
   for (const [row, expected] of cases)
     it(`reads ${JSON.stringify(row)}`, () => {
-      expect(picturesOf(row as never)).toEqual(Array.isArray(expected) ? Result.succeed(expected) : expected)
+      expect(imagesOf(row as never)).toEqual(Array.isArray(expected) ? Result.succeed(expected) : expected)
     })
 
   for (const row of [
@@ -88,6 +88,6 @@ describe("picturesOf", () => {
     { image: "a.jpg", images: ["b.jpg"] }
   ])
     it(`does not read ${JSON.stringify(row)}`, () => {
-      expect(Result.isFailure(picturesOf(row))).toBe(true)
+      expect(Result.isFailure(imagesOf(row))).toBe(true)
     })
 })

@@ -1,7 +1,7 @@
 /**
  * From stored pixels to what the tower takes: uint8 height-width-channel to normalised float32 channel-height-width.
  *
- * Not a decoder and no resize. Shapes: M pictures, S pixels a side; `pixels_HWC` S * S * 3 bytes.
+ * Not a decoder and no resize. Shapes: M images, S pixels a side; `pixels_HWC` S * S * 3 bytes.
  */
 import { Schema } from "effect"
 import type { Tensor } from "../../tensor/Ops.ts"
@@ -23,11 +23,11 @@ const levels = CLIP_MEAN.map((mean, channel) =>
   Float32Array.from({ length: 256 }, (_, value) => (value / 255 - mean) / CLIP_STD[channel]!)
 )
 
-/** Bytes of one picture. */
+/** Bytes of one image. */
 export const pixelBytes = (side: number): number => side * side * 3
 
 /**
- * Puts one picture's bytes into `out` at `at`. Throws `PixelSizeMismatch` unless it has side * side * 3 of them.
+ * Puts one image's bytes into `out` at `at`. Throws `PixelSizeMismatch` unless it has side * side * 3 of them.
  *
  * @example
  * putPixels(row, 336, bytes_MSSC, image * pixelBytes(336))
@@ -65,7 +65,7 @@ export const normalisedPixels = (bytes_MSSC: Uint8Array, side: number): Float32A
 }
 
 /**
- * The normalised pixels of M pictures on the engine: `bytes_MSSC` -> `pixels_MCSS`.
+ * The normalised pixels of M images on the engine: `bytes_MSSC` -> `pixels_MCSS`.
  *
  * @example
  * const pixels_MCSS = clipPixels(c, bytes_MSSC, 336)

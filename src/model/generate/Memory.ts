@@ -1,6 +1,6 @@
 /**
  * One row at a time, remembered: keys and values of the last stay on the engine, and what begins alike is read from where
- * it differs. A conversation's next turn so costs its own tokens, not all before them, and a picture is seen once.
+ * it differs. A conversation's next turn so costs its own tokens, not all before them, and an image is seen once.
  *
  * Not a history: the whole row is given each time. One row is remembered; a second that is asked for meanwhile is read
  * whole. Logits differ from those of a row read at once by rounding alone.
@@ -16,7 +16,7 @@ import { segmentsOfLengths } from "../TokenBatch.ts"
 import { under } from "../Weights.ts"
 import type { BadSampling } from "./Sampling.ts"
 
-/** Tokens with placeholders for one picture, whose bytes (S x S x 3) are known by being the same array. */
+/** Tokens with placeholders for one image, whose bytes (S x S x 3) are known by being the same array. */
 export interface Row {
   readonly ids_T: Int32Array
   readonly pixels_HWC: Uint8Array | undefined
@@ -24,7 +24,7 @@ export interface Row {
 
 type Options = Omit<GenerateOptions, "past" | "keep">
 
-/** Tokens that two rows begin with, but the last of `ids`, which is read in any case; 0 where their pictures differ. */
+/** Tokens that two rows begin with, but the last of `ids`, which is read in any case; 0 where their images differ. */
 const sharedTokens = (before: Row, { ids_T, pixels_HWC }: Row, imageToken: number): number => {
   if (before.pixels_HWC !== pixels_HWC) return 0
   const most = Math.min(before.ids_T.length, ids_T.length - 1)

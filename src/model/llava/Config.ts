@@ -44,7 +44,7 @@ const HEAD_CLASS_PATH = "modeling_llava_phi.LlavaPhiForConditionalGeneration"
 const fields: Fields = {
   ...transformersFields,
   ...listed("text_config", "vision_config", "image_token_index", "image_token_id", "projector_hidden_act"),
-  // How many tokens a picture has is the tower's to say, in transformers too; the label without loss is no model's.
+  // How many tokens an image has is the tower's to say, in transformers too; the label without loss is no model's.
   ...listed("image_seq_length", "ignore_index", "vocab_size"),
   auto_map: (value) => Object.values(fieldsOf(value)).every((name) => name === HEAD_CLASS_PATH),
   vision_feature_layer: Number.isSafeInteger,

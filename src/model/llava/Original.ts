@@ -165,7 +165,7 @@ export const decodeOriginal = (json: unknown): Effect.Effect<OriginalFields, Con
       return yield* refuse(
         refused.field,
         refused.message,
-        `LLaVA 1.5's projector of two layers (${PROJECTOR_TYPE}) over patches of one square picture is computed. ${FIELD_HINT}`
+        `LLaVA 1.5's projector of two layers (${PROJECTOR_TYPE}) over patches of one square image is computed. ${FIELD_HINT}`
       )
     const fields = yield* Schema.decodeUnknownEffect(Sizes)(json).pipe(
       Effect.mapError((cause) => refuse("config.json", cause.message, "Use the config.json that LLaVA wrote.", cause))

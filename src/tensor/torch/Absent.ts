@@ -22,7 +22,7 @@ export const absent: ReadonlyArray<Absence> = [
     kernels: ["StaticRegexReplace", "StringNGrams", "StringSplit", "StringToHashBucketFast"]
   },
   {
-    reason: "pictures are resized, cropped and turned when data is prepared",
+    reason: "images are resized, cropped and turned when data is prepared",
     kernels: [
       ...["CropAndResize", "Draw", "FlipLeftRight", "FromPixels", "ResizeBilinear", "ResizeBilinearGrad"],
       ...["ResizeNearestNeighbor", "ResizeNearestNeighborGrad", "RotateWithOffset", "Transform"]

@@ -4,7 +4,7 @@
  * TF.js has channels last and filters `[..space, in, out]`; ATen has channels first and `[out, in, ..space]`. Paddings may be
  * uneven, so the input is padded (or cut) to what the output needs, and ATen pads nothing.
  *
- * Shapes: N pictures, S the sizes of space, C channels.
+ * Shapes: N images, S the sizes of space, C channels.
  */
 import type { TensorInfo } from "@tensorflow/tfjs-core"
 import { tf } from "../../Ops.ts"
