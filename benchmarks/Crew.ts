@@ -1,8 +1,8 @@
 /**
  * Worker threads for rows that say "2 workers": each runs functions of one module on the tasks it is sent.
  *
- * Not the runner (`src/run/Workers.ts`), which adds a store to it: rows that are end to end use that one. The threads are
- * started as the runner starts its own.
+ * Not the runner (`src/run/Workers.ts`), which adds a store to it: rows that are end to end use that one. The threads
+ * are started as the runner starts its own.
  */
 import type { Worker } from "node:worker_threads"
 import { startThread } from "../src/run/Thread.ts"

@@ -1,4 +1,4 @@
-/** A thread of a `Crew`: imports the module it is told, says that it is ready, answers each task. */
+/** A thread of a `Crew`: imports the given module, sends a ready message, answers each task. */
 import { parentPort, workerData } from "node:worker_threads"
 
 const { module } = workerData as { readonly module: string }

@@ -10,7 +10,7 @@ import type { Context } from "./Row.ts"
 /** Paths made by this process. */
 const here = new Set<string>()
 
-/** Removes what this process made; what it found stays. */
+/** Removes the files that this process created; files that existed before stay. */
 export const removeMade = (): void => {
   for (const path of here) rmSync(path, { recursive: true, force: true })
   here.clear()

@@ -1,4 +1,4 @@
-/** Peers from npm: development dependencies, so a package that does not load is a row that says so. */
+/** Peers from npm: development dependencies. A row whose package does not load fails and says so. */
 import { PeerMissing } from "./Row.ts"
 
 /** Imports a peer. Fails with `PeerMissing` where it is not installed or has no build for this machine. */

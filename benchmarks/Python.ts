@@ -1,5 +1,6 @@
 /**
- * A Python peer: a script of `benchmarks/peers`, or beside that folder, in a process of its own, asked one JSON line at a time.
+ * A Python peer: a script of `benchmarks/peers`, or beside that folder, in a process of its own, asked one JSON line at
+ * a time.
  *
  * Not timed from here: the script times its own work, so neither the interpreter's start nor the pipe is counted. Its
  * first line says that it is ready, or which package it misses.
@@ -29,7 +30,8 @@ const failed = (script: string, message: string): PeerFailed =>
   new PeerFailed({ peer: script, message: `${script}: ${message}`, hint: "Run the script by hand to see more." })
 
 /**
- * Starts `peers/SCRIPT` with the interpreter of `--python`, which needs these `packages`. Fails with `PeerMissing` without one, or without a package.
+ * Starts `peers/SCRIPT` with the interpreter of `--python`, which needs these `packages`. Fails with `PeerMissing`
+ * without one, or without a package.
  *
  * @example
  * const peer = await startPython(context.python, "pictures_arrow.py")
@@ -64,7 +66,7 @@ export const startPython = async (
     )
     child.once("close", (code, signal) => resolve(failed(script, `ended with ${signal ?? code}: ${stderr.trim()}`)))
   })
-  child.stdin!.on("error", () => undefined) // told by `gone`
+  child.stdin!.on("error", () => undefined) // reported by `gone`
   const read = async (): Promise<Record<string, unknown>> => {
     const next = await Promise.race([lines.next(), gone.then((error) => ({ done: true as const, value: error }))])
     if (next.done) throw await gone

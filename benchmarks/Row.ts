@@ -29,7 +29,7 @@ export interface Context {
   readonly size: Size
   readonly data: string
   readonly python: string | undefined
-  /** One line about what is going on, for whoever waits. */
+  /** Prints a progress line. */
   readonly say: (what: string) => void
 }
 
@@ -39,7 +39,7 @@ export interface Measured {
   readonly peer: ReadonlyArray<number>
   /** True: the ratio is the median of the rounds' ratios, and not that of the medians. */
   readonly paired?: boolean
-  /** The processor's seconds for equal work, which a busy machine changes less than the clock's; told in the note. */
+  /** The processor's seconds for equal work, which a busy machine changes less than wall time; printed in the note. */
   readonly cpu?: { readonly ours: number; readonly peer: number }
   /** Input, conditions that held, versions. */
   readonly note: string
@@ -60,7 +60,7 @@ export interface Benchmark {
   readonly unit: string
   /** Whether a smaller figure is better (seconds, bytes) or a larger one (rates). */
   readonly better: "less" | "more"
-  /** Null: the figure is told and not judged. */
+  /** Null: the figure is printed without a verdict. */
   readonly goal: number | null
   readonly peerName: string
   /** Fails with `PeerMissing` where the peer is not installed. */

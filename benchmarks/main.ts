@@ -7,8 +7,8 @@
  *     npm run bench -- gpu [--device cuda|cpu] [--size tiny|quick|full] [--python PY] [--json] [--only NAME,...]
  *     npm run bench -- generate DIR [--size quick|full] [--seed N]
  *
- * Exit codes: 0 every row has its peer, equal results and a ratio at its goal; 1 not so, the last line says which; 2 wrong
- * usage. A missing peer is a row that failed.
+ * Exit codes: 0 every row has its peer, equal results and a ratio at its goal; 1 not so, the last line says which; 2
+ * wrong usage. A missing peer is a row that failed.
  */
 import { execFileSync, spawnSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
@@ -102,7 +102,7 @@ const pinned = (): boolean => {
     process.exitCode = status ?? 1
     return true
   } catch {
-    return false // no taskset: the head of the table tells how many cores there are
+    return false // no taskset: the table's head prints the number of cores
   }
 }
 

@@ -1,13 +1,14 @@
 /**
- * What each rule is expected to take of CC-595K's 595,375 rows, before any run: counts for `--plan` and docs/presets.md.
+ * What each rule is expected to take of CC-595K's 595,375 rows, before any run: counts for `--plan` and
+ * docs/presets.md.
  *
  * Not measured: the data is not here. A count follows from a published rule of CC-3M, from a published distribution, or
  * from a simulation; `basis` says which. Where nothing is published it is null: not known.
  *
- * Source: Sharma et al., "Conceptual Captions" (2018): pictures of CC-3M have both sides over 400 pixels and at most twice
- * one side (section 3.1); its captions have 10.3 tokens on average, standard deviation 4.5 (table 2); captions that repeat
- * words at a high rate are dropped (section 3.2). Liu et al., "Visual Instruction Tuning" (2023): the balance that left
- * 595,375 of them.
+ * Source: Sharma et al., "Conceptual Captions" (2018): images of CC-3M have both sides over 400 pixels and at most
+ * twice one side (section 3.1); its captions have 10.3 tokens on average, standard deviation 4.5 (table 2); captions
+ * that repeat words at a high rate are dropped (section 3.2). Liu et al., "Visual Instruction Tuning" (2023): the
+ * balance that left 595,375 of them.
  */
 import type { CaptionOptions } from "../src/text/Captions.ts"
 
@@ -17,7 +18,7 @@ export interface ExpectedRule {
   readonly rule: string
   /** The parameter and its value, as `--set` takes it. */
   readonly setting: string
-  /** Rows, or null where nobody published what it follows from. */
+  /** Rows, or null where nothing published gives a number. */
   readonly rows: number | null
   readonly basis: string
 }
@@ -42,8 +43,8 @@ const shorter = (words: number): number => below((Math.log(words) - centre) / sp
 const lengths = "estimate: log-normal lengths of CC-3M's published mean 10.3 and deviation 4.5"
 
 /**
- * Share that a second balance of 100 a phrase takes of what the first left: 3.3 million made-up captions of which the first
- * takes 65 %, `npm run soak -- captions 3300000 twice`. Of CC-3M it took 82 %, so this may be too low.
+ * Share that a second balance of 100 a phrase takes of what the first left: 3.3 million made-up captions of which the
+ * first takes 65 %, `npm run soak -- captions 3300000 twice`. Of CC-3M it took 82 %, so this may be too low.
  */
 const SECOND_BALANCE = 0.126
 

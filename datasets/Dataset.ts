@@ -1,10 +1,9 @@
 /**
  * What a description of a dataset says: where it comes from, under which licence, its files and the rows in them.
  *
- * Not a loader and not a download: nodes read the files, `source` (src/dag) takes a location and a digest from here, and
- * the store fetches what is at an address.
- * Each sample that ships stands beside the originals it imitates, with the same row schemas, so that a recipe swaps one
- * for the other.
+ * Not a loader and not a download: nodes read the files, `source` (src/dag) takes a location and a digest from here,
+ * and the store fetches what is at an address. Each sample that ships stands beside the originals it imitates, with the
+ * same row schemas, so that a recipe swaps one for the other.
  */
 import { isAbsolute, join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -21,8 +20,8 @@ export interface DataFile<out Row = unknown> {
   /** Schema of a raw row of a `json-array` or of `json-lines`; dirty rows fail it, that is what it is for. */
   readonly row?: Schema.Codec<Row, any>
   /**
-   * Which rows are parts of one conversation, so that no split tears them apart: for the reader's (or `tokenizePictured`'s)
-   * parameter of this name. Rows about one image are kept together without it.
+   * Which rows are parts of one conversation, so that no split tears them apart: for the reader's (or
+   * `tokenizePictured`'s) parameter of this name. Rows about one image are kept together without it.
    */
   readonly group?: GroupRule
   /** Folder inside a zip before every name, for example `train2017/`; empty or absent when entries are bare. */
@@ -111,8 +110,8 @@ export const locate = <Files extends { readonly [key: string]: DataFile<any> }, 
 }
 
 /**
- * Where the original of a file is: an address that the first run which needs it fetches. Several keys give one source, a
- * folder with these files; they must lie in one folder there.
+ * Where the original of a file is: an address that the first run which needs it fetches. Several keys give one source,
+ * a folder with these files; they must lie in one folder there.
  *
  * Throws `DatasetNotHere` for a file that has no address.
  *

@@ -1,8 +1,8 @@
 /**
  * How much the full presets train on, where the data itself is not here: rows as published, mean lengths of a row.
  *
- * Not measured. Lengths are derived from the files' sizes as their hosts show them (`listedSize`) by the two guesses below.
- * What rules are expected to take of CC-595K is `CaptionRules.ts`; of the other files all rows are counted.
+ * Not measured. Lengths are derived from the files' sizes as their hosts show them (`listedSize`) by the two guesses
+ * below. What rules are expected to take of CC-595K is `CaptionRules.ts`; of the other files all rows are counted.
  */
 import { CC595K } from "./CaptionRules.ts"
 

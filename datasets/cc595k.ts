@@ -1,7 +1,7 @@
 /**
- * Captioned pictures for the projector: the sample that ships, and LLaVA's CC-595K.
+ * Captioned images for the projector: the sample that ships, and LLaVA's CC-595K.
  *
- * Not filtered further: LLaVA-Phi's "filtered subset" is a node's work.
+ * Not filtered further: a node does the filtering of LLaVA-Phi's "filtered subset".
  */
 import { Schema } from "effect"
 import { dataset, sampleFile, sampleFolder } from "./Dataset.ts"

@@ -1,12 +1,12 @@
 /**
- * Visual instruction data: the sample that ships, LLaVA-Instruct-150K, the 665K mixture, and COCO's pictures.
+ * Visual instruction data: the sample in this repository, LLaVA-Instruct-150K, the 665K mixture, and COCO's images.
  *
  * Not an evaluation harness: `heldOut` only describes its rows.
  */
 import { Schema } from "effect"
 import { dataset, sampleFile, sampleFolder } from "./Dataset.ts"
 
-/** A row: several questions and answers about one picture. Text-only rows (mixture) have no `image`. */
+/** A row: several questions and answers about one image. Text-only rows (mixture) have no `image`. */
 export const RawInstructRow = Schema.Struct({
   id: Schema.String,
   image: Schema.optionalKey(Schema.String),
@@ -15,11 +15,11 @@ export const RawInstructRow = Schema.Struct({
 })
 export type RawInstructRow = typeof RawInstructRow.Type
 
-/** A held-out picture with one labelled question of each type; an answer is one phrase with a full stop. */
+/** A held-out image with one labelled question of each type; an answer is one phrase with a full stop. */
 export const HeldOutRow = Schema.Struct({
   id: Schema.String,
   image: Schema.String,
-  /** What the picture shows, as text; no training row of the sample shows the same. */
+  /** What the image shows, as text; no training row of the sample shows the same. */
   signature: Schema.String,
   questions: Schema.Array(
     Schema.Struct({
@@ -111,7 +111,7 @@ export const llavaInstruct = dataset({
   }
 })
 
-/** The 665K mixture of LLaVA-1.5; its rows name pictures with folders (`coco/train2017/...`). */
+/** The 665K mixture of LLaVA-1.5; its rows name images with folders (`coco/train2017/...`). */
 export const mix665k = dataset({
   name: "mix665k",
   title: "LLaVA v1.5 mix 665K",

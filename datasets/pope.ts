@@ -1,12 +1,13 @@
 /**
  * Questions that evaluations ask about pictures: POPE's, and those of LLaVA's own evaluation in the same form.
  *
- * Not trained on, and nothing of it ships. Rows stand one a line, also where a file's name ends in `.json`.
+ * Not used for training, and not part of this repository. Rows stand one a line, also where a file's name ends in
+ * `.json`.
  */
 import { Schema } from "effect"
 import { dataset } from "./Dataset.ts"
 
-/** A row of POPE: is there such a thing in the picture? Each of the three files counts its ids from its own start. */
+/** A row of POPE: whether the image shows an object. Each of the three files counts its ids from its own start. */
 export const RawPopeRow = Schema.Struct({
   question_id: Schema.Number,
   image: Schema.String,
@@ -28,7 +29,10 @@ const origin = "https://github.com/AoiDragon/POPE"
 /** The revision that LLaVA's evaluation names. */
 const revision = "e3e39262c85a6a83f26cf5094022a782cb0df58d"
 
-/** Objects that are not there are drawn at random, from the most frequent, or from those often seen beside what is there. */
+/**
+ * Objects that are not there are drawn at random, from the most frequent, or from those often seen beside what is
+ * there.
+ */
 const part = <const Kind extends "random" | "popular" | "adversarial">(kind: Kind) =>
   ({
     path: `coco_pope_${kind}.json`,
@@ -40,7 +44,7 @@ const part = <const Kind extends "random" | "popular" | "adversarial">(kind: Kin
     sha256: undefined
   }) as const
 
-/** COCO's validation pictures of 2014, of which the questions name 500. */
+/** COCO's validation images of 2014, of which the questions name 500. */
 const val2014 = {
   path: "val2014.zip",
   about: "COCO 2014 validation pictures under val2014/; rows name them bare",

@@ -75,8 +75,8 @@ export const shareGpt = dataset({
 const anon = "https://huggingface.co/datasets/anon8231489123/ShareGPT_Vicuna_unfiltered"
 
 /**
- * The copy most Vicuna-style runs used: cleaned to markdown and split already, so only the later rules apply. Its ids are
- * `{conversation}_{first turn}`, as FastChat's split writes them.
+ * The copy most Vicuna-style runs used: cleaned to markdown and split already, so only the later rules apply. Its ids
+ * are `{conversation}_{first turn}`, as FastChat's split writes them.
  */
 export const shareGptVicuna = dataset({
   name: "sharegpt-vicuna",

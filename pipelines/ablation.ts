@@ -1,11 +1,12 @@
 /**
- * What each stage of the sample is worth: the recipe, the recipe with one thing taken away, and the recipe with other seeds.
+ * What each stage of the sample is worth: the recipe, the recipe with one thing taken away, and the recipe with other
+ * seeds.
  *
  *     npx tsx pipelines/ablation.ts
  *
- * Not a recipe of its own: every variant is `llavaPhi` with other seeds, or with one setting or one source changed. What variants have in common
- * is computed once, because a key says what a node computes, not in which variant it stands. The page of the run has the
- * table.
+ * Not a recipe of its own: every variant is `llavaPhi` with other seeds, or with one setting or one source changed.
+ * What variants have in common is computed once, because a key says what a node computes, not in which variant it
+ * stands. The page of the run has the table.
  */
 
 import { run } from "../src/cli/Main.ts"

@@ -5,7 +5,8 @@
  *     npx tsx pipelines/chat.ts --model DIR_OR_RUN --image FILE     another one
  *     npx tsx pipelines/chat.ts --image FILE --prompt TEXT --json   for scripts
  *
- * Not a recipe: nothing is planned, stored or keyed. Right after `npx tsx pipelines/llava-phi.ts` it needs nothing more.
+ * Not a recipe: nothing is planned, stored or keyed. Right after `npx tsx pipelines/llava-phi.ts` it needs nothing
+ * more.
  */
 import { Effect } from "effect"
 import { chat } from "../src/cli/chat/Start.ts"

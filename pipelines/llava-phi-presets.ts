@@ -1,9 +1,9 @@
 /**
  * The numbers of LLaVA-Phi: the presets `sample`, `paper` and `authors`, each a literal table of `Settings`.
  *
- * Not the wiring (`llava-phi.ts`) and not where data lies (`llava-phi-sources.ts`). Numbers of `paper` are those of Zhu et
- * al., "LLaVA-Phi" (2024); where the authors' scripts differ, they are the preset `authors`. docs/presets.md says where
- * each stands.
+ * Not the wiring (`llava-phi.ts`) and not where data lies (`llava-phi-sources.ts`). Numbers of `paper` are those of Zhu
+ * et al., "LLaVA-Phi" (2024); where the authors' scripts differ, they are the preset `authors`. docs/presets.md says
+ * where each stands.
  */
 import type { Lora } from "../src/model/lora/Lora.ts"
 import type { cleanShareGpt } from "../src/nodes/CleanShareGpt.ts"
@@ -25,7 +25,9 @@ import type { EngineName } from "../src/tensor/Engine.ts"
 type ParamsOf<Node extends (inputs: never, params: never) => unknown> = Parameters<Node>[1]
 type Stage = Omit<ParamsOf<typeof trainLanguageModel>, "maxTokens" | "headBias">
 
-/** Every number of the recipe that a preset chooses; a preset is one such table, and a table of your own fits as well. */
+/**
+ * Every number of the recipe that a preset chooses; a preset is one such table, and a table of your own fits as well.
+ */
 export interface Settings {
   /** Whose sources `run` wires to it; a caller of `llavaPhi` brings its own. */
   readonly data: "sample" | "paper" | "authors"
@@ -222,7 +224,10 @@ const paper = {
 /** What the authors' scripts ask of the Trainer; betas and eps are its own, as they name none. */
 const scripted = { decay: "cosine", warmupRatio: 0.03, weightDecay: 0, beta2: 0.999, eps: 1e-8 } as const
 
-/** The authors' scripts: cosine with warm-up, no weight decay, the 665K mixture; batch 128 and the tower unfrozen in stage 3. */
+/**
+ * The authors' scripts: cosine with warm-up, no weight decay, the 665K mixture; batch 128 and the tower unfrozen in
+ * stage 3.
+ */
 const authors = {
   ...paper,
   data: "authors",

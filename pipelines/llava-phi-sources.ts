@@ -29,7 +29,9 @@ export interface Sources {
   readonly vision: Ref<typeof A.VisionTower>
 }
 
-/** The sample's vision tower: patch filters that are mixtures of cosines, everything else noise; nobody trains it. */
+/**
+ * The sample's vision tower: patch filters that are mixtures of cosines, everything else noise; it is never trained.
+ */
 export const sampleTower = {
   hidden: 192,
   layers: 2,
@@ -83,8 +85,8 @@ export const sampleSources = (seed = 0): Sources => {
 }
 
 /**
- * A model's folder: `variable` names it, on disk or as an hf:// address, of which these files are fetched; else it lies with
- * the data.
+ * A model's folder: `variable` names it, on disk or as an hf:// address, of which these files are fetched; else it lies
+ * with the data.
  */
 const modelFolder = (variable: string, otherwise: string, files: ReadonlyArray<string>) => {
   const location = read(pathVariable(variable, "A model of the recipe")) ?? otherwise

@@ -229,8 +229,8 @@ const exportAndEvaluate = (settings: Settings, sources: Sources, trained: Traine
 }
 
 /**
- * The whole recipe. Returns every stage by name beside the pipeline, so that one can stop after a stage, swap a dataset or
- * hang another node onto it.
+ * The whole recipe. Returns every stage by name beside the pipeline, so that one can stop after a stage, swap a dataset
+ * or hang another node onto it.
  *
  * @example
  * const { instruct } = llavaPhi(presets.sample, { ...sources, instructions: mine.out.files })

@@ -1,9 +1,9 @@
 /**
  * Which folder may import which: the one table behind the linter's rules and docs/architecture.md.
  *
- * `npm run arrows` writes both, and a line of each folder's README.md; a test compares them with the table, and the table
- * with the imports of the code. A new folder is one line of `boxes`, its name in the `imports` of those that use it, and
- * its README.md.
+ * `npm run arrows` writes both, and a line of each folder's README.md; a test compares them with the table, and the
+ * table with the imports of the code. A new folder is one line of `boxes`, its name in the `imports` of those that use
+ * it, and its README.md.
  */
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"

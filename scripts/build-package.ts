@@ -55,7 +55,9 @@ const built = (ending: string): ReadonlyArray<string> =>
     .filter((path) => path.endsWith(ending))
     .map((path) => join(dist, path))
 
-/** `from "./Node.ts"` in a declaration: not rewritten by the compiler, and not every reader of declarations takes it. */
+/**
+ * `from "./Node.ts"` in a declaration: not rewritten by the compiler, and not every reader of declarations takes it.
+ */
 const renameInDeclarations = (): void => {
   for (const path of built(".d.ts")) {
     const text = readFileSync(path, "utf8")

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * `npm run build:torch [-- --torch DIR|python:PATH] [--out DIR] [--jobs N]`, or `npx millrace-build-torch` with the same flags where the
- * package is installed: builds the addon over the user's libtorch with a plain C++ compiler.
+ * `npm run build:torch [-- --torch DIR|python:PATH] [--out DIR] [--jobs N]`, or `npx millrace-build-torch` with the
+ * same flags where the package is installed: builds the addon over the user's libtorch with a plain C++ compiler.
  *
  * No node-gyp, no cmake, no network: Node's headers are an npm package, libtorch's are beside its libraries. A file is
  * compiled again when it, a header, or the libtorch is another one. Takes half a minute to a minute.
@@ -69,8 +69,9 @@ const compile = (args: ReadonlyArray<string>): Effect.Effect<void, EngineUnavail
 const ncclHeaders = ["nccl.h", "cuda_runtime_api.h", "cublas_v2.h", "cusparse.h", "cusolverDn.h"]
 
 /**
- * Flags for NCCL, where the libtorch has it and the headers are found: beside it in wheels, or of the system. What wheels
- * lack of CUDA's compiler (`crt/`, `nv/target`) a plain C++ compiler needs little of: it stands in `native/torch/cuda`.
+ * Flags for NCCL, where the libtorch has it and the headers are found: beside it in wheels, or of the system. What
+ * wheels lack of CUDA's compiler (`crt/`, `nv/target`) a plain C++ compiler needs little of: it stands in
+ * `native/torch/cuda`.
  */
 const ncclFor = (
   libtorch: Libtorch

@@ -4,11 +4,11 @@
  *     npx tsx scripts/export-batches.ts OUT [--store .millrace] [--steps 50]
  *
  * For each training stage of the sample's last run: the batches of the first steps, the learning rates, our losses, and
- * the weights before and after those steps, all made by the node's own fold on the stored inputs. Beside them the pixels
- * and the answers that the store holds, as they are. Nothing is trained twice in the store: it is only read.
+ * the weights before and after those steps, all made by the node's own fold on the stored inputs. Beside them the
+ * pixels and the answers that the store holds, as they are. Nothing is trained twice in the store: it is only read.
  *
- * OUT/proof.json says what lies where. A stage's folder has `batches.safetensors` (`STEP/MICRO/ids`, `labels`, `segments`:
- * B x T i32; `pixels`: M x S x S x 3 u8), and `before` and `after`: the fold's own checkpoint files.
+ * OUT/proof.json says what lies where. A stage's folder has `batches.safetensors` (`STEP/MICRO/ids`, `labels`,
+ * `segments`: B x T i32; `pixels`: M x S x S x 3 u8), and `before` and `after`: the fold's own checkpoint files.
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
@@ -92,14 +92,14 @@ const openPort = Effect.fnUntraced(function* (node: AnyNode, port: string) {
 
 type PixelRows = Rows<typeof Pixels.schema.Type>
 
-/** The pixels behind the pictures that a stage is shown: its input, or what its features were computed from. */
+/** The pixels behind the images that a stage is shown: its input, or what its features were computed from. */
 const pixelsOf = (node: AnyNode) => {
   const images = node.inputs["images"]
   if (images === undefined) return undefined
   return images.node.inputs["pixels"] ?? images
 }
 
-/** The pictures of a micro-batch's examples, in their order: M x S x S x 3. */
+/** The images of a micro-batch's examples, in their order: M x S x S x 3. */
 const picturesOf = Effect.fnUntraced(function* (
   data: Rows<typeof Examples.schema.Type>,
   pixels: PixelRows,
@@ -191,7 +191,7 @@ const writeStage = Effect.fnUntraced(function* (stageCase: (typeof cases)[number
 
 const imageNodes = ["pretrain/tokenizeImages", "instruct/tokenizeImages", "evaluate/tokenizeImages"]
 
-/** Stored pictures with the names of their files, and where those are. */
+/** Stored images with the names of their files, and where those are. */
 const writePictures = Effect.fnUntraced(function* (id: string) {
   const node = nodeOf(id)
   const rows = (yield* openPort(node, "rows")) as Rows<typeof PicturedConversations.schema.Type>

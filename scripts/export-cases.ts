@@ -3,8 +3,8 @@
  *
  *     npx tsx scripts/export-cases.ts DIR
  *
- * Not trained: seeded weights. Beside DIR/transformers/CASE, which `scripts/verify_export.py` opens, lie DIR/llava/CASE and
- * DIR/projector/CASE in LLaVA's own layout, which `scripts/verify_original.py` opens.
+ * Not trained: seeded weights. Beside DIR/transformers/CASE, which `scripts/verify_export.py` opens, lie DIR/llava/CASE
+ * and DIR/projector/CASE in LLaVA's own layout, which `scripts/verify_original.py` opens.
  */
 import { mkdirSync } from "node:fs"
 import { join, resolve } from "node:path"

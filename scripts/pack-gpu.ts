@@ -3,7 +3,8 @@
  * one archive under 60 MB: sources, the modules they import, this Node, stripped, and `run.sh`.
  *
  * Not the npm package and not a bundle: files keep their places, so that paths beside a module stay right. That machine
- * brings torch, transformers and a C++ compiler; `run.sh` builds the addon over its `python3`'s torch and runs the benchmark.
+ * brings torch, transformers and a C++ compiler; `run.sh` builds the addon over its `python3`'s torch and runs the
+ * benchmark.
  */
 import { execFileSync, spawnSync } from "node:child_process"
 import {

@@ -3,8 +3,8 @@
  *
  *     npm run weights -- phi-2|clip DIR [--format safetensors|bin] [--dtype F16|F32|BF16] [--shard BYTES] [--layers N] [--seed N]
  *
- * phi-2 is 5.6 GB in F16, clip (ViT-L/14-336, both towers) 1.7 GB in F32. Files larger than `--shard` (5,000,000,000) are
- * cut, with an index. Equal words give equal bytes.
+ * phi-2 is 5.6 GB in F16, clip (ViT-L/14-336, both towers) 1.7 GB in F32. Files larger than `--shard` (5,000,000,000)
+ * are cut, with an index. Equal words give equal bytes.
  */
 import { mkdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"

@@ -1,4 +1,7 @@
-/** Writes docs/recipe-llava-phi.md from the recipe's value: `npm run docs`. A test compares the page with what this makes. */
+/**
+ * Writes docs/recipe-llava-phi.md from the recipe's value: `npm run docs`. A test compares the page with what this
+ * makes.
+ */
 import { writeFileSync } from "node:fs"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { llavaPhi, presets, sampleSources } from "../pipelines/llava-phi.ts"

@@ -1,6 +1,6 @@
 /**
- * Bundles TensorFlow.js into `src/tensor/vendor/`: core with every gradient, the wasm backend's kernels, and (apart, for
- * tests) the cpu backend. Run by hand when the pinned versions change: `npx tsx scripts/vendor-tfjs.ts`.
+ * Bundles TensorFlow.js into `src/tensor/vendor/`: core with every gradient, the wasm backend's kernels, and (apart,
+ * for tests) the cpu backend. Run by hand when the pinned versions change: `npx tsx scripts/vendor-tfjs.ts`.
  *
  * Also compiles the wasm engine's own kernels (AssemblyScript) to `src/tensor/wasm/kernels.wasm`.
  *

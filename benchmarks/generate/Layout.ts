@@ -20,7 +20,7 @@ import { shareGptRow, writeJsonArray } from "./ShareGpt.ts"
 /** How much of each part. */
 export interface Amounts {
   readonly conversations: number
-  /** Rows of chat.json and entries of images.zip; those that are not distinct repeat a caption and have a tiny picture. */
+  /** Rows of chat.json and entries of images.zip; rows that are not distinct repeat a caption and have a tiny image. */
   readonly captions: CaptionPlan
   readonly instructions: number
   readonly photos: number
@@ -60,7 +60,7 @@ const clipConfig = {
   projection_dim: 768
 }
 
-/** Tiny pictures there are; entries share them. */
+/** Number of tiny images; archive entries share them. */
 const TINY = 64
 
 async function* captionPictures(seed: number, plan: CaptionPlan) {

@@ -1,5 +1,6 @@
 /**
- * Rows in LLaVA's formats about pictures nobody looks at: CC-595K's chat and metadata, instructions, held-out questions.
+ * Rows in LLaVA's formats, without a relation to the images: CC-595K's chat and metadata, instructions, held-out
+ * questions.
  *
  * Not true to the pictures: captions have the noun phrases of captions and the balance that a filter works on.
  */
@@ -40,7 +41,7 @@ const caption = (throws: Dice): string => {
   return `${thing(throws)}${act} ${throws.pick(places)} ${thing(throws)}${throws.chance(0.4) ? ` and ${thing(throws)}` : ""}${tail}`
 }
 
-/** How many rows there are and which have a picture and a caption of their own. */
+/** How many rows there are and which have an image and a caption of their own. */
 export interface CaptionPlan {
   readonly rows: number
   readonly distinct: number
@@ -86,7 +87,7 @@ export const metadataRow = (seed: number, plan: CaptionPlan, at: number) => {
   }
 }
 
-/** Row `at` of llava_instruct_150k.json: several turns about one of `pictures` pictures. */
+/** Row `at` of llava_instruct_150k.json: several turns about one of `pictures` images. */
 export const instructRow = (seed: number, pictures: number, at: number) => {
   const throws = dice(seed, `instruct/${at}`)
   const name = photoName(at % pictures)

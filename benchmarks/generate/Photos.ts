@@ -1,5 +1,5 @@
 /**
- * Pictures with the sizes and the entropy of photographs: gradients, soft noise in four octaves, shapes, grain; as JPEG.
+ * Images with the sizes and the entropy of photographs: gradients, soft noise in four octaves, shapes, grain; as JPEG.
  *
  * Not scenes (`datasets/generate/Render.ts`), whose flat colours decode faster than photographs do. Baseline JPEG with
  * 4:2:0, as the originals. Pixels are equal on every machine; bytes depend on the installed sharp.
@@ -9,11 +9,11 @@
 import sharp from "sharp"
 import { type Dice, dice } from "../../datasets/generate/Random.ts"
 
-// Several pictures are encoded at a time: no threads inside of one.
+// Several images are encoded at a time: no threads inside of one.
 sharp.concurrency(1)
 sharp.cache(false)
 
-/** Which originals: CC-595K's small web pictures (10 to 15 KB), or COCO's photographs (640 x 480, 100 to 200 KB). */
+/** Which originals: CC-595K's small web images (10 to 15 KB), or COCO's photographs (640 x 480, 100 to 200 KB). */
 export type PhotoKind = "cc" | "coco"
 
 interface Look {
@@ -80,7 +80,7 @@ const addRow = (
   }
 }
 
-/** Draws one picture. */
+/** Draws one image. */
 export const drawPhoto = (
   throws: Dice,
   kind: PhotoKind
@@ -144,11 +144,11 @@ const encode = (picture: ReturnType<typeof drawPhoto>, quality: number): Promise
     .jpeg({ quality, chromaSubsampling: "4:2:0", progressive: false })
     .toBuffer()
 
-/** Picture `at` of a seed as JPEG. */
+/** Image `at` of a seed as JPEG. */
 export const photo = (seed: number, kind: PhotoKind, at: number): Promise<Buffer> =>
   encode(drawPhoto(dice(seed, `photo/${kind}/${at}`), kind), looks[kind].quality)
 
-/** A picture of 8 to 23 pixels a side, some 400 bytes: what fills an archive without being looked at. */
+/** An image of 8 to 23 pixels a side, some 400 bytes: it fills an archive to the original's number of entries. */
 export const tinyPicture = (seed: number, at: number): Promise<Buffer> => {
   const throws = dice(seed, `tiny/${at}`)
   const [width, height] = [throws.range(8, 23), throws.range(8, 23)]
@@ -156,7 +156,7 @@ export const tinyPicture = (seed: number, at: number): Promise<Buffer> => {
   return encode({ width, height, pixels_HWC }, 60)
 }
 
-/** Pictures `from` to `to` in order, some encoded at a time. */
+/** Images `from` to `to` in order, some encoded at a time. */
 export async function* photos(seed: number, kind: PhotoKind, from: number, to: number): AsyncGenerator<Buffer> {
   const ahead: Array<Promise<Buffer>> = []
   for (let at = from; at < to || ahead.length > 0; ) {

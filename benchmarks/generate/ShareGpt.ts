@@ -1,5 +1,6 @@
 /**
- * ShareGPT files of any size: conversations with HTML replies as the site served them, some 13 KB each, one array a file.
+ * ShareGPT files of any size: conversations with HTML replies as the site served them, some 13 KB each, one array a
+ * file.
  *
  * Not the sample (`datasets/generate/ShareGpt.ts`), whose sentences repeat: here the prose is drawn word by word
  * (`Lexicon`). Broken rows are the sample's (`Dirt`), one in forty. Written as it is made: memory stays flat. Equal
@@ -114,7 +115,7 @@ export interface Written {
   readonly bytes: number
 }
 
-/** Writes rows of a JSON array to `path` until `enough` says so of what is written already. */
+/** Writes rows of a JSON array to `path` until `enough` returns true for the bytes written. */
 export const writeJsonArray = (
   path: string,
   row: (at: number) => unknown,

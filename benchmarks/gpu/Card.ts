@@ -1,4 +1,6 @@
-/** The card that libtorch names, and what it can do at most: dense bfloat16 with float32 sums, as its maker states it. */
+/**
+ * The card that libtorch names, and what it can do at most: dense bfloat16 with float32 sums, as its maker states it.
+ */
 import { cardOf } from "../../src/cost/Cards.ts"
 
 /** FLOP/s of a card; undefined for one that is not listed, or none. */

@@ -18,7 +18,7 @@ export type Device = "cpu" | "cuda"
 export interface Gpu {
   readonly device: Device
   readonly sizes: Sizes
-  /** Goals are for the paper's sizes on a card; elsewhere figures are told and not judged. */
+  /** Goals are for the paper's sizes on a GPU; otherwise figures are printed without a verdict. */
   readonly judged: boolean
   /** The card's name and most FLOP/s, asked once. */
   readonly card: (context: Context) => Promise<Card>

@@ -1,8 +1,8 @@
 /**
  * Fused regions on the device against their plain definitions there in float32: values and gradients.
  *
- * A figure is the largest error of all: the norm of the difference over the norm of the plain one, by tensor. It is held
- * to a limit, as the peer of the row.
+ * A figure is the largest error of all: the norm of the difference over the norm of the plain one, by tensor. It is
+ * held to a limit, as the peer of the row.
  */
 import { Effect } from "effect"
 import { type Tensor, tf, type Weights } from "../../src/tensor/Ops.ts"

@@ -1,7 +1,8 @@
 /**
  * Shapes of `bench -- gpu`: the paper's models and batches, or tiny ones that walk the same code anywhere.
  *
- * Rows a stage's epoch has are stated here, since the projected hours are nothing but their number over a measured rate.
+ * Rows a stage's epoch has are stated here, since the projected hours are nothing but their number over a measured
+ * rate.
  */
 import type { LlavaConfig } from "../../src/model/llava/Config.ts"
 import { clipL336, phi2 } from "../../src/model/Published.ts"
@@ -13,7 +14,7 @@ export interface Attempt {
   readonly recompute: boolean
 }
 
-/** A stage's step. Rows of one picture each but in SFT, whose rows are packed from `parts`. */
+/** A stage's step. Rows of one image each but in SFT, whose rows are packed from `parts`. */
 export interface StageSizes {
   /** Rows of a step. */
   readonly batch: number

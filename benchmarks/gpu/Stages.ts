@@ -30,7 +30,7 @@ interface Stage {
   readonly note: string
 }
 
-/** Rows whose last tokens have a loss, in segments of the stage's lengths; a picture's tokens after the first. */
+/** Rows whose last tokens have a loss, in segments of the stage's lengths; an image's tokens after the first. */
 const batchOf = (sizes: Sizes, stage: StageSizes, rows: number, pictures: boolean): LlavaBatch => {
   const { imageToken, text, vision } = sizes.llava
   const { time } = stage

@@ -1,4 +1,4 @@
-/** The rows of `npm run bench -- gpu`, in the order in which they are told: first what is right, then how fast. */
+/** The rows of `npm run bench -- gpu`, in the order in which they are printed: first correctness, then speed. */
 import type { Benchmark, Size } from "../Row.ts"
 import { type Device, openGpu } from "./Gpu.ts"
 import { gradientRows } from "./Gradients.ts"

@@ -30,7 +30,9 @@ const batchOf = (block: Uint8Array, first: number): ReadonlyArray<PixelRow> => {
   }))
 }
 
-/** Encodes batches and writes them, as the store's shard files do, without the fsync that pyarrow does not do either. */
+/**
+ * Encodes batches and writes them, as the store's shard files do, without the fsync that pyarrow does not do either.
+ */
 export const writePixels = async (path: string, batches: Iterable<ReadonlyArray<PixelRow>>): Promise<void> => {
   const file = await open(path, "w")
   try {

@@ -1,5 +1,6 @@
 /**
- * Drawing the graph of a run's page, as every run does at its end: 1,000 nodes that one node reads, and a chain of 3,000.
+ * Drawing the graph of a run's page, as every run does at its end: 1,000 nodes that one node reads, and a chain of
+ * 3,000.
  *
  * Not the page's other parts, which grow with the number of nodes alone. The figure is the processor's seconds of the
  * slower of the two, so that a busy machine changes it less.

@@ -1,4 +1,6 @@
-/** JSON array scan and parse: every row of a ShareGPT file as an object, against `stream-json`; and our peak of memory. */
+/**
+ * JSON array scan and parse: every row of a ShareGPT file as an object, against `stream-json`; and our peak of memory.
+ */
 import { execFile } from "node:child_process"
 import { createHash } from "node:crypto"
 import { createReadStream, statSync } from "node:fs"

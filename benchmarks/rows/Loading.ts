@@ -1,7 +1,8 @@
 /**
- * The share of a step that waits for its batch: with a thread that loads, and with batches loaded by the thread that trains.
+ * The share of a step that waits for its batch: with a thread that loads, and with batches loaded by the thread that
+ * trains.
  *
- * 16 pictures of 336 x 336 a step from Arrow shards, a small model. Both runs take the same steps to the same losses.
+ * 16 images of 336 x 336 a step from Arrow shards, a small model. Both runs take the same steps to the same losses.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { join } from "node:path"

@@ -1,6 +1,6 @@
 /**
- * Pictures to 336 x 336: decoded and cropped, and from a zip to Arrow shards; against Pillow in as many processes as we
- * have threads. Every picture that is timed is compared, pixel by pixel.
+ * Images to 336 x 336: decoded and cropped, and from a zip to Arrow shards; against Pillow in as many processes as we
+ * have threads. Every image that is timed is compared, pixel by pixel.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -34,7 +34,7 @@ const pictureFolder = async (context: Context, kind: PhotoKind, count: number): 
 const shares = <A>(items: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
   Array.from({ length: WORKERS }, (_, worker) => items.filter((_, i) => i % WORKERS === worker))
 
-/** Pixels that differ between two files of pictures, and in how many pictures. */
+/** Pixels that differ between two files of images, and in how many images. */
 export const differences = (
   ours: Uint8Array,
   theirs: Uint8Array

@@ -1,9 +1,9 @@
 /**
  * Training beside PyTorch: a Phi of several sizes in full rows, and the sample's conversations in packed rows.
  *
- * Ours is the trainer's own step (`work/TrainSteps.ts`), the peer a plain loop (`peer_pytorch.py`). Both load one folder of
- * weights, see the same tokens in the same order, and take equally many steps; a row whose losses part has failed.
- * Both processes are given the same number of threads; the one whose turn it is not waits.
+ * Ours is the trainer's own step (`work/TrainSteps.ts`), the peer a plain loop (`peer_pytorch.py`). Both load one
+ * folder of weights, see the same tokens in the same order, and take equally many steps; a row whose losses part has
+ * failed. Both processes are given the same number of threads; the one whose turn it is not waits.
  */
 import { writeFileSync } from "node:fs"
 import type { TokenBatch } from "../../src/model/TokenBatch.ts"
@@ -19,7 +19,9 @@ import { peerBatch, phiOf, phiTask, startTraining, type Training, writeModel } f
 /** Pairs of rounds that count. */
 const PAIRS = 9
 const LR = 1e-4
-/** Losses of the two may differ by this share: both are float32, sums are taken in other orders and the updates add up. */
+/**
+ * Losses of the two may differ by this share: both are float32, sums are taken in other orders and the updates add up.
+ */
 const TOLERANCE = 1e-3
 
 /** What both sides train on: ours and theirs are the same tokens in two layouts; `real` tokens are counted. */

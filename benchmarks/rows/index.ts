@@ -1,4 +1,4 @@
-/** The rows of `npm run bench -- data`, in the order in which they are told. */
+/** The rows of `npm run bench -- data`, in the order in which they are printed. */
 import type { Benchmark } from "../Row.ts"
 import { arrowWrite } from "./ArrowWrite.ts"
 import { clean } from "./Clean.ts"

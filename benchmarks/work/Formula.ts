@@ -1,8 +1,9 @@
 /**
- * Weights by formula: each a function of its name and its index, so that two processes make the same model without a file.
+ * Weights by formula: each a function of its name and its index, so that two processes make the same model without a
+ * file.
  *
- * Not random enough for anything but speed: uniform numbers of the right deviation. `hashed` of `peer_pytorch.py` gives the
- * same bits on any device.
+ * Not random enough for anything but speed: uniform numbers of the right deviation. `hashed` of `peer_pytorch.py` gives
+ * the same bits on any device.
  */
 import { crc32 } from "node:zlib"
 import { Effect } from "effect"

@@ -1,8 +1,8 @@
 /**
- * A stage over large pictures and a small model, and how long its steps waited for their batches.
+ * A stage over large images and a small model, and how long its steps waited for their batches.
  *
- * Not a trainer of its own: `trainProjector` over pixels of 336 x 336 from Arrow shards, whose steps are timed from outside.
- * Batches are loaded by the fold's thread or by a loader's, as the run has threads.
+ * Not a trainer of its own: `trainProjector` over pixels of 336 x 336 from Arrow shards, whose steps are timed from
+ * outside. Batches are loaded by the fold's thread or by a loader's, as the run has threads.
  */
 import { Effect, Schema, Stream } from "effect"
 import { value } from "../../src/dag/Artifact.ts"
@@ -144,7 +144,7 @@ const timed: FoldFunctions<
 const measured = fold(
   {
     id: "measured",
-    version: "1" /** `round` makes each run one of its own: what is stored is not made again. */,
+    version: "1" /** `round` gives each run a key of its own, so that it is not cached. */,
     params: Schema.Struct({ ...TrainingSettings, headBias: HeadBias, round: Schema.Int }),
     inputs,
     outputs: { waits: Waits },

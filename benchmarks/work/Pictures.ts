@@ -6,7 +6,7 @@ import { fitImage, withImage } from "../../src/data/Images.ts"
 import { type PixelRow, pixelRows } from "../../src/data/UniformRows.ts"
 
 const SIZE = 336
-/** Pictures under way at a time in a thread, and rows a batch, as in the node. */
+/** Images under way at a time in a thread, and rows a batch, as in the node. */
 const AT_ONCE = 4
 const BATCH = 32
 
@@ -15,7 +15,7 @@ const BYTES = SIZE * SIZE * 3
 const crop = (bytes: Uint8Array, name: string, into: Uint8Array): Effect.Effect<Uint8Array, unknown> =>
   withImage(bytes, { name }, (picture) => fitImage(picture, { size: SIZE, fit: "crop" }, into).pixels_HWC)
 
-/** Room for so many pictures side by side, as the node gives its batches. */
+/** Room for so many images side by side, as the node gives its batches. */
 const roomFor = (count: number): ((at: number) => Uint8Array) => {
   const block = new Uint8Array(count * BYTES)
   return (at) => block.subarray(at * BYTES, (at + 1) * BYTES)
@@ -37,7 +37,7 @@ const writing = async (
   }
 }
 
-/** Reads, decodes and crops picture files; with `into`, writes all pixels there, one picture after the other. */
+/** Reads, decodes and crops image files; with `into`, writes all pixels there, one image after the other. */
 export const cropFiles = async (task: {
   readonly paths: ReadonlyArray<string>
   readonly into?: string

@@ -1,5 +1,6 @@
 /**
- * A model that is trained step by step on batches that stay in memory: what `bench -- train` and `bench -- gpu` time of ours.
+ * A model that is trained step by step on batches that stay in memory: what `bench -- train` and `bench -- gpu` time of
+ * ours.
  *
  * Not a trainer: no data, no schedule and no checkpoints, but the trainer's own step (`Step.ts`), so that what is timed
  * is what a run does: upload, gradient, norm, update, loss read back.

@@ -1,10 +1,11 @@
 /**
- * Writes a scene as a board of three by three tiles in reading order, a word a tile: `- RedCircle - - - - GreenStar - -`.
+ * Writes a scene as a board of three by three tiles in reading order, a word a tile:
+ * `- RedCircle - - - - GreenStar - -`.
  *
- * Not a description in sentences (`Words`). A board is text built like a picture: nine positions, each thing one word, which
- * the sample's tokenizer knows as one token, like the one patch of a picture that a thing lies in. What a language model learns
- * on boards (which colour belongs to which shape) it finds again in pictures; from sentences it does not learn it in the
- * minutes that the sample has (docs/LOG.md, 2026-11-23).
+ * Not a description in sentences (`Words`). A board is text built like a picture: nine positions, each thing one word,
+ * which the sample's tokenizer knows as one token, like the one patch of an image that a thing lies in. What a language
+ * model learns on boards (which colour belongs to which shape) it finds again in images; from sentences it does not
+ * learn it in the minutes that the sample has (docs/LOG.md, 2026-11-23).
  */
 import { capital } from "./Questions.ts"
 import { type Colour, column, row, type Scene, type Shape } from "./Scene.ts"

@@ -10,7 +10,7 @@ import { caption, machineCaption, phrase, requests } from "./Words.ts"
 
 export const amounts = { rows: 1200, tooLong: 24, repetitive: 18, tooShort: 12, duplicates: 40 } as const
 
-/** What happens to a picture on its way into the zip. */
+/** What happens to an image on its way into the zip. */
 export const treatments = [
   "plain",
   "grey",
@@ -29,7 +29,7 @@ export const treatments = [
 ] as const
 export type Treatment = (typeof treatments)[number]
 
-/** How many pictures get which treatment; the rest are plain. */
+/** How many images get which treatment; the rest are plain. */
 export const treated: ReadonlyArray<readonly [Treatment, number]> = [
   ["grey", 12],
   ["cmyk", 6],
@@ -60,7 +60,7 @@ export interface MetadataRow {
   readonly url: string
 }
 
-/** One picture to draw and store as `name`. */
+/** One image to draw and store as `name`. */
 export interface Picture {
   readonly name: string
   readonly scene: Scene

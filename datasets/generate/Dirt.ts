@@ -1,7 +1,7 @@
 /**
- * Breaks conversations the way real ones are broken: one named rule each, noted in the ledger.
+ * Damages conversations as real ones are damaged: one named rule each, recorded in the ledger.
  *
- * Not picture damage (`Pictures` does that). The rules are those of FastChat's cleaner and the issues its users filed.
+ * Not image damage (`Pictures` does that). The rules are those of FastChat's cleaner and the issues its users filed.
  */
 
 import { toHtml, toSlimHtml } from "./Markup.ts"

@@ -1,7 +1,7 @@
 /**
- * The rows of `llava_instruct.json` and of `heldout.json`: questions about pictures with short answers.
+ * The rows of `llava_instruct.json` and of `heldout.json`: questions about images with short answers.
  *
- * Not the pictures themselves. Held-out scenes are drawn first; every other part avoids their signatures.
+ * Not the images themselves. Held-out scenes are drawn first; every other part avoids their signatures.
  */
 import type { Picture } from "./Captions.ts"
 import { type Ledger, ledger } from "./Ledger.ts"
@@ -25,7 +25,7 @@ export interface InstructRow {
 export const evaluatedTypes = ["colour", "shape", "count", "position"] as const
 export type EvaluatedType = (typeof evaluatedTypes)[number]
 
-/** One held-out picture with one question of each evaluated type. */
+/** One held-out image with one question of each evaluated type. */
 export interface HeldOutRow {
   readonly id: string
   readonly image: string
@@ -105,7 +105,7 @@ const turns = (throws: Dice, pairs: Pairs): InstructRow["conversations"] => {
 /** Share of the rows that begin with a request for a caption; the original has one description in seven rows. */
 export const described = 0.3
 
-/** Makes the training rows: four to six questions each; some pictures have two rows, some rows no picture. */
+/** Makes the training rows: four to six questions each; some images have two rows, some rows no image. */
 export const instruct = (seed: number, without: ReadonlySet<string>): InstructPart => {
   const scenes = dice(seed, "instruct/scenes")
   const asks = dice(seed, "instruct/questions")

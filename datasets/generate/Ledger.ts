@@ -1,7 +1,7 @@
 /**
- * Remembers which rows were made dirty, and by which rule, so that a cleaner's report can be checked against the truth.
+ * Records which rows were damaged, and by which rule, so that tests can check what a cleaner drops.
  *
- * Written beside the sample as `ledger.json`: part -> rule -> row ids (picture names for picture rules).
+ * Written beside the sample as `ledger.json`: part -> rule -> row ids (image names for image rules).
  */
 
 export interface Ledger {

@@ -1,5 +1,5 @@
 /**
- * All rows and pictures of the sample as one value, before anything is encoded or written.
+ * All rows and images of the sample as one value, before anything is encoded or written.
  *
  * Pure: a function of the seed alone, the same on every machine. `Write` turns it into files.
  */

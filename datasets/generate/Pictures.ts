@@ -11,7 +11,7 @@ import { type Dice, dice } from "./Random.ts"
 import { rasterise } from "./Render.ts"
 import type { Scene } from "./Scene.ts"
 
-/** A picture could not be encoded. */
+/** An image could not be encoded. */
 export class PictureError extends Schema.TaggedError<PictureError>()("PictureError", {
   name: Schema.String,
   treatment: Schema.String,
@@ -25,7 +25,7 @@ export interface Encoded {
   readonly treatment: Treatment
 }
 
-/** JPEG quality, as web pictures have it. */
+/** JPEG quality, as web images have it. */
 export const quality = 80
 
 const framed = (scene: Scene, treatment: Treatment): Scene => {
@@ -88,9 +88,9 @@ const damaged = (jpeg: Uint8Array, treatment: Treatment, throws: Dice): Uint8Arr
 }
 
 /**
- * Encodes one picture with its treatment.
+ * Encodes one image with its treatment.
  *
- * Errors: `PictureError` when sharp refuses. A `missing` picture is encoded too; leaving it out is the caller's part.
+ * Errors: `PictureError` when sharp refuses. A `missing` image is encoded too; leaving it out is the caller's part.
  */
 export const encode = (seed: number, picture: Picture): Effect.Effect<Encoded, PictureError> =>
   Effect.tryPromise({

@@ -1,8 +1,8 @@
 /**
  * Every unambiguous question about a scene, with its answer from a small closed vocabulary.
  *
- * Not a sampler of conversations: `choose` picks a few, the parts of the sample dress them. Pictures and described
- * scenes share these words, so that what a language model learns from text carries over to pictures.
+ * Not a sampler of conversations: `choose` picks a few, the parts of the sample dress them. Images and described
+ * scenes share these words, so that what a language model learns from text carries over to images.
  */
 import type { Dice } from "./Random.ts"
 import { colours, type Place, type Scene, shapes } from "./Scene.ts"
@@ -37,8 +37,8 @@ export const at = (place: Place): string => (place === "centre" ? "in the centre
 /**
  * Lists the questions that have exactly one right answer.
  *
- * Excluded as ambiguous: a colour or place asked of a shape that occurs twice, a shape asked of such a colour. A scene has at
- * least one question of each type (`Scene` sees to that).
+ * Excluded as ambiguous: a colour or place asked of a shape that occurs twice, a shape asked of such a colour. A scene
+ * has at least one question of each type (`Scene` sees to that).
  */
 export const questionsOf = (scene: Scene): ReadonlyArray<Question> => {
   const things = scene.things

@@ -1,12 +1,12 @@
 /**
  * The scene model that every part of the sample shares: a few flat shapes, each in a place of its own.
  *
- * Not a picture and not a text: `Render` draws a scene, `Words` and `Questions` speak about it.
+ * Not an image and not a text: `Render` draws a scene, `Words` and `Questions` speak about it.
  *
  * Units: all lengths are fractions of the central square of the frame (side = the shorter edge), so that a centre crop
- * keeps every thing whole; frames are nearly square, so that a pad to a square hardly moves one. Places are cells of a grid
- * of three by three: the corners, or the centre, which only a thing that is alone takes. A tower of three by three patches
- * sees each thing in one patch: seeded weights read a shape from one patch, not from its parts in four.
+ * keeps every thing whole; frames are nearly square, so that a pad to a square hardly moves one. Places are cells of a
+ * grid of three by three: the corners, or the centre, which only a thing that is alone takes. A tower of three by three
+ * patches sees each thing in one patch: seeded weights read a shape from one patch, not from its parts in four.
  */
 import type { Dice } from "./Random.ts"
 
@@ -38,7 +38,7 @@ export interface Thing {
   readonly turn: number
 }
 
-/** Picture size in pixels, and its paper. */
+/** Image size in pixels, and its paper. */
 export interface Frame {
   readonly width: number
   readonly height: number
@@ -57,8 +57,8 @@ export interface Scene {
 /**
  * Everything that a question, a board or a description can see of a scene: which things lie where.
  *
- * Sizes, jitter, paper and frame are left out, because no question asks about them. Two scenes with one signature have equal
- * questions and answers, so a held-out scene shares its signature with no scene of the training data.
+ * Sizes, jitter, paper and frame are left out, because no question asks about them. Two scenes with one signature have
+ * equal questions and answers, so a held-out scene shares its signature with no scene of the training data.
  */
 export const signature = (scene: Scene): string =>
   scene.things
@@ -129,8 +129,8 @@ export const even: Weights = {
 export const several: Weights = { ...even, counts: [0, 4, 4, 2] }
 
 /**
- * The held-out scenes: fewer of a single thing, of which only 80 exist without their sizes, so that most of those are left
- * for training.
+ * The held-out scenes: fewer of a single thing, of which only 80 exist without their sizes, so that most of those are
+ * left for training.
  */
 export const heldOutWeights: Weights = { ...even, counts: [1, 4, 3, 2] }
 

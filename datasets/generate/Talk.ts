@@ -1,5 +1,6 @@
 /**
- * Clean conversations for the ShareGPT part: boards and described scenes with questions, and small talk about everyday topics.
+ * Clean conversations for the ShareGPT part: boards and described scenes with questions, and small talk about everyday
+ * topics.
  *
  * Not dirty yet: `Dirt` breaks some of these afterwards. Replies come as served HTML, as the older slim HTML, or as
  * markdown, the way the original's files mix them.
@@ -57,7 +58,10 @@ const asked = (questions: ReadonlyArray<Question>): Array<Pair> => questions.map
 const under = (text: string, gap: string, pairs: ReadonlyArray<Pair>): ReadonlyArray<Pair> =>
   pairs.map(([q, a], i) => [i === 0 ? `${text}${gap}${q}` : q, a])
 
-/** A described scene and two to five questions that follow from the description; half begin with a request for a caption. */
+/**
+ * A described scene and two to five questions that follow from the description; half begin with a request for a
+ * caption.
+ */
 export const sceneTalk = (dice: Dice, heldOut: ReadonlySet<string>): SceneTalk => {
   const scene = freshScene(dice, even, heldOut)
   const { text, caption, saysPlaces } = describe(dice, scene)
@@ -79,8 +83,8 @@ const counting = 0.4
  * A board of two to four tiles: four to six questions of colour and shape, at times one of number, and a request for a
  * caption, in any order.
  *
- * Colours are asked by shape and shapes by colour, and nothing else, because that is what a language model must learn here:
- * which of several words carries both. Questions about places wait for the pictures.
+ * Colours are asked by shape and shapes by colour, and nothing else, because that is what a language model must learn
+ * here: which of several words carries both. Questions about places wait for the images.
  */
 export const boardTalk = (dice: Dice, heldOut: ReadonlySet<string>): SceneTalk => {
   const scene = freshScene(dice, several, heldOut)

@@ -1,8 +1,8 @@
 /**
- * Says a scene in English: descriptions for text conversations, captions for pictures.
+ * Says a scene in English: descriptions for text conversations, captions for images.
  *
- * Not questions (`Questions`), not boards (`Board`) and not other languages (`Languages`). Nothing speaks of sizes: they
- * are there to be looked past, like the paper's colour.
+ * Not questions (`Questions`), not boards (`Board`) and not other languages (`Languages`). Sizes are never mentioned:
+ * they are variation to ignore, like the background's colour.
  */
 import { at } from "./Questions.ts"
 import type { Dice } from "./Random.ts"
@@ -16,7 +16,7 @@ export interface Description {
   readonly saysPlaces: boolean
 }
 
-/** How a caption is asked for, of pictures and of described scenes alike. */
+/** Requests for a caption, of images and of described scenes. */
 export const requests = [
   "Describe this picture in a few words.",
   "What does the image show, in short?",
@@ -81,7 +81,7 @@ export const describe = (dice: Dice, scene: Scene): Description => {
   return { text, caption: list, saysPlaces: true }
 }
 
-/** The whole scene in reading order, places included: the answer to a request about a picture. */
+/** The whole scene in reading order with positions: the answer to a request about an image. */
 export const fullCaption = (scene: Scene): string => listed(reading(scene.things).map(placed))
 
 /** Tails of web captions with Zipf weights: the common ones swamp a plain sample, the rare ones a filter drops. */

@@ -19,7 +19,7 @@ export const specialTokens = ["<|endoftext|>", "<image>", "<pad>"] as const
 /** Path relative to the sample's folder -> size and digest. */
 export type FileList = Readonly<Record<string, { readonly bytes: number; readonly sha256: string }>>
 
-/** A stored archive of the pictures under `folder`; missing ones are left out, wrong CRCs made by a flipped byte. */
+/** A stored archive of the images under `folder`; missing ones are left out, wrong CRCs made by a flipped byte. */
 export const archive = (
   seed: number,
   pictures: ReadonlyArray<Picture>,

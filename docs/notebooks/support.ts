@@ -1,8 +1,8 @@
 /**
  * What the notebooks here share: showing tables and pictures, finding the newest export in a store, asking a model.
  *
- * Not part of the framework, and not tied to one kernel: shown things carry the symbol that Jupyter kernels for JavaScript
- * look for. Pictures are uint8, height x width x 3.
+ * Not part of the framework, and not tied to one kernel: shown things carry the symbol that Jupyter kernels for
+ * JavaScript look for. Pictures are uint8, height x width x 3.
  */
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"

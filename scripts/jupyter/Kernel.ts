@@ -1,11 +1,11 @@
 /**
  * Runs code in a real Jupyter kernel, spoken to over ZeroMQ.
  *
- * Not a notebook (see `Notebook.ts`) and not a general client: one client, no stdin, one request at a time, and marks after
- * each cell that only Deno's kernel understands. If the kernel dies, whoever waits for it is told.
+ * Not a notebook (see `Notebook.ts`) and not a general client: one client, no stdin, one request at a time, and marks
+ * after each cell that only Deno's kernel understands. If the kernel dies, pending requests fail.
  *
- * Lifecycle: process (`Process.ts`) -> `kernel_info_request` until its status is heard on IOPub too (what is published before
- * the subscription is lost) -> `execute_request`s, each with its marks -> the scope closes.
+ * Lifecycle: process (`Process.ts`) -> `kernel_info_request` until its status is heard on IOPub too (what is published
+ * before the subscription is lost) -> `execute_request`s, each with its marks -> the scope closes.
  */
 import { randomUUID } from "node:crypto"
 import { Deferred, Effect, type Scope } from "effect"
@@ -106,8 +106,8 @@ const start = Effect.fnUntraced(function* (
   }
 
   /**
-   * Waits until all that the cell showed has arrived: Deno may publish it after the reply and after `idle`. There are two
-   * ways of showing, printing and broadcasting, and each keeps its order; so a mark is sent on both.
+   * Waits until all that the cell showed has arrived: Deno may publish it after the reply and after `idle`. There are
+   * two ways of showing, printing and broadcasting, and each keeps its order; so a mark is sent on both.
    */
   const settle = Effect.fnUntraced(function* (collect: Listener) {
     const mark = `end of cell ${randomUUID()}`

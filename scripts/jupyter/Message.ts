@@ -14,7 +14,7 @@ const JsonObject = Schema.Record(Schema.String, Schema.Json)
 
 /** What is known of a header here; kernels may add fields. */
 const Header = Schema.Struct({ msg_id: Schema.String, msg_type: Schema.String })
-/** Empty for a message that nobody asked for. */
+/** Empty for a message without a request. */
 const ParentHeader = Schema.Struct({ msg_id: Schema.optional(Schema.String) })
 
 /** A message as it is read. */
@@ -83,7 +83,9 @@ const decodeHeader = Schema.decodeUnknownEffect(json(Header))
 const decodeParent = Schema.decodeUnknownEffect(json(ParentHeader))
 const decodeContent = Schema.decodeUnknownEffect(json(JsonObject))
 
-/** Reads a message from its frames. Fails with `BadMessage` for a wrong signature or a frame that is not the protocol's. */
+/**
+ * Reads a message from its frames. Fails with `BadMessage` for a wrong signature or a frame that is not the protocol's.
+ */
 export const decode = (key: string, frames: ReadonlyArray<Uint8Array>): Effect.Effect<Message, BadMessage> =>
   Effect.gen(function* () {
     const at = frames.findIndex((frame) => delimiter.equals(frame))

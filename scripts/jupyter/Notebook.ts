@@ -1,8 +1,8 @@
 /**
  * A notebook file (nbformat 4.5): reading it, running its cells in a kernel, writing it as Jupyter does.
  *
- * Not an editor: cells stay as they are, only outputs and counts change. No times are kept, so that equal outputs give an
- * equal file.
+ * Not an editor: cells stay as they are, only outputs and counts change. No times are kept, so that equal outputs give
+ * an equal file.
  */
 import { readFile, writeFile } from "node:fs/promises"
 import { stripVTControlCharacters } from "node:util"
@@ -91,7 +91,7 @@ export const notebookText = (notebook: Notebook): string => `${JSON.stringify(so
 export const writeNotebook = (path: string, notebook: Notebook): Effect.Effect<void, BadNotebook> =>
   Effect.tryPromise({ try: () => writeFile(path, notebookText(notebook)), catch: wrong(path) })
 
-/** A bundle as it is saved: text as lines; pictures (base64) and JSON as they are. */
+/** A bundle as it is saved: text as lines; images (base64) and JSON as they are. */
 const savedBundle = (data: Schema.Json | undefined): Schema.Json =>
   Object.fromEntries(
     Object.entries((data ?? {}) as Readonly<Record<string, Schema.Json>>).map(([type, content]) => [

@@ -1,8 +1,8 @@
 /**
  * The kernel's process: Deno's Jupyter kernel, from the npm package `deno`, on local ports that were free.
  *
- * Not the talk with it (see `Kernel.ts`). The process ends with the scope, by SIGKILL: a kernel has nothing to save. Its
- * cache of compiled modules lives as long, so that nothing of an earlier run is taken.
+ * Not the talk with it (see `Kernel.ts`). The process ends with the scope, by SIGKILL: a kernel has nothing to save.
+ * Its cache of compiled modules lives as long, so that nothing of an earlier run is taken.
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { randomUUID } from "node:crypto"

@@ -4,8 +4,9 @@
  *     python scripts/noun-phrases/label.py < captions.txt > spacy.txt
  *     tsx scripts/noun-phrases/agreement.ts spacy.txt [perPhrase]
  *
- * Reads captions with spaCy's phrases in brackets. Prints F1 of exact phrases, the share of captions with equal sets, and
- * for the balance the share of captions that both decide alike and the Jaccard index of what is kept; draws are the same.
+ * Reads captions with spaCy's phrases in brackets. Prints F1 of exact phrases, the share of captions with equal sets,
+ * and for the balance the share of captions that both decide alike and the Jaccard index of what is kept; draws are the
+ * same.
  */
 import { readFileSync } from "node:fs"
 import { countCaptions } from "../../src/text/Balance.ts"

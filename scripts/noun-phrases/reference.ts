@@ -1,7 +1,7 @@
 /**
- * The noun-phrase tagger without its short cuts: what trains it, and what a test holds the fast one against.
+ * The noun-phrase tagger without optimisations: used for training, and as the reference for a test of the fast one.
  *
- * Not shipped. Every feature of every word is looked up by itself.
+ * Not part of the package. Every feature of every word is looked up separately.
  */
 import * as F from "../../src/text/PhraseFeatures.ts"
 

@@ -1,4 +1,4 @@
-/** Words of web captions for `captions.ts`: what pictures show, how it looks, what is done. WordNet adds the rest. */
+/** Words of web captions for `captions.ts`: objects, their looks, actions. WordNet adds the rest. */
 
 const words = (text: string): ReadonlyArray<string> => text.trim().split(/\s+/)
 

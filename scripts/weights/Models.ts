@@ -1,8 +1,8 @@
 /**
  * The models whose files can be made with random weights: Phi-2 and CLIP ViT-L/14-336 as published, or smaller.
  *
- * Not models that say anything: norms are one, biases zero, the rest normal with deviation 0.02. A tensor repeats its first
- * 65,536 draws, so that billions of weights take seconds.
+ * Not models that say anything: norms are one, biases zero, the rest normal with deviation 0.02. A tensor repeats its
+ * first 65,536 draws, so that billions of weights take seconds.
  */
 import { Effect } from "effect"
 import { type ClipConfig, clipConfigJson } from "../../src/model/clip/Config.ts"

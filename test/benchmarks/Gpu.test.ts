@@ -1,6 +1,6 @@
 /**
- * `bench -- gpu` where there is no GPU: its formulas, its fallbacks, and a walk through all of it with tiny models where a
- * libtorch, a compiler and transformers are found; where not, that test is skipped and says why.
+ * `bench -- gpu` where there is no GPU: its formulas, its fallbacks, and a walk through all of it with tiny models
+ * where a libtorch, a compiler and transformers are found; where not, that test is skipped and says why.
  */
 import { execFileSync, spawnSync } from "node:child_process"
 import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs"

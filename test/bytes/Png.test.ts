@@ -1,4 +1,4 @@
-/** A picture that is written is the picture that decoders read. */
+/** An image that is written is the image that decoders read. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import sharp from "sharp"

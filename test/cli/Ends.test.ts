@@ -1,4 +1,6 @@
-/** A run that is ended from outside, or has few files to open, ends soon, says what happened and keeps what is finished. */
+/**
+ * A run that is ended from outside, or has few files to open, ends soon, says what happened and keeps what is finished.
+ */
 import { readdirSync, readFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"

@@ -1,4 +1,7 @@
-/** Leaving lines out by their form tells the same as reading every event, whatever the lines hold and wherever texts are cut. */
+/**
+ * Leaving lines out by their form tells the same as reading every event, whatever the lines hold and wherever texts are
+ * cut.
+ */
 import { appendFileSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"

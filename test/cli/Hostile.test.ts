@@ -1,8 +1,9 @@
 /**
- * Nothing that data says reaches a terminal as a command: every command, as a real process, with hostile text wherever data comes in.
+ * Nothing that data says reaches a terminal as a command: every command, as a real process, with hostile text wherever
+ * data comes in.
  *
- * On a pipe not one control character is let through but ends of lines and tabs; on a terminal (`script` of util-linux makes one) our own
- * colours and the moves of the progress lines as well.
+ * On a pipe not one control character is let through but ends of lines and tabs; on a terminal (`script` of util-linux
+ * makes one) our own colours and the moves of the progress lines as well.
  */
 import { spawn, spawnSync } from "node:child_process"
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
@@ -184,7 +185,10 @@ describe.skipIf(!hasScript)(
   `on a terminal${hasScript ? "" : " (skipped: no script of util-linux)"}`,
   { timeout: 120_000 },
   () => {
-    /** SGR codes that we paint with, the block of progress lines, the cursor, and what a terminal makes of an end of line. */
+    /**
+     * SGR codes that we paint with, the block of progress lines, the cursor, and what a terminal makes of an end of
+     * line.
+     */
     const ours = /\u001b\[(?:0|1|2|31|32|33)m|\u001b\[\d+A\r\u001b\[J|\u001b\[\?25[lh]|\r(?=\n)/g
     const there = (words: ReadonlyArray<string>, input = "") =>
       start("script", ["-qec", [process.execPath, ...words].map(quoted).join(" "), "/dev/null"], { input })

@@ -1,6 +1,6 @@
 /**
- * The formulas count what is computed: every product of a gradient pass is counted where it is asked for, by its shapes, with
- * every region made of plain operations.
+ * The formulas count what is computed: every product of a gradient pass is counted where it is asked for, by its
+ * shapes, with every region made of plain operations.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"

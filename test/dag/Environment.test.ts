@@ -1,4 +1,6 @@
-/** Variables of the environment: read in one file, documented in one table, and a wrong value is an error that names it. */
+/**
+ * Variables of the environment: read in one file, documented in one table, and a wrong value is an error that names it.
+ */
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"

@@ -1,4 +1,6 @@
-/** A package that is not there is told by name with the line to type; every other failure of an import stays as it is. */
+/**
+ * A package that is not there is told by name with the line to type; every other failure of an import stays as it is.
+ */
 import { createRequire } from "node:module"
 import { expect, it } from "@effect/vitest"
 import { Schema } from "effect"

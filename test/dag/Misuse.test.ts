@@ -1,4 +1,6 @@
-/** What a node is given and what it returns, wrong: each is said with the node, the field, what was got and what to do. */
+/**
+ * What a node is given and what it returns, wrong: each is said with the node, the field, what was got and what to do.
+ */
 import { expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Redacted, Result, Schema, Stream } from "effect"
 import {

@@ -1,4 +1,6 @@
-/** Wrong wiring is a compile error, and error and service types are inferred exactly. `tsc` is the judge of this file. */
+/**
+ * Wrong wiring is a compile error, and error and service types are inferred exactly. `tsc` is the judge of this file.
+ */
 import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

@@ -1,4 +1,6 @@
-/** Pictures in cells of Parquet and Arrow files reach the pixels, each under one name, and no name stands for two pictures. */
+/**
+ * Images in cells of Parquet and Arrow files reach the pixels, each under one name, and no name stands for two images.
+ */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -20,7 +22,7 @@ const LAYOUTS = {
   "a folder of save_to_disk": ["saved", "data-00000-of-00001.arrow"]
 } as const
 
-/** The rows, and of each the colour that its answer says and the first pixel of its picture. */
+/** The rows, and of each the colour that its answer says and the first pixel of its image. */
 const readAll = Effect.fnUntraced(function* (path: string, images?: "cell") {
   const params = { shardRows: 4, ...(images === undefined ? {} : { images }) }
   const read = yield* Node.run(readInstructions, { file: path }, params)

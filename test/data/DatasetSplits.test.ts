@@ -1,4 +1,6 @@
-/** Splits are those that Hugging Face `datasets` finds: `fixtures/splits.json` is what it said of 300 random folders. */
+/**
+ * Splits are those that Hugging Face `datasets` finds: `fixtures/splits.json` is what it said of 300 random folders.
+ */
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"

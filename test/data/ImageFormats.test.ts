@@ -1,6 +1,6 @@
 /**
- * Every format is decoded to what PIL's `Image.open(f).convert("RGB")` gives, or refused by name. The files and Pillow's
- * pixels are `test/golden/formats/make.py`'s.
+ * Every format is decoded to what PIL's `Image.open(f).convert("RGB")` gives, or refused by name. The files and
+ * Pillow's pixels are `test/golden/formats/make.py`'s.
  */
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"

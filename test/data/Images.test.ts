@@ -41,7 +41,7 @@ describe("Images", () => {
     }
   }
 
-  // Width, height, size, fit and the digest of what Pillow 12.3 makes of a computed picture.
+  // Width, height, size, fit and the digest of what Pillow 12.3 makes of a computed image.
   const digests: ReadonlyArray<readonly [number, number, number, "crop" | "pad", string]> = [
     [640, 480, 336, "crop", "b3565f4d265f6d10"],
     [640, 480, 336, "pad", "533dd238aa1a9b8c"],

@@ -49,7 +49,10 @@ const Value = Schema.Union([
   Schema.Record(Schema.String, Schema.Union([Schema.String, Schema.Null, Schema.Array(Schema.Int)]))
 ])
 
-/** A whole number beyond 2^53 is read as a bigint, because a double may stand for several (`JsonText`); here as the double. */
+/**
+ * A whole number beyond 2^53 is read as a bigint, because a double may stand for several (`JsonText`); here as the
+ * double.
+ */
 const asDoubles = (value: unknown): unknown =>
   typeof value === "bigint"
     ? Number(value)

@@ -1,6 +1,6 @@
 /**
- * What a Parquet file claims costs no more than its bytes allow; a value or a row that cannot be costs its row; damage at
- * random gives rows or a typed error.
+ * What a Parquet file claims costs no more than its bytes allow; a value or a row that cannot be costs its row; damage
+ * at random gives rows or a typed error.
  */
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"

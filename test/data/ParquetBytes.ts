@@ -1,4 +1,7 @@
-/** Parquet files byte by byte, with whatever counts and sizes a test wants them to claim. Not a writer: nothing is checked. */
+/**
+ * Parquet files byte by byte, with whatever counts and sizes a test wants them to claim. Not a writer: nothing is
+ * checked.
+ */
 
 const varint = (value: number | bigint): Buffer => {
   const out: Array<number> = []

@@ -1,4 +1,6 @@
-/** A folder's rows are those of one split, and nothing is guessed: what is not clear is an error with the names found. */
+/**
+ * A folder's rows are those of one split, and nothing is guessed: what is not clear is an error with the names found.
+ */
 import { cpSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"

@@ -1,7 +1,7 @@
 /**
  * Writes JPEGs that encoders seldom write: any sampling, restart intervals, scans of one component, codes of 16 bits.
  *
- * Not an encoder: coefficients are drawn, not computed from a picture. Equal descriptions give equal bytes.
+ * Not an encoder: coefficients are drawn, not computed from an image. Equal descriptions give equal bytes.
  */
 import { Schema } from "effect"
 import { ZIGZAG } from "../../src/data/JpegScan.ts"
@@ -24,7 +24,7 @@ export const Drawn = Schema.Struct({
   coarse: Schema.Literals([1, 7, 60, 255]),
   /** Of 64 coefficients so many are not zero, or so. */
   dense: Schema.Literals([0, 1, 4, 20, 64]),
-  /** `wild`: coefficients that no picture has, up to what the format can say. */
+  /** `wild`: coefficients that no image has, up to what the format can say. */
   size: Schema.Literals(["tame", "tame", "wild"]),
   seed: Schema.Int
 })
@@ -126,7 +126,7 @@ export const jpegOf = (drawn: Drawn): Uint8Array => {
   out.push(...segment(0xc4, 0, ...dc.counts, ...dc.symbols), ...segment(0xc4, 0x10, ...ac.counts, ...ac.symbols))
   if (drawn.restart > 0) out.push(...segment(0xdd, 0, drawn.restart))
 
-  /** Coefficients of one block, as they would be in a picture or, if wild, as no picture has them. */
+  /** Coefficients of one block, as they would be in an image or, if wild, as no image has them. */
   const largest = (k: number): number =>
     size === "wild" ? 1023 : Math.max(1, Math.floor((k === 0 ? 1000 : 300) / quant[k]! / (1 + (ZIGZAG[k]! >> 3))))
   const block = (): Array<number> =>

@@ -1,4 +1,7 @@
-/** What rules are expected to take of CC-595K: nothing where they are off, what the documentation says where they are on. */
+/**
+ * What rules are expected to take of CC-595K: nothing where they are off, what the documentation says where they are
+ * on.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
 import { type CaptionSettings, CC595K, expectedOfRules, expectedRows, ruleLines } from "../../datasets/CaptionRules.ts"

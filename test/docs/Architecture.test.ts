@@ -1,5 +1,6 @@
 /**
- * The table of scripts/arrows.ts is the import graph of the code, and biome.json and docs/architecture.md are made from it.
+ * The table of scripts/arrows.ts is the import graph of the code, and biome.json and docs/architecture.md are made from
+ * it.
  *
  * An import against the table fails here and in the linter, an arrow that no file uses fails here.
  */

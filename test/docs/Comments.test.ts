@@ -1,8 +1,9 @@
 /**
- * Comments and pages speak of files and names that exist: a path of ours is a file, a name in backticks stands in some code.
+ * Comments and pages speak of files and names that exist: a path of ours is a file, a name in backticks stands in some
+ * code.
  *
- * Only names that look like code are held to that (camelCase, snake_case, PascalCase of two words); shapes, as `ids_BT`,
- * are no variables of one file. Names of other programs are listed with their owner.
+ * Only names that look like code are held to that (camelCase, snake_case, PascalCase of two words); shapes, as
+ * `ids_BT`, are no variables of one file. Names of other programs are listed with their owner.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname, join, sep } from "node:path"

@@ -1,6 +1,6 @@
 /**
- * A hint can be followed: each name in backticks is a parameter, a flag, a subcommand, a variable, a file or a command that
- * exists. Held over every literal of the code, messages and help texts too, so that none is passed over.
+ * A hint can be followed: each name in backticks is a parameter, a flag, a subcommand, a variable, a file or a command
+ * that exists. Held over every literal of the code, messages and help texts too, so that none is passed over.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
@@ -27,7 +27,10 @@ beforeAll(async () => {
   }
 }, 60_000)
 
-/** Of a node in whose code the sentence stands: the node's own file, or one that imports it. Of any node for the framework. */
+/**
+ * Of a node in whose code the sentence stands: the node's own file, or one that imports it. Of any node for the
+ * framework.
+ */
 const isParameter = ({ name, path }: Named): boolean => {
   const ofAny = !/^src\/(nodes|text|data|model|training)\//.test(path)
   return [...params].some(([file, fields]) => fields.has(name) && (ofAny || reached(file).has(path)))

@@ -1,8 +1,8 @@
 /**
  * Names in backticks in what the code says to people, and what there is for them to name.
  *
- * Read from sources as they stand: string and template literals of all code but pages that are written as markdown. A name
- * with a placeholder in it (`${key}`) is a value, and not looked at.
+ * Read from sources as they stand: string and template literals of all code but pages that are written as markdown. A
+ * name with a placeholder in it (`${key}`) is a value, and not looked at.
  */
 import { readdirSync, readFileSync } from "node:fs"
 import { dirname, join, relative, resolve, sep } from "node:path"

@@ -1,8 +1,8 @@
 /**
  * The notebook runs from its first cell in a fresh kernel, and shows what its committed outputs show.
  *
- * Its checkpoint is an untrained one that is exported here (`fixtures/untrained.ts`); the committed outputs come from the
- * sample's own run. Cells tagged `checkpoint` depend on it, so of those only the form is compared.
+ * Its checkpoint is an untrained one that is exported here (`fixtures/untrained.ts`); the committed outputs come from
+ * the sample's own run. Cells tagged `checkpoint` depend on it, so of those only the form is compared.
  */
 import { execFileSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"

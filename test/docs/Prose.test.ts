@@ -1,6 +1,6 @@
 /**
- * Pages are written in plain English: lines of at most 120 characters, and none of the words that this project once used
- * in a sense of its own.
+ * Pages are written in plain English: lines of at most 120 characters, and none of the words that this project once
+ * used in a sense of its own.
  *
  * Not a style checker: it knows words, not sentences. `docs/LOG.md` keeps the words of its day, and a page that says it
  * is generated has those of its source.

@@ -1,4 +1,6 @@
-/** Each shell line of the documentation can be typed: programs, files, scripts, subcommands, flags and variables exist. */
+/**
+ * Each shell line of the documentation can be typed: programs, files, scripts, subcommands, flags and variables exist.
+ */
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"

@@ -1,7 +1,8 @@
 /**
  * Shell lines of the documentation as commands: variables set before, words, what a launcher starts.
  *
- * Not a shell: words, quotes, `$(...)`, comments, `<`, `>` and `&&`, which is what these pages use; anything else is an error.
+ * Not a shell: words, quotes, `$(...)`, comments, `<`, `>` and `&&`, which is what these pages use; anything else is an
+ * error.
  */
 import { blocksOf, type Page } from "./Markdown.ts"
 

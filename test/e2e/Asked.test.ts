@@ -1,4 +1,7 @@
-/** POPE's files to scores, as a real run: killed between shards it asks only what was not answered, and says what it left out. */
+/**
+ * POPE's files to scores, as a real run: killed between shards it asks only what was not answered, and says what it
+ * left out.
+ */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -11,7 +14,7 @@ import { entriesOf } from "./Sources.ts"
 const recipe = fileURLToPath(new URL("./fixtures/asked.ts", import.meta.url))
 const killer = new URL("./fixtures/killer.ts", import.meta.url).href
 
-/** Thirty questions about ten pictures; the last picture is not in the archive. */
+/** Thirty questions about ten images; the last image is not in the archive. */
 const writeQuestions = async (): Promise<string> => {
   const folder = join(freshFolder(), "sources")
   mkdirSync(folder)

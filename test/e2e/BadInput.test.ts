@@ -1,9 +1,9 @@
 /**
- * Bad files, bad disks and bad company end in a typed error with a hint or in quarantined rows with a reason, and never in
- * lost or half-visible output: a good run on the same store ends with the digests of an undisturbed one.
+ * Bad files, bad disks and bad company end in a typed error with a hint or in quarantined rows with a reason, and never
+ * in lost or half-visible output: a good run on the same store ends with the digests of an undisturbed one.
  *
- * Real processes and real files. What a machine cannot give (mount rights for a full disk, another user for a store that
- * may not be written) is skipped with its reason.
+ * Real processes and real files. What a machine cannot give (mount rights for a full disk, another user for a store
+ * that may not be written) is skipped with its reason.
  */
 import { spawnSync } from "node:child_process"
 import {
@@ -141,7 +141,7 @@ describe("rows that cannot be used", () => {
   })
 })
 
-/** Captions, and an archive in which the k-th of their pictures is what `change` makes of it. */
+/** Captions, and an archive in which the k-th of their images is what `change` makes of it. */
 const picturesWith = async (change: (entries: Array<ZipEntry>) => void): Promise<Uint8Array> => {
   const captions = JSON.parse(await text("chat.json")) as ReadonlyArray<{ readonly image: string }>
   const entries = [
@@ -161,7 +161,7 @@ describe("pictures that are not to be trusted", () => {
   const node = "pretrain/tokenizeImages"
   const until = ["--until", node] as const
   let before = 0
-  /** Captions that reach the node and whose pictures are good. */
+  /** Captions that reach the node and whose images are good. */
   let good: ReadonlyArray<number> = []
   /** The memory of the node that decodes, bytes. */
   const peakOf = (ended: Ended): number => {
@@ -242,7 +242,7 @@ describe("pictures that are not to be trusted", () => {
     completed(zipped)
     expect(countOf(refusedBy(zipped, node))).toBe(before + names.length)
 
-    // The same from a folder, beside which a good picture lies that must not be reached.
+    // The same from a folder, beside which a good image lies that must not be reached.
     const folder = freshFolder()
     const sources = await writeSources(join(folder, "sources"), {
       "chat.json": JSON.stringify(renamed),

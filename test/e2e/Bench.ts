@@ -184,7 +184,9 @@ export const completed = (ended: Ended): RunEvent => {
   return last
 }
 
-/** The tagged error of a run that must have failed as promised: exit 1, lines with a hint, a last event that says so. */
+/**
+ * The tagged error of a run that must have failed as promised: exit 1, lines with a hint, a last event that says so.
+ */
 export const failed = (ended: Ended): { readonly tag: string; readonly message: string; readonly hint: string } => {
   const last = lastOf(ended)
   expect({ code: ended.code, status: last.status }).toEqual({ code: 1, status: "failed" })
@@ -232,8 +234,8 @@ export const manifestsOf = (store: string): ReadonlyArray<Manifest> =>
   )
 
 /**
- * As `expectTidy`, after `gc` swept what only a killed process can leave (the lock of a node that it had just finished, a
- * file half written). Results must survive the sweep: a run finds all of them.
+ * As `expectTidy`, after `gc` swept what only a killed process can leave (the lock of a node that it had just finished,
+ * a file half written). Results must survive the sweep: a run finds all of them.
  */
 export const expectTidyAfterKills = async (bench: Bench): Promise<void> => {
   const collected = await bench.run(["gc", "--collect"], { plain: true })
@@ -243,8 +245,8 @@ export const expectTidyAfterKills = async (bench: Bench): Promise<void> => {
 }
 
 /**
- * Nothing that a finished run leaves behind may be unfinished: no work folders, no locks, no temporary files. Records of
- * killed runs and checkpoints of finished nodes, which nobody reads, are not looked at.
+ * Nothing that a finished run leaves behind may be unfinished: no work folders, no locks, no temporary files. Records
+ * of killed runs and checkpoints of finished nodes, which nobody reads, are not looked at.
  */
 export const expectTidy = (store: string): void => {
   const left = (name: string) => {

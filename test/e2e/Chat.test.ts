@@ -1,6 +1,6 @@
 /**
- * Right after a run there is somebody to talk to: `pipelines/chat.ts` on nothing but the run's store answers as the run's
- * own evaluation did.
+ * Right after a run there is somebody to talk to: `pipelines/chat.ts` on nothing but the run's store answers as the
+ * run's own evaluation did.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
@@ -31,7 +31,7 @@ describe("talking to what a run left", { timeout: 180_000 }, () => {
   const chat = (...args: ReadonlyArray<string>) =>
     startProcess(process.execPath, [pipeline, "--engine", "wasm", ...args], { plain: true, cwd: bench.folder }).ended
 
-  /** Picture of a question (`{scene}/{number}`). */
+  /** Image of a question (`{scene}/{number}`). */
   const pictureOf = (id: string): string => {
     const scenes = Schema.decodeUnknownSync(Scenes)(
       JSON.parse(readFileSync(join(bench.sources, "heldout.json"), "utf8"))

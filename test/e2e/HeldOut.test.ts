@@ -1,6 +1,6 @@
 /**
- * Held-out rows measured while real processes train, and the best weights kept: SIGKILL at any step changes nothing, threads
- * change nothing, and ranks measure together.
+ * Held-out rows measured while real processes train, and the best weights kept: SIGKILL at any step changes nothing,
+ * threads change nothing, and ranks measure together.
  *
  * Where there is no libtorch, or no compiler, the test with ranks is skipped and says so.
  */

@@ -1,9 +1,9 @@
 /**
- * SIGKILL inside any kind of node and any training stage, and Ctrl-C, lose nothing that was finished: the rerun ends with
- * the digests of a run that nobody disturbed.
+ * SIGKILL inside any kind of node and any training stage, and Ctrl-C, lose nothing that was finished: the rerun ends
+ * with the digests of a run that nobody disturbed.
  *
- * One store is killed again and again on its way to the end; each rerun must take what was finished, and training must go
- * on from its newest checkpoint. Steps are random: the seed is printed by a failing test, `E2E_SEED` sets it.
+ * One store is killed again and again on its way to the end; each rerun must take what was finished, and training must
+ * go on from its newest checkpoint. Steps are random: the seed is printed by a failing test, `E2E_SEED` sets it.
  */
 import { describe, expect, test } from "vitest"
 import {
@@ -80,7 +80,7 @@ describe("SIGKILL", () => {
     const moments: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
       [event("node-start", "readCaptions"), pictures], // whole, a file
       [event("node-start", "filterCaptions"), pictures], // whole, rows
-      [event("node-progress", "pretrain/tokenizeImages", '"shardsDone":[1-9]'), pictures], // sharded, pictures
+      [event("node-progress", "pretrain/tokenizeImages", '"shardsDone":[1-9]'), pictures], // sharded, images
       [event("node-start", "pretrain/computeFeatures"), pictures], // sharded, with an engine
       [event("node-start", "cleanShareGpt"), []], // sharded, text
       [event("node-start", "dropDuplicates"), []],

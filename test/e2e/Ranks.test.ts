@@ -1,6 +1,6 @@
 /**
- * The small recipe trained by several real processes over the torch engine: the same losses as one gives, and a rank that is
- * killed or hangs ends all of them with one typed error, after which a run of any size goes on.
+ * The small recipe trained by several real processes over the torch engine: the same losses as one gives, and a rank
+ * that is killed or hangs ends all of them with one typed error, after which a run of any size goes on.
  *
  * Where there is no libtorch, or no compiler, each test is skipped and says so.
  */

@@ -1,9 +1,9 @@
 /**
- * Small source files cut from the sample that ships: 60 conversations, 60 captions with 50 of their pictures, 40 rows of
+ * Small source files cut from the sample that ships: 60 conversations, 60 captions with 50 of their images, 40 rows of
  * instructions, 12 held-out scenes.
  *
- * Pure cutting: rows and pictures are the sample's own bytes, so equal samples give equal files. Ten captions lack their
- * picture on purpose, so that every run has a quarantine.
+ * Pure cutting: rows and images are the sample's own bytes, so equal samples give equal files. Ten captions lack their
+ * image on purpose, so that every run has a quarantine.
  */
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"

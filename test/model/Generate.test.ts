@@ -1,4 +1,7 @@
-/** Generation's promises: a stream that computes what is asked of it, rows that do not know of each other, nothing leaks. */
+/**
+ * Generation's promises: a stream that computes what is asked of it, rows that do not know of each other, nothing
+ * leaks.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import { type GenerateOptions, generate, generateLlava, greedyLlava, greedyText } from "../../src/model/Generate.ts"

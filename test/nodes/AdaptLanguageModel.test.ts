@@ -1,4 +1,7 @@
-/** Tuning by adapters learns, changes what has an adapter and nothing else, and its adapter can be merged and gone on with. */
+/**
+ * Tuning by adapters learns, changes what has an adapter and nothing else, and its adapter can be merged and gone on
+ * with.
+ */
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"

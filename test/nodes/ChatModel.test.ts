@@ -1,4 +1,6 @@
-/** An exported folder answers as the models inside it do, sees pictures as training did, and refuses what it cannot use. */
+/**
+ * An exported folder answers as the models inside it do, sees images as training did, and refuses what it cannot use.
+ */
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"

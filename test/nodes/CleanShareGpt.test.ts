@@ -75,8 +75,8 @@ describe("cleanShareGpt", () => {
     { arbitrary: { runs: 200 } }
   )
 
-  // Banned words are looked for in raw text, as the reference does: one that only cleaning lays bare, and a row whose length
-  // was that of a question that went, are found by a second pass alone.
+  // Banned words are looked for in raw text, as the reference does: one that only cleaning lays bare, and a row whose
+  // length was that of a question that went, are found by a second pass alone.
   const secondPass = /^Dropped: (BannedWord|TooShort)$/
   it.effect.prop(
     "gives back its own output when that is read as markdown, but for what only then begins a reply",

@@ -1,4 +1,4 @@
-/** Stored features are the tower's own, picture by picture, however many there are. */
+/** Stored features are the tower's own, image by image, however many there are. */
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"

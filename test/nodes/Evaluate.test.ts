@@ -1,4 +1,4 @@
-/** The report adds up, answers are compared as a reader would, and the blind run sees another scene's picture. */
+/** The report adds up, answers are compared as a reader would, and the blind run sees another scene's image. */
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
@@ -90,7 +90,7 @@ describe("evaluate", () => {
       expect(report.blindAccuracy).toBe(blind / 8)
       expect(Object.values(report.blindByType).reduce((sum, { right }) => sum + right, 0)).toBe(blind)
       expect(report.stages).toEqual(logs)
-      // With pictures moved on by half the scenes, seeing and blind change places.
+      // With images moved on by half the scenes, seeing and blind change places.
       const swapped = [...inputs.pixels.slice(2), ...inputs.pixels.slice(0, 2)]
       const other = (yield* Node.run(evaluate, { ...inputs, pixels: swapped }, params)).out.report
       for (const one of other.samples) {
@@ -130,7 +130,7 @@ describe("answerQuestions", () => {
       const scored = (yield* Node.run(exactMatch, { rows: both.out.rows }, {})).out.report
       expect(scored.accuracy).toBe(evaluated.out.report.accuracy)
       expect(scored.blind?.accuracy).toBe(evaluated.out.report.blindAccuracy)
-      // Without its picture, and in batches of another size.
+      // Without its image, and in batches of another size.
       const fewer = { ...asked, pictured: pictured.slice(1), pixels: pixels.slice(1) }
       const { out, refused } = yield* Node.run(answerQuestions, fewer, { ...asking, batch: 2, blind: false })
       expect(out.rows).toEqual(both.out.rows.slice(2).map((row) => ({ ...row, blind: null })))

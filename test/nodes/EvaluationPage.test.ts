@@ -1,4 +1,4 @@
-/** The page shows each scene's own picture, marks what is wrong, and holds for a run that stopped anywhere. */
+/** The page shows each scene's own image, marks what is wrong, and holds for a run that stopped anywhere. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Artifact } from "../../src/dag/Artifact.ts"

@@ -1,4 +1,6 @@
-/** Shares add up, whatever the rows: the same as counting one category after another, and nothing unknown is counted. */
+/**
+ * Shares add up, whatever the rows: the same as counting one category after another, and nothing unknown is counted.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
 import * as Node from "../../src/dag/RunNode.ts"

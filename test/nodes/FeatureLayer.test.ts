@@ -1,4 +1,7 @@
-/** The tower's hidden state is one fact: it goes with features and projectors, and every file that is written says the same. */
+/**
+ * The tower's hidden state is one fact: it goes with features and projectors, and every file that is written says the
+ * same.
+ */
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"

@@ -1,4 +1,6 @@
-/** What was exported comes back as the parts it was made of, whoever spelled the names; other folders say what they are. */
+/**
+ * What was exported comes back as the parts it was made of, whoever spelled the names; other folders say what they are.
+ */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"

@@ -1,4 +1,4 @@
-/** Fresh models are pure functions of sizes and seed, and a random tower lets pictures be told apart. */
+/** Fresh models are pure functions of sizes and seed, and a random tower lets images be told apart. */
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"

@@ -1,4 +1,6 @@
-/** Parts with lists that start over and conversations with runs of one digit go; all else stays untouched and in order. */
+/**
+ * Parts with lists that start over and conversations with runs of one digit go; all else stays untouched and in order.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
 import * as Node from "../../src/dag/RunNode.ts"

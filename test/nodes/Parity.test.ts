@@ -1,4 +1,7 @@
-/** An export's answers are computed in float32, whatever the recipe computes in. Skipped by name where torch cannot be built. */
+/**
+ * An export's answers are computed in float32, whatever the recipe computes in. Skipped by name where torch cannot be
+ * built.
+ */
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"

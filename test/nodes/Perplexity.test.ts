@@ -1,4 +1,6 @@
-/** Perplexity is that of the reference implementation, that of training's own measurement, and the same in any batch. */
+/**
+ * Perplexity is that of the reference implementation, that of training's own measurement, and the same in any batch.
+ */
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "@effect/vitest"

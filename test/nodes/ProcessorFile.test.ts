@@ -1,4 +1,4 @@
-/** What a folder says of its pictures is computed as it is said, or refused by name. */
+/** What a folder says of its images is computed as it is said, or refused by name. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

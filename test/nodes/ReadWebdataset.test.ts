@@ -1,4 +1,4 @@
-/** A webdataset gives a row a sample, with the picture that `tokenizeImages` then reads from the same files. */
+/** A webdataset gives a row a sample, with the image that `tokenizeImages` then reads from the same files. */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { gzipSync } from "node:zlib"

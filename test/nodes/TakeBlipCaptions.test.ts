@@ -1,4 +1,7 @@
-/** BLIP's captions meet their rows by id, whatever the order of the two files; rows without one go where the parameter says. */
+/**
+ * BLIP's captions meet their rows by id, whatever the order of the two files; rows without one go where the parameter
+ * says.
+ */
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"

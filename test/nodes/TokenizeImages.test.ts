@@ -1,4 +1,4 @@
-/** Rows keep their pictures: the k-th pixels are the k-th pictured row's, and a bad picture takes only its row. */
+/** Rows keep their pictures: the k-th pixels are the k-th pictured row's, and a bad image takes only its row. */
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
@@ -201,7 +201,7 @@ describe("tokenizeImages", () => {
         { name: "bomb.png", data: bomb },
         { name: "zeros.png", data: zeros, method: "deflate" }
       ])
-      // Behind the first copy of the picture lies the second: one bit of it is turned.
+      // Behind the first copy of the image lies the second: one bit of it is turned.
       const at = Buffer.from(zip).indexOf(good.subarray(0, 40), Buffer.from(zip).indexOf(good.subarray(0, 40)) + 1)
       zip[at + good.length - 20]! ^= 1
       const path = join(folder, "pictures.zip")

@@ -1,4 +1,4 @@
-/** Examples carry loss on the answers and nothing else, and know their picture and their group. */
+/** Examples carry loss on the answers and nothing else, and know their image and their group. */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
 import * as Node from "../../src/dag/RunNode.ts"

@@ -11,7 +11,7 @@ import type { Trains } from "../../src/nodes/VisionStage.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
 import { inShards, settings, tensorsOf, tinyModels, tinyPictured } from "./support.ts"
 
-/** A tiny stage's inputs: examples of eight rows, two of them without a picture. */
+/** A tiny stage's inputs: examples of eight rows, two of them without an image. */
 const open = Effect.gen(function* () {
   const { into, ...models } = yield* tinyModels()
   const { pixels, plain, v1 } = yield* tinyPictured(8, (i) => i === 3 || i === 6)
@@ -71,7 +71,7 @@ describe("trainProjector", () => {
   it.effect("finds an example's picture by shard and number, wherever shards are cut", () =>
     Effect.gen(function* () {
       const { at, models, pixels, plain } = yield* open
-      // Rows 0 to 4 are of a first shard, with four pictures; 5 to 7 of a second, with two.
+      // Rows 0 to 4 are of a first shard, with four images; 5 to 7 of a second, with two.
       const cut = plain.map((row, i) => (i < 5 || row.image < 0 ? row : { ...row, shard: 1, image: row.image - 4 }))
       const run = (
         data: typeof plain,

@@ -1,4 +1,6 @@
-/** Yes and no are what the published scripts take them for, figure by figure, and nothing else is counted in silence. */
+/**
+ * Yes and no are what the published scripts take them for, figure by figure, and nothing else is counted in silence.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
 import * as Node from "../../src/dag/RunNode.ts"

@@ -67,7 +67,7 @@ export const conversations = Arbitrary.map(Arbitrary.array(pairs, { maxLength: 1
   all.map((of, i) => conversation(`c${i}`, of))
 )
 
-/** Pixels of a picture that is unlike any other of its seed and size. */
+/** Pixels of an image that is unlike any other of its seed and size. */
 export const pixelsOf = (width: number, height: number, seed: number): Uint8Array =>
   Uint8Array.from({ length: width * height * 3 }, (_, i) => ((i % width) * 5 + seed * 41 + (i % 3) * 60) & 255)
 
@@ -94,7 +94,7 @@ export const tinyTower = {
 const GRID = 2
 export const PATCHES = GRID * GRID
 
-/** Folder of a tiny tower that cuts a picture into `grid` x `grid` patches. */
+/** Folder of a tiny tower that cuts an image into `grid` x `grid` patches. */
 export const towerOf = Effect.fnUntraced(function* (grid: number) {
   const sized = { ...tinyTower, imageSize: grid * tinyTower.patchSize }
   return (yield* Node.run(initVisionTower, {}, sized, { into: yield* scratch })).out.model
@@ -113,7 +113,9 @@ export const tinyModels = Effect.fnUntraced(function* (headBias: "keep" | "drop"
   return { into, model: language.out.model, vision: vision.out.model, tokenizer: tokenizerPath }
 })
 
-/** Conversations about pictures as examples and pixels: row i is about picture i, or about none where `textOnly` says so. */
+/**
+ * Conversations about images as examples and pixels: row i is about image i, or about none where `textOnly` says so.
+ */
 export const tinyPictured = Effect.fnUntraced(function* (
   count: number,
   textOnly: (i: number) => boolean = () => false
@@ -150,7 +152,9 @@ export const settings = {
   headBias: "drop"
 } as const
 
-/** The same with what `tuneInstructions` trains where it is told nothing: for tests that call its functions themselves. */
+/**
+ * The same with what `tuneInstructions` trains where it is told nothing: for tests that call its functions themselves.
+ */
 export const tuneSettings = { ...settings, trains: { projector: true, language: "all", vision: false } } as const
 
 /** Every tensor of a model's folder, or of an adapter's, as base64 of its bytes, by name. */

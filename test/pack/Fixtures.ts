@@ -103,7 +103,9 @@ export const same = sharded(
 )
 `
 
-/** Says of each engine which one it is here, and what a sum is on it; "cache" prints where an addon is looked for last. */
+/**
+ * Says of each engine which one it is here, and what a sum is on it; "cache" prints where an addon is looked for last.
+ */
 export const sums = `
 import { Effect } from "effect"
 import { layer, resolve } from "millrace/tensor/Engine"

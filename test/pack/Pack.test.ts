@@ -1,6 +1,6 @@
 /**
- * The package works where it is installed: what it holds, that the graph needs no other package, that a recipe of another
- * project runs, resumes and starts threads, that installed nodes are the nodes of the sources.
+ * The package works where it is installed: what it holds, that the graph needs no other package, that a recipe of
+ * another project runs, resumes and starts threads, that installed nodes are the nodes of the sources.
  */
 import { execFile } from "node:child_process"
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"

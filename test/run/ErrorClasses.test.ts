@@ -1,4 +1,7 @@
-/** Every error class of the tree, sent to another thread and to another process: tag, fields, words, and the class where it is named. */
+/**
+ * Every error class of the tree, sent to another thread and to another process: tag, fields, words, and the class where
+ * it is named.
+ */
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"

@@ -1,4 +1,7 @@
-/** A thread that loads for a fold changes nothing but the clock, loads while a step holds its thread, and ends with the fold. */
+/**
+ * A thread that loads for a fold changes nothing but the clock, loads while a step holds its thread, and ends with the
+ * fold.
+ */
 import { Effect } from "effect"
 import { describe, expect, test } from "vitest"
 import { buffersOf } from "../../src/run/LoaderTask.ts"

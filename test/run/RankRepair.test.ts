@@ -37,7 +37,9 @@ const flipRows = (store: string): { readonly path: string; readonly whole: Buffe
   return { path, whole }
 }
 
-/** A run of rank 0 in this process and of the others in theirs; `reader` is the rank that reads the rows of the steps. */
+/**
+ * A run of rank 0 in this process and of the others in theirs; `reader` is the rank that reads the rows of the steps.
+ */
 const runRanks = async (bench: Bench, reader: number) => {
   const address: RankAddress = {
     rank: 0,

@@ -1,4 +1,7 @@
-/** A pipeline whose source is on a server: planned without a request, fetched once, resumed, and not needed when nothing runs. */
+/**
+ * A pipeline whose source is on a server: planned without a request, fetched once, resumed, and not needed when nothing
+ * runs.
+ */
 import { readdirSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"

@@ -1,6 +1,7 @@
 /**
- * Nothing wrong survives: a flipped bit in what a node reads is met by the run that reads it, made again, and the results are
- * those of a store that nothing happened to. What software that checked nothing made of damaged bytes is suspect.
+ * Nothing wrong survives: a flipped bit in what a node reads is met by the run that reads it, made again, and the
+ * results are those of a store that nothing happened to. What software that checked nothing made of damaged bytes is
+ * suspect.
  */
 import { chmodSync, cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"

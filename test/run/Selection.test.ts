@@ -1,4 +1,7 @@
-/** `--only`, `--from`, `--until` and `--force` choose the nodes of a run; a wrong name is an error that lists the right ones. */
+/**
+ * `--only`, `--from`, `--until` and `--force` choose the nodes of a run; a wrong name is an error that lists the right
+ * ones.
+ */
 import { expect, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
 import { pipeline, rows, sharded, whole } from "../../src/dag/index.ts"

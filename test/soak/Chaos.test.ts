@@ -1,4 +1,7 @@
-/** A short `npm run soak -- chaos`: a trial of each kind, always of the same seed; and what its checker and its disk know. */
+/**
+ * A short `npm run soak -- chaos`: a trial of each kind, always of the same seed; and what its checker and its disk
+ * know.
+ */
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

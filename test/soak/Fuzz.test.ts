@@ -1,4 +1,7 @@
-/** A short part of `npm run soak -- fuzz`: some hundred inputs of each kind, always the same, and the bombs that are quick. */
+/**
+ * A short part of `npm run soak -- fuzz`: some hundred inputs of each kind, always the same, and the bombs that are
+ * quick.
+ */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

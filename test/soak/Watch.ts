@@ -1,4 +1,7 @@
-/** Watches a process from outside: how much memory it takes, whether it is stuck, how it ends. Linux's /proc says the memory. */
+/**
+ * Watches a process from outside: how much memory it takes, whether it is stuck, how it ends. Linux's /proc says the
+ * memory.
+ */
 import { spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
 

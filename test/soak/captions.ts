@@ -5,8 +5,9 @@
  *
  * `twice` balances what a balance left, with another seed: the share that a second balance takes (docs/presets.md).
  *
- * Not a test: it times. Captions are made up row by row from a vocabulary with a long tail (a word's chance falls with its
- * rank), so that distinct noun phrases keep coming as they do in real ones; one row in 30 repeats an earlier caption.
+ * Not a test: it times. Captions are made up row by row from a vocabulary with a long tail (a word's chance falls with
+ * its rank), so that distinct noun phrases keep coming as they do in real ones; one row in 30 repeats an earlier
+ * caption.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { cpus, tmpdir } from "node:os"
@@ -88,8 +89,8 @@ const said = (what: string): void => {
 console.log(`${rows} rows, ${mode}, node ${process.version}, ${cpus().length} x ${cpus()[0]?.model}`)
 
 if (mode === "twice") {
-  // As CC-595K came about: the first balance alone, without our other rules. Two to four phrases a caption, of 3,000 nouns
-  // with one of 100 adjectives before every fifth: far more alike than the captions above, as CC-3M's are.
+  // As CC-595K came about: the first balance alone, without our other rules. Two to four phrases a caption, of 3,000
+  // nouns with one of 100 adjectives before every fifth: far more alike than the captions above, as CC-3M's are.
   const phrasesOf = (row: number): ReadonlyArray<string> => {
     const roll = dice(row)
     for (let i = 0; i < 4; i++) roll()

@@ -5,8 +5,8 @@
  *     npm run soak -- chaos --trials 1000 --seed 7 --only kill
  *     npm run soak -- chaos --only error --seed 7 --at 12  one trial again; its store stays for a look
  *
- * What is done is in `chaos/Trials.ts`, what must hold in `chaos/Check.ts`, which shares no code with the store. Prints its
- * counts as a table; ends with 1 when anything was wrong, and leaves those stores.
+ * What is done is in `chaos/Trials.ts`, what must hold in `chaos/Check.ts`, which shares no code with the store. Prints
+ * its counts as a table; ends with 1 when anything was wrong, and leaves those stores.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { cpus, tmpdir } from "node:os"

@@ -1,17 +1,19 @@
 /**
- * Gives every reader of foreign bytes random inputs, and demands that it accepts them or refuses them with a typed error.
+ * Gives every reader of foreign bytes random inputs, and demands that it accepts them or refuses them with a typed
+ * error.
  *
  *     npm run soak -- fuzz                                      100,000 inputs of each kind, then the bombs
  *     npm run soak -- fuzz --count 2000 --seed 7 --only zip,json
  *     npm run soak -- fuzz --only zip --seed 7 --at 1234        one input again, with its stack
  *     npm run soak -- fuzz --only bombs
  *
- * Kinds: json, html, tokenizer, zip, tar, image, arrow, safetensors; `bombs` are crafted inputs, one process each. Inputs
- * are valid ones with bits, lengths, cuts and splices changed, noise, and valid ones left whole, whose result is compared.
+ * Kinds: json, html, tokenizer, zip, tar, image, arrow, safetensors; `bombs` are crafted inputs, one process each.
+ * Inputs are valid ones with bits, lengths, cuts and splices changed, noise, and valid ones left whole, whose result is
+ * compared.
  *
  * A kind runs in a process of its own that is watched from here: one input may take `--limit` seconds (default 20), the
- * process `--memory` MiB (default 1,024). A crash, a hang or a broken promise is printed with the number that repeats it;
- * the process is started again behind it. Ends with 1 when there was any.
+ * process `--memory` MiB (default 1,024). A crash, a hang or a broken promise is printed with the number that repeats
+ * it; the process is started again behind it. Ends with 1 when there was any.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { cpus, tmpdir } from "node:os"

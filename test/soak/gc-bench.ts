@@ -1,11 +1,11 @@
 /**
- * How long a collection takes: 3,000 entries that nothing reaches (300 of twelve files, the others a manifest alone), and
- * the 500 checkpoints of a finished fold (three files each).
+ * How long a collection takes: 3,000 entries that nothing reaches (300 of twelve files, the others a manifest alone),
+ * and the 500 checkpoints of a finished fold (three files each).
  *
  *     npx tsx test/soak/gc-bench.ts [entries] [checkpoints]
  *
- * Not a test: it times, and on a busy machine only the processor's time means something. Files are written directly; they
- * lie in the temporary folder.
+ * Not a test: it times, and on a busy machine only the processor's time means something. Files are written directly;
+ * they lie in the temporary folder.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { cpus, tmpdir } from "node:os"

@@ -5,12 +5,12 @@
  *     npm run soak -- memory --only json,tar     some of them
  *     npm run soak -- memory --times 1           inputs of once the limit: quick, and proves less
  *
- * Rows: json (an array), gzip (lines), clean (lines, cleaned and stored), zip, tar, arrow (shards in shuffled order), run
- * (readShareGpt and cleanShareGpt by the recipe's own command, once over a small file and once over one four times as
- * large: the second may take a fifth more, and the manifests' peaks must be what is seen from outside).
+ * Rows: json (an array), gzip (lines), clean (lines, cleaned and stored), zip, tar, arrow (shards in shuffled order),
+ * run (readShareGpt and cleanShareGpt by the recipe's own command, once over a small file and once over one four times
+ * as large: the second may take a fifth more, and the manifests' peaks must be what is seen from outside).
  *
- * The limit is resident memory of the process, its threads included, as Linux counts its peak. Ends with 1 when a row goes
- * over. Takes up to 6 GB of disk.
+ * The limit is resident memory of the process, its threads included, as Linux counts its peak. Ends with 1 when a row
+ * goes over. Takes up to 6 GB of disk.
  */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { cpus, tmpdir } from "node:os"

@@ -3,8 +3,9 @@
  *
  *     npx tsx test/soak/plan-bench.ts [nodes]
  *
- * Not a test: it times, and on a busy machine only the processor's time means something. Nodes are a ladder (each takes its two predecessors) over 20 definitions, so that every key is
- * different. Entries are written directly, each a value of a few bytes: what a run of so many nodes takes is the fsyncs.
+ * Not a test: it times, and on a busy machine only the processor's time means something. Nodes are a ladder (each takes
+ * its two predecessors) over 20 definitions, so that every key is different. Entries are written directly, each a value
+ * of a few bytes: what a run of so many nodes takes is the fsyncs.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { cpus, tmpdir } from "node:os"

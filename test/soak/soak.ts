@@ -5,10 +5,10 @@
  *     npm run soak -- pipelines/other.ts --kills 200 --seed 7 -- --workers 2 --set sft/train.epochs=1
  *
  * Not a unit test: it takes minutes to hours. One store is filled without interruption; another is filled by processes
- * that are killed after a random time, until one completes, then yet another, until all kills are spent. Every completed
- * store is compared with the first, entry by entry, read byte by byte (`--verify`) and run once more, which must compute
- * nothing. A node that has ended, or a shard that was reported as done, must not be made again after a kill. Prints what
- * it does; ends with 1 on any difference, or when a run fails for another reason than the kill.
+ * that are killed after a random time, until one completes, then yet another, until all kills are spent. Every
+ * completed store is compared with the first, entry by entry, read byte by byte (`--verify`) and run once more, which
+ * must compute nothing. A node that has ended, or a shard that was reported as done, must not be made again after a
+ * kill. Prints what it does; ends with 1 on any difference, or when a run fails for another reason than the kill.
  *
  * What follows a second `--` goes to the recipe. Steps between checkpoints are 5 unless given there, so that folds get
  * somewhere between two kills. `--keep` leaves the stores for a look.
@@ -194,8 +194,8 @@ const main = async (): Promise<void> => {
     stores++
     const remember = makeMemory()
     for (let attempt = 0; ; attempt++) {
-      // Mostly somewhere in the next tenth of the work, now and then in the first moments or far on. Patience grows with
-      // the attempts: a whole node that takes longer than every interval would never end.
+      // Mostly somewhere in the next tenth of the work, now and then in the first moments or far on. Patience grows
+      // with the attempts: a whole node that takes longer than every interval would never end.
       const kind = random()
       const span = (reference.ms - warm.ms) * (kind < 0.85 ? 0.1 : 0.5) * (1 + attempt / 25)
       const early = kind < 0.15

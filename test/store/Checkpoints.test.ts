@@ -1,4 +1,6 @@
-/** The newest valid checkpoint wins; a half-written or changed one is skipped and named; keep-last and keep-best hold. */
+/**
+ * The newest valid checkpoint wins; a half-written or changed one is skipped and named; keep-last and keep-best hold.
+ */
 import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"

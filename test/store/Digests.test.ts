@@ -1,4 +1,6 @@
-/** Equal contents, equal digests: order of files, names of shards and places do not matter; every byte and border does. */
+/**
+ * Equal contents, equal digests: order of files, names of shards and places do not matter; every byte and border does.
+ */
 import { linkSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"

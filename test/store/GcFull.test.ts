@@ -1,4 +1,6 @@
-/** A collection needs no free byte: on a full disk, at a used-up quota, and where not even an empty file can be made. */
+/**
+ * A collection needs no free byte: on a full disk, at a used-up quota, and where not even an empty file can be made.
+ */
 import { execFileSync } from "node:child_process"
 import { appendFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"

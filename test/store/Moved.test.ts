@@ -1,6 +1,6 @@
 /**
- * No small record is believed that is not what was written where it lies: remembered digests with an altered bit are taken
- * anew, and a record that lies in another's place is noticed.
+ * No small record is believed that is not what was written where it lies: remembered digests with an altered bit are
+ * taken anew, and a record that lies in another's place is noticed.
  */
 import { mkdirSync, readFileSync, renameSync, utimesSync, writeFileSync } from "node:fs"
 import { join } from "node:path"

@@ -1,6 +1,6 @@
 /**
- * Power cuts on every path that commits: of each state that one may leave, what was told durable is there, nothing wrong is
- * published, and going on ends with the undisturbed digests. `POWER_CUTS` sets the states a path (24).
+ * Power cuts on every path that commits: of each state that one may leave, what was told durable is there, nothing
+ * wrong is published, and going on ends with the undisturbed digests. `POWER_CUTS` sets the states a path (24).
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"

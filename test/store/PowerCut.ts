@@ -1,10 +1,10 @@
 /**
  * A `FileSystem` that records every change below a folder, and the states that a power cut may leave of it.
  *
- * Not a fault injector (`faulty` in `Support.ts`): everything succeeds, and the disk is simulated afterwards. Guaranteed,
- * as on ext4: bytes that were fsynced, and names (created, renamed, removed, linked) whose folder was fsynced since. Of
- * anything else each single change is kept or lost by itself: a rename may be seen in one of its two folders only, a
- * removed folder may be there with half of its files, unsynced bytes may be missing, torn or zero.
+ * Not a fault injector (`faulty` in `Support.ts`): everything succeeds, and the disk is simulated afterwards.
+ * Guaranteed, as on ext4: bytes that were fsynced, and names (created, renamed, removed, linked) whose folder was
+ * fsynced since. Of anything else each single change is kept or lost by itself: a rename may be seen in one of its two
+ * folders only, a removed folder may be there with half of its files, unsynced bytes may be missing, torn or zero.
  */
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"

@@ -1,4 +1,7 @@
-/** What is read is checked while it is read: one flipped bit anywhere in a shard, a value or a tree is found by its reader. */
+/**
+ * What is read is checked while it is read: one flipped bit anywhere in a shard, a value or a tree is found by its
+ * reader.
+ */
 import { chmodSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"

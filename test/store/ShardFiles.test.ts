@@ -1,4 +1,7 @@
-/** A shard is done when it has a record; equal rows give equal bytes; shards of a whole node have exactly `shardRows` rows. */
+/**
+ * A shard is done when it has a record; equal rows give equal bytes; shards of a whole node have exactly `shardRows`
+ * rows.
+ */
 import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { crc32 } from "node:zlib"

@@ -1,4 +1,6 @@
-/** An unchanged source is hashed once, by any process; one that may still change within its time stamp is not trusted. */
+/**
+ * An unchanged source is hashed once, by any process; one that may still change within its time stamp is not trusted.
+ */
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"

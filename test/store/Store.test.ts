@@ -1,4 +1,7 @@
-/** The lifecycle of an entry, as `Store.ts` states it: begun, invisible until it is committed, then immutable and shared. */
+/**
+ * The lifecycle of an entry, as `Store.ts` states it: begun, invisible until it is committed, then immutable and
+ * shared.
+ */
 import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"

@@ -167,7 +167,9 @@ const errno = (code: string, path: string): PlatformError.PlatformError =>
     cause: injected(code, path)
   })
 
-/** How a faulty file system fails: one operation says `code`, or the machine stops there and loses what was not synced. */
+/**
+ * How a faulty file system fails: one operation says `code`, or the machine stops there and loses what was not synced.
+ */
 export interface Fault {
   /** Number of the change that fails, from 0; Infinity only counts. */
   readonly at: number

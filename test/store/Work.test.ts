@@ -1,4 +1,6 @@
-/** Killed or failing at any change, the commit shows the old state or the whole new entry; what was durable is resumed. */
+/**
+ * Killed or failing at any change, the commit shows the old state or the whole new entry; what was durable is resumed.
+ */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"

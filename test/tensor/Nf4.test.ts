@@ -1,4 +1,7 @@
-/** Four bits keep what they promise: bounds of the error, fixed points, zeros; and engines compute with the same matrices. */
+/**
+ * Four bits keep what they promise: bounds of the error, fixed points, zeros; and engines compute with the same
+ * matrices.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { uploadPacked } from "../../src/model/lora/Quantised.ts"
@@ -55,8 +58,8 @@ describe("four bits", () => {
       const weights = normal(2 * pairs, seed)
       const packed = quantiseNf4(weights)
       const back = dequantiseNf4(packed)
-      // The widest gap between two values is 0.304; a magnitude loses at most half the 8-bit type's widest gap, 0.014 of its
-      // nested block's largest.
+      // The widest gap between two values is 0.304; a magnitude loses at most half the 8-bit type's widest gap, 0.014
+      // of its nested block's largest.
       const scale = Math.max(...packed.scales.slice(0, -1))
       for (const [i, x] of weights.entries()) {
         const block = weights.subarray(i - (i % BLOCK), i - (i % BLOCK) + BLOCK)

@@ -1,6 +1,6 @@
 /**
- * Norms of gradients: every engine's equals the definition in doubles, whatever the length and however unlike the values.
- * Sums in f32 do not: small squares are lost beside a large sum.
+ * Norms of gradients: every engine's equals the definition in doubles, whatever the length and however unlike the
+ * values. Sums in f32 do not: small squares are lost beside a large sum.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"

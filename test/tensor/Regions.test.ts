@@ -1,6 +1,6 @@
 /**
- * Every native region equals its plain form: values within 2e-6, gradients within 2e-5 (norm of the difference over norm),
- * and the plain form on wasm equals the plain form on the independent cpu backend.
+ * Every native region equals its plain form: values within 2e-6, gradients within 2e-5 (norm of the difference over
+ * norm), and the plain form on wasm equals the plain form on the independent cpu backend.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"

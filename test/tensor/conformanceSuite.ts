@@ -1,9 +1,9 @@
 /**
  * TF.js's own test suite (about 4,200 specs, from the installed package) on one engine, in a process of its own.
  *
- * Not a test: `conformance.ts` runs all of it by hand, and a test of the torch engine runs the specs of what models use.
- * The suite is bundled because its package does not load in Node as it is; the engine under test is bundled with it, so that
- * both share one core.
+ * Not a test: `conformance.ts` runs all of it by hand, and a test of the torch engine runs the specs of what models
+ * use. The suite is bundled because its package does not load in Node as it is; the engine under test is bundled with
+ * it, so that both share one core.
  */
 import { execFile } from "node:child_process"
 import { copyFile, mkdtemp, readFile, rm } from "node:fs/promises"

@@ -1,4 +1,7 @@
-/** One reader for the chat formats in use: the same talk in any of them is the same row, and the rest is refused by name. */
+/**
+ * One reader for the chat formats in use: the same talk in any of them is the same row, and the rest is refused by
+ * name.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Result, Schema } from "effect"
 import { type Row, readChat } from "../../src/text/ChatRow.ts"

@@ -1,4 +1,6 @@
-/** Each rule looks at the form of a text that FastChat's scripts look at: raw, converted, whole conversation or part. */
+/**
+ * Each rule looks at the form of a text that FastChat's scripts look at: raw, converted, whole conversation or part.
+ */
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "@effect/vitest"
 import { Result } from "effect"

@@ -1,4 +1,4 @@
-/** Pictures are found where rows have them, and whatever else may be media is refused by the name of its key. */
+/** Images are found where rows have them, and whatever else may be media is refused by the name of its key. */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Result, Schema } from "effect"
 import { foreignMedia, imagesOf } from "../../src/text/RowMedia.ts"

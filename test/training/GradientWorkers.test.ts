@@ -20,8 +20,8 @@ const hex = (files: ReadonlyMap<string, Uint8Array>) =>
   Object.fromEntries([...files].map(([name, bytes]) => [name, Buffer.from(bytes).toString("base64")]))
 
 /**
- * A helper in this thread: what crosses is copied as between threads. `eager` computes when asked, as a fast helper does,
- * so that two gradients lie in its slots before the first is added; otherwise when the answer is waited for.
+ * A helper in this thread: what crosses is copied as between threads. `eager` computes when asked, as a fast helper
+ * does, so that two gradients lie in its slots before the first is added; otherwise when the answer is waited for.
  */
 const near = (reply: (task: unknown) => Effect.Effect<unknown>, eager: boolean, asked: { count: number }): Helper => ({
   ask: (task) =>
@@ -32,7 +32,9 @@ const near = (reply: (task: unknown) => Effect.Effect<unknown>, eager: boolean, 
     })
 })
 
-/** Nine conversations about pictures, in batches of five: micro-batches of 2, 2 and 1 rows, and a last batch of 2 and 2. */
+/**
+ * Nine conversations about images, in batches of five: micro-batches of 2, 2 and 1 rows, and a last batch of 2 and 2.
+ */
 const open = Effect.gen(function* () {
   const { into, model, tokenizer, vision } = yield* tinyModels()
   const projector = yield* initialProjector(into)
@@ -138,8 +140,8 @@ const named = (name: string, seed: number) => ({ ...textBatch([6, 5], 6, seed), 
 const options = { lr: 1e-3, seed: 0, step: 41 }
 
 /**
- * Steps a tiny Phi over micro-batches with helpers that reply so, and gives the error. The state stays as it was, and no
- * tensor is left behind.
+ * Steps a tiny Phi over micro-batches with helpers that reply so, and gives the error. The state stays as it was, and
+ * no tensor is left behind.
  */
 const failing = Effect.fnUntraced(function* (
   helpers: Effect.Effect<ReadonlyArray<Helper>, never, Tensors | Scope.Scope>,

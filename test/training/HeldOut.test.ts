@@ -1,4 +1,7 @@
-/** Held-out rows measured on the way change nothing that is trained, and the weights of the lowest loss are what is kept. */
+/**
+ * Held-out rows measured on the way change nothing that is trained, and the weights of the lowest loss are what is
+ * kept.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Fiber, Schema } from "effect"
 import type { AnyFold } from "../../src/dag/Fold.ts"

@@ -1,6 +1,6 @@
 /**
- * Training by 1, 2 and 4 ranks that are fibers of this process, over plain arrays: the same losses and weights within f32's
- * rounding, checkpoints that any number of ranks goes on from, and one error on all ranks.
+ * Training by 1, 2 and 4 ranks that are fibers of this process, over plain arrays: the same losses and weights within
+ * f32's rounding, checkpoints that any number of ranks goes on from, and one error on all ranks.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"

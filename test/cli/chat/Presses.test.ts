@@ -1,4 +1,6 @@
-/** The first press during an answer stops it, however often it arrives; the next one, or one without an answer, leaves. */
+/**
+ * The first press during an answer stops it, however often it arrives; the next one, or one without an answer, leaves.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { presses } from "../../../src/cli/chat/Presses.ts"

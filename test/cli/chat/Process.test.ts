@@ -1,4 +1,6 @@
-/** A chat as a process: Ctrl-C stops an answer and a second one leaves, usage and missing models have their exit codes. */
+/**
+ * A chat as a process: Ctrl-C stops an answer and a second one leaves, usage and missing models have their exit codes.
+ */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"

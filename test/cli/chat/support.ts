@@ -21,7 +21,9 @@ export interface Asked {
   readonly number: number
 }
 
-/** Fails for questions that begin with "fail", else answers with `words`; pictures are their names, "none" cannot be read. */
+/**
+ * Fails for questions that begin with "fail", else answers with `words`; images are their names, "none" cannot be read.
+ */
 export const wordModel = (
   words: ReadonlyArray<string>,
   stopped: NonNullable<Piece["stopped"]> = "end"

@@ -1,4 +1,6 @@
-/** A page tells a run however far it got, holds nothing that a run could smuggle in, and is the same for equal values. */
+/**
+ * A page tells a run however far it got, holds nothing that a run could smuggle in, and is the same for equal values.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
 import { escape } from "../../../src/cli/report/Html.ts"

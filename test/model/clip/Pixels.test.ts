@@ -1,4 +1,4 @@
-/** Normalised pixels are (value / 255 - mean) / deviation, channel by channel, picture by picture. */
+/** Normalised pixels are (value / 255 - mean) / deviation, channel by channel, image by image. */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
 import {

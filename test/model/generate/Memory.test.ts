@@ -54,7 +54,7 @@ const counting = (seen: Array<number>) =>
 
 const Token = Schema.Int.check(Schema.isBetween({ minimum: 2, maximum: 59 }))
 const Turn = Schema.Struct({
-  /** Which picture the row has, 0 for none. */
+  /** Which image the row has, 0 for none. */
   picture: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 2 })),
   /** How many tokens of the row before it keeps at most. */
   keeps: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 30 })),

@@ -1,4 +1,6 @@
-/** Adapters as PEFT writes them: what is accepted is merged as PEFT merges it, everything else is refused by its name. */
+/**
+ * Adapters as PEFT writes them: what is accepted is merged as PEFT merges it, everything else is refused by its name.
+ */
 import { copyFileSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -151,8 +153,8 @@ describe("fields of adapter_config.json", () => {
     Schema.NonEmptyArray(Schema.Finite),
     Schema.Struct({ kind: Schema.String })
   ])
-  // JSON.parse of Node 24.21 gives `{"a": 0, "b\\n": 0}` the keys `a` and `b\` once an object with these two keys was made
-  // (docs/LOG.md, 2026-12-01), so names have no backslash here.
+  // JSON.parse of Node 24.21 gives `{"a": 0, "b\\n": 0}` the keys `a` and `b\` once an object with these two keys was
+  // made (docs/LOG.md, 2026-12-01), so names have no backslash here.
   const Name = Schema.String.check(Schema.makeFilter((name) => !name.includes("\\")))
   it.effect.prop(
     "a field that is not listed is refused by its name, unless it is off",

@@ -1,8 +1,9 @@
 /**
- * Loads one model folder in a process of its own and says how far that raised its peak: `Child.ts phi|clip read|upload|frozen DIR`.
+ * Loads one model folder in a process of its own and says how far that raised its peak:
+ * `Child.ts phi|clip read|upload|frozen DIR`.
  *
- * `read` makes float32 of every tensor and keeps none, `upload` keeps all of them on the wasm engine, `frozen` on torch in bfloat16 as
- * weights that nothing trains.
+ * `read` makes float32 of every tensor and keeps none, `upload` keeps all of them on the wasm engine, `frozen` on torch
+ * in bfloat16 as weights that nothing trains.
  */
 import { Effect } from "effect"
 import { openClip, openPhi } from "../../../src/model/Folder.ts"

@@ -1,8 +1,9 @@
 /**
  * Judges a store without the store's code: reads its JSON, hashes its files, compares with an undisturbed store's.
  *
- * Imports nothing of `src/`, so that a fault of the store cannot hide itself here. What a manifest claims is held against
- * the files; the files are held against the reference byte by byte, so a wrong result with a right digest is found too.
+ * Imports nothing of `src/`, so that a fault of the store cannot hide itself here. What a manifest claims is held
+ * against the files; the files are held against the reference byte by byte, so a wrong result with a right digest is
+ * found too.
  */
 import { createHash } from "node:crypto"
 import { existsSync, globSync, readdirSync, readFileSync, statSync } from "node:fs"
@@ -102,7 +103,8 @@ const different = (name: string, found: ReadonlyMap<string, string>, wanted: Rea
     .map((file) => `${name}: ${file} is ${found.has(file) ? (wanted.has(file) ? "different" : "too many") : "missing"}`)
 
 /**
- * What is wrong with a store. `reference` knows the entries of all presets; those of `wanted` must be there, others may be.
+ * What is wrong with a store. `reference` knows the entries of all presets; those of `wanted` must be there, others may
+ * be.
  */
 export const wrongIn = (store: string, reference: Facts, wanted: Iterable<string> = []): ReadonlyArray<string> => {
   const { entries, wrong } = factsOf(store)
@@ -116,7 +118,10 @@ export const wrongIn = (store: string, reference: Facts, wanted: Iterable<string
   return out
 }
 
-/** What a run that was ended left: unfinished work, locks, temporary names. Runs' records are pruned by rules of their own. */
+/**
+ * What a run that was ended left: unfinished work, locks, temporary names. Runs' records are pruned by rules of their
+ * own.
+ */
 export const leftoversIn = (store: string): ReadonlyArray<string> => [
   ...filesBelow(store).filter((path) => !path.startsWith("runs/") && /(^|\/)\.|\.tmp$|\.part$/.test(path)),
   ...["work", "locks"].flatMap((part) =>

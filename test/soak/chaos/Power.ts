@@ -38,8 +38,8 @@ export const readLog = (path: string): ReadonlyArray<Operation> => {
 }
 
 /**
- * What is left of what was not synced. `synced`: nothing. `names`: all names, of the bytes zeros. `empty`: all names, no
- * bytes. `torn`: each name or not, of the bytes all, none, a part or zeros, by chance.
+ * What is left of what was not synced. `synced`: nothing. `names`: all names, of the bytes zeros. `empty`: all names,
+ * no bytes. `torn`: each name or not, of the bytes all, none, a part or zeros, by chance.
  */
 export const survivals = ["synced", "names", "empty", "torn"] as const
 export type Survival = (typeof survivals)[number]

@@ -1,8 +1,8 @@
 /**
  * Runs the recipe as a process on a store, with the shim that kills, fails or logs; and builds that shim.
  *
- * Where there is no C compiler or no Linux, `killHook.mjs` kills at an operation of `node:fs`; power cuts and errors of the
- * disk cannot be made then, and are counted as skipped.
+ * Where there is no C compiler or no Linux, `killHook.mjs` kills at an operation of `node:fs`; power cuts and errors of
+ * the disk cannot be made then, and are counted as skipped.
  */
 import { execFileSync, spawn } from "node:child_process"
 import { join } from "node:path"

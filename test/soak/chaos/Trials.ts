@@ -1,5 +1,6 @@
 /**
- * The trials of `npm run soak -- chaos`, one kind after the other: what is done to a store, and what must hold afterwards.
+ * The trials of `npm run soak -- chaos`, one kind after the other: what is done to a store, and what must hold
+ * afterwards.
  *
  * A trial is named by seed, kind and number alone, so that it can be made again by itself. Each has a store of its own.
  * It gives what is wrong, in words; nothing is what is wanted.
@@ -61,7 +62,9 @@ const EVERY = ["--checkpoint-every", "5"]
 const ranWell = ({ code, signal, stderr, stdout }: Ended, what: string): ReadonlyArray<string> =>
   code === 0 && signal === null ? [] : [`${what} ended with ${signal ?? code}: ${(stderr + stdout).slice(-600)}`]
 
-/** Runs to the end, and holds every file against the reference; then nothing may be left, and nothing to be made again. */
+/**
+ * Runs to the end, and holds every file against the reference; then nothing may be left, and nothing to be made again.
+ */
 const recovers = async (ground: Ground, store: string, thorough: boolean): Promise<ReadonlyArray<string>> => {
   const last = await runOn(ground, store, EVERY)
   const wrong = [

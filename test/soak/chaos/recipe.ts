@@ -1,9 +1,9 @@
 /**
  * The recipe that is killed: readings of weather stations, through a node of every kind, with rows that are refused.
  *
- * No engine and no real work, so that a run is short and most of it is the store's. `CHAOS_SOURCE` is the file of readings
- * (`writeReadings`); no key depends on where it lies. The parameter `hold` makes one row take for ever: beside other work
- * (`wait`), or holding its thread (`compute`).
+ * No engine and no real work, so that a run is short and most of it is the store's. `CHAOS_SOURCE` is the file of
+ * readings (`writeReadings`); no key depends on where it lies. The parameter `hold` makes one row take for ever: beside
+ * other work (`wait`), or holding its thread (`compute`).
  */
 import { createHash } from "node:crypto"
 import { writeFileSync, writeSync } from "node:fs"

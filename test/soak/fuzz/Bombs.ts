@@ -1,7 +1,8 @@
 /**
  * Crafted inputs that are small and ask for much: depth, lengths, decompression, quadratic scans.
  *
- * Each says what the reader must answer, and in how much time and memory; `../fuzz.ts` runs each in a process of its own.
+ * Each says what the reader must answer, and in how much time and memory; `../fuzz.ts` runs each in a process of its
+ * own.
  */
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs"
 import { tmpdir } from "node:os"

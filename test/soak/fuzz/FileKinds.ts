@@ -1,4 +1,4 @@
-/** Fuzzing of what reads archives and tensors: zip, tar, pictures, Arrow shards, safetensors. */
+/** Fuzzing of what reads archives and tensors: zip, tar, images, Arrow shards, safetensors. */
 import { rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { crc32 } from "node:zlib"
@@ -115,7 +115,8 @@ export const zipKind: Kind = {
       const packed = entries.map((entry) => ({ ...entry, method: random.pick(["stored", "deflate"] as const) }))
       let bytes: Buffer
       if (random.chance(0.15)) {
-        // Numbers of zip64: the archive says that it lies past 4 GiB. Readers take such bytes only when they are cut off.
+        // Numbers of zip64: the archive says that it lies past 4 GiB. Readers take such bytes only when they are cut
+        // off.
         const encoder = new ZipEncoder("far", 5 * 2 ** 30)
         bytes = Buffer.concat([...packed.flatMap((entry) => encoder.add(entry)), ...encoder.finish()])
       } else {
@@ -178,14 +179,14 @@ export const tarKind: Kind = {
   })
 }
 
-// ---- pictures
+// ---- images
 
 const MAX_PIXELS = 1 << 20
 
 interface Picture {
   readonly bytes: Uint8Array
   readonly name: string
-  /** Red, green and blue of a picture that lost nothing. */
+  /** Red, green and blue of an image that lost nothing. */
   readonly pixels?: Uint8Array
 }
 

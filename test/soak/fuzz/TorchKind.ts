@@ -1,4 +1,7 @@
-/** Fuzzing of torch's checkpoint files: zips whose pickle is damaged, spliced with hostile ones, or in whose records bytes are. */
+/**
+ * Fuzzing of torch's checkpoint files: zips whose pickle is damaged, spliced with hostile ones, or in whose records
+ * bytes are.
+ */
 import { readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"

@@ -1,4 +1,7 @@
-/** Packages count as they are installed: edited in place, and with all that they depend on; what is for one machine does not. */
+/**
+ * Packages count as they are installed: edited in place, and with all that they depend on; what is for one machine does
+ * not.
+ */
 import { mkdirSync, realpathSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"

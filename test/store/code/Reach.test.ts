@@ -1,4 +1,7 @@
-/** What a definition reaches counts, statement by statement; what it does not reach does not, in the same file or another. */
+/**
+ * What a definition reaches counts, statement by statement; what it does not reach does not, in the same file or
+ * another.
+ */
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"

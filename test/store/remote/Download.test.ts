@@ -1,4 +1,6 @@
-/** One file over a network that fails in every way: what ends up under its name is whole and right, or nothing is there. */
+/**
+ * One file over a network that fails in every way: what ends up under its name is whole and right, or nothing is there.
+ */
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"

@@ -1,4 +1,6 @@
-/** A process that fetches one source into a store: `FetchOnce.ts ROOT LOCATION [SHA256]`. Prints what it got as JSON. */
+/**
+ * A process that fetches one source into a store: `FetchOnce.ts ROOT LOCATION [SHA256]`. Prints what it got as JSON.
+ */
 import { NodeFileSystem } from "@effect/platform-node"
 import { Effect, Layer, Logger } from "effect"
 import * as LocalStore from "../../../src/store/LocalStore.ts"

@@ -1,8 +1,8 @@
 /**
  * A file server on this machine that misbehaves on request: the other side of the download tests.
  *
- * It serves ranges as RFC 9110 has them (If-Range with ETag). Each request takes the next fault of its path's script; when
- * the script is used up, it behaves. Everything that was asked and how many bytes of bodies were sent is kept.
+ * It serves ranges as RFC 9110 has them (If-Range with ETag). Each request takes the next fault of its path's script;
+ * when the script is used up, it behaves. Everything that was asked and how many bytes of bodies were sent is kept.
  */
 import { createHash } from "node:crypto"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"

@@ -1,6 +1,6 @@
 /**
- * The engine over the user's TensorFlow for Node, with a package that stands in for it: every region and gradient equals
- * the reference, goldens hold, nothing leaks, and what cannot be used says what to do before it is loaded.
+ * The engine over the user's TensorFlow for Node, with a package that stands in for it: every region and gradient
+ * equals the reference, goldens hold, nothing leaks, and what cannot be used says what to do before it is loaded.
  */
 import { execFileSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"

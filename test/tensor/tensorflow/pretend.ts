@@ -1,6 +1,7 @@
 /**
- * A package that looks like `@tensorflow/tfjs-node`: a TF.js core of its own, a backend `tensorflow` registered with that, kernels
- * that give tensors of that core. What computes is TF.js's cpu backend, since the real one is downloaded at its install.
+ * A package that looks like `@tensorflow/tfjs-node`: a TF.js core of its own, a backend `tensorflow` registered with
+ * that, kernels that give tensors of that core. What computes is TF.js's cpu backend, since the real one is downloaded
+ * at its install.
  */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"

@@ -1,4 +1,7 @@
-/** TF.js's own specs of the operations that models use, on the torch engine; `npm run conformance -- --engine torch` runs all. */
+/**
+ * TF.js's own specs of the operations that models use, on the torch engine; `npm run conformance -- --engine torch`
+ * runs all.
+ */
 import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { beforeAll, describe, expect, it } from "@effect/vitest"

@@ -1,6 +1,6 @@
 /**
- * A gradient pass that fails leaves nothing: no handle, no gradient, no leaf, no recording; and the next one is as if there
- * had been no failure. Every call into libtorch fails once; and so does model code, at any place.
+ * A gradient pass that fails leaves nothing: no handle, no gradient, no leaf, no recording; and the next one is as if
+ * there had been no failure. Every call into libtorch fails once; and so does model code, at any place.
  */
 import { createRequire } from "node:module"
 import { beforeAll, describe, expect, it } from "@effect/vitest"
@@ -42,7 +42,9 @@ const positions = ints(0, 1, 2, 0, 1, 0, 0, 1, 2, 3, 4, 5)
 const ids = ints(3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8)
 const labels = ints(1, -100, 4, 1, 5, -100, 2, 6, 5, 3, 5, 10)
 
-/** A block of attention and one of a feed-forward, each run again on the way back, one inside the other; then a head. */
+/**
+ * A block of attention and one of a feed-forward, each run again on the way back, one inside the other; then a head.
+ */
 const loss =
   (given: { readonly segments: tf.Tensor; readonly positions: tf.Tensor }, at: (place: number) => void) =>
   (c: Compute, w: Weights): tf.Tensor => {

@@ -1,6 +1,6 @@
 /**
- * The sample recipe's loss in bfloat16 beside its loss in f32: one pass of SFT and one of pretraining, by the command that
- * users run. Means over 20 steps are compared; single losses are noise of two rows.
+ * The sample recipe's loss in bfloat16 beside its loss in f32: one pass of SFT and one of pretraining, by the command
+ * that users run. Means over 20 steps are compared; single losses are noise of two rows.
  */
 import { execFileSync } from "node:child_process"
 import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
@@ -14,7 +14,9 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const WINDOW = 20
 
-/** Largest difference of a window's mean, as a share of the f32 one. Pretraining begins from weights that differ by SFT. */
+/**
+ * Largest difference of a window's mean, as a share of the f32 one. Pretraining begins from weights that differ by SFT.
+ */
 const tolerance = { sft: 0.01, pretrain: 0.06 } as const
 
 /** Losses of each stage, step by step. */

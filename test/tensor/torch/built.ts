@@ -1,6 +1,6 @@
 /**
- * The addon for tests: built over the libtorch that is found (`$LIBTORCH`, `python3 -c "import torch"`, Debian's), about half a
- * minute the first time, and kept under node_modules/.cache until its sources change.
+ * The addon for tests: built over the libtorch that is found (`$LIBTORCH`, `python3 -c "import torch"`, Debian's),
+ * about half a minute the first time, and kept under node_modules/.cache until its sources change.
  *
  * Where there is no libtorch or no compiler, tests are skipped and `missing` says why, for their names.
  */

@@ -1,4 +1,7 @@
-/** Specs of TF.js's suite that the torch engine is known to fail, each with its reason. No kernel of a model is among them. */
+/**
+ * Specs of TF.js's suite that the torch engine is known to fail, each with its reason. No kernel of a model is among
+ * them.
+ */
 import { absent } from "../../../src/tensor/torch/Absent.ts"
 
 /** By full name. */

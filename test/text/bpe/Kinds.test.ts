@@ -71,7 +71,8 @@ describe("tokenizers of every byte-level kind", () => {
         const { ends, ids, starts } = tokenizer.encodeWithOffsets(text, all)
         expect([...ids], text).toEqual(wanted.ids)
         expect([...tokenizer.encode(text, all)], text).toEqual(wanted.ids)
-        // Where the normalizer changed the text, the library leaves combined marks out of the places; see the next test.
+        // Where the normalizer changed the text, the library leaves combined marks out of the places; see the next
+        // test.
         if (name === "qwen2" && text !== text.normalize("NFC")) continue
         expect([[...starts], [...ends]], text).toEqual([wanted.starts, wanted.ends])
       }

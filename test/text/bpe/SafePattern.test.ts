@@ -1,4 +1,7 @@
-/** Patterns of published tokenizers are run; those that a backtracking engine may take for ever with are refused by name. */
+/**
+ * Patterns of published tokenizers are run; those that a backtracking engine may take for ever with are refused by
+ * name.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { splitByPattern, UnsafePattern } from "../../../src/text/bpe/Pieces.ts"
 import { whyUnsafe } from "../../../src/text/bpe/SafePattern.ts"
