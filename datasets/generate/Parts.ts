@@ -6,12 +6,15 @@
 import { type CaptionPart, captions } from "./Captions.ts"
 import { type HeldOutPart, heldOut, type InstructPart, instruct } from "./Instruct.ts"
 import { type ShareGptPart, shareGpt } from "./ShareGpt.ts"
+import { type SignalPart, signals } from "./Signals.ts"
 
 export interface Parts {
   readonly heldOut: HeldOutPart
   readonly shareGpt: ShareGptPart
   readonly captions: CaptionPart
   readonly instruct: InstructPart
+  /** For fine-tuning: no part of the recipe's data. */
+  readonly signals: SignalPart
 }
 
 /** Draws the held-out scenes first; every other part avoids their signatures. */
@@ -21,7 +24,8 @@ export const parts = (seed: number): Parts => {
     heldOut: held,
     shareGpt: shareGpt(seed, held.signatures),
     captions: captions(seed, held.signatures),
-    instruct: instruct(seed, held.signatures)
+    instruct: instruct(seed, held.signatures),
+    signals: signals(seed)
   }
 }
 
@@ -34,6 +38,8 @@ export const jsonFiles = (all: Parts): Readonly<Record<string, string>> => ({
   "cc595k/metadata.json": JSON.stringify(all.captions.metadata),
   "llava-instruct/llava_instruct.json": JSON.stringify(all.instruct.rows),
   "llava-instruct/heldout.json": lines(all.heldOut.rows),
+  "signals/train.json": `${JSON.stringify(all.signals.rows, null, 1)}\n`,
+  "signals/questions.jsonl": all.signals.questions.map((row) => `${JSON.stringify(row)}\n`).join(""),
   "ledger.json": `${JSON.stringify(
     {
       sharegpt: all.shareGpt.ledger.rules(),

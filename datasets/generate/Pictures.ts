@@ -10,6 +10,7 @@ import type { Picture, Treatment } from "./Captions.ts"
 import { type Dice, dice } from "./Random.ts"
 import { rasterise } from "./Render.ts"
 import type { Scene } from "./Scene.ts"
+import type { SignalPicture } from "./Signals.ts"
 
 /** An image could not be encoded. */
 export class PictureError extends Schema.TaggedError<PictureError>()("PictureError", {
@@ -87,6 +88,24 @@ const damaged = (jpeg: Uint8Array, treatment: Treatment, throws: Dice): Uint8Arr
   }
 }
 
+const cannotEncode = (name: string, treatment: Treatment) => (cause: unknown) =>
+  new PictureError({
+    name,
+    treatment,
+    cause,
+    hint: "The installed sharp lacks an encoder (JPEG, PNG and GIF are needed); reinstall it with npm ci."
+  })
+
+/** One picture as a JPEG, nothing damaged. Errors: `PictureError` when sharp refuses. */
+export const encodePlain = ({ height, name, pixels_HWC, width }: SignalPicture) =>
+  Effect.tryPromise({
+    try: () =>
+      sharp(pixels_HWC, { raw: { width, height, channels: 3 } })
+        .jpeg({ quality })
+        .toBuffer(),
+    catch: cannotEncode(name, "plain")
+  })
+
 /**
  * Encodes one image with its treatment.
  *
@@ -95,13 +114,7 @@ const damaged = (jpeg: Uint8Array, treatment: Treatment, throws: Dice): Uint8Arr
 export const encode = (seed: number, picture: Picture): Effect.Effect<Encoded, PictureError> =>
   Effect.tryPromise({
     try: () => encoded(picture.scene, picture.treatment),
-    catch: (cause) =>
-      new PictureError({
-        name: picture.name,
-        treatment: picture.treatment,
-        cause,
-        hint: "The installed sharp lacks an encoder (JPEG, PNG and GIF are needed); reinstall it with npm ci."
-      })
+    catch: cannotEncode(picture.name, picture.treatment)
   }).pipe(
     Effect.map((jpeg) => ({
       name: picture.name,

@@ -10,7 +10,8 @@ import { zipBytes } from "../../src/bytes/ZipWriter.ts"
 import { trainBpe } from "../../src/text/bpe/Train.ts"
 import type { Picture } from "./Captions.ts"
 import { corpus, jsonFiles, parts } from "./Parts.ts"
-import { encode, type PictureError } from "./Pictures.ts"
+import { encode, encodePlain, type PictureError } from "./Pictures.ts"
+import type { SignalPicture } from "./Signals.ts"
 
 /** Entries of the tokenizer: control tokens, 256 bytes, merges. */
 export const vocabSize = 1800
@@ -36,6 +37,12 @@ export const archive = (
     })
   )
 
+/** A stored archive of undamaged pictures, names bare. */
+const plainArchive = (pictures: ReadonlyArray<SignalPicture>): Effect.Effect<Uint8Array, PictureError> =>
+  Effect.forEach(pictures, encodePlain, { concurrency: 4 }).pipe(
+    Effect.map((bytes) => zipBytes(bytes.map((data, i) => ({ name: pictures[i]!.name, data }))))
+  )
+
 /**
  * Makes everything for `seed` and writes it under `out`; existing files are replaced.
  *
@@ -58,6 +65,7 @@ export const writeSample = (
       ["cc595k/images.zip", yield* archive(seed, all.captions.pictures, "")],
       ["llava-instruct/train2017.zip", yield* archive(seed, all.instruct.pictures, "train2017/")],
       ["llava-instruct/heldout.zip", yield* archive(seed, all.heldOut.pictures, "val2017/")],
+      ["signals/images.zip", yield* plainArchive(all.signals.pictures)],
       ["tokenizer.json", utf8.encode(`${JSON.stringify(tokenizer)}\n`)]
     ]
     const list: Record<string, { readonly bytes: number; readonly sha256: string }> = {}

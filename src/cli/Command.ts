@@ -57,6 +57,13 @@ const shared = <S, R>(recipe: Recipe<S, R>) => ({
     Flag.withMetavar("NAME=PATH|URL"),
     Flag.atLeast(0)
   ),
+  /** Of sources that have a flag of their own. */
+  given: Object.fromEntries(
+    Object.entries(recipe.sourceFlags ?? {}).map(([name, about]) => [
+      name,
+      Flag.String(name).pipe(Flag.withDescription(about), Flag.withMetavar("PATH|URL"), Flag.optional)
+    ])
+  ),
   engine: Flag.String("engine").pipe(
     Flag.withDescription(
       `What computes: ${recipe.engines.join(", ")} (default: ${recipe.engine === undefined ? "the first" : "the preset's"})`
@@ -131,6 +138,7 @@ export const makeCommand = <S, R>(recipe: Recipe<S, R>, moduleUrl: string, sessi
     readonly engine: Option.Option<string>
     readonly settings: ReadonlyArray<string>
     readonly sources: ReadonlyArray<string>
+    readonly given: Readonly<Record<string, Option.Option<string>>>
     readonly deterministic: boolean
   }) => {
     // Engines are opened in other threads and processes too, which inherit it.
@@ -139,7 +147,10 @@ export const makeCommand = <S, R>(recipe: Recipe<S, R>, moduleUrl: string, sessi
       preset: undef(flags.preset),
       engine: undef(flags.engine),
       settings: flags.settings,
-      sources: flags.sources
+      sources: [
+        ...flags.sources,
+        ...Object.entries(flags.given).flatMap(([name, path]) => (Option.isSome(path) ? [`${name}=${path.value}`] : []))
+      ]
     }
   }
 

@@ -8,10 +8,11 @@ import { Effect } from "effect"
 import type { Costing } from "../dag/Costing.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import type { ClipConfig } from "../model/clip/Config.ts"
-import type { LlavaConfig } from "../model/llava/Config.ts"
+import { decodeLlavaConfig, type LlavaConfig } from "../model/llava/Config.ts"
+import { ORIGINAL_TYPES, originalFields } from "../model/llava/Original.ts"
 import { clipL336, phi2 } from "../model/Published.ts"
 import { decodePhiConfig, type PhiConfig } from "../model/phi/Config.ts"
-import { LanguageModel, TokenizerFile, VisionTower } from "../nodes/Artifacts.ts"
+import { Checkpoint, LanguageModel, OriginalLlava, TokenizerFile, VisionTower } from "../nodes/Artifacts.ts"
 import type { initLanguageModel, initVisionTower } from "../nodes/InitModels.ts"
 import { loadTokenizer } from "../nodes/LoadTokenizer.ts"
 import { readClipConfig, readJsonFile } from "../nodes/ModelFiles.ts"
@@ -28,12 +29,31 @@ export interface Found<Config> {
 type LanguageParams = Parameters<typeof initLanguageModel>[1]
 type TowerParams = Parameters<typeof initVisionTower>[1]
 
-/** The node that a model comes from, through those that train it. */
+/** The node before this one on a model's way: what trains it, or the export that an import reads again. */
+const before = (node: AnyNode, port: string): AnyNode | undefined =>
+  node.inputs[port]?.node ??
+  (node.spec.id === "importLlava" ? node.inputs["files"]?.node.inputs[port]?.node : undefined)
+
+/** The node that a model comes from. */
 const originOf = (node: AnyNode | undefined, port: string): AnyNode | undefined => {
   let at = node?.inputs[port]?.node
-  while (at?.inputs[port] !== undefined) at = at.inputs[port].node
+  for (let next = at; next !== undefined; next = before(next, port)) at = next
   return at
 }
+
+/** What `config.json` of an imported LLaVA says; undefined where its folder is not here, or it was made by other nodes. */
+const importedOf = Effect.fnUntraced(function* (asked: Costing, origin: AnyNode | undefined, headBias: boolean) {
+  const imports = { importLlava: Checkpoint, importOriginal: OriginalLlava } as const
+  const artifact = imports[origin?.spec.id as keyof typeof imports]
+  if (origin === undefined || artifact === undefined) return undefined
+  const tree = yield* asked.open(origin.inputs["files"], artifact)
+  if (tree === undefined) return undefined
+  const from = join(tree.path, "config.json")
+  const json = yield* readJsonFile(from)
+  if (artifact === Checkpoint) return { from, ...(yield* decodeLlavaConfig(json, { headBias })) }
+  const text = yield* decodePhiConfig(json, { headBias, modelTypes: ORIGINAL_TYPES, others: originalFields })
+  return { from, text, vision: undefined }
+})
 
 const languageOf = Effect.fnUntraced(function* (asked: Costing, stage: AnyNode, headBias: boolean) {
   const origin = originOf(stage, "model")
@@ -55,6 +75,8 @@ const languageOf = Effect.fnUntraced(function* (asked: Costing, stage: AnyNode, 
     }
     return { config, from: `${origin.id}'s parameters` }
   }
+  const imported = yield* importedOf(asked, origin, headBias)
+  if (imported !== undefined) return { config: imported.text, from: imported.from }
   const tree = yield* asked.open(origin?.out["files"] ?? origin?.out["model"], LanguageModel)
   if (tree === undefined) return { config: { ...phi2, headBias }, from: "Phi-2 as published" }
   const path = join(tree.path, "config.json")
@@ -76,6 +98,8 @@ const towerOf = Effect.fnUntraced(function* (asked: Costing, stage: AnyNode) {
     }
     return { config, from: `${origin.id}'s parameters` }
   }
+  const imported = yield* importedOf(asked, origin, false)
+  if (imported?.vision !== undefined) return { config: imported.vision, from: imported.from }
   const tree = yield* asked.open(origin?.out["files"] ?? origin?.out["model"], VisionTower)
   if (tree === undefined) return { config: clipL336, from: "CLIP ViT-L/14-336 as published" }
   return { config: yield* readClipConfig(tree), from: join(tree.path, "config.json") }

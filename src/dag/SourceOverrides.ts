@@ -71,6 +71,14 @@ export const withSources = <A>(sources: ReadonlyArray<string>, body: () => A): A
   }
 }
 
+/**
+ * Whether the pipeline that is being built has a `--source` of this name: for inputs that a recipe can do without.
+ *
+ * @example
+ * const questions = isGiven("questions") ? source(QuestionFile, { id: "questions", location: "" }) : undefined
+ */
+export const isGiven = (id: string): boolean => build?.asked.some(({ name }) => names(id, name)) ?? false
+
 /** Where a source that is being built reads instead; undefined without a `--source` for it. */
 export const otherLocation = (id: string): string | undefined => {
   if (build === undefined) return undefined

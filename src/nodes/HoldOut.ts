@@ -20,12 +20,21 @@ const Params = Schema.Struct({
   seed: Seed
 })
 
+/**
+ * Whether a group is held out: what every node that splits by `share` and `seed` asks.
+ *
+ * @example
+ * isHeldOut({ share: 0.1, seed: 0 }, "a.jpg")
+ */
+export const isHeldOut = ({ seed, share }: typeof Params.Type, group: string): boolean =>
+  uniform(seed, "held out", group) < share
+
 const sides = <Row>(
   batch: ReadonlyArray<Row>,
-  { seed, share }: typeof Params.Type,
+  params: typeof Params.Type,
   groupOf: (row: Row) => string
 ): { readonly train: ReadonlyArray<Row>; readonly heldOut: ReadonlyArray<Row> } => {
-  const sides = Map.groupBy(batch, (row) => uniform(seed, "held out", groupOf(row)) < share)
+  const sides = Map.groupBy(batch, (row) => isHeldOut(params, groupOf(row)))
   return { train: sides.get(false) ?? [], heldOut: sides.get(true) ?? [] }
 }
 

@@ -50,6 +50,8 @@ export interface Recipe<Settings, R> {
   readonly summary?: (values: Readonly<Record<string, unknown>>) => Summary
   /** The recipe's part of the run's page, from what the run left in the store; also of one that failed. */
   readonly report?: (run: Finished) => Effect.Effect<Part, any, Scope.Scope>
+  /** Sources with a flag of their own, by name, with the flag's help: `--images DIR` is `--source images=DIR`. */
+  readonly sourceFlags?: Readonly<Record<string, string>>
   /** What the plan's training will cost; told under a plan. */
   readonly cost?: (settings: Settings, asked: Costing) => Effect.Effect<Estimate, any, Scope.Scope>
 }
