@@ -9,11 +9,12 @@ import { anchors, blocks, links, pages, prose, root } from "./Markdown.ts"
 
 const recipe = join(root, "pipelines", "llava-phi.ts")
 const chat = join(root, "pipelines", "chat.ts")
+const finetune = join(root, "pipelines", "finetune.ts")
 const subcommands = ["runs", "show", "gc", "quarantine", "graph"]
 const flags = new Set<string>()
 
 beforeAll(() => {
-  for (const words of [[recipe], ...subcommands.map((name) => [recipe, name]), [chat]]) {
+  for (const words of [[recipe], ...subcommands.map((name) => [recipe, name]), [chat], [finetune]]) {
     const help = execFileSync(process.execPath, [...words, "--help"], { encoding: "utf8", timeout: 60_000 })
     for (const match of help.matchAll(/^ {2}(--[a-z-]+)/gm)) flags.add(match[1]!)
   }

@@ -90,6 +90,14 @@ export const declared = (() => {
       if (object === "Flag" || called === "ids" || called === "onOff") flags.add(`--${name}`)
       if (object === "Command" && called === "make") subcommands.add(name)
     })
+  // Sources of a recipe that have a flag of their own.
+  for (const path of sources.filter((one) => one.startsWith("pipelines/")))
+    visit(trees.get(path), (node) => {
+      const { key, type, value } = node as { key?: Tree; type: string; value?: Tree }
+      if (type !== "Property" || key?.["name"] !== "sourceFlags") return
+      for (const one of (value?.["properties"] ?? []) as ReadonlyArray<Tree>)
+        flags.add(`--${(one["key"] as Tree)["name"]}`)
+    })
   return { flags, subcommands }
 })()
 
