@@ -29,8 +29,8 @@ describe("heldOutQuestions", () => {
     ([{ images, share, seed }]) =>
       Effect.gen(function* () {
         const rows = images.map((image, i) => row(`${image}.jpg`, i))
-        const examples = rows.map(({ id, image }, picture) => ({
-          ...{ id, group: image, shard: 0, picture, imageAt: 0, words: 1, cut: 0 },
+        const examples = rows.map(({ id, image: group }, image) => ({
+          ...{ id, group, shard: 0, image, imageAt: 0, words: 1, cut: 0 },
           ids: Int32Array.of(1),
           labels: Int32Array.of(1)
         }))
