@@ -1,8 +1,8 @@
 /**
- * What the notebooks here share: showing tables and pictures, finding the newest export in a store, asking a model.
+ * Shared by the notebooks: showing tables and images, finding the newest export in a store, asking a model.
  *
  * Not part of the framework, and not tied to one kernel: shown things carry the symbol that Jupyter kernels for
- * JavaScript look for. Pictures are uint8, height x width x 3.
+ * JavaScript look for. Images are uint8, height x width x 3.
  */
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -59,7 +59,7 @@ export const refusals = (refused: ReadonlyArray<Refused>, first = 0): Shown =>
     }))
   )
 
-/** Square pictures side by side, enlarged without smoothing, as one PNG. */
+/** Square images side by side, enlarged without smoothing, as one PNG. */
 export const pictures = async (
   rows: ReadonlyArray<{ readonly pixels_HWC: Uint8Array }>,
   enlarge = 2
@@ -131,7 +131,7 @@ export const openModel = Effect.fnUntraced(function* (path: string) {
   const { imageSize } = config.vision
   const imageTokens = patchCount(config.vision)
 
-  /** The greedy answer to a question about a picture of the size that the model sees. */
+  /** The greedy answer to a question about an image of the size that the model sees. */
   const ask = Effect.fnUntraced(function* (picture: PixelRow, question: string) {
     const pixels = new Uint8Array(pixelBytes(imageSize))
     yield* Effect.try({
