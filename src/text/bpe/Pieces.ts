@@ -6,6 +6,7 @@
  * Source: GPT-2's pattern `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`, where `\s` is
  * Unicode's White_Space. JavaScript's own `\s` is another set (it holds U+FEFF and lacks U+0085), so ids would differ.
  */
+import { boundedMatches, COUNTED_FROM } from "./BoundedSplit.ts"
 import { classRanges, classTable, LETTER, NUMBER, OTHER, SPACE } from "./Classes.ts"
 import { whyUnsafe } from "./SafePattern.ts"
 
@@ -88,7 +89,8 @@ export class UnsafePattern extends Error {
  *
  * `\s` and `\S` in the pattern are taken as Unicode's White_Space, `\p{L}` and `\p{N}` from the pinned table of
  * `Classes` (other categories follow the engine's Unicode version), possessive quantifiers as greedy ones.
- * Throws `SyntaxError` for a pattern that JavaScript cannot express, `UnsafePattern` for one that may take for ever.
+ * Throws `SyntaxError` for a pattern that JavaScript cannot express, `UnsafePattern` for one that may take for ever; what it
+ * gives throws `TextTooCostly` for a text on which the time would grow with the square of a run (`BoundedSplit.ts`).
  *
  * @example
  * const split = splitByPattern("\\p{N}{1,3}| ?\\p{L}+")
@@ -98,16 +100,20 @@ export const splitByPattern = (pattern: string): Splitter => {
   const regex = new RegExp(translated, "gu")
   const unsafe = whyUnsafe(translated)
   if (unsafe !== undefined) throw new UnsafePattern(unsafe)
+  let bounded: ReturnType<typeof boundedMatches> | undefined
   return (text, from, to, emit) => {
     const part = from === 0 && to === text.length ? text : text.slice(from, to)
     let done = 0
-    for (const match of part.matchAll(regex)) {
-      const end = match.index + match[0].length
-      if (end === match.index) continue
-      if (match.index > done) emit(from + done, from + match.index)
-      emit(from + match.index, from + end)
+    const take = (start: number, end: number): void => {
+      if (end === start) return
+      if (start > done) emit(from + done, from + start)
+      emit(from + start, from + end)
       done = end
     }
+    if (part.length > COUNTED_FROM) {
+      bounded ??= boundedMatches(translated)
+      bounded(part, take)
+    } else for (const match of part.matchAll(regex)) take(match.index, match.index + match[0].length)
     if (done < part.length) emit(from + done, from + part.length)
   }
 }

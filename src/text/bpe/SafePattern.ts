@@ -8,7 +8,8 @@
  * something that must follow: `a*a*b` tries every way to share the run, `\s*[\r\n]+` finds the last break at once.
  *
  * What is left is a time that may grow with the square of one run of characters (`a+b` on many `a`), as in any engine that
- * looks for every match. Pure; for patterns in JavaScript's `u` mode.
+ * looks for every match: `scansOf` says which runs, and `BoundedSplit.ts` counts them. Pure; for patterns in JavaScript's
+ * `u` mode.
  */
 
 /** One step of a way through the pattern: a class of characters, so many times; none where it only asserts. */
@@ -18,6 +19,8 @@ interface Step {
   readonly max: number
   /** Of a group that may be left out: where it fails, what stands before it is not tried again. */
   readonly soft?: boolean
+  /** What a look ahead tries here; it takes no character. */
+  readonly ahead?: ReadonlyArray<Way>
 }
 type Way = ReadonlyArray<Step>
 
@@ -93,7 +96,10 @@ class Parser {
     const { max, min } = this.#quantifier()
     if (asserts) {
       for (const way of ways) check(way)
-      return [[]]
+      const long = ways.filter(hasLong)
+      if (long.length === 0) return [[]]
+      if (opened[2]!.startsWith("<")) refuse("it looks back over a run of any length")
+      return [[{ source: "", min: 0, max: 0, ahead: long }]]
     }
     if (min === 1 && max === 1) return ways
     if (min === 0 && max === 1) {
@@ -102,7 +108,11 @@ class Parser {
     }
     const [only] = ways
     // Of a fixed length, it can be repeated in one way alone: as one class of all its characters.
-    if (ways.length !== 1 || only!.length === 0 || only!.some((step) => step.min !== step.max))
+    if (
+      ways.length !== 1 ||
+      only!.length === 0 ||
+      only!.some((step) => step.min !== step.max || step.ahead !== undefined)
+    )
       refuse("a group that may match in several ways is repeated")
     const length = only!.reduce((sum, step) => sum + step.min, 0)
     return [[{ source: only!.map(({ source }) => source).join("|"), min: min * length, max: max * length }]]
@@ -162,15 +172,25 @@ const overlap = (a: Step, b: Step): boolean => {
   return first.some((one, i) => one === 1 && second[i] === 1)
 }
 
+const isLong = ({ max, min }: Step): boolean => max - min > SHORT
+
+const hasLong = (way: Way): boolean => way.some((step) => isLong(step) || step.ahead?.some(hasLong) === true)
+
+/** Something that must follow. */
+const END: Step = { source: "[^]", min: 1, max: 1 }
+
 /** Throws where a way may be tried in too many ways. */
 const check = (way: Way): void => {
+  // A look ahead is tried again wherever what stands before it may end.
+  for (const [i, { ahead }] of way.entries())
+    for (const one of ahead ?? []) check([...way.slice(0, i).filter((step) => step.ahead === undefined), ...one, END])
   let must = way.length - 1
   while (must >= 0 && (way[must]!.min === 0 || way[must]!.soft === true)) must--
   // What comes behind the last thing that must be there takes what it gets, and that thing itself its first chance.
   const before = way.slice(0, Math.max(0, must)).filter(({ max, min }) => min !== max)
   for (const [i, step] of before.entries()) {
     const rivals = before.slice(i + 1).filter((other) => overlap(step, other))
-    const long = [step, ...rivals].filter(({ max, min }) => max - min > SHORT)
+    const long = [step, ...rivals].filter(isLong)
     if (long.length > 1)
       refuse(`${long[0]!.source} and ${long[1]!.source} may share a run in many ways before what must follow`)
     if (rivals.length > MOST_OPTIONAL) refuse("too many things that may be left out overlap")
@@ -192,4 +212,40 @@ export const whyUnsafe = (pattern: string): string | undefined => {
     if (error instanceof Refused) return error.message
     throw error
   }
+}
+
+/**
+ * What one attempt to match may pass, in order: so many characters at most, or a run of any length of characters that
+ * `members` has (`membersOf`).
+ */
+export type Scan = ReadonlyArray<number | { readonly members: Uint8Array }>
+
+/** Whether a class has the character at `at`: its members are those of `Scan`. */
+export const isMember = (members: Uint8Array, code: number): boolean =>
+  members[code < 0x10000 ? code : 0x10000 + ((code - 0x10000) >> 3)] === 1
+
+const scanOf = (way: Way): Scan => {
+  const out: Array<number | { readonly members: Uint8Array }> = []
+  for (const step of way) {
+    const last = out.at(-1)
+    if (isLong(step)) out.push({ members: membersOf(step.source) })
+    else if (typeof last === "number") out[out.length - 1] = last + step.max
+    else if (step.max > 0) out.push(step.max)
+  }
+  return typeof out.at(-1) === "number" ? out.slice(0, -1) : out
+}
+
+/** The ways through a pattern that pass a run of any length, each once. The pattern is one that is trusted (`whyUnsafe`). */
+export const scansOf = (pattern: string): ReadonlyArray<Scan> => {
+  const scans = new Map<string, Scan>()
+  const visit = (way: Way): void => {
+    for (const [i, { ahead }] of way.entries())
+      for (const one of ahead ?? []) visit([...way.slice(0, i).filter((step) => step.ahead === undefined), ...one])
+    const steps = way.filter((step) => step.ahead === undefined)
+    if (!hasLong(steps)) return
+    const key = steps.map((step) => (isLong(step) ? `${step.source}+` : `.{${step.max}}`)).join(" ")
+    scans.set(key, scanOf(steps))
+  }
+  for (const way of new Parser(pattern).all()) visit(way)
+  return [...scans.values()]
 }

@@ -5,23 +5,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { splitByPattern, UnsafePattern } from "../../../src/text/bpe/Pieces.ts"
 import { whyUnsafe } from "../../../src/text/bpe/SafePattern.ts"
-
-const upper = "\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}"
-const lower = "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}"
-const tail = " ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-const endings = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-
-const published = {
-  "GPT-2, Phi-2": "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
-  "Llama 3, Qwen 2": `${endings}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
-  "cl100k, possessive": `${endings}|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++|\\p{N}{1,3}+| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*+|\\s++$|\\s*[\\r\\n]|\\s+(?!\\S)|\\s`,
-  "o200k, Phi-4": `[^\\r\\n\\p{L}\\p{N}]?[${upper}]*[${lower}]+${endings}?|[^\\r\\n\\p{L}\\p{N}]?[${upper}]+[${lower}]*${endings}?|\\p{N}{1,3}|${tail}`,
-  "Mistral Tekken": `[^\\r\\n\\p{L}\\p{N}]?[${upper}]*[${lower}]+|[^\\r\\n\\p{L}\\p{N}]?[${upper}]+[${lower}]*|\\p{N}|${tail}`,
-  "DeepSeek 3": `[!"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_\`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
-  "DeepSeek 3, Han": "[一-龥぀-ゟ゠-ヿ]+",
-  "digits by three": "\\d{1,3}(?=(?:\\d{3})*\\b)",
-  "digits by three, with numbers of all scripts": "\\p{N}{1,3}(?=(?:\\p{N}{3})*(?:\\P{N}|$))"
-} as const
+import { published } from "./patterns.ts"
 
 const endless = [
   "(?:a+)+b",
@@ -40,7 +24,10 @@ const endless = [
   ".*.*\\d",
   "(?:(?:a{2})*b?)*c",
   "a*(?:a*b)?c",
-  "x(?:a*a*b)?"
+  "x(?:a*a*b)?",
+  "a+(?=a*b)",
+  "(?<=a+)b",
+  "(?:b(?=a*c))*"
 ]
 
 describe("a tokenizer's pattern", () => {
