@@ -9,9 +9,10 @@
  * whoever holds the lock *of that holder's token* may remove it, after looking again. So a living lock is never removed
  * by someone who looked too early, exactly one taker wins, and a breaker that dies is broken the same way.
  *
- * Dead is a process of this boot and pid namespace that is gone. One that cannot be looked at (another machine or
- * container, a boot before this one: an equal host name proves nothing, machines are cloned) lives as long as it renews
- * its lease (`Lease.ts`); a file that cannot be read is taken for such a one.
+ * Dead is a process of this boot and pid namespace that is gone, and one of an earlier boot where the disk itself proves
+ * it (`Process.isOfEarlierBoot`). Any other that cannot be looked at (another machine or container; an equal host name or
+ * machine id proves nothing, machines are cloned) lives as long as it renews its lease (`Lease.ts`); a file that cannot
+ * be read is taken for such a one.
  *
  * What remains possible: a holder that slept for longer than its lease, and wakes up, still runs. It notices before it
  * saves a checkpoint, gives a shard its name, empties a tree's folder or commits (`stillHeld`), and what it writes has
@@ -33,7 +34,9 @@ const Holder = Schema.Struct({
   ...Process.Identity.fields,
   token: Schema.String,
   /** Missing in locks of earlier versions. */
-  lease: Schema.optional(Lease)
+  lease: Schema.optional(Lease),
+  /** Its holder sees the folder on a disk (`Process.isOnDisk`). */
+  disk: Schema.optional(Schema.Boolean)
 })
 type Holder = typeof Holder.Type
 const decode = Schema.decodeUnknownSync(Holder)
@@ -59,7 +62,10 @@ export const look = (path: string): Effect.Effect<Seen, StoreError, FileSystem.F
         return { state: "unreadable", id, sign: id }
       }
       const id = /^\w+$/.test(holder.token) ? holder.token : sha256(holder.token).slice(0, 16)
-      const alive = Process.liveness(holder)
+      const seen = Process.liveness(holder)
+      const isGone =
+        seen === "unknown" && holder.disk === true && Process.isOfEarlierBoot(holder) && Process.isOnDisk(dirname(path))
+      const alive = isGone ? "dead" : seen
       return { state: alive === "alive" ? "held" : alive, holder, id, sign: `${id} ${text.length}` }
     }
   )
@@ -132,7 +138,8 @@ const attempt = (
 ): Effect.Effect<Tried, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.uninterruptible(
     Effect.gen(function* () {
-      const holder: Holder = { ...Process.self(), token: token(), lease: { ms: LEASE_MS } }
+      const disk = Process.isOnDisk(dirname(path))
+      const holder: Holder = { ...Process.self(), token: token(), lease: { ms: LEASE_MS }, disk }
       const own = yield* Scope.fork(yield* Effect.scope)
       const file = yield* Effect.onError(Scope.provide(create(path, holder), own), (cause) =>
         Scope.close(own, Exit.failCause(cause))

@@ -5,7 +5,7 @@
  * pid namespace stand beside it. `/proc` is read with `node:fs`: it is no part of the store's folder. Where there is no
  * `/proc`, the pid's liveness alone decides.
  */
-import { readFileSync, readlinkSync } from "node:fs"
+import { readFileSync, readlinkSync, statfsSync } from "node:fs"
 import { hostname } from "node:os"
 import { Schema } from "effect"
 
@@ -57,12 +57,43 @@ export const self = (): Identity =>
     namespace: quiet(() => readlinkSync("/proc/self/ns/pid"))
   })
 
+/** The pid namespace of a kernel's first process: the same number on every Linux machine. */
+const FIRST_NAMESPACE = "pid:[4026531836]"
+
+/**
+ * Whether another process ran under a kernel that was there before this one, given that both see a folder on a disk that
+ * their own kernel has mounted (`isOnDisk`). A disk is mounted by one kernel at a time, so the other one is gone, or has
+ * lost the disk. Containers may be given a boot id of their own (systemd-nspawn does): only processes of the first pid
+ * namespace, which no container is, are taken at their word.
+ */
+export const isOfEarlierBoot = (other: Identity, me: Identity = self()): boolean =>
+  other.boot !== "" &&
+  me.boot !== "" &&
+  other.boot !== me.boot &&
+  other.namespace === FIRST_NAMESPACE &&
+  me.namespace === FIRST_NAMESPACE
+
+/** Types of file systems that one kernel mounts from a disk, as `statfs` numbers them. */
+const DISKS = new Set([0xef53, 0x58465342, 0x9123683e, 0xf2f52010]) // ext2 to ext4, XFS, Btrfs, F2FS
+
+/** Whether a type of file system is one that one kernel at a time mounts from a disk. Networks and overlays are none. */
+export const isDisk = (type: number): boolean => DISKS.has(type)
+
+/** Whether a path lies on such a file system, as this process sees it. */
+export const isOnDisk = (path: string): boolean => {
+  try {
+    return process.platform === "linux" && isDisk(statfsSync(path).type)
+  } catch {
+    return false // not there, or not to be told
+  }
+}
+
 /**
  * Whether a process lives. `unknown`: it runs, or ran, where this process cannot see: another machine, container or
  * boot. Then only its lease can tell (`Lease.ts`).
  *
  * Same boot, namespace and host: pid and start time decide, zombies are dead. Another boot under the same host name is
- * no proof: a cloned machine has the name too, and may share the disk.
+ * no proof: a cloned machine has the name too, and may share the folder over the network.
  */
 export const liveness = (other: Identity): "alive" | "dead" | "unknown" => {
   const me = self()

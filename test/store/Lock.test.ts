@@ -164,6 +164,35 @@ describe("Lock", () => {
       )
     )
 
+  it.live(
+    "says whether its folder lies on a disk, and the lock of an earlier boot is free at once where that proves it",
+    () =>
+      run(
+        Effect.gen(function* () {
+          const path = join(temporaryFolder(), "a.lock")
+          const onDisk = Process.isOnDisk(join(path, ".."))
+          yield* Effect.scoped(
+            Effect.gen(function* () {
+              yield* lock(path)
+              assert.strictEqual(JSON.parse(readFileSync(path, "utf8")).disk, onDisk)
+            })
+          )
+          const before = { ...Process.self(), boot: "x", token: "t", lease: { ms: LEASE_MS } }
+          const proved = onDisk && Process.isOfEarlierBoot(before)
+          for (const [disk, state] of [
+            [true, proved ? "dead" : "unknown"],
+            [false, "unknown"]
+          ] as const) {
+            writeFileSync(path, JSON.stringify({ ...before, disk }))
+            assert.strictEqual((yield* look(path)).state, state)
+          }
+          writeFileSync(path, JSON.stringify({ ...before, disk: true }))
+          const taken = yield* Effect.result(Effect.scoped(tryLock(path)))
+          assert.strictEqual(taken._tag, proved ? "Success" : "Failure")
+        })
+      )
+  )
+
   it.effect("a lock that nobody can read is taken over like one that nobody renews, by one of many", () =>
     run(
       Effect.gen(function* () {
