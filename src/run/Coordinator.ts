@@ -1,10 +1,11 @@
 /**
- * Rank 0 of a run in several processes: where the others come to, what they are asked to follow, and when one is lost.
+ * Rank 0 of a run in several processes: where the others join, which folds they follow, and when one is lost.
  *
- * Nobody is told anything who has not proved that they know the run's token, and nothing that they send is parsed
- * (`Strangers.ts`). Not a scheduler: rank 0 runs the pipeline as a run alone does, and asks the others for folds that compute in lockstep. The
- * first rank that is lost ends the run; which one, and why, is told once. The others hear how the run ended. A rank that meets
- * damage in an input is not lost: rank 0 hears which file, all give up the fold, and follow the next one that begins.
+ * A process that has not proved that it knows the run's token is sent nothing, and nothing that it sends is parsed
+ * (`Strangers.ts`). Not a scheduler: rank 0 runs the pipeline as a run of one process does, and asks the others for folds
+ * that compute in lockstep. The first rank that is lost ends the run; which one, and why, is reported once. The others
+ * hear how the run ended. A rank that meets damage in a fold's input reports it: all ranks give the fold up, rank 0 makes
+ * the input again, and the same ranks follow the next attempt.
  */
 import { lookup } from "node:dns/promises"
 import { createServer, type Server, type Socket } from "node:net"
@@ -136,171 +137,223 @@ const addressOf = async (host: string): Promise<string> => {
 /** A stranger has so long to prove that it is none, ms. */
 const helloMs = (): number => Math.min(10_000, silentMs())
 
-/**
- * Opens rank 0's place for the other ranks. With the scope they are told how it ended, and let go. `spawnRanks` is run when they
- * are first needed, and starts them where nobody else does. `say` is told, rarely, that strangers came.
- */
-export const openCoordinator = (
-  address: RankAddress,
-  run: string,
-  spawnRanks?: (coordinator: Coordinator) => Effect.Effect<void>,
-  say: (message: string) => void = () => undefined
-): Effect.Effect<Coordinator, RankLost, Scope.Scope> =>
-  Effect.gen(function* () {
-    const { host, token, world } = address
-    const lost = Deferred.makeUnsafe<never, RankLost>()
-    const all = Deferred.makeUnsafe<void>()
-    const lines = new Map<number, Line>()
-    /** The fold that began last. */
-    let led: Led | undefined
-    const sockets = new Set<Socket>()
-    const lose = (rank: number, message: string, hint = AGAIN) =>
+/** The ranks that have joined, and the fold that they run. */
+interface RankTable {
+  readonly world: number
+  /** Recipe, preset, engine and settings: the same for all ranks. */
+  readonly run: string
+  readonly lines: Map<number, Line>
+  readonly all: Deferred.Deferred<void>
+  readonly lost: Deferred.Deferred<never, RankLost>
+  readonly lose: (rank: number, message: string, hint?: string) => void
+  /** The fold that began last. */
+  led: Led | undefined
+}
+
+const makeTable = (world: number, run: string): RankTable => {
+  const lost = Deferred.makeUnsafe<never, RankLost>()
+  return {
+    world,
+    run,
+    lines: new Map(),
+    all: Deferred.makeUnsafe<void>(),
+    lost,
+    led: undefined,
+    lose: (rank, message, hint = AGAIN) =>
       void Deferred.doneUnsafe(
         lost,
         Effect.fail(new RankLost({ rank, world, message: `rank ${rank} of ${world} ${message}`, hint }))
       )
-    const refusal = (hello: Hello): string | undefined => {
-      if (hello.world !== world) return `it is one of ${hello.world} ranks, and this run has ${world}`
-      if (!(hello.rank > 0 && hello.rank < world)) return `rank ${hello.rank} is not one from 1 to ${world - 1}`
-      if (lines.has(hello.rank)) return `rank ${hello.rank} is here already`
-      return hello.run === run ? undefined : `it was started with other words: ${hello.run} instead of ${run}`
-    }
+  }
+}
 
-    /** One that knows the token: it says which rank it is, and then how its folds end. */
-    const seat = (socket: Socket) => {
-      let rank: number | undefined
-      const hear = (message: Message) => {
-        if (rank === undefined) {
-          const why = message.type === "hello" ? refusal(message) : "it did not say which rank it is"
-          if (why === undefined && message.type === "hello") {
-            rank = message.rank
-            lines.set(rank, line)
-            if (lines.size === world - 1) Deferred.doneUnsafe(all, Effect.void)
-            return
-          }
-          const hint = "Start all ranks with the same command, each with its own RANK."
-          void line.end({ type: "shutdown", stopped: false, reason: { tag: "RankLost", message: why ?? "", hint } })
-        } else if (message.type === "failed") {
-          if (led?.over === true && led.name === message.name) return
-          const tell = () => lose(rank!, `failed: ${message.message}`, message.hint)
-          if (message.error !== undefined && isSymptom(decodeError(message.error)))
-            led?.symptoms.add(setTimeout(tell, CLOSER_REASON_MS).unref())
-          else tell()
-        } else if (message.type === "damage") {
-          if (led?.name !== message.name || !led.isInput(message)) return
-          endLed(led)
-          led.onDamage(message)
-        } else if (message.type === "dropped") {
-          if (led?.name !== message.name) return
-          led.dropped.add(rank)
-          if (led.dropped.size === world - 1) Deferred.doneUnsafe(led.allDropped, Effect.void)
-        } else if (message.type !== "followed") {
-          lose(rank, `says "${message.type}", which is not a rank's to say here`)
-        }
-      }
-      const line = lineOver(socket, hear, (why) => {
-        if (rank !== undefined) lose(rank, why)
-      })
-      setTimeout(() => rank === undefined && socket.destroy(), helloMs()).unref()
+/** Why a process that says hello cannot be a rank of this run; undefined where it can. */
+const refusal = ({ lines, run, world }: RankTable, hello: Hello): string | undefined => {
+  if (hello.world !== world) return `it is one of ${hello.world} ranks, and this run has ${world}`
+  if (!(hello.rank > 0 && hello.rank < world)) return `rank ${hello.rank} is not one from 1 to ${world - 1}`
+  if (lines.has(hello.rank)) return `rank ${hello.rank} is here already`
+  return hello.run === run ? undefined : `it was started with other arguments: ${hello.run} instead of ${run}`
+}
+
+/** A message of a rank that has joined: how its part of a fold ended, or damage that it met. */
+const receive = (table: RankTable, rank: number, message: Message): void => {
+  const { led, lose, world } = table
+  if (message.type === "failed") {
+    if (led?.over === true && led.name === message.name) return
+    const report = () => lose(rank, `failed: ${message.message}`, message.hint)
+    if (message.error !== undefined && isSymptom(decodeError(message.error)))
+      led?.symptoms.add(setTimeout(report, CLOSER_REASON_MS).unref())
+    else report()
+  } else if (message.type === "damage") {
+    if (led?.name !== message.name || !led.isInput(message)) return
+    endLed(led)
+    led.onDamage(message)
+  } else if (message.type === "dropped") {
+    if (led?.name !== message.name) return
+    led.dropped.add(rank)
+    if (led.dropped.size === world - 1) Deferred.doneUnsafe(led.allDropped, Effect.void)
+  } else if (message.type !== "followed") {
+    lose(rank, `sent "${message.type}", which only rank 0 sends`)
+  }
+}
+
+/** A process that knows the token: its first message says which rank it is. */
+const join = (table: RankTable, socket: Socket): void => {
+  let rank: number | undefined
+  const hear = (message: Message) => {
+    if (rank !== undefined) return receive(table, rank, message)
+    const why = message.type === "hello" ? refusal(table, message) : "it did not say which rank it is"
+    if (why === undefined && message.type === "hello") {
+      rank = message.rank
+      table.lines.set(rank, line)
+      if (table.lines.size === table.world - 1) Deferred.doneUnsafe(table.all, Effect.void)
+      return
     }
-    const strangers = makeStrangers({ token, most: STRANGERS + world, helloMs: helloMs(), say })
-    const server = createServer((socket) => {
-      sockets.add(socket)
-      socket.once("close", () => sockets.delete(socket))
-      socket.on("error", () => undefined) // "close" follows
-      void strangers.letIn(socket).then((known) => (known ? seat(socket) : undefined))
-    })
+    const hint = "Start all ranks with the same command, each with its own RANK."
+    void line.end({ type: "shutdown", stopped: false, reason: { tag: "RankLost", message: why ?? "", hint } })
+  }
+  const line = lineOver(socket, hear, (why) => {
+    if (rank !== undefined) table.lose(rank, why)
+  })
+  setTimeout(() => rank === undefined && socket.destroy(), helloMs()).unref()
+}
+
+/** Listens for the other ranks; gives the address and port at which it does. */
+const listen = (server: Server, { host, listen, port, world }: RankAddress) =>
+  Effect.gen(function* () {
     const cannot = (message: string, hint: string) => new RankLost({ rank: 0, world, message, hint })
-    const listenAddress = yield* Effect.tryPromise({
-      try: async () => address.listen ?? (await addressOf(host)),
+    const text = (cause: unknown) => (cause instanceof Error ? cause.message : String(cause))
+    const at = yield* Effect.tryPromise({
+      try: async () => listen ?? (await addressOf(host)),
       catch: (cause) =>
         cannot(
-          `where to wait for the others is not known: ${cause instanceof Error ? cause.message : String(cause)}`,
-          "Start rank 0 on the machine that MASTER_ADDR names. Where the others reach it by a forwarded address, say with MILLRACE_LISTEN at which of its own it listens (0.0.0.0: at all of them)."
+          `the address at which rank 0 listens is not known: ${text(cause)}`,
+          "Start rank 0 on the machine that MASTER_ADDR names. Where the others reach it by a forwarded address, set " +
+            "MILLRACE_LISTEN to one of its own addresses (0.0.0.0: all of them)."
         )
     })
-    const port = yield* Effect.tryPromise({
-      try: () => listening(server, address.port, listenAddress),
+    const bound = yield* Effect.tryPromise({
+      try: () => listening(server, port, at),
       catch: (cause) =>
         cannot(
-          `the others cannot come to ${listenAddress}, port ${address.port}: ${cause instanceof Error ? cause.message : String(cause)}`,
+          `rank 0 cannot listen at ${at}, port ${port}: ${text(cause)}`,
           "Name a free port of this machine with MASTER_PORT, and one of its addresses with MASTER_ADDR or MILLRACE_LISTEN."
         )
     })
     // A connection that could not be taken: whoever made it tries again.
     server.on("error", () => undefined)
+    return { address: at, port: bound }
+  })
+
+/** Waits until all ranks have joined; the first that has not in time is lost. */
+const awaitAll = (table: RankTable, at: { readonly address: string; readonly port: number }) => {
+  const { all, lines, lose, lost, world } = table
+  return Effect.timeoutOrElse(Effect.raceFirst(Deferred.await(all), Deferred.await(lost)), {
+    duration: 1000 * joinSeconds(),
+    orElse: () => {
+      const missing = Array.from({ length: world }, (_, rank) => rank).filter((rank) => rank > 0 && !lines.has(rank))
+      lose(
+        missing[0]!,
+        `has not joined at ${at.address}, port ${at.port}, within ${joinSeconds()} s`,
+        `Start ${world} processes with RANK 0 to ${world - 1} and the same MASTER_ADDR, MASTER_PORT, WORLD_SIZE and ` +
+          "MILLRACE_RANKS; MILLRACE_JOIN_SECONDS waits longer, and MILLRACE_LISTEN waits at another address."
+      )
+      return Deferred.await(lost)
+    }
+  })
+}
+
+/** Has all ranks give up the fold that began last, and waits until they have. */
+const dropFold = (table: RankTable) =>
+  Effect.gen(function* () {
+    const { led, lines, lose, lost } = table
+    if (led === undefined) return
+    endLed(led)
+    for (const line of lines.values()) line.say({ type: "drop", name: led.name })
+    const ms = 1000 * read(variables.collectiveSeconds) + DROP_MS
+    yield* Effect.timeoutOrElse(Effect.raceFirst(Deferred.await(led.allDropped), Deferred.await(lost)), {
+      duration: ms,
+      orElse: () => {
+        const rank = [...lines.keys()].find((one) => !led.dropped.has(one))!
+        lose(rank, `has not given up a fold that ended for damaged input, within ${Math.round(ms / 1000)} s`)
+        return Deferred.await(lost)
+      }
+    })
+  })
+
+/**
+ * Listens for the other ranks. When the scope ends they are sent the run's outcome, and disconnected. `spawnRanks` runs
+ * when they are first needed, and starts them where no launcher does. `report` hears, rarely, of refused connections.
+ */
+export const openCoordinator = (
+  address: RankAddress,
+  run: string,
+  spawnRanks?: (coordinator: Coordinator) => Effect.Effect<void>,
+  report: (message: string) => void = () => undefined
+): Effect.Effect<Coordinator, RankLost, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { host, store, token, world } = address
+    const table = makeTable(world, run)
+    const sockets = new Set<Socket>()
+    const strangers = makeStrangers({ token, most: STRANGERS + world, helloMs: helloMs(), report })
+    const server = createServer((socket) => {
+      sockets.add(socket)
+      socket.once("close", () => sockets.delete(socket))
+      socket.on("error", () => undefined) // "close" follows
+      void strangers.letIn(socket).then((known) => (known ? join(table, socket) : undefined))
+    })
+    const at = yield* listen(server, address)
     yield* Effect.addFinalizer((exit) =>
-      Effect.promise(async () => {
-        const shutdown = shutdownOf(exit)
-        // A run that had nothing to train may end before the others have come, who would look for it.
+      Effect.gen(function* () {
+        // A run that had nothing to train may end before the others have joined, who would look for it.
         if (spawnRanks === undefined && Exit.isSuccess(exit))
-          await Effect.runPromise(Effect.timeoutOption(Deferred.await(all), 1000 * joinSeconds()))
+          yield* Effect.interruptible(Effect.timeoutOption(Deferred.await(table.all), 1000 * joinSeconds()))
         server.close()
-        await Promise.all([...lines.values()].map((line) => line.end(shutdown)))
+        const shutdown = shutdownOf(exit)
+        yield* Effect.promise(() => Promise.all([...table.lines.values()].map((line) => line.end(shutdown))))
         for (const socket of sockets) socket.destroy()
       })
     )
-
-    const drop = Effect.gen(function* () {
-      const fold = led
-      if (fold === undefined) return
-      endLed(fold)
-      for (const line of lines.values()) line.say({ type: "drop", name: fold.name })
-      const ms = 1000 * read(variables.collectiveSeconds) + DROP_MS
-      yield* Effect.timeoutOrElse(Effect.raceFirst(Deferred.await(fold.allDropped), Deferred.await(lost)), {
-        duration: ms,
-        orElse: () => {
-          const rank = [...lines.keys()].find((one) => !fold.dropped.has(one))!
-          lose(rank, `has not given up a fold that ended for damaged input, within ${Math.round(ms / 1000)} s`)
-          return Deferred.await(lost)
-        }
-      })
-    })
-
     let begun = 0
     const begin = Effect.fnUntraced(function* (task: NodeTask, onDamage: Led["onDamage"]) {
       if (begun === 0 && spawnRanks !== undefined) yield* spawnRanks(coordinator)
-      yield* Effect.timeoutOrElse(Effect.raceFirst(Deferred.await(all), Deferred.await(lost)), {
-        duration: 1000 * joinSeconds(),
-        orElse: () => {
-          const missing = Array.from({ length: world }, (_, rank) => rank).filter(
-            (rank) => rank > 0 && !lines.has(rank)
-          )
-          lose(
-            missing[0]!,
-            `has not come to ${listenAddress}, port ${port}, within ${joinSeconds()} s`,
-            `Start ${world} processes with RANK 0 to ${world - 1} and the same MASTER_ADDR, MASTER_PORT, WORLD_SIZE and MILLRACE_RANKS; MILLRACE_JOIN_SECONDS waits longer, and MILLRACE_LISTEN waits at another address.`
-          )
-          return Deferred.await(lost)
-        }
-      })
+      yield* awaitAll(table, at)
+      const port = store ?? (yield* Effect.promise(() => freePort(at.address)))
+      const kept = store !== undefined
       const rendezvous: Rendezvous = {
         rank: 0,
         world,
         host,
-        port: address.store ?? (yield* Effect.promise(() => freePort(listenAddress))),
-        listen: listenAddress,
-        kept: address.store !== undefined,
+        port,
+        listen: at.address,
+        kept,
         name: `${task.node} ${begun++}`
       }
-      led = ledFold(rendezvous.name, task, onDamage)
-      for (const [rank, line] of lines) line.say({ type: "follow", task, rendezvous: { ...rendezvous, rank } })
+      table.led = ledFold(rendezvous.name, task, onDamage)
+      for (const [rank, line] of table.lines) line.say({ type: "follow", task, rendezvous: { ...rendezvous, rank } })
       return rendezvous
     })
-    const gathered = Deferred.await(all)
-    const coordinator: Coordinator = { world, port, gathered, begin, drop, lost: Deferred.await(lost), lose }
+    const coordinator: Coordinator = {
+      world,
+      port: at.port,
+      gathered: Deferred.await(table.all),
+      begin,
+      drop: Effect.suspend(() => dropFold(table)),
+      lost: Deferred.await(table.lost),
+      lose: table.lose
+    }
     return coordinator
   })
 
-/** What the others are told at the end. */
+/** What the other ranks are sent at the end. */
 const shutdownOf = (exit: Exit.Exit<unknown, unknown>): Message => {
   if (Exit.isSuccess(exit)) return { type: "shutdown", stopped: false }
   const errors = exit.cause.reasons.flatMap((reason) => (reason._tag === "Fail" ? [reason.error] : []))
-  const told = errors[0] as { readonly _tag?: string; readonly message?: string; readonly hint?: string } | undefined
-  if (told === undefined || told._tag === "Interrupted") return { type: "shutdown", stopped: true }
+  const error = errors[0] as { readonly _tag?: string; readonly message?: string; readonly hint?: string } | undefined
+  if (error === undefined || error._tag === "Interrupted") return { type: "shutdown", stopped: true }
   return {
     type: "shutdown",
     stopped: false,
-    reason: { tag: told._tag ?? "Error", message: told.message ?? String(told), hint: told.hint ?? AGAIN }
+    reason: { tag: error._tag ?? "Error", message: error.message ?? String(error), hint: error.hint ?? AGAIN }
   }
 }

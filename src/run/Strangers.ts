@@ -20,12 +20,12 @@ export interface Strangers {
   readonly letIn: (socket: Socket) => Promise<boolean>
 }
 
-/** Those at one port. `say` is told, rarely, what they did. */
+/** Those at one port. `report` hears, rarely, what they did. */
 export const makeStrangers = (options: {
   readonly token: string
   readonly most: number
   readonly helloMs: number
-  readonly say: (message: string) => void
+  readonly report: (message: string) => void
 }): Strangers => {
   const waiting = new Set<Socket>()
   let turnedAway = 0
@@ -38,7 +38,7 @@ export const makeStrangers = (options: {
     saidAt = now
     const many = turnedAway === 1 ? "a connection" : `${turnedAway} connections`
     turnedAway = 0
-    options.say(
+    options.report(
       `${many} to rank 0's port came without the token of this run (MILLRACE_RANKS) and ended, the last from ${from}; the run goes on`
     )
   }

@@ -92,7 +92,7 @@ describe("rank 0", () => {
   )
 
   for (const [name, over, said] of [
-    ["other settings", { run: "other" }, "it was started with other words: other instead of same"],
+    ["other settings", { run: "other" }, "it was started with other arguments: other instead of same"],
     ["another number of ranks", { world: 2 }, "it is one of 2 ranks, and this run has 3"],
     ["a rank that is here already", { rank: 1 }, "rank 1 is here already"],
     ["a rank that is none", { rank: 3 }, "rank 3 is not one from 1 to 2"],
@@ -125,8 +125,8 @@ describe("rank 0", () => {
           /rank 2 of 3 says what is no message/
         ],
         [(socket) => socket.write('{"type":"failed","message":7}\n'), /rank 2 of 3 says what is no message/],
-        [(socket) => socket.write('{"type":"shutdown","stopped":true}\n'), /rank 2 of 3 says "shutdown"/],
-        [(socket) => socket.write('{"type":"hello","rank":1,"world":3,"run":"same"}\n'), /rank 2 of 3 says "hello"/],
+        [(socket) => socket.write('{"type":"shutdown","stopped":true}\n'), /rank 2 of 3 sent "shutdown"/],
+        [(socket) => socket.write('{"type":"hello","rank":1,"world":3,"run":"same"}\n'), /rank 2 of 3 sent "hello"/],
         [(socket) => socket.end('{"type":"follo'), /rank 2 of 3 is gone/],
         [(socket) => socket.write(Buffer.alloc(LINE_BYTES + 1, "x")), /says more than 4194304 bytes in one message/],
         [
