@@ -80,8 +80,9 @@ export interface Chosen<R> {
 }
 
 /**
- * The choice, its pipeline, and why its engine was taken where the name asked for left that open. Fails with `UsageError` for what was typed, `WiringError` for a recipe that is wrong by
- * itself; anything else a recipe throws is a defect.
+ * The choice, its pipeline, and why its engine was taken where the name asked for left that open. Fails with
+ * `UsageError` for what was typed, `WiringError` for a recipe that is wrong by itself; anything else a recipe throws is
+ * a defect.
  */
 export const choose = <Settings, R>(
   recipe: Recipe<Settings, R>,

@@ -66,7 +66,8 @@ const shared = <S, R>(recipe: Recipe<S, R>) => ({
   ),
   engine: Flag.String("engine").pipe(
     Flag.withDescription(
-      `What computes: ${recipe.engines.join(", ")} (default: ${recipe.engine === undefined ? "the first" : "the preset's"})`
+      `What computes: ${recipe.engines.join(", ")} (default: ` +
+        `${recipe.engine === undefined ? "the first" : "the preset's"})`
     ),
     Flag.optional
   ),
@@ -109,9 +110,10 @@ const local = {
   ),
   allowStaleCode: ids(
     "allow-stale-code",
-    "Take these nodes' stored results and checkpoints although the code behind them changed; never those of another file or Schema"
+    "Take these nodes' stored results and checkpoints although the code behind them changed; " +
+      "never those of another file or Schema"
   ),
-  quiet: onOff("quiet", "No progress and no table of nodes; the recipe's summary and where outputs lie are told"),
+  quiet: onOff("quiet", "No progress and no table of nodes; only the recipe's summary and the paths of the outputs"),
   checkpointEvery: Flag.Int("checkpoint-every").pipe(
     Flag.withDescription("Steps between checkpoints of training (default: one every two minutes)"),
     Flag.withMetavar("STEPS"),

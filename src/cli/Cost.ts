@@ -1,5 +1,5 @@
 /**
- * What a plan's training will cost, told under the plan.
+ * What a plan's training will cost, shown under the plan.
  *
  * Not the formulas: the recipe's `cost` has them. Here it is given the nodes, what is stored, and what was asked for.
  */

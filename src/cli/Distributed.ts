@@ -1,4 +1,6 @@
-/** Rank 0's run among other processes: starts them where no launcher does, and ends with the first rank that is lost. */
+/**
+ * Rank 0's run among other processes: starts them where no launcher does, and ends with the first rank that is lost.
+ */
 import { Clock, Effect } from "effect"
 import { environment } from "../dag/Environment.ts"
 import type { RankLost } from "../dag/ProcessGroup.ts"

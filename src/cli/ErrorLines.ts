@@ -2,7 +2,7 @@
  * An error as at most eight lines for a person: what failed, where, why, and what to do.
  *
  * Not a stack trace: those are shown only when MILLRACE_DEBUG is set. Every tagged error of millrace carries `message`
- * and `hint`, and some of `node`, `shard`, `row`, `path`, `port`, `cause`; anything else is told as the defect it is.
+ * and `hint`, and some of `node`, `shard`, `row`, `path`, `port`, `cause`; anything else is shown as a defect.
  */
 import { Cause, SchemaIssue } from "effect"
 import { CliError } from "effect/cli"
@@ -45,7 +45,7 @@ const messageOf = (error: unknown): string =>
       ? (text(error["message"]) ?? text(error["_tag"]) ?? "(no message)")
       : String(error)
 
-/** Schema issues are told by what they say alone: their tag (`Composite`) means nothing to a person. */
+/** Schema issues are shown without their tag: `Composite` means nothing to a person. */
 const named = (error: unknown): string =>
   isRecord(error) && text(error["message"]) !== undefined ? `${tagOf(error)}: ` : ""
 
@@ -70,9 +70,9 @@ const causes = (error: unknown): ReadonlyArray<string> => {
   return out
 }
 
-/** Tag, message and hint of anything that can be thrown; what has no hint is a defect and is told as one. */
+/** Tag, message and hint of anything that can be thrown; an error without a hint is a defect and is shown as one. */
 export const tell = (error: unknown): ErrorParts => {
-  // A wrong invocation carries its faults; the formatter has told them with the flags' names already.
+  // A wrong invocation carries its faults; the formatter has printed them with the flags' names already.
   if (CliError.isCliError(error))
     return {
       tag: "UsageError",
@@ -107,19 +107,19 @@ const where = (error: unknown): string => {
  * errorLines(new NodeFailed({ node: "clean", shard: 3, message: "row 17 is no object", hint: "Look at the file." }))
  */
 export const errorLines = (error: unknown): ReadonlyArray<string> => {
-  const told = tell(error)
+  const parts = tell(error)
   const at = where(error)
-  const message = told.message
+  const message = parts.message
     .split("\n")
     .map((line) => line.trimEnd())
     .filter((line) => line !== "")
-  const lines = [`error: ${told.tag}${at === "" ? "" : ` in ${oneLine(at)}`}`]
+  const lines = [`error: ${parts.tag}${at === "" ? "" : ` in ${oneLine(at)}`}`]
   const room = maxLines - 3
   for (const line of message.slice(0, message.length > room ? room - 1 : room)) lines.push(`  ${fitLine(line)}`)
   if (message.length > room) lines.push(`  … ${message.length - room + 1} more lines`)
   const why = causes(error)
   if (why.length > 0) lines.push(`  cause: ${oneLine(why.join(" <- "))}`)
-  lines.push(`  hint: ${oneLine(told.hint)}`)
+  lines.push(`  hint: ${oneLine(parts.hint)}`)
   return lines
 }
 

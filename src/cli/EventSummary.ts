@@ -1,9 +1,10 @@
 /**
- * What `show` tells of a run's events: the end of each node, its last loss, a few losses on the way.
+ * What `show` prints of a run's events: the end of each node, its last loss, a few losses on the way.
  *
- * Not `reduce` of every event: a long training reports a million steps, of which a dozen are printed. A line of progress
- * is recognised by its form, without `JSON.parse`, and left out where nothing printed depends on it; what is not
- * recognised is parsed. The view is right in what `nodeTable` prints; rates and figures of running nodes it has not.
+ * Not `reduce` of every event: a long training reports a million steps, of which a dozen are printed. A line of
+ * progress is recognised by its form, without `JSON.parse`, and left out where nothing printed depends on it; what is
+ * not recognised is parsed. The view is right in what `nodeTable` prints; rates and figures of running nodes it has
+ * not.
  */
 import { Option, type Schema } from "effect"
 import type { Event } from "../run/Events.ts"
@@ -66,7 +67,7 @@ interface Fold {
   end: number
 }
 
-/** Gathers what is told of a run. Give it all events in order, by `event` or by `lines`. */
+/** Gathers what `show` prints of a run. Give it all events in order, by `event` or by `lines`. */
 export const makeEventSummary = () => {
   let view: View = empty
   let unknown = 0
@@ -94,7 +95,9 @@ export const makeEventSummary = () => {
     return known
   }
 
-  /** Leaves a step's line out, unless its loss is one of the points: then, or where the node is new, it is to be read. */
+  /**
+   * Leaves a step's line out, unless its loss is one of the points: then, or where the node is new, it is to be read.
+   */
   const leaveOut = (fold: Fold, start: number, end: number): boolean => {
     // `event` counts a line that is read after all.
     const seen = fold.losses.seen + (fold.end > 0 ? 1 : 0)

@@ -1,9 +1,11 @@
 /**
  * The process's two streams: one for results (or JSON), one for people. All that is printed leaves here, and only here.
  *
- * Text is data: characters that a terminal would obey, or that would not be seen, are shown by their numbers (`dag/Printable.ts`),
- * also in what a library, a logger or a worker thread writes. Our own codes are made in `Paint.ts`. Not a logger. A reader that goes away (`| head`) must not end hours of work: what is written after that is dropped and
- * the run goes on. Writes to pipes, files and terminals are synchronous on POSIX; `flush` covers the rest.
+ * Text is data: characters that a terminal would obey, or that would not be seen, are shown by their numbers
+ * (`dag/Printable.ts`), also in what a library, a logger or a worker thread writes. Our own codes are made in
+ * `Paint.ts`. Not a logger. A reader that goes away (`| head`) must not end hours of work: what is written after that
+ * is dropped and the run goes on. Writes to pipes, files and terminals are synchronous on POSIX; `flush` covers the
+ * rest.
  */
 import { writeSync } from "node:fs"
 import { environment, read, variables } from "../dag/Environment.ts"
@@ -55,7 +57,9 @@ interface Guarded {
   readonly flush: () => Promise<void>
 }
 
-/** A stream's own way to write, without secrets, whatever is put in its place later, with faults of the stream handled. */
+/**
+ * A stream's own way to write, without secrets, whatever is put in its place later, with faults of the stream handled.
+ */
 const guarded = (stream: Stream): Guarded => {
   let open = true
   // EPIPE: the reader left. EIO: the terminal is gone (hang-up). Anything else is a real fault of the stream.

@@ -1,8 +1,8 @@
 /**
  * Text for a terminal with codes that it obeys: ours, around text from data that holds none.
  *
- * The only place that makes them. `Painted` is a type of its own, so that text from anywhere else reaches a terminal only through
- * `printable` (`Output.ts`).
+ * The only place that makes them. `Painted` is a type of its own, so that text from anywhere else reaches a terminal
+ * only through `printable` (`Output.ts`).
  */
 import { printable } from "../dag/Printable.ts"
 

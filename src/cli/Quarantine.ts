@@ -94,7 +94,9 @@ export interface Drop {
   readonly rows: number
 }
 
-/** Nodes in the pipeline's order, the most frequent reason of each first; a share where it is known of how many rows. */
+/**
+ * Nodes in the pipeline's order, the most frequent reason of each first; a share where it is known of how many rows.
+ */
 export const dropsTable = (drops: ReadonlyArray<Drop>): string => {
   if (drops.length === 0) return "no stored result refused a row"
   const order = [...new Set(drops.map(({ node }) => node))]

@@ -1,9 +1,9 @@
 /**
  * The token of a run whose ranks a launcher starts: from the environment, or from a file that rank 0 makes.
  *
- * Not how it is used (`run/Handshake.ts`). `--nproc` needs none of this: it makes a token and hands it to the ranks that it starts.
- * The file is there for all ranks that see its folder, whole from the moment that it has its name, and readable by its owner
- * alone; it outlives the run and serves the next one too.
+ * Not how it is used (`run/Handshake.ts`). `--nproc` needs none of this: it makes a token and hands it to the ranks
+ * that it starts. The file is there for all ranks that see its folder, whole from the moment that it has its name, and
+ * readable by its owner alone; it outlives the run and serves the next one too.
  */
 import { randomUUID } from "node:crypto"
 import { type FileHandle, link, open, rm } from "node:fs/promises"
@@ -19,7 +19,10 @@ const FILE = variables.ranksFile.name
 const usage = (message: string, hint: string, cause?: unknown) =>
   new UsageError({ message, hint, ...(cause === undefined ? {} : { cause }) })
 
-const HOW = `Give all ranks one secret: \`export ${TOKEN}=$(openssl rand -hex 32)\` before torchrun or srun, which hand it on; in Kubernetes a Secret. Or name a file on a disk that all ranks share with \`export ${FILE}=PATH\`: rank 0 makes it, with mode 0600.`
+const HOW =
+  `Give all ranks one secret: \`export ${TOKEN}=$(openssl rand -hex 32)\` before torchrun or srun, which pass it on; ` +
+  `in Kubernetes a Secret. Or name a file on a disk that all ranks share with \`export ${FILE}=PATH\`: ` +
+  "rank 0 makes it, with mode 0600."
 
 const codeOf = (cause: unknown): unknown => (cause as { readonly code?: unknown } | null)?.code
 

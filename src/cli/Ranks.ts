@@ -1,9 +1,10 @@
 /**
  * Which of a run's processes this one is, from `--nproc` or the environment; and starting the others on this machine.
  *
- * Not what they say to one another (`run/Coordinator.ts`, `run/RankWorker.ts`). The environment is that of torchrun: RANK, WORLD_SIZE,
- * MASTER_ADDR, MASTER_PORT; or srun's, with the latter two set by whoever calls it. `--nproc N` makes this process rank 0 and starts the others with the same words. They end with it:
- * by its word, by the end of their connection, and at the latest by SIGKILL.
+ * Not what they say to one another (`run/Coordinator.ts`, `run/RankWorker.ts`). The environment is that of torchrun:
+ * RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT; or srun's, with the latter two set by whoever calls it. `--nproc N` makes
+ * this process rank 0 and starts the others with the same words. They end with it: by its word, by the end of their
+ * connection, and at the latest by SIGKILL.
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { isIP } from "node:net"
@@ -19,7 +20,8 @@ import { launchedToken } from "./RankToken.ts"
 const usage = (message: string, hint: string) => new UsageError({ message, hint })
 
 const LAUNCHER =
-  "A launcher sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT (srun the first two by its own names). On one machine, --nproc N needs none of them."
+  "A launcher sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT (srun the first two by its own names). " +
+  "On one machine, --nproc N needs none of them."
 
 /** The value of a variable; a wrong one is wrong usage. */
 const valueOf = <A>(variable: Variable<A>, env: Environment): Effect.Effect<A, UsageError> =>
@@ -33,7 +35,9 @@ const needed = <A>(variable: Variable<A | undefined>, env: Environment, because:
       : Effect.succeed(value as A)
   )
 
-/** Which rank of how many a launcher says this is: by torchrun's names, else by srun's where it is said where they meet. */
+/**
+ * Which rank of how many a launcher says this is: by torchrun's names, else by srun's where it is said where they meet.
+ */
 const launched = Effect.fnUntraced(function* (env: Environment) {
   const world = yield* valueOf(variables.world, env)
   if (world !== undefined) return { world, rank: variables.rank, by: "WORLD_SIZE" }
@@ -128,7 +132,9 @@ const threadsEach = (world: number): string => String(Math.max(1, Math.floor(ava
 /** A thread that hangs in native code cannot be ended, and its process does not end without it; so long is tried. */
 const HANGING_MS = 15_000
 
-/** Ends this process for sure, with the error's words: what hangs in its engine must not keep it when the run is lost. */
+/**
+ * Ends this process for sure, with the error's words: what hangs in its engine must not keep it when the run is lost.
+ */
 export const endLate = (error: { readonly _tag: string; readonly message: string; readonly hint: string }) =>
   Effect.sync(() => {
     const end = () => {
@@ -188,7 +194,7 @@ export const makeRankSpawner: Effect.Effect<RankSpawner, never, Scope.Scope> = E
         const [, script = "", ...args] = command.argv
         for (let rank = 1; rank < address.world; rank++) {
           const child = spawn(command.execPath, [...command.execArgv, script, ...withoutNproc(args)], {
-            // A session of its own: a terminal's Ctrl-C asks rank 0 alone, which tells the others.
+            // A session of its own: a terminal's Ctrl-C reaches rank 0 alone, which stops the others.
             detached: true,
             stdio: ["ignore", "ignore", "inherit"],
             env: {

@@ -82,8 +82,9 @@ const refused = (node: NodeView): string => {
 }
 
 /**
- * The nodes of a run: what ran, how long, rows in and out (a number an input or output), rows refused. `last loss` is that of
- * the last step alone, a mean over its tokens. Sources are left out. Where attempts failed, a column counts them.
+ * The nodes of a run: what ran, how long, rows in and out (a number an input or output), rows refused. `last loss` is
+ * that of the last step alone, a mean over its tokens. Sources are left out. Where attempts failed, a column counts
+ * them.
  */
 export const nodeTable = (view: View): string => {
   const nodes = [...view.nodes.values()].filter((node) => node.kind !== "source")

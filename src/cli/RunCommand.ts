@@ -41,7 +41,9 @@ const summarize = (recipe: Recipe<any, any>, result: RunResult): Effect.Effect<S
         try: () => recipe.summary!(result.values),
         catch: (cause) =>
           new SummaryFailed({
-            message: `the run is complete, but its summary failed: ${cause instanceof Error ? cause.message : String(cause)}`,
+            message:
+              "the run is complete, but its summary failed: " +
+              `${cause instanceof Error ? cause.message : String(cause)}`,
             hint: "The outputs are in the store. Fix `summary` in the recipe and run again: every node is cached.",
             cause
           })

@@ -1,7 +1,8 @@
 /**
  * Where the command line meets the store: its layer, and the record of the run under way.
  *
- * Not a store. What the record holds, `run/Record.ts` says. It can fail (a full disk) without ending the run; that is told once.
+ * Not a store. What the record holds, `run/Record.ts` says. It can fail (a full disk) without ending the run, and
+ * reports that once.
  */
 import { join } from "node:path"
 import { Effect, FileSystem, Scope } from "effect"

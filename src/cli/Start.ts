@@ -1,9 +1,9 @@
 /**
- * One process as a command: parses, watches signals and faults, tells what went wrong, exits.
+ * One process as a command: parses, watches signals and faults, prints errors, exits.
  *
- * Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. The first Ctrl-C, SIGTERM or SIGHUP asks the run to stop
- * politely (shards in flight are finished, training saves a checkpoint); a second one ends the process at once. Where no
- * person waits (SIGTERM, SIGHUP, a tsx that is gone), what has not stopped after some seconds is given up.
+ * Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. The first Ctrl-C, SIGTERM or SIGHUP asks the run to
+ * stop politely (shards in flight are finished, training saves a checkpoint); a second one ends the process at once.
+ * Where no person waits (SIGTERM, SIGHUP, a tsx that is gone), what has not stopped after some seconds is given up.
  */
 import { accessSync, constants, existsSync, mkdirSync } from "node:fs"
 import { homedir } from "node:os"
@@ -39,7 +39,7 @@ export const exitCode = (exit: Exit.Exit<unknown, unknown>, settings: boolean): 
   return error instanceof WiringError && settings ? 2 : 1
 }
 
-/** Help goes to stdout; a wrong invocation is told on stderr in a few lines, without the whole help. */
+/** Help goes to stdout; a wrong invocation gives a few lines on stderr, without the whole help. */
 export const presenter = (output: Output) =>
   CliOutput.layerPresenter({
     present: (event) =>
@@ -59,12 +59,16 @@ export const presenter = (output: Output) =>
       })
   })
 
-/** Ends what a polite stop did not end: first by interruption, then the process. Gives a function that takes it back. */
+/**
+ * Ends what a polite stop did not end: first by interruption, then the process. Gives a function that takes it back.
+ */
 const limitStop = (session: Session, why: string, end: () => void): (() => void) => {
   const nodes = running(session.terminal?.view() ?? empty)
   const ms = stopMs({ fold: nodes.some(({ kind }) => kind === "fold"), seconds: read(variables.stopSeconds) })
   const timer = setTimeout(() => {
-    const line = `${why}: ${waitingFor(session.terminal?.view())} did not come within ${ms / 1000} s and is given up; what is finished is kept.`
+    const line =
+      `${why}: ${waitingFor(session.terminal?.view())} did not come within ${ms / 1000} s and is given up; ` +
+      "what is finished is kept."
     sayAside(session, line)
     timers.push(setTimeout(end, endMs))
     session.giveUp?.(line)
@@ -116,7 +120,10 @@ const watchSignals = (session: Session, exit: (code: number) => never): (() => v
   }
 }
 
-/** What is thrown outside of any effect (a callback of a native library) still ends in lines for people and a last event. */
+/**
+ * What is thrown outside of any effect (a callback of a native library) still ends in lines for people and a last
+ * event.
+ */
 const watchFaults = (session: Session, exit: (code: number) => never): void => {
   const onFault = (fault: unknown) => {
     const error = strayError(fault)

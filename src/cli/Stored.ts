@@ -1,8 +1,8 @@
 /**
  * The subcommands that look at a store: `runs`, `show`, `gc`, `quarantine`.
  *
- * Nothing runs here. With `--json` each gives one JSON object a line on stdout, and people read stderr. All but `gc` open
- * the store read-only, so they work while a run goes on and on a store that cannot be written.
+ * Nothing runs here. With `--json` each gives one JSON object a line on stdout, and people read stderr. All but `gc`
+ * open the store read-only, so they work while a run goes on and on a store that cannot be written.
  */
 import { existsSync } from "node:fs"
 import { join, sep } from "node:path"
@@ -110,7 +110,8 @@ const lineage = Effect.fnUntraced(function* (run: Record_) {
     rows.push([
       id,
       key.slice(0, 12),
-      `${manifest.parts.definition} ${manifest.parts.version}, code ${manifest.code.digest.slice(0, 12)}${manifest.code.weak ? " (weak)" : ""}${begun}${accepted}`,
+      `${manifest.parts.definition} ${manifest.parts.version}, ` +
+        `code ${manifest.code.digest.slice(0, 12)}${manifest.code.weak ? " (weak)" : ""}${begun}${accepted}`,
       from.join(", ") || "-"
     ])
   }
@@ -158,21 +159,21 @@ export const showRun = (root: string, id: string, session: Session) =>
           })
       )
     )
-    const told = makeEventSummary()
+    const summary = makeEventSummary()
     // Of a million steps a dozen are printed: only with --json is each of them read.
-    if (!session.json) yield* RunLog.eachLines(store.root, run.id, told.lines)
+    if (!session.json) yield* RunLog.eachLines(store.root, run.id, summary.lines)
     else
       yield* Stream.runForEach(RunLog.events(store.root, run.id), (json) =>
         Effect.sync(() => {
-          const known = told.event(json)
+          const known = summary.event(json)
           const event = known?.event === "run" ? { ...known, outputs: inStore(store.root, known.outputs) } : known
           // What this version does not know is passed on as it was written.
           session.output.result(JSON.stringify(event === undefined ? json : encodeEvent(event)))
         })
       )
-    const view = told.view()
-    const losses = told.losses()
-    const unknown = told.unknown()
+    const view = summary.view()
+    const losses = summary.losses()
+    const unknown = summary.unknown()
     const say = (text: string) => session.output.people(text + "\n")
     say(runsTable([run], yield* Clock.currentTimeMillis))
     say(`settings: ${JSON.stringify(run.settings)}`)
@@ -182,8 +183,8 @@ export const showRun = (root: string, id: string, session: Session) =>
       if (node.end?.error !== undefined)
         say(`  ${node.id}: ${node.end.error.tag}: ${node.end.error.message.replaceAll("\n", " ")}`)
     if (losses.length > 0) say(["", "losses", ...losses].join("\n"))
-    const made = yield* lineage(run)
-    if (made.length > 0) say(`\n${columns([["made", "key", "by", "from"], ...made])}`)
+    const built = yield* lineage(run)
+    if (built.length > 0) say(`\n${columns([["made", "key", "by", "from"], ...built])}`)
     const outputs = outputLines(orGone(inStore(store.root, view.run?.outputs ?? {})))
     if (outputs.length > 0) say(`\n${outputs.join("\n")}`)
     const page = pagePath(store.root, run.id)
@@ -203,7 +204,9 @@ const entryCalled = Effect.fnUntraced(function* (called: string) {
   const names = entries.map(({ manifest }) => `${manifest.key.slice(0, 12)}/${manifest.code.digest.slice(0, 12)}`)
   return yield* new UsageError({
     message: names.length > 1 ? `${called} could be ${names.slice(0, 5).join(" or ")}` : `no entry is called ${called}`,
-    hint: "Give at least 6 digits of a key, and of its code after a slash where there are several; `show last` lists both."
+    hint:
+      "Give at least 6 digits of a key, and of its code after a slash where there are several; " +
+      "`show last` lists both."
   })
 })
 
@@ -227,17 +230,24 @@ const rulesOf = ({ keepDays, keepLast, runs }: GcFlags): Effect.Effect<RunRules 
     : keepDays === undefined && keepLast === undefined
       ? Effect.undefined
       : new UsageError({
-          message: `${keepLast === undefined ? "--keep-days" : "--keep-last"} says which records of runs stay, and without --runs all of them do`,
+          message:
+            `${keepLast === undefined ? "--keep-days" : "--keep-last"} says which records of runs stay, ` +
+            "and without --runs all of them do",
           hint: "Add --runs, or leave it out."
         })
 
 /** Records of runs that the rules let go, where nobody asked for that. */
 const oldRunsLine = (count: number): string => {
   const { keepDays, keepLast } = runRules
-  return `${counted(count, "record")} of old runs could go too (older than ${keepDays} days, not among the ${keepLast} newest of a pipeline); gc --runs --collect removes ${count === 1 ? "it" : "them"}`
+  return (
+    `${counted(count, "record")} of old runs could go too (older than ${keepDays} days, ` +
+    `not among the ${keepLast} newest of a pipeline); gc --runs --collect removes ${count === 1 ? "it" : "them"}`
+  )
 }
 
-/** `gc`: what would go; `--collect` removes it, `--pin` and `--unpin` decide what stays, `--runs` adds records of runs. */
+/**
+ * `gc`: what would go; `--collect` removes it, `--pin` and `--unpin` decide what stays, `--runs` adds records of runs.
+ */
 export const gc = (root: string, flags: GcFlags, session: Session) => {
   const writes = flags.collect || flags.pin.length > 0 || flags.unpin.length > 0
   const say = (text: string) => session.output.people(text + "\n")

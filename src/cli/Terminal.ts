@@ -2,8 +2,8 @@
  * Draws the progress of a run: one live line a running node on a terminal, plain lines anywhere else.
  *
  * Not a reducer: what is known comes from `run/Progress.ts`. The live block is erased before anything permanent is
- * written and drawn again below it; the cursor is hidden while a block stands and shown again by `close`, which is safe to
- * call twice and from an exit handler. Off a terminal a node says at most one progress line every `plainEveryMs`.
+ * written and drawn again below it; the cursor is hidden while a block stands and shown again by `close`, which is safe
+ * to call twice and from an exit handler. Off a terminal a node says at most one progress line every `plainEveryMs`.
  */
 import { Clock, Effect, type Scope } from "effect"
 import type { Event } from "../run/Events.ts"
@@ -96,13 +96,14 @@ export const make = (screen: Screen, options: { readonly quiet: boolean } = { qu
     switch (event.event) {
       case "start":
         return [
-          `${event.pipeline}, preset ${event.preset}: ${event.nodes} node${event.nodes === 1 ? "" : "s"}, run ${event.run}`
+          `${event.pipeline}, preset ${event.preset}: ${event.nodes} node${event.nodes === 1 ? "" : "s"}, ` +
+            `run ${event.run}`
         ]
       case "node-start": {
         said.set(event.node, event.at)
-        const tells = event.because.length > 0 || (event.resumedAt ?? 0) > 0 || (event.shardsDone ?? 0) > 0
+        const hasReason = event.because.length > 0 || (event.resumedAt ?? 0) > 0 || (event.shardsDone ?? 0) > 0
         // On a terminal the live line says that the node runs; only its reasons deserve a line that stays.
-        return !screen.live || tells ? [startLine(event), "dim"] : undefined
+        return !screen.live || hasReason ? [startLine(event), "dim"] : undefined
       }
       case "node-progress": {
         const node = view.nodes.get(event.node)
@@ -160,7 +161,9 @@ export const make = (screen: Screen, options: { readonly quiet: boolean } = { qu
   }
 }
 
-/** Redraws on the Effect clock until the scope closes, then closes the terminal; also when the process exits otherwise. */
+/**
+ * Redraws on the Effect clock until the scope closes, then closes the terminal; also when the process exits otherwise.
+ */
 export const animate = (terminal: Terminal): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function* () {
     const onExit = () => terminal.close()

@@ -69,11 +69,12 @@ const golden = Effect.fnUntraced(function* (dir: string, engine: string) {
   if (found.length === 0) {
     output.error(`${dir} holds no goldens that are known here`)
     output.error(
-      "  hint: a folder with golden.safetensors, *.crop.png or *.pad.png beside their sources, input.json with expected.json, or JSON rows of {html, markdown} or {text, ids}."
+      "  hint: a folder with golden.safetensors, *.crop.png or *.pad.png beside their sources, " +
+        "input.json with expected.json, or JSON rows of {html, markdown} or {text, ids}."
     )
     return 2
   }
-  const counts = { ok: 0, failed: 0, told: 0 }
+  const counts = { ok: 0, failed: 0, uncounted: 0 }
   for (const one of found) {
     // A folder that cannot be checked is a failed line among the others: the rest is still worth knowing.
     const exit = yield* Effect.exit(check(one, engine))
@@ -85,14 +86,15 @@ const golden = Effect.fnUntraced(function* (dir: string, engine: string) {
       for (const line of errorLines(Cause.squash(exit.cause))) output.error(line)
     }
     for (const line of lines) {
-      if (!line.counted) counts.told++
+      if (!line.counted) counts.uncounted++
       else if (line.ok) counts.ok++
       else counts.failed++
     }
     output.result(linesTable(relative(root, one.folder) || ".", lines))
   }
   output.result(
-    `${counts.ok} quantities within tolerance, ${counts.failed} past it${counts.told > 0 ? `, ${counts.told} told and not counted` : ""}`
+    `${counts.ok} quantities within tolerance, ${counts.failed} past ` +
+      `it${counts.uncounted > 0 ? `, ${counts.uncounted} not counted` : ""}`
   )
   return counts.failed > 0 ? 1 : 0
 })

@@ -1,7 +1,8 @@
 /**
  * What a plan asks of a recipe that can say what it will cost, and what it gets.
  *
- * Not the formulas: who plans knows the nodes, what is stored and what was asked for; the recipe knows what its nodes train.
+ * Not the formulas: the command line knows the nodes, what is stored and what was asked for; the recipe knows what its
+ * nodes train.
  */
 import type { Effect, Schema, Scope } from "effect"
 import type { Artifact, Handle, InputUnavailable } from "./Artifact.ts"

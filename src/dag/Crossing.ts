@@ -1,8 +1,9 @@
 /**
- * Error classes that are the same class again in another thread or process, by tag.
+ * Error classes that are decoded to the same class in another thread or process, by tag.
  *
- * Not every error's: one that is not named here crosses with its tag, fields, message and hint (`run/SerializedExit.ts`), which is
- * what `Effect.catchTag` and people go by. A class is named here where somebody asks `instanceof`.
+ * Not every error's: one that is not named here crosses with its tag, fields, message and hint
+ * (`run/SerializedExit.ts`), which is what `Effect.catchTag` and people go by. A class is named here where somebody
+ * asks `instanceof`.
  */
 import type { Schema } from "effect"
 

@@ -1,5 +1,6 @@
 /**
- * Pairs of 32-bit numbers, each with the number of its first appearance: a set, and an index, of millions of 64-bit digests.
+ * Pairs of 32-bit numbers, each with the number of its first appearance: a set, and an index, of millions of 64-bit
+ * digests.
  *
  * Not a map of JavaScript values: everything lies in typed arrays that the collector need not walk, and that have no
  * limit at 2^24 entries as `Map` and `Set` have. Nothing is ever removed; let the whole table go.

@@ -240,8 +240,10 @@ export const lookUp = <A>(variable: Variable<A>, env: Environment = environment(
       () =>
         new EnvironmentError({
           variable: variable.name,
-          message: `${variable.name}=${variable.secret === true ? "..." : env[variable.name]}: expected ${variable.expected}`,
-          hint: `Mend the variable \`${variable.name}\`, or unset it: ${variable.otherwise} holds then.`
+          message:
+            `${variable.name}=${variable.secret === true ? "..." : env[variable.name]}: ` +
+            `expected ${variable.expected}`,
+          hint: `Fix the variable \`${variable.name}\`, or unset it: ${variable.otherwise} holds then.`
         })
     )
   )
@@ -254,7 +256,9 @@ export const read = <A>(variable: Variable<A>, env: Environment = environment())
   throw exit.cause.reasons.map((reason) => (reason._tag === "Fail" ? reason.error : undefined))[0] ?? exit.cause
 }
 
-/** Its own numbers are read deep inside a run, in threads and timers: a wrong one is told before anything starts. */
+/**
+ * Its own numbers are read deep inside a run, in threads and timers: a wrong one is an error before anything starts.
+ */
 export const checkEnvironment = (env: Environment = environment()): Effect.Effect<void, EnvironmentError> =>
   Effect.forEach(
     allVariables.filter(({ name }) => name.startsWith("MILLRACE_")),

@@ -35,8 +35,8 @@ export const fanOut = <E, R>(
 /**
  * The output streams of a sharded definition applied to one shard's context, whichever of the two forms it returns.
  *
- * `ports` are those that will be drained, all outputs when left out: a port that nobody drains would hold up the others.
- * A single port needs no queue, so its stream may be run any number of times.
+ * `ports` are those that will be drained, all outputs when left out: a port that nobody drains would hold up the
+ * others. A single port needs no queue, so its stream may be run any number of times.
  */
 export const shardParts = (
   spec: Pick<NodeSpec, "id" | "run" | "outputs">,
@@ -44,18 +44,18 @@ export const shardParts = (
   ports: ReadonlyArray<string> = Object.keys(spec.outputs)
 ): Effect.Effect<Readonly<Record<string, Stream.Stream<ReadonlyArray<unknown>, any, any>>>, never, Scope.Scope> =>
   Effect.suspend(() => {
-    const made = (spec.run as (context: unknown) => unknown)(context)
-    if (!Stream.isStream(made)) {
-      if (made instanceof Promise) made.catch(() => undefined)
+    const built = (spec.run as (context: unknown) => unknown)(context)
+    if (!Stream.isStream(built)) {
+      if (built instanceof Promise) built.catch(() => undefined)
       return Effect.succeed(
-        checkedParts(spec.id, spec.outputs, made, ports) as Readonly<
+        checkedParts(spec.id, spec.outputs, built, ports) as Readonly<
           Record<string, Stream.Stream<ReadonlyArray<unknown>>>
         >
       )
     }
     const names = Object.keys(spec.outputs)
     const batches = Stream.map(
-      made as Stream.Stream<Readonly<Record<string, ReadonlyArray<unknown>>>, any>,
+      built as Stream.Stream<Readonly<Record<string, ReadonlyArray<unknown>>>, any>,
       (batch) => {
         if (names.every((port) => Array.isArray(batch?.[port]))) return batch
         throw new WrongResult({

@@ -5,9 +5,9 @@
  * optimiser, RNG position, data cursor, loss log), so a restored state continues bit-identically. Data arrives as
  * `Rows` handles, because a shuffled order is no stream.
  *
- * Lifecycle of a state: `init` or `state.decode` makes it inside the node's scope; `step` may change it in sourceLocation and
- * returns the next one; `state.encode` copies it (later steps must not show in what it returned); `finish` reads it.
- * A fold with `help` may ask other threads for parts of its steps (`Helpers.ts`); one with `load` may have a thread that
+ * Lifecycle of a state: `init` or `state.decode` makes it inside the node's scope; `step` may change it in place and
+ * returns the next one; `state.encode` copies it (later steps must not show in what it returned); `finish` reads it. A
+ * fold with `help` may ask other threads for parts of its steps (`Helpers.ts`); one with `load` may have a thread that
  * loads what they need (`Loader.ts`); one with `follow` may run in several processes, in lockstep (`ProcessGroup.ts`).
  */
 import type { Effect, Schema, Scope } from "effect"

@@ -1,10 +1,10 @@
 /**
  * Other threads that compute parts of a fold's steps: what a fold sees of them.
  *
- * Not threads: the runner starts those, and a fold that finds none computes alone. How many there are must change no bit
- * of a result, so it is no parameter and reaches no key. A helper has opened the same node on the same inputs (`help` of
- * `FoldFunctions`); tasks and answers are copied between threads, so they are plain data, and large ones lie in a
- * `SharedArrayBuffer`.
+ * Not threads: the runner starts those, and a fold that finds none computes alone. How many there are must change no
+ * bit of a result, so it is no parameter and reaches no key. A helper has opened the same node on the same inputs
+ * (`help` of `FoldFunctions`); tasks and answers are copied between threads, so they are plain data, and large ones lie
+ * in a `SharedArrayBuffer`.
  */
 import { Context, Effect, Schema, type Scope } from "effect"
 

@@ -68,7 +68,9 @@ export const nameFault = (
   const bytes = encodeURIComponent(name).length
   if (bytes > LONGEST_NAME)
     return {
-      message: `the name ${JSON.stringify(`${name.slice(0, 40)}…`)} of a ${what} is too long: ${bytes} bytes as a file name, ${LONGEST_NAME} are allowed`,
+      message:
+        `the name ${JSON.stringify(`${name.slice(0, 40)}…`)} of a ${what} is too long: ` +
+        `${bytes} bytes as a file name, ${LONGEST_NAME} are allowed`,
       hint
     }
   return undefined

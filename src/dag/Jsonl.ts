@@ -1,8 +1,8 @@
 /**
  * The default shard format: one JSON document a line, encoded by the artifact's Schema.
  *
- * Not for tensors: bytes travel as base64 here, and -0 reads back as 0; pixels and features have `arrow/2`. Random access reads the shard once
- * to find its line starts (8 bytes a row stay in memory), then only the ranges asked for.
+ * Not for tensors: bytes travel as base64 here, and -0 reads back as 0; pixels and features have `arrow/2`. Random
+ * access reads the shard once to find its line starts (8 bytes a row stay in memory), then only the ranges asked for.
  */
 import { Effect, Option, Schema, Stream } from "effect"
 import { type RandomAccess, type ShardFormat, ShardFormatError } from "./Format.ts"

@@ -49,9 +49,9 @@ export const encodeParams = (node: AnyNode): Schema.Json => {
     encode = Schema.encodeUnknownSync(codec as Schema.Codec<unknown, unknown>)
     encoders.set(node.spec.params, encode)
   }
-  const made = encode(node.params) as Schema.Json
-  encoded.set(node, made)
-  return made
+  const built = encode(node.params) as Schema.Json
+  encoded.set(node, built)
+  return built
 }
 
 const schemaDigests = new WeakMap<object, string>()
@@ -119,18 +119,20 @@ const sameInputs = (a: Readonly<Record<string, string>>, b: Readonly<Record<stri
 }
 
 /**
- * The key of a node on these inputs. It is remembered for the newest inputs, so that a plan and the run after it compute
- * it once: nodes are immutable.
+ * The key of a node on these inputs. It is remembered for the newest inputs, so that a plan and the run after it
+ * compute it once: nodes are immutable.
  */
 export const nodeKey = (node: AnyNode, inputs: Readonly<Record<string, string>>, numerics: string): NodeKey => {
   const known = keys.get(node)
   const engine = node.spec.engine === true ? numerics : undefined
   if (known !== undefined && sameInputs(known.parts.inputs, inputs) && known.parts.numerics === engine) return known
   const parts = keyParts(node, inputs, numerics)
-  const made = { parts, key: keyOf(parts) }
-  keys.set(node, made)
-  return made
+  const built = { parts, key: keyOf(parts) }
+  keys.set(node, built)
+  return built
 }
 
-/** The parts that are the same whatever the inputs hold, as canonical JSON: definition, settings, names of input ports. */
+/**
+ * The parts that are the same whatever the inputs hold, as canonical JSON: definition, settings, names of input ports.
+ */
 export const settingsOf = (parts: KeyParts): string => canonical({ ...parts, inputs: Object.keys(parts.inputs).sort() })

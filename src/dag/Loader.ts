@@ -1,8 +1,8 @@
 /**
  * Another thread that loads what a fold's next steps need: what a fold sees of it.
  *
- * Not a thread: the runner starts that one, and a fold that finds none loads in its own. Neither changes a bit of a result,
- * so it is no parameter and reaches no key. The loader has opened the same node on the same inputs (`load` of
+ * Not a thread: the runner starts that one, and a fold that finds none loads in its own. Neither changes a bit of a
+ * result, so it is no parameter and reaches no key. The loader has opened the same node on the same inputs (`load` of
  * `FoldFunctions`). It loads what it is asked for and nothing else, so that the fold bounds the memory.
  *
  * Requests are plain data, copied. What was loaded is plain data too, and given away: the buffers of typed arrays that
@@ -23,8 +23,8 @@ export interface Loader {
   /** Waits until it loads. */
   readonly opened: Effect.Effect<void, LoaderFailed>
   /**
-   * Asks for something; the effect it gives waits for that, which need not be awaited. What is asked first is loaded first.
-   * Fails as `load` does, with the error's tag and fields, or with `LoaderFailed`.
+   * Asks for something; the effect it gives waits for that, which need not be awaited. What is asked first is loaded
+   * first. Fails as `load` does, with the error's tag and fields, or with `LoaderFailed`.
    */
   readonly ask: (request: unknown) => Effect.Effect<Effect.Effect<unknown, any>>
 }

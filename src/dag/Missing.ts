@@ -8,7 +8,9 @@ import { readFileSync } from "node:fs"
 import { findPackageJSON } from "node:module"
 import { Option, Schema } from "effect"
 
-/** An entry was imported without a package that it needs. The graph, the store and the command line need none of them. */
+/**
+ * An entry was imported without a package that it needs. The graph, the store and the command line need none of them.
+ */
 export class PackageMissing extends Schema.TaggedError<PackageMissing>()("PackageMissing", {
   package: Schema.String,
   message: Schema.String,

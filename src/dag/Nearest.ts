@@ -1,8 +1,8 @@
 /**
  * The name a person probably meant.
  *
- * Distance is optimal string alignment (insert, delete, replace, swap of neighbours; Damerau 1964), without case. Ids are
- * paths, so the last segment alone is compared too: `images` is near `instruct/images`.
+ * Distance is optimal string alignment (insert, delete, replace, swap of neighbours; Damerau 1964), without case. Ids
+ * are paths, so the last segment alone is compared too: `images` is near `instruct/images`.
  */
 
 /** Edits between two short names. */

@@ -59,8 +59,8 @@ export interface Declaration<
   /** One sentence for plans, recipe pages and `show`. */
   readonly about?: string
   /**
-   * What the node's function takes from functions around it, as plain JSON: `closes: { columns }`. Part of the key. Only
-   * for a definition that is made by a function; what differs between two uses is better a parameter.
+   * What the node's function takes from functions around it, as plain JSON: `closes: { columns }`. Part of the key.
+   * Only for a definition that is made by a function; what differs between two uses is better a parameter.
    */
   readonly closes?: Readonly<Record<string, unknown>>
   /** Everything a result depends on beside inputs and code. Encoded to JSON, it is part of the key. */
@@ -72,8 +72,8 @@ export interface Declaration<
   /** Share of rows (0 to 1) that may be refused before the node fails; 1 when left out. */
   readonly refuseAtMost?: number
   /**
-   * Where a shard, or a whole node or fold, runs: in a worker thread (long computations), or beside the caller (default,
-   * and always with `--workers 0`). Only a thread can be ended by `timeout` while it computes.
+   * Where a shard, or a whole node or fold, runs: in a worker thread (long computations), or beside the caller
+   * (default, and always with `--workers 0`). Only a thread can be ended by `timeout` while it computes.
    */
   readonly runs?: "worker" | "here"
   /** Computes with an engine: its numerics fingerprint becomes part of the key. */
@@ -143,8 +143,8 @@ export interface Refusing<Refused> {
   /** Sends one row to quarantine. Saying the same twice counts once. */
   readonly refuse: (at: number, reason: Refused) => void
   /**
-   * Says how many rows were looked at so far, refused ones counted: for a reader of files, whose rows come through neither
-   * `mapEffectOrRefuse` nor `flatMap`. The share of refused rows is of these.
+   * Says how many rows were looked at so far, refused ones counted: for a reader of files, whose rows come through
+   * neither `mapEffectOrRefuse` nor `flatMap`. The share of refused rows is of these.
    */
   readonly countRows: (rows: number) => void
   /** Maps rows by an effect; a row that fails with a declared refusal goes to quarantine. */
@@ -294,9 +294,9 @@ export const define = <D>(spec: NodeSpec): D => {
           )
       }
       const make = (given: unknown): unknown => {
-        const made = makeParams(spec.params, given)
-        if (made.ok) return made.params
-        return fail(made.fault.message, made.fault.hint, made.fault.cause)
+        const built = makeParams(spec.params, given)
+        if (built.ok) return built.params
+        return fail(built.fault.message, built.fault.hint, built.fault.cause)
       }
       const self: { -readonly [K in keyof AnyNode]: AnyNode[K] } = {
         id,
@@ -314,7 +314,7 @@ export const define = <D>(spec: NodeSpec): D => {
   return build(spec.id) as D
 }
 
-/** What was given with what `--set` replaces; what is no object stays as it is, to be told. */
+/** What was given with what `--set` replaces; what is no object stays as it is, and fails later. */
 const withSettings = (given: unknown, settings: Readonly<Record<string, unknown>>): unknown =>
   typeof given === "object" && !Array.isArray(given) ? { ...given, ...settings } : given
 
@@ -339,7 +339,9 @@ const declarationFault = (
   if (name !== undefined) return name
   if (spec.kind === "fold" ? typeof spec.run !== "object" || spec.run === null : typeof spec.run !== "function")
     return {
-      message: `its second argument must be ${spec.kind === "fold" ? "the functions of the fold" : "its function"}, got ${kindOf(spec.run)}`,
+      message:
+        `its second argument must be ${spec.kind === "fold" ? "the functions of the fold" : "its function"}, ` +
+        `got ${kindOf(spec.run)}`,
       hint: "Write `whole({ id, version, params, inputs, outputs }, (context) => Effect...)`."
     }
   for (const [port, artifact] of Object.entries(spec.outputs)) {

@@ -1,6 +1,6 @@
 /**
- * A pipeline as a page of documentation, in markdown, from the value alone: graph, sources, every definition with what it
- * says about itself, and each of its instances with wiring and parameters.
+ * A pipeline as a page of documentation, in markdown, from the value alone: graph, sources, every definition with what
+ * it says about itself, and each of its instances with wiring and parameters.
  *
  * Not a plan and not prose: nothing is looked up, and places on this machine are left out.
  */

@@ -1,7 +1,7 @@
 /**
  * What is given to a node, checked: parameters by their Schema, inputs by name and kind.
  *
- * Not types: whoever writes TypeScript is told by the compiler. This is for JavaScript, for casts, for `--set`, and for what
+ * Not types: the compiler checks TypeScript. This is for JavaScript, for casts, for `--set`, and for what
  * types do not say (a number's range). A fault says which field, what was given and what was expected. A redacted
  * parameter's value is never said.
  */
@@ -82,7 +82,7 @@ const showPath = (path: ReadonlyArray<PropertyKey>): string =>
   path.map((name, i) => (typeof name === "number" ? `[${name}]` : i === 0 ? String(name) : `.${String(name)}`)).join("")
 
 /** One fault of the parameters, in words. */
-const tellIssue = (
+const issueText = (
   schema: Schema.Top,
   given: unknown,
   issue: { readonly message: string; readonly path?: ReadonlyArray<PropertyKey> }
@@ -132,13 +132,13 @@ export const makeParams = (
         fault: { message: `parameters: ${words}`, hint: hintFor(schema), ...(secret ? {} : { cause: error }) }
       }
     }
-    const told = issues(issue).issues.map((one) =>
-      tellIssue(schema, given, {
+    const texts = issues(issue).issues.map((one) =>
+      issueText(schema, given, {
         message: one.message,
         path: (one.path ?? []).map((name) => (typeof name === "object" ? name.key : name))
       })
     )
-    return { ok: false, fault: { message: told.join("; "), hint: hintFor(schema) } }
+    return { ok: false, fault: { message: texts.join("; "), hint: hintFor(schema) } }
   }
 }
 
@@ -154,7 +154,10 @@ export const wrongValue = (schema: Schema.Constraint, value: unknown): string | 
       if (Result.isSuccess(result)) return undefined
       const first = issues(result.failure.issue).issues[0]
       const path = (first?.path ?? []).map((name) => (typeof name === "object" ? name.key : name))
-      return `${path.length === 0 ? "" : `${showPath(path)}: `}${first?.message ?? "it does not fit"}, got ${showValue(at(one, path))}`
+      return (
+        `${path.length === 0 ? "" : `${showPath(path)}: `}${first?.message ?? "it does not fit"}, ` +
+        `got ${showValue(at(one, path))}`
+      )
     }
     validators.set(schema, check)
   }

@@ -74,7 +74,9 @@ export const pipeline = <const T extends Targets>(
       throw new WiringError({
         node: node.id,
         sourceLocation: showSourceLocation(node.sourceLocation),
-        message: `two nodes are called "${node.id}": one at ${showSourceLocation(other.sourceLocation)}, one at ${showSourceLocation(node.sourceLocation)}`,
+        message:
+          `two nodes are called "${node.id}": one at ${showSourceLocation(other.sourceLocation)}, ` +
+          `one at ${showSourceLocation(node.sourceLocation)}`,
         hint: `Name one of them: definition.named("...")(...), or wrap the sub-graph in scope("...", () => ...).`
       })
     byId.set(node.id, node)

@@ -1,8 +1,8 @@
 /**
  * What a run would do and why, decided before anything runs.
  *
- * Not a schedule: order and workers are the runner's. `decide` is the one place where a node is found cached or due; the
- * plan calls it where all input digests are known, and the runner calls it again once they are, so a plan never
+ * Not a schedule: order and workers are the runner's. `decide` is the one place where a node is found cached or due;
+ * the plan calls it where all input digests are known, and the runner calls it again once they are, so a plan never
  * disagrees with the run. Where an input will be made anew, the node *may* run: an equal result cuts the re-run off.
  */
 import { Effect } from "effect"
@@ -70,7 +70,10 @@ export interface PlanContext<K extends Known, E = never, R = never> {
   readonly numerics: string
   /** Instances to run again whatever is stored. */
   readonly forced: ReadonlySet<string>
-  /** Take an entry whose code differs (`--allow-stale-code`, or the preset's `warn`), or run again. Never that of another file. */
+  /**
+   * Take an entry whose code differs (`--allow-stale-code`, or the preset's `warn`), or run again. Never that of
+   * another file.
+   */
   readonly takesOldCode: (node: AnyNode) => boolean
 }
 
@@ -147,7 +150,8 @@ export const partChanges = (now: KeyParts, then: KeyParts, node: AnyNode): Reado
 
 /** Why a stored result is not taken although its key is the same: `suspect: made from a damaged clean`. */
 export const suspectOf = (node: AnyNode, suspect: NonNullable<Known["suspect"]>): ReadonlyArray<string> => [
-  `suspect: made from a damaged ${[...new Set(suspect.map(({ from, port }) => node.inputs[port]?.node.id ?? from))].join(", ")}`
+  "suspect: made from a damaged " +
+    `${[...new Set(suspect.map(({ from, port }) => node.inputs[port]?.node.id ?? from))].join(", ")}`
 ]
 
 /** Decides one node: take a stored entry, or run and why. Fails only where a fact fails. */
@@ -177,7 +181,8 @@ export const decide = Effect.fnUntraced(function* <K extends Known, E, R>(
       ...base,
       because: [
         takesOld
-          ? `the stored result was made by the definition in ${entries[0].file}, not by that in ${code.file}: it is not taken`
+          ? `the stored result was made by the definition in ${entries[0].file}, not by that in ${code.file}: ` +
+            "it is not taken"
           : changedCode
       ]
     }
@@ -214,8 +219,8 @@ const sizeOf = ({ bytes, rows, rowsByPort }: Pick<Known, "rows" | "rowsByPort" |
 const estimate = (before: Before | undefined) => (before === undefined ? {} : sizeOf(before))
 
 /**
- * Why a node whose inputs are not known yet may or must run. What its inputs will be is not known, so an earlier run may
- * have left just this result, and an equal node of this run may make it.
+ * Why a node whose inputs are not known yet may or must run. What its inputs will be is not known, so an earlier run
+ * may have left just this result, and an equal node of this run may make it.
  */
 const guess = Effect.fnUntraced(function* <K extends Known, E, R>(
   node: AnyNode,
@@ -260,10 +265,10 @@ export const plan = Effect.fnUntraced(function* <K extends Known, E, R>(
   /** First node of each promise. */
   const due = new Map<string, AnyNode>()
   const promise = (node: AnyNode, parts: KeyParts, code: CodeIdentity): AnyNode | undefined => {
-    const made = promised(parts, code)
-    promises.set(node, made)
-    const first = due.get(made)
-    if (first === undefined) due.set(made, node)
+    const built = promised(parts, code)
+    promises.set(node, built)
+    const first = due.get(built)
+    if (first === undefined) due.set(built, node)
     return context.forced.has(node.id) ? undefined : first
   }
   for (const node of pipeline.nodes) {
@@ -296,7 +301,7 @@ export const plan = Effect.fnUntraced(function* <K extends Known, E, R>(
     for (const [port, ref] of Object.entries(node.inputs)) inputs[port] = digests.get(ref.node)![ref.port]!
     const decision = yield* decide(node, inputs, context)
     if (decision.entry === undefined) {
-      // A forced result that comes out different is told and not stored: what follows reads the stored one.
+      // A forced result that comes out different is reported and not stored: later nodes read the stored one.
       const kept = context.forced.has(node.id) ? yield* context.entries(decision.key, decision.code.digest) : []
       digests.set(node, kept.find((entry) => entry.code === decision.code.digest)?.digests)
       const first = promise(node, decision.parts, decision.code)

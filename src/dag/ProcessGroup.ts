@@ -1,9 +1,10 @@
 /**
  * Several processes that run one fold in lockstep: which of them this one is, and where they meet.
  *
- * Not processes and not collectives: the runner starts the former (`run/Coordinator.ts`), an engine has the latter. Rank 0 leads:
- * it runs the pipeline, and its folds find a rendezvous here. The others follow: they run `follow` of `FoldFunctions` for as
- * long as the coordinator's fold runs. How many there are is in no key: results are equal within a tolerance.
+ * Not processes and not collectives: the runner starts the former (`run/Coordinator.ts`), an engine has the latter.
+ * Rank 0 leads: it runs the pipeline, and its folds find a rendezvous here. The others follow: they run `follow` of
+ * `FoldFunctions` for as long as the coordinator's fold runs. How many there are is in no key: results are equal within
+ * a tolerance.
  */
 import { Context, Schema } from "effect"
 
@@ -23,9 +24,9 @@ export const Rendezvous = Schema.Struct({
   port: Schema.Int,
   /** The numeric address of rank 0's machine at which it listens, and at no other. */
   listen: Schema.String,
-  /** Somebody else keeps the place at `host:port` (torchrun's agent); else rank 0 opens it. */
+  /** Another process serves the store at `host:port` (torchrun's agent); else rank 0 opens it. */
   kept: Schema.Boolean,
-  /** Told apart from other attempts at the same place. */
+  /** Differs from that of other attempts at the same address. */
   name: Schema.String
 })
 export type Rendezvous = typeof Rendezvous.Type

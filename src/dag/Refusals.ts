@@ -1,8 +1,8 @@
 /**
  * Collects the rows that a node refuses while it runs.
  *
- * Not the quarantine on disk: the store takes what waits here, again and again, and writes it beside the node's manifest.
- * Idempotent: saying the same refusal twice (an input that two output ports read, say) counts once.
+ * Not the quarantine on disk: the store takes what waits here, again and again, and writes it beside the node's
+ * manifest. Idempotent: saying the same refusal twice (an input that two output ports read, say) counts once.
  *
  * Memory: what waits, and 16 to 32 bytes for each row refused so far; millions of refused rows are no burden.
  */
@@ -33,11 +33,16 @@ export interface Refusals extends Refusing<any> {
   readonly take: () => ReadonlyArray<Refused>
   /** How many rows the next `take` gives. */
   readonly waiting: () => number
-  /** Rows that went through `mapEffectOrRefuse` or `flatMap` so far (the longest pass), or that `countRows` told of; 0 without any of them. */
+  /**
+   * Rows that went through `mapEffectOrRefuse` or `flatMap` so far (the longest pass), or that `countRows` counted; 0
+   * without any of them.
+   */
   readonly seen: () => number
 }
 
-/** Plain JSON of an error's own fields. Unknown causes become their message: a stack has paths, which no artifact holds. */
+/**
+ * Plain JSON of an error's own fields. Unknown causes become their message: a stack has paths, which no artifact holds.
+ */
 const plain = (value: unknown): Schema.Json => {
   if (value === null || typeof value === "string" || typeof value === "boolean") return value
   if (typeof value === "number") return Number.isFinite(value) ? value : String(value)
@@ -49,7 +54,9 @@ const plain = (value: unknown): Schema.Json => {
   return Object.fromEntries(fields.map(([name, field]) => [name, plain(field)]))
 }
 
-/** A fresh collector for one attempt of one shard. `reason` is the error's `reason` field if it has one, else its tag. */
+/**
+ * A fresh collector for one attempt of one shard. `reason` is the error's `reason` field if it has one, else its tag.
+ */
 export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => {
   const said = new DigestTable()
   let waiting: Array<Refused> = []
@@ -70,7 +77,7 @@ export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => 
     const message = typeof tagged.message === "string" && tagged.message !== "" ? { message: tagged.message } : {}
     const json = scrubJson(plain({ ...tagged, ...message, _tag: tagged._tag })) // an error's own message is not enumerable
     const reason = typeof tagged.reason === "string" ? `${tagged._tag}: ${tagged.reason}` : tagged._tag
-    // 32 bits tell apart what is said of one and the same row.
+    // 32 bits distinguish the refusals of one row.
     const digest = hash("sha256", canonical(json), "buffer").readUInt32BE(0)
     const before = said.size
     if (said.add(row, digest) === before) waiting.push({ row, reason, error: json })
@@ -104,10 +111,10 @@ export const makeRefusals = (classes: ReadonlyArray<RefusalClass>): Refusals => 
           const out: Array<any> = []
           for (const row of batch) {
             const index = count(at++)
-            const made = f(row, index)
-            if (!Result.isResult(made)) out.push(...made)
-            else if (Result.isSuccess(made)) out.push(...made.success)
-            else refuse(index, made.failure)
+            const built = f(row, index)
+            if (!Result.isResult(built)) out.push(...built)
+            else if (Result.isSuccess(built)) out.push(...built.success)
+            else refuse(index, built.failure)
           }
           return out
         })

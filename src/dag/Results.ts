@@ -33,11 +33,11 @@ export const callEffect = <A, E, R>(
   call: () => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
-    const made: unknown = call()
-    if (Effect.isEffect(made)) return made as Effect.Effect<A, E, R>
+    const built: unknown = call()
+    if (Effect.isEffect(built)) return built as Effect.Effect<A, E, R>
     // Its rejection is the node's: it must not end the process a second time.
-    if (made instanceof Promise) made.catch(() => undefined)
-    return Effect.die(wrong(node, `${what} must give an Effect, got ${kindOf(made)}`, toEffect(made)))
+    if (built instanceof Promise) built.catch(() => undefined)
+    return Effect.die(wrong(node, `${what} must give an Effect, got ${kindOf(built)}`, toEffect(built)))
   })
 
 /** Rows come in arrays; a stream of single rows is a mistake that looks right. */
@@ -52,48 +52,48 @@ const checkedBatches = (node: string, port: string, stream: Stream.Stream<unknow
     return batch as ReadonlyArray<unknown>
   })
 
-const checkedPort = (node: string, port: string, artifact: Artifact, made: unknown): unknown => {
+const checkedPort = (node: string, port: string, artifact: Artifact, built: unknown): unknown => {
   if (artifact.kind === "rows") {
-    if (Stream.isStream(made)) return checkedBatches(node, port, made as Stream.Stream<unknown, unknown, unknown>)
-    const hint = Array.isArray(made)
+    if (Stream.isStream(built)) return checkedBatches(node, port, built as Stream.Stream<unknown, unknown, unknown>)
+    const hint = Array.isArray(built)
       ? "`Stream.make(rows)` makes a stream of one array of rows."
-      : Effect.isEffect(made)
+      : Effect.isEffect(built)
         ? "`Stream.fromEffect(...)` makes a stream of an effect that gives an array of rows."
         : "A stream of arrays of rows: `Stream.make([row, row])`."
-    throw wrong(node, `output ${port} must be a Stream of arrays of rows, got ${kindOf(made)}`, hint)
+    throw wrong(node, `output ${port} must be a Stream of arrays of rows, got ${kindOf(built)}`, hint)
   }
   if (artifact.kind === "value") {
-    if (Effect.isEffect(made)) return made
-    throw wrong(node, `output ${port} must be an Effect that gives the value, got ${kindOf(made)}`, toEffect(made))
+    if (Effect.isEffect(built)) return built
+    throw wrong(node, `output ${port} must be an Effect that gives the value, got ${kindOf(built)}`, toEffect(built))
   }
-  if (typeof made !== "function")
+  if (typeof built !== "function")
     throw wrong(
       node,
-      `output ${port} must be a function that fills a folder, got ${kindOf(made)}`,
+      `output ${port} must be a function that fills a folder, got ${kindOf(built)}`,
       "Write `(folder) => Effect...`: the effect puts its files into that folder."
     )
   return (folder: string) =>
-    callEffect(node, `the function of output ${port}`, () => (made as (folder: string) => Effect.Effect<void>)(folder))
+    callEffect(node, `the function of output ${port}`, () => (built as (folder: string) => Effect.Effect<void>)(folder))
 }
 
 /** The outputs of a whole node or a fold, one a declared port. Throws `WrongResult`. */
 export const checkedParts = (
   node: string,
   outputs: Outputs,
-  made: unknown,
+  built: unknown,
   ports: ReadonlyArray<string> = Object.keys(outputs)
 ): Readonly<Record<string, unknown>> => {
   const names = Object.keys(outputs)
   const hint = `Outputs are: ${names.join(", ")}.`
   if (
-    typeof made !== "object" ||
-    made === null ||
-    Array.isArray(made) ||
-    made instanceof Promise ||
-    Effect.isEffect(made)
+    typeof built !== "object" ||
+    built === null ||
+    Array.isArray(built) ||
+    built instanceof Promise ||
+    Effect.isEffect(built)
   )
-    throw wrong(node, `its function must give its outputs by name, got ${kindOf(made)}`, hint)
-  const parts = made as Readonly<Record<string, unknown>>
+    throw wrong(node, `its function must give its outputs by name, got ${kindOf(built)}`, hint)
+  const parts = built as Readonly<Record<string, unknown>>
   for (const name of Object.keys(parts))
     if (!names.includes(name))
       throw wrong(
@@ -110,8 +110,8 @@ export const checkedParts = (
 }
 
 /** The same as an effect that dies of it. */
-export const partsOf = (node: string, outputs: Outputs, made: unknown) =>
-  Effect.sync(() => checkedParts(node, outputs, made))
+export const partsOf = (node: string, outputs: Outputs, built: unknown) =>
+  Effect.sync(() => checkedParts(node, outputs, built))
 
 /** A fold's functions, each of which says so when it returns what it may not. */
 export const checkedFold = (node: string, functions: AnyFold): AnyFold => ({
@@ -138,16 +138,17 @@ export const checkedFold = (node: string, functions: AnyFold): AnyFold => ({
 })
 
 /** Where a fold stands. Throws `WrongResult` for what would never end. */
-const checkedProgress = <P>(node: string, made: P): P => {
-  const { step, total, metrics } = (made ?? {}) as {
+const checkedProgress = <P>(node: string, built: P): P => {
+  const { step, total, metrics } = (built ?? {}) as {
     readonly step?: unknown
     readonly total?: unknown
     readonly metrics?: unknown
   }
-  if (Number.isFinite(step) && Number.isFinite(total) && typeof metrics === "object" && metrics !== null) return made
+  if (Number.isFinite(step) && Number.isFinite(total) && typeof metrics === "object" && metrics !== null) return built
   throw wrong(
     node,
-    `\`progress\` must give numbers \`step\` and \`total\` and an object \`metrics\`, got step ${String(step)} of ${String(total)}`,
+    `\`progress\` must give numbers \`step\` and \`total\` and an object \`metrics\`, ` +
+      `got step ${String(step)} of ${String(total)}`,
     "For example `{ step: state.step, total: 100, metrics: { loss } }`."
   )
 }

@@ -54,7 +54,7 @@ export interface Ran<O extends Outputs> {
   readonly refused: ReadonlyArray<Refused>
 }
 
-/** The node writes files and was not told where. */
+/** The node writes files, and no folder was given for them. */
 export class NoFolder extends Schema.TaggedError<NoFolder>()("NoFolder", {
   node: Schema.String,
   port: Schema.String,
@@ -219,7 +219,7 @@ export const run = <
       return yield* Effect.die(
         new WrongInput({ node: spec.id, message: checked.fault.message, hint: checked.fault.hint })
       )
-    const made = checked.params
+    const built = checked.params
     const refusals = makeRefusals(spec.refuses ?? [])
     const whole: Record<string, unknown> = {}
     const shard: Record<string, unknown> = {}
@@ -230,14 +230,14 @@ export const run = <
     const unchanged = sameFiles(spec, given)
     let parts: Record<string, unknown>
     if (spec.kind === "sharded")
-      parts = yield* shardParts(spec, { params: made, shard, index: 0, count: 1, ...refusals })
+      parts = yield* shardParts(spec, { params: built, shard, index: 0, count: 1, ...refusals })
     else if (spec.kind === "whole")
       parts = checkedParts(
         spec.id,
         spec.outputs,
         yield* callEffect(spec.id, "its function", () =>
           (spec.run as (c: unknown) => Effect.Effect<unknown>)({
-            params: made,
+            params: built,
             inputs: whole,
             report: () => undefined,
             ...refusals
@@ -246,7 +246,7 @@ export const run = <
       )
     else {
       const f = checkedFold(spec.id, spec.run as AnyFold)
-      const context = { params: made, inputs: whole as never }
+      const context = { params: built, inputs: whole as never }
       let state = yield* f.init(context)
       for (let at = f.progress(state); at.step < at.total; at = f.progress(state)) state = yield* f.step(context, state)
       parts = checkedParts(spec.id, spec.outputs, yield* f.finish(context, state))

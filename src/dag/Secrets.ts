@@ -2,8 +2,8 @@
  * Redacted values: parameters such as a token, which no file, page, line or message may hold.
  *
  * Not encryption, and no place to keep a secret. A `Schema.Redacted` anywhere in a node's parameters is written as
- * `<redacted>`; it is no part of the node's key, unless the schema is wrapped in `inKey`: then its sha256 is. What a node
- * itself says of it (an error's text that quotes it) is cut out where the text leaves the node, by `scrub`.
+ * `<redacted>`; it is no part of the node's key, unless the schema is wrapped in `inKey`: then its sha256 is. What a
+ * node itself says of it (an error's text that quotes it) is cut out where the text leaves the node, by `scrub`.
  */
 import { Redacted, Schema, SchemaAST, SchemaGetter } from "effect"
 import { canonical, sha256 } from "./Canonical.ts"
@@ -55,7 +55,7 @@ export const holdsRedacted = (schema: { readonly ast: SchemaAST.AST }): boolean 
   return found
 }
 
-/** A redacted node that is written as a text which does not tell its value. */
+/** A redacted node that is written as a text that does not reveal its value. */
 const hiddenNode = (ast: SchemaAST.Declaration): SchemaAST.AST => {
   const keyed = SchemaAST.resolveAt<boolean>(KEYED)(ast) === true
   let encode: ((value: unknown) => unknown) | undefined

@@ -29,10 +29,10 @@ const located = (location: string | URL): string => {
  * A file or folder as the `files` output of a node of its own.
  *
  * `location` is a path, or an address: `https://HOST/PATH`, `hf://datasets/OWNER/NAME@REVISION/PATH`, or
- * `hf://OWNER/NAME@REVISION/PATH` for a model's repository; one that ends in a slash is a folder, of which `files` names
- * some (`*` for any letters but a slash). An address is fetched by the first run that needs it, never by a plan.
- * Of a local folder, `files` names some as well; what is hidden or left behind by a program (`.DS_Store`, `Thumbs.db`) is
- * no part of a source unless `files` names it (`**` alone: all that is there).
+ * `hf://OWNER/NAME@REVISION/PATH` for a model's repository; one that ends in a slash is a folder, of which `files`
+ * names some (`*` for any letters but a slash). An address is fetched by the first run that needs it, never by a plan.
+ * Of a local folder, `files` names some as well; what is hidden or left behind by a program (`.DS_Store`, `Thumbs.db`)
+ * is no part of a source unless `files` names it (`**` alone: all that is there).
  *
  * `sha256`, when given, is what the content must have; a mismatch fails the plan, or the download. So does a wrong
  * `bytes` of a download. Missing files fail the plan too, and `hint` says what to do then.
@@ -47,7 +47,7 @@ export const source = <A extends TreeArtifact<string>>(
     readonly id: string
     readonly location: string | URL
     readonly sha256?: string
-    /** Size, of an address: told by a plan, and checked. */
+    /** Size, of an address: shown by a plan, and checked. */
     readonly bytes?: number | undefined
     /** Of a folder, here or at an address: names below it, `*` for any letters but a slash, `**` for any. */
     readonly files?: ReadonlyArray<string>

@@ -40,7 +40,9 @@ const fail = (text: string, message: string, known: ReadonlyArray<string>): neve
   throw new SourceOverrideError({
     override: text,
     message,
-    hint: `Sources: ${known.toSorted().join(", ") || "none"}. The last part of a name is enough where it is the only one.`
+    hint:
+      `Sources: ${known.toSorted().join(", ") || "none"}. ` +
+      "The last part of a name is enough where it is the only one."
   })
 }
 

@@ -1,8 +1,9 @@
 /**
- * Files as they are now, to be compared later: names, sizes, times. Whoever wrote to one shows, also with its time put back.
+ * Files as they are now, to be compared later: names, sizes, times. Whoever wrote to one shows, also with its time put
+ * back.
  *
- * Not digests: nothing is read. The change time (ctime) says that something happened to a file, not that its bytes differ.
- * A folder is listed whole, one call of the system a file.
+ * Not digests: nothing is read. The change time (ctime) says that something happened to a file, not that its bytes
+ * differ. A folder is listed whole, one call of the system a file.
  */
 import { lstatSync, readdirSync } from "node:fs"
 import { join } from "node:path"

@@ -1,12 +1,13 @@
 /**
- * Says what a file is when it is not what its reader expected: a Git LFS pointer, a web page saved under the name of the
- * data, a server's error, a packed file by another name, nothing at all.
+ * Says what a file is when it is not what its reader expected: a Git LFS pointer, a web page saved under the name of
+ * the data, a server's error, a packed file by another name, nothing at all.
  *
- * Not a reader and no judge of a right file: a reader asks only for what it does not recognise, and says what of its own
- * is truncated or damaged. One function for every reader, so that the same wrong file gets the same words everywhere.
+ * Not a reader and no judge of a right file: a reader asks only for what it does not recognise, and says what of its
+ * own is truncated or damaged. One function for every reader, so that the same wrong file gets the same words
+ * everywhere.
  *
- * Pure, but for `sniffFile` and `readJsonDocument`. Units: bytes. Sources: each format's own magic number; the answers of
- * the Hugging Face hub, S3 and Azure as they are saved by a download that ignores the status.
+ * Pure, but for `sniffFile` and `readJsonDocument`. Units: bytes. Sources: each format's own magic number; the answers
+ * of the Hugging Face hub, S3 and Azure as they are saved by a download that ignores the status.
  */
 import { open, readFile } from "node:fs/promises"
 
@@ -105,8 +106,8 @@ const errorIn = (text: string): string | undefined => {
   }
   const known = new Set(["error", "errors", "message", "detail", "code", "status", "statusCode", "requestId", "url"])
   const keys = Object.keys(value as object)
-  const tells = keys.some((key) => key === "error" || key === "errors" || key === "message" || key === "detail")
-  return tells && keys.every((key) => known.has(key)) ? oneLine(text) : undefined
+  const isError = keys.some((key) => key === "error" || key === "errors" || key === "message" || key === "detail")
+  return isError && keys.every((key) => known.has(key)) ? oneLine(text) : undefined
 }
 
 /** Zip: encrypted or not, as its first entry says. */

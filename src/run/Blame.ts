@@ -1,9 +1,10 @@
 /**
  * Whose code runs: the node that a stray error, or a call of `process.exit`, belongs to.
  *
- * Not error handling: what a node's effect fails with needs none of it. This is for what comes outside of any effect, maybe
- * after the node has ended: a promise that nobody waits for, a callback of a timer. Node.js hands the context of a call on to
- * what it starts (`AsyncLocalStorage`); Effect evaluates many fibers in one turn, so each evaluation says anew whose it is.
+ * Not error handling: failures of a node's effect need none of it. This is for errors outside of any effect, maybe
+ * after the node has ended: a promise that nobody waits for, a callback of a timer. Node.js hands the context of a call
+ * on to what it starts (`AsyncLocalStorage`); Effect evaluates many fibers in one turn, so each evaluation says anew
+ * whose it is.
  */
 import { AsyncLocalStorage } from "node:async_hooks"
 import { Effect, Tracer } from "effect"
@@ -45,13 +46,14 @@ export const strayError = (error: unknown, node: string | undefined = blamedNode
         message: `outside of its effect: ${describeError(error)}`,
         hint:
           hintOf(error) ??
-          "Nobody waited for it: wait in the node's effect (`Effect.promise`, `Effect.callback`), or handle it where it starts.",
+          "Nobody waited for it: wait in the node's effect (`Effect.promise`, `Effect.callback`), " +
+            "or handle it where it starts.",
         cause: error instanceof Error ? (error.stack ?? error.message) : error
       })
 
 /**
- * Makes `process.exit` fail in a node's code: a run that ends so would leave no word of which node it was, and maybe exit
- * code 0. Everybody else's calls go through. Gives the function that ends the process.
+ * Makes `process.exit` fail in a node's code: a run that ends so would leave no word of which node it was, and maybe
+ * exit code 0. Everybody else's calls go through. Gives the function that ends the process.
  */
 export const guardExit = (): ((code: number) => never) => {
   const exit = process.exit.bind(process)

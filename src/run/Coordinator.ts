@@ -2,10 +2,10 @@
  * Rank 0 of a run in several processes: where the others join, which folds they follow, and when one is lost.
  *
  * A process that has not proved that it knows the run's token is sent nothing, and nothing that it sends is parsed
- * (`Strangers.ts`). Not a scheduler: rank 0 runs the pipeline as a run of one process does, and asks the others for folds
- * that compute in lockstep. The first rank that is lost ends the run; which one, and why, is reported once. The others
- * hear how the run ended. A rank that meets damage in a fold's input reports it: all ranks give the fold up, rank 0 makes
- * the input again, and the same ranks follow the next attempt.
+ * (`Strangers.ts`). Not a scheduler: rank 0 runs the pipeline as a run of one process does, and asks the others for
+ * folds that compute in lockstep. The first rank that is lost ends the run; which one, and why, is reported once. The
+ * others hear how the run ended. A rank that meets damage in a fold's input reports it: all ranks give the fold up,
+ * rank 0 makes the input again, and the same ranks follow the next attempt.
  */
 import { lookup } from "node:dns/promises"
 import { createServer, type Server, type Socket } from "node:net"
@@ -25,7 +25,7 @@ interface Led {
   readonly onDamage: (damage: InputDamage) => void
   /** It ends for damage: what fails of it now loses nobody. */
   over: boolean
-  /** Failures that are told when no closer reason came. */
+  /** Failures that are reported when no better reason came. */
   readonly symptoms: Set<NodeJS.Timeout>
   /** Ranks that have given it up, and when all have. */
   readonly dropped: Set<number>
@@ -43,7 +43,7 @@ const ledFold = (name: string, task: NodeTask, onDamage: Led["onDamage"]): Led =
   allDropped: Deferred.makeUnsafe<void>()
 })
 
-/** The fold is over: no failure of a rank's part of it is told any more. */
+/** The fold is over: no failure of a rank's part of it is reported any more. */
 const endLed = (led: Led): void => {
   led.over = true
   for (const timer of led.symptoms) clearTimeout(timer)
@@ -68,10 +68,10 @@ export interface Coordinator {
   readonly world: number
   /** The port at which the others are awaited. */
   readonly port: number
-  /** Waits until all ranks have come. */
+  /** Waits until all ranks have joined. */
   readonly gathered: Effect.Effect<void>
   /**
-   * Waits for all ranks, asks them to follow a fold, and gives rank 0's place in it. `onDamage` hears of each damaged file
+   * Waits for all ranks, asks them to follow a fold, and gives its rendezvous. `onDamage` hears of each damaged file
    * that a rank meets in the fold's inputs. Such a rank fails its part and is not lost by that: call `drop`.
    */
   readonly begin: (task: NodeTask, onDamage: (damage: InputDamage) => void) => Effect.Effect<Rendezvous, RankLost>
@@ -79,7 +79,7 @@ export interface Coordinator {
   readonly drop: Effect.Effect<void, RankLost>
   /** Fails when a rank is lost, and never ends otherwise. */
   readonly lost: Effect.Effect<never, RankLost>
-  /** Says that a rank is lost that this side saw end. */
+  /** Reports a rank that this side saw end. */
   readonly lose: (rank: number, message: string, hint?: string) => void
 }
 
@@ -90,13 +90,13 @@ export const CurrentCoordinator = Context.Reference<Coordinator | undefined>("mi
 
 const AGAIN = "Run the same command again: it goes on from the last checkpoint, with any number of processes."
 
-/** Seconds that the others may take to come. */
+/** Seconds that the others may take to join. */
 export const joinSeconds = (): number => read(variables.joinSeconds)
 
 /** So long may the ranks take to give a fold up, beyond what a collective may take, ms. */
 const DROP_MS = 15_000
 
-/** A collective that broke says less than the end of the rank that broke it, which is heard of soon. */
+/** A failed collective is a symptom: its cause, the end of another rank, is known soon. */
 const CLOSER_REASON_MS = 5000
 
 /** Whether a failure is that of a collective: a symptom, where another rank was lost. */
@@ -237,7 +237,8 @@ const listen = (server: Server, { host, listen, port, world }: RankAddress) =>
       catch: (cause) =>
         cannot(
           `rank 0 cannot listen at ${at}, port ${port}: ${text(cause)}`,
-          "Name a free port of this machine with MASTER_PORT, and one of its addresses with MASTER_ADDR or MILLRACE_LISTEN."
+          "Name a free port of this machine with MASTER_PORT, " +
+            "and one of its addresses with MASTER_ADDR or MILLRACE_LISTEN."
         )
     })
     // A connection that could not be taken: whoever made it tries again.

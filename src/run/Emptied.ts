@@ -1,8 +1,8 @@
 /**
- * Says of a node that none of its rows are left: at the node that emptied the stage, not at those behind it.
+ * Reports that a node left no rows: at the node that emptied the stage, not at the nodes after it.
  *
- * Not an error: a stage may be empty on purpose, and training without a row fails by itself. A node whose rows inputs had no
- * row either is silent; a reader of an empty file is not.
+ * Not an error: a stage may be empty on purpose, and training without a row fails by itself. A node whose rows inputs
+ * had no row either is silent; a reader of an empty file is not.
  */
 import { Effect, type FileSystem, Option, Stream } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
@@ -14,8 +14,8 @@ import { hintOf } from "./Failure.ts"
 const number = (value: number): string => value.toLocaleString("en-US")
 
 /**
- * What to tell of a node's result, or undefined where it has rows, or had none to begin with. Reads one refused row, whose hint
- * it repeats. Fails with `StoreError` where the entry's quarantine cannot be read.
+ * The notice about a node's result; undefined where it has rows, or had none to begin with. Reads one refused row,
+ * whose hint it repeats. Fails with `StoreError` where the entry's quarantine cannot be read.
  *
  * @example
  * emptyStageNotice(node, found) // "none of its 1,602 rows are left: Dropped: TooFewTurns 1,602. A conversation needs ..."
@@ -38,5 +38,8 @@ export const emptyStageNotice = (
     const first = Option.getOrUndefined(yield* Stream.runHead(most))
     const by = reasons.slice(0, 3).map(([reason, rows]) => `${reason} ${number(rows)}`)
     const more = reasons.length > 3 ? [`${reasons.length - 3} other reasons`] : []
-    return `${said}: ${[...by, ...more].join(", ")}. ${hintOf(first?.refused.error) ?? "The subcommand `quarantine` shows them."}`
+    return (
+      `${said}: ${[...by, ...more].join(", ")}. ` +
+      `${hintOf(first?.refused.error) ?? "The subcommand `quarantine` shows them."}`
+    )
   })

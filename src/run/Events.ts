@@ -133,7 +133,9 @@ export const Event = Schema.Union([
 ])
 export type Event = typeof Event.Type
 
-/** The run's stream of events. `publish` never waits for a slow reader; `stream` starts at the moment of subscription. */
+/**
+ * The run's stream of events. `publish` never waits for a slow reader; `stream` starts at the moment of subscription.
+ */
 export class Events extends Context.Service<
   Events,
   {

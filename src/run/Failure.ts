@@ -44,7 +44,9 @@ const described = (error: unknown): string => {
   return rest.length === 0 ? tag : `${tag}: ${rest.join(" ")}`
 }
 
-/** `Tag: message` of any thrown or failed value; a bare tag shows the error's other fields. No secret of the pipeline. */
+/**
+ * `Tag: message` of any thrown or failed value; a bare tag shows the error's other fields. No secret of the pipeline.
+ */
 export const describeError = (error: unknown): string => {
   try {
     return scrub(described(error))
@@ -68,7 +70,7 @@ export const hintFor = (error: unknown, bug: boolean): string =>
         ? BARE
         : bug
           ? "This looks like a bug in the node; MILLRACE_DEBUG=1 shows the stack."
-          : "Mend the cause and run the same command again: finished work is kept.")
+          : "Fix the cause and run the same command again: finished work is kept.")
   )
 
 /** Makes every failure and defect of `effect` a `NodeFailed` of this node (and shard). */

@@ -2,8 +2,8 @@
  * What the failure of one node means for the others of its run.
  *
  * Without `keepGoing` the first failure ends the run: folds save a checkpoint and stop (they hear it as they hear a
- * Ctrl-C), every other node is interrupted at once. With it, all that does not need a failed node goes on to its end, and
- * the rest is skipped, by name. Either way the run fails.
+ * Ctrl-C), every other node is interrupted at once. With it, all that does not need a failed node goes on to its end,
+ * and the rest is skipped, by name. Either way the run fails.
  */
 import { Clock, Deferred, Effect } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
@@ -20,7 +20,7 @@ export interface Failures {
     part: Effect.Effect<A, RunError, R>,
     then: Effect.Effect<B>
   ) => Effect.Effect<void, never, R>
-  /** Tells of a node that was not begun because of nodes `before` it, if one of them failed or was skipped. */
+  /** Publishes that a node was skipped because of nodes `before` it, if one of them failed or was skipped. */
   readonly skip: (node: AnyNode, before: ReadonlyArray<AnyNode>) => Effect.Effect<void>
   /** Fails if a node did. */
   readonly end: Effect.Effect<void, RunError>
@@ -99,7 +99,7 @@ export const makeFailures = Effect.fnUntraced(function* (
                 `${node.id}: ${error._tag === "NodeFailed" ? error.message : `${error._tag}: ${error.message}`}`
             )
             .join("\n"),
-          hint: "Mend the causes and run the same command again: finished work is kept.",
+          hint: "Fix the causes and run the same command again: finished work is kept.",
           cause: first
         })
       )

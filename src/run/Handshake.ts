@@ -1,16 +1,17 @@
 /**
  * How a rank and rank 0 prove to one another that they know the run's token, before either says or reads anything else.
  *
- * Not encryption: what follows goes in the clear, through a network that is trusted not to change it (`docs/ranks.md`). The
- * token itself is never sent. As in Python's `multiprocessing.connection`, each side answers the other's random number with an
- * HMAC; here whoever connects goes first, so that a stranger is not answered at all:
+ * Not encryption: what follows goes in the clear, through a network that is trusted not to change it (`docs/ranks.md`).
+ * The token itself is never sent. As in Python's `multiprocessing.connection`, each side answers the other's random
+ * number with an HMAC; here whoever connects goes first, so that a stranger is not answered at all:
  *
  * - the rank: `millrace-rank/1`, its number, HMAC(token, "rank" and its number)
  * - rank 0: `millrace-coordinator/1`, its own number, HMAC(token, "coordinator" and both numbers)
  * - the rank: HMAC(token, "answer" and both numbers)
  *
- * A recorded first line gets no further than the second. Lines are ASCII, of fixed length; a longer one ends the connection,
- * and so does one that takes too long. Nothing is parsed: a line is the right one, byte by byte, or it is not.
+ * A recorded first line gets no further than the second. Lines are ASCII, of fixed length; a longer one ends the
+ * connection, and so does one that takes too long. Nothing is parsed: a line is the right one, byte by byte, or it is
+ * not.
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypto"
 import type { Socket } from "node:net"
@@ -41,8 +42,8 @@ const digest = (text: string): Buffer => createHash("sha256").update(text, "lati
 const same = (one: string, other: string): boolean => timingSafeEqual(digest(one), digest(other))
 
 /**
- * The next line of a socket, one character a byte; undefined where it ends, fails, or is longer than `HANDSHAKE_BYTES`. What
- * comes behind the line stays in the socket.
+ * The next line of a socket, one character a byte; undefined where it ends, fails, or is longer than `HANDSHAKE_BYTES`.
+ * What comes behind the line stays in the socket.
  */
 const nextLine = (socket: Socket): Promise<string | undefined> =>
   new Promise((resolve) => {

@@ -31,7 +31,8 @@ export const threadWords = (name: string): ThreadWords => ({
   name,
   outOfMemory: "It needs more memory than a thread has: run the same command again with --workers 1.",
   exited:
-    "Node code must not call process.exit. Checkpoints are kept: run the same command again; --workers 1 uses one thread."
+    "Node code must not call process.exit. Checkpoints are kept: run the same command again; " +
+    "--workers 1 uses one thread."
 })
 
 /** A thread that lives as long as the scope and takes one of the fold's threads. */

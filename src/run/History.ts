@@ -1,5 +1,5 @@
 /**
- * Figures of training nodes on the way: what the report's curves are drawn from.
+ * Figures of training nodes by step: the report draws its curves from them.
  *
  * Not the record: it holds what events said, and no more than `most` points a figure, evenly thinned, so a week of
  * training costs no more memory than a minute.

@@ -3,9 +3,10 @@
  *
  * An `EntryRef` is small and serialisable, so that a worker thread opens the same inputs from the same store.
  *
- * A transient input has no files: its producer's function runs again, shard by shard, inside the consumer, each time the
- * consumer reads it. Its first run (by itself) took the digest, counts and refusals; refusals of later runs are the same
- * and are dropped. So a transient port costs its computation once more a consumer and no disk; it is not fused yet.
+ * A transient input has no files: its producer's function runs again, shard by shard, inside the consumer, each time
+ * the consumer reads it. Its first run (by itself) took the digest, counts and refusals; refusals of later runs are the
+ * same and are dropped. So a transient port costs its computation once more a consumer and no disk; it is not fused
+ * yet.
  */
 import { Effect, Schema, type Scope, Stream } from "effect"
 import { type Artifact, InputUnavailable, type RowsArtifact } from "../dag/Artifact.ts"

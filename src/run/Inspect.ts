@@ -1,9 +1,9 @@
 /**
  * The stored inputs of a node that runs: where they are, and which of them turned out to be damaged.
  *
- * Not repair (`Repair.ts`). Values and trees are opened once beside the caller before the node runs, which checks them, so
- * that no thread does it again; rows are checked where they are read, in any thread. What any reader reports counts, also
- * where the node went on in spite of it: what it made then must not be committed.
+ * Not repair (`Repair.ts`). Values and trees are opened once beside the caller before the node runs, which checks them,
+ * so that no thread does it again; rows are checked where they are read, in any thread. What any reader reports counts,
+ * also where the node went on in spite of it: its result must not be committed then.
  */
 import { Effect } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
@@ -33,7 +33,9 @@ export const storedInputs = (entryRefs: EntryRefs): Effect.Effect<StoredInputs, 
     return inputs
   })
 
-/** Checks the values and trees that a node reads, also through transient inputs. Fails for none: the damage is reported. */
+/**
+ * Checks the values and trees that a node reads, also through transient inputs. Fails for none: the damage is reported.
+ */
 export const checkWhole = (node: AnyNode, inputs: StoredInputs): Effect.Effect<void, never, Store> =>
   Effect.gen(function* () {
     const store = yield* Store
@@ -53,8 +55,8 @@ export const damagedInputs = (inputs: StoredInputs, mark: number): ReadonlyArray
   })
 
 /**
- * Fails where a reader of this thread reported damage in an input since `mark`: for what is made durable before the node is
- * done (a shard, a checkpoint), whatever the node made of the reader's error.
+ * Fails where a reader of this thread reported damage in an input since `mark`: for what is made durable before the
+ * node is done (a shard, a checkpoint), whatever the node made of the reader's error.
  */
 export const failIfDamaged = (entryRefs: EntryRefs, mark: number): Effect.Effect<void, StoreError, Store> =>
   Effect.flatMap(Store, ({ root }) => {

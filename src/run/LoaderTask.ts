@@ -66,7 +66,10 @@ export const buffersOf = (value: unknown): Array<ArrayBuffer> => {
   return [...found]
 }
 
-/** The loader's thread: opens the data, and gives what loads a request. What fails to load is the exit's, not the thread's. */
+/**
+ * The loader's thread: opens the data, and gives what loads a request. What fails to load is the exit's, not the
+ * thread's.
+ */
 export const openLoad = (
   node: AnyNode,
   task: NodeTask

@@ -1,9 +1,9 @@
 /**
  * Comes by the result of one node of a run: from the store, or by running it; again where an input was repaired.
  *
- * Not the order of nodes (`Scheduler.ts`) and not the run of a node that is due (`NodeRun.ts`). A node that met damage in
- * a stored input starts again once that is repaired (`Repair.ts`); so does one whose input was taken out for repair while
- * it ran.
+ * Not the order of nodes (`Scheduler.ts`) and not the run of a node that is due (`NodeRun.ts`). A node that met damage
+ * in a stored input starts again once that is repaired (`Repair.ts`); so does one whose input was taken out for repair
+ * while it ran.
  */
 import { Clock, Effect, type FileSystem } from "effect"
 import { canonical } from "../dag/Canonical.ts"
@@ -121,11 +121,11 @@ const repair = (state: RunState, reader: AnyNode, producer: AnyNode, input: Dama
       .filter((one) => Object.values(one.inputs).some((ref) => ref.node === producer))
       .map((one) => one.id),
     run: (because) =>
-      Effect.map(makeNode(state, producer, because), (made) => {
-        if (made === undefined) return undefined
-        done.set(producer, made)
-        state.entryRefs.set(producer, made.entryRef)
-        return made.found
+      Effect.map(makeNode(state, producer, because), (built) => {
+        if (built === undefined) return undefined
+        done.set(producer, built)
+        state.entryRefs.set(producer, built.entryRef)
+        return built.found
       })
   })
 }

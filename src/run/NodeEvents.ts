@@ -1,4 +1,6 @@
-/** The events of one node while it runs: its start, its progress, its notices. Its end is the scheduler's to publish. */
+/**
+ * The events of one node while it runs: its start, its progress, its notices. Its end is the scheduler's to publish.
+ */
 import { Clock, Effect } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import type { Work } from "../store/Store.ts"

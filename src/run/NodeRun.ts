@@ -2,8 +2,8 @@
  * Runs one node that is due: locks its key, fetches its sources, dispatches it to a thread or ranks, commits it.
  *
  * Not the order of nodes (`Scheduler.ts`) and not the work itself (`ShardTask.ts`, `NodeTask.ts`). Under the key's lock
- * the store is asked again, because another run may have made the node meanwhile. What is interrupted keeps its finished
- * shards and its checkpoints; only the store decides what is done.
+ * the store is asked again, because another run may have made the node meanwhile. What is interrupted keeps its
+ * finished shards and its checkpoints; only the store decides what is done.
  */
 import { Clock, Context, Deferred, Effect, type Exit, FileSystem, type Scope, Semaphore } from "effect"
 import type { AnyFold } from "../dag/Fold.ts"
@@ -72,8 +72,8 @@ type NodeError = NodeFailed | Interrupted | StoreError | RankLost
 type Services = Store | Events | Stop | FileSystem.FileSystem
 
 /**
- * Runs a due node and commits it, or takes what another run committed while this one waited for the lock. Where a stored
- * input turned out to be damaged, nothing is committed; shards that were finished before are kept.
+ * Runs a due node and commits it, or takes what another run committed while this one waited for the lock. Where a
+ * stored input turned out to be damaged, nothing is committed; shards that were finished before are kept.
  */
 export const execute = Effect.fn("run.execute")(function* (
   session: RunSession,

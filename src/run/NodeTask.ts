@@ -1,8 +1,9 @@
 /**
  * A whole or fold node that computes with an engine, run in the engine's thread: task and messages.
  *
- * Why a thread: a training step holds its thread for as long as it takes, and Ctrl-C, the live lines and the other nodes
- * must not wait for it. The lock, the plan and the commit stay with the runner; the thread writes into the work folder.
+ * Why a thread: a training step holds its thread for as long as it takes, and Ctrl-C, the live lines and the other
+ * nodes must not wait for it. The lock, the plan and the commit stay with the runner; the thread writes into the work
+ * folder.
  */
 import { Effect, type FileSystem, Schema } from "effect"
 import type { AnyFold } from "../dag/Fold.ts"
@@ -39,7 +40,7 @@ export const NodeTask = Schema.Struct({
 })
 export type NodeTask = typeof NodeTask.Type
 
-/** What a node says while it runs, in either thread. */
+/** What a node reports while it runs, in any thread. */
 export interface NodeWatch extends FoldWatch {
   readonly rows: (rows: number) => Effect.Effect<void>
   readonly metrics: (figures: Readonly<Record<string, number>>) => Effect.Effect<void>

@@ -60,10 +60,10 @@ export const drainOutputs = Effect.fnUntraced(function* (options: {
   }
   for (const [port, artifact] of outputs) {
     if (artifact.kind === "value") {
-      const made = yield* parts[port] as Effect.Effect<unknown, unknown, Scope.Scope>
+      const built = yield* parts[port] as Effect.Effect<unknown, unknown, Scope.Scope>
       values[port] = Schema.encodeUnknownSync(
         Schema.toCodecJson(artifact.schema) as Schema.Codec<unknown, Schema.Json>
-      )(made)
+      )(built)
     }
     if (artifact.kind === "tree") {
       const folder = yield* work.treeFolder(port)

@@ -33,7 +33,8 @@ const sourceFact = (found: SourceLook): SourceState & { readonly found: SourceLo
   return {
     found,
     because: [
-      `not here: will be fetched from ${found.address}${found.digest === undefined ? "" : " if a node that runs reads it"}`
+      "not here: will be fetched from " +
+        `${found.address}${found.digest === undefined ? "" : " if a node that runs reads it"}`
     ],
     ...(found.digest === undefined ? {} : { digest: found.digest }),
     ...(found.bytes === undefined ? {} : { bytes: found.bytes })
@@ -88,18 +89,22 @@ export const codeOf = (
     ...(node.spec.sourceLocation.chain === undefined ? {} : { chain: node.spec.sourceLocation.chain })
   })
 
-/** A definition whose result depends on what no key and no digest can tell. */
+/** A definition whose result depends on values that are in no key and no digest. */
 const openClosure = (node: AnyNode, names: ReadonlyArray<string>) =>
   new WiringError({
     node: node.id,
     sourceLocation: showSourceLocation(node.spec.sourceLocation),
-    message: `the definition "${node.spec.id}" is made by a function and uses ${names.join(", ")} of it; nothing in the node's key says what ${names.length === 1 ? "that is" : "those are"}`,
-    hint: "Make it a parameter (`params`), or state in the declaration what is closed over, as plain JSON: `closes: { name: value }`."
+    message:
+      `the definition "${node.spec.id}" is made by a function and uses ${names.join(", ")} of it; ` +
+      `nothing in the node's key says what ${names.length === 1 ? "that is" : "those are"}`,
+    hint:
+      "Make it a parameter (`params`), or state in the declaration what is closed over, as plain JSON: " +
+      "`closes: { name: value }`."
   })
 
 /**
  * Different definitions of one id, version and code would take each other's results. Those made by one function from
- * values that their text shows are told apart by their code; all others must differ in what a key holds.
+ * values that their text shows have different code; all others must differ in their keys.
  */
 export const checkDefinitions = Effect.fnUntraced(function* <E, R>(
   nodes: ReadonlyArray<AnyNode>,
@@ -117,7 +122,10 @@ export const checkDefinitions = Effect.fnUntraced(function* <E, R>(
       return yield* new WiringError({
         node: node.id,
         sourceLocation: showSourceLocation(node.spec.sourceLocation),
-        message: `two definitions are called "${id}", version ${version}, and have the same code: one at ${showSourceLocation(other.spec.sourceLocation)}, one at ${showSourceLocation(node.spec.sourceLocation)}`,
+        message:
+          `two definitions are called "${id}", version ${version}, and have the same code: ` +
+          `one at ${showSourceLocation(other.spec.sourceLocation)}, ` +
+          `one at ${showSourceLocation(node.spec.sourceLocation)}`,
         hint: "Make it once and apply it with `.named`; what differs must be a parameter, or stated in `closes`."
       })
   }
@@ -206,7 +214,7 @@ export const storePlanContext = Effect.fnUntraced(function* (
   }
 })
 
-/** Looks at all sources before anything else, so that what is missing is told in one error and not one by one. */
+/** Looks at all sources before anything else, so that one error names all that are missing. */
 export const checkSources = Effect.fnUntraced(function* (
   nodes: ReadonlyArray<AnyNode>,
   context: Pick<StorePlanContext, "source">

@@ -1,8 +1,8 @@
 /**
  * What a run with `--verify` would do, without doing it: every byte of what the plan takes from the store is read.
  *
- * Writes nothing, not even that something is damaged. So what was made from a damaged entry by software that checked nothing
- * is told from here: as such a run would, the plan takes it for suspect, and does not take it from the store.
+ * Writes nothing, not even that something is damaged. So what was made from a damaged entry by software that checked
+ * nothing is told from here: as such a run would, the plan takes it for suspect, and does not take it from the store.
  */
 import { Effect } from "effect"
 import type { WiringError } from "../dag/Node.ts"

@@ -183,7 +183,8 @@ export const rate = (node: NodeView, now: number): number | undefined => {
 
 /**
  * Milliseconds until the node ends, where that can be known: folds from steps, sources from bytes, sharded nodes from
- * shards finished in this run. Undefined for nodes that see all rows at once, before three steps or two shards, and for a stalled node.
+ * shards finished in this run. Undefined for nodes that see all rows at once, before three steps or two shards, and for
+ * a stalled node.
  */
 export const remainingMs = (node: NodeView, now: number): number | undefined => {
   if (node.total !== undefined && node.step !== undefined) {
@@ -294,7 +295,10 @@ export const attemptLine = (event: Of<"attempt">): string => {
   return `${event.node}  attempt ${event.attempt} of ${event.of}${shard} failed: ${event.message}${next}`
 }
 
-/** Rows of ports: `2,410 + 2,350` of two, and by name of more, which need not be alike: `849 rows, 849 pixels, 0 misnamed`. */
+/**
+ * Rows of ports: `2,410 + 2,350` of two, and by name of more, which need not be alike: `849 rows, 849 pixels, 0
+ * misnamed`.
+ */
 const byPort = (rows: Readonly<Record<string, number>>): string => {
   const ports = Object.entries(rows)
   return ports.length > 2

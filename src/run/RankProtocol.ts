@@ -1,11 +1,11 @@
 /**
- * What the processes of a run say to one another over TCP once each has proved itself (`Handshake.ts`), and how a silent one is
- * noticed.
+ * The messages between the processes of a run over TCP, after the handshake (`Handshake.ts`), and how a silent process
+ * is noticed.
  *
- * Not what they compute together: gradients go from engine to engine. A line is one message in JSON, decoded through its Schema;
- * what is longer than `LINE_BYTES`, no UTF-8, no JSON or no message loses its sender. Both sides say that they
- * are alive; who has said nothing for `silentMs`, or whose connection ends without a word, is lost. A process that was itself
- * asleep (stopped, or held by a long computation) first listens again before it calls another one silent.
+ * Not what they compute together: gradients go from engine to engine. A line is one message in JSON, decoded through
+ * its Schema; what is longer than `LINE_BYTES`, no UTF-8, no JSON or no message loses its sender. Both sides say that
+ * they are alive; who has said nothing for `silentMs`, or whose connection ends without a word, is lost. A process that
+ * was itself asleep (stopped, or held by a long computation) first listens again before it calls another one silent.
  */
 import type { Socket } from "node:net"
 import { Result, Schema, Struct } from "effect"
@@ -93,8 +93,8 @@ export interface Line {
 }
 
 /**
- * Messages over a socket. `hear` gets each but those that only say that the other is alive; `lost` is called once, with words,
- * unless this side has ended the line.
+ * Messages over a socket. `hear` gets each but those that only say that the other is alive; `lost` is called once, with
+ * words, unless this side has ended the line.
  */
 export const lineOver = (socket: Socket, hear: (message: Message) => void, lost: (why: string) => void): Line => {
   const silent = silentMs()
@@ -126,7 +126,7 @@ export const lineOver = (socket: Socket, hear: (message: Message) => void, lost:
   socket.setNoDelay(true)
   const take = (line: Buffer) => {
     const message = messageOf(line)
-    if (message === undefined) gone("says what is no message of a run")
+    if (message === undefined) gone("sent what is no message of a run")
     else if (message.type !== "alive") hear(message)
   }
   socket.on("data", (chunk: Buffer) => {
@@ -135,7 +135,7 @@ export const lineOver = (socket: Socket, hear: (message: Message) => void, lost:
       const end = chunk.indexOf(0x0a, from)
       const part = chunk.subarray(from, end < 0 ? chunk.length : end)
       size += part.length
-      if (size > LINE_BYTES) return gone(`says more than ${LINE_BYTES} bytes in one message`)
+      if (size > LINE_BYTES) return gone(`sent more than ${LINE_BYTES} bytes in one message`)
       parts.push(part)
       if (end < 0) return
       const line = Buffer.concat(parts)

@@ -1,9 +1,9 @@
 /**
- * A rank that follows: it comes to rank 0, runs its part of the folds that it is asked for, and ends with the run.
+ * A rank other than 0: it joins rank 0, runs its part of the folds that it is asked for, and ends with the run.
  *
- * Not a run: it plans nothing, commits nothing and writes nothing into the store, from which it reads the inputs. When rank 0 is
- * gone, by whatever end, so is this process: nobody is left to say what comes. Damage that it meets in an input is told to rank 0,
- * which has all ranks give the fold up, makes the input again and begins anew.
+ * Not a run: it plans nothing, commits nothing and writes nothing into the store, from which it reads the inputs. When
+ * rank 0 is gone, this process ends too. It reports damage in an input to rank 0, which has all ranks give the fold up,
+ * makes the input again and starts the fold again.
  */
 import { connect, type Socket } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -48,13 +48,13 @@ const reach = async ({ host, port, token }: RankAddress): Promise<Socket> => {
     // A machine that is busy may be slow to answer, and says nothing: only who closes refuses.
     refusedAt = error === undefined && !silent ? (refusedAt ?? now) : undefined
     if (refusedAt !== undefined && now - refusedAt > REFUSING_MS)
-      throw new Error("who listens there does not know the token of this rank, or is something else")
+      throw new Error("the process that listens there does not know the token of this rank")
     if (now > until) throw error ?? new Error("it does not answer")
     await sleep(200)
   }
 }
 
-/** How long this rank waits for rank 0's word when a collective broke: its cause is better known there. */
+/** How long this rank waits for rank 0 when a collective failed: rank 0 knows the cause better. */
 const CLOSER_REASON_MS = 10_000
 
 /** A fold that this rank follows, or followed last. */
@@ -146,8 +146,8 @@ const outcomeOf = (
 }
 
 /**
- * Follows rank 0 until the run ends. Fails with `RankLost` when the run failed, on whichever rank, and with `Interrupted`
- * when it was asked to stop.
+ * Follows rank 0 until the run ends. Fails with `RankLost` when the run failed, on whichever rank, and with
+ * `Interrupted` when it was asked to stop.
  */
 export const runRank = Effect.fn("run.runRank")(function* (
   address: RankAddress,
@@ -164,7 +164,8 @@ export const runRank = Effect.fn("run.runRank")(function* (
     try: () => reach(address),
     catch: (cause) =>
       lost(
-        `rank ${rank}: rank 0 is not at ${address.host}:${address.port}: ${cause instanceof Error ? cause.message : String(cause)}`,
+        `rank ${rank}: rank 0 is not at ${address.host}:${address.port}: ` +
+          `${cause instanceof Error ? cause.message : String(cause)}`,
         "Start rank 0 with the same MASTER_ADDR, MASTER_PORT and MILLRACE_RANKS; MILLRACE_JOIN_SECONDS waits longer."
       )
   })

@@ -1,9 +1,10 @@
 /**
- * Stored inputs are read-only: what a node does to them in spite of that ends it, and is taken out of the store.
+ * Stored inputs are read-only: a node that changes them fails, and the change is removed from the store.
  *
- * The store writes its files without permission to write; that stops mistakes, not root, and not a file that is replaced by
- * another. So the inputs' files are looked at before and after the node runs (no byte is read unless a time or size says that
- * something happened). A damaged entry becomes unfinished work again, so that no later node or run reads it.
+ * The store writes its files without permission to write; that stops mistakes, not root, and not a file that is
+ * replaced by another. So the inputs' files are looked at before and after the node runs (no byte is read unless a time
+ * or size says that something happened). A damaged entry becomes unfinished work again, so that no later node or run
+ * reads it.
  */
 import { dirname, relative } from "node:path"
 import { Effect } from "effect"
@@ -54,7 +55,9 @@ export const watchInputs = Effect.fnUntraced(function* (node: AnyNode, inputs: S
       return yield* new NodeFailed({
         node: node.id,
         message: `stored inputs were changed while it ran, by it or by a node beside it: ${said.join("; ")}`,
-        hint: "Inputs are read-only: copy what is to be changed, and write to the folder of an output. Run the same command again: what was damaged is made anew."
+        hint:
+          "Inputs are read-only: copy what is to be changed, and write to the folder of an output. " +
+          "Run the same command again: damaged files are made again."
       })
   })
 })

@@ -52,7 +52,7 @@ export interface Recipe<Settings, R> {
   readonly report?: (run: Finished) => Effect.Effect<Part, any, Scope.Scope>
   /** Sources with a flag of their own, by name, with the flag's help: `--images DIR` is `--source images=DIR`. */
   readonly sourceFlags?: Readonly<Record<string, string>>
-  /** What the plan's training will cost; told under a plan. */
+  /** What the plan's training will cost; shown under a plan. */
   readonly cost?: (settings: Settings, asked: Costing) => Effect.Effect<Estimate, any, Scope.Scope>
 }
 

@@ -1,8 +1,8 @@
 /**
- * The record of a run: every event, progress thinned to one a second and node, and how each node ended.
+ * The record of a run: every event (progress at most once a second and node), and how each node ended.
  *
- * The command line keeps it and adds a page and figures (`cli/RunRecorder.ts`); a run that a program starts keeps it itself
- * (`recorded`), so that `runs` and `show` list it and `gc` sees it while it is alive.
+ * The command line keeps it and adds a page and figures (`cli/RunRecorder.ts`); a run that a program starts keeps it
+ * itself (`recorded`), so that `runs` and `show` list it and `gc` sees it while it is alive.
  */
 
 import type { FileSystem } from "effect"
@@ -120,7 +120,7 @@ interface Outcome {
 const failureOf = (cause: Cause.Cause<unknown>): unknown =>
   cause.reasons.filter(Cause.isFailReason).map((reason) => reason.error)[0] ?? Cause.squash(cause)
 
-/** Runs with a record of its own. A record that cannot be written is told once and ends no run. */
+/** Runs with a record of its own. A record that cannot be written is reported once and ends no run. */
 export const recorded = <A extends Outcome, E, R>(
   pipeline: { readonly name: string; readonly nodes: number },
   choice: Choice,
@@ -167,8 +167,8 @@ export const recorded = <A extends Outcome, E, R>(
       const error = failureOf(exit.cause)
       const status = Cause.hasInterruptsOnly(exit.cause) || error instanceof Interrupted ? "interrupted" : "failed"
       const hint = hintOf(error)
-      const told = { message: describeError(error), ...(hint === undefined ? {} : { hint }) }
-      yield* take({ event: "run", status, ...counts, outputs: {}, metrics: { error: told } })
+      const failure = { message: describeError(error), ...(hint === undefined ? {} : { hint }) }
+      yield* take({ event: "run", status, ...counts, outputs: {}, metrics: { error: failure } })
       return yield* Effect.failCause(exit.cause)
     })
   )

@@ -2,9 +2,10 @@
  * Makes a damaged result again while a run goes on, so that the node that met the damage can start again.
  *
  * Not detection (`Inspect.ts`) and not `--verify`, which reads everything first. The damage is put on record, the entry
- * becomes unfinished work again, and its producer runs for the damaged shards alone. The content must come out as it was;
- * if it does not, the reader is decided again, unless another node of the run has used the old content: then the run
- * fails. One repair a file and run: a file that is damaged again after it was written anew points at the disk or memory.
+ * becomes unfinished work again, and its producer runs for the damaged shards alone. The content must come out as it
+ * was; if it does not, the reader is decided again, unless another node of the run has used the old content: then the
+ * run fails. One repair a file and run: a file that is damaged again after it was written anew points at the disk or
+ * memory.
  */
 import { Clock, Effect, Semaphore } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
@@ -29,8 +30,8 @@ export interface Repairs {
   /** Waits while a node's result is made again. */
   readonly settled: (node: AnyNode) => Effect.Effect<void>
   /**
-   * Makes the damaged files of `producer` again for `reader`, which started when `producer` had been repaired `seen` times.
-   * False where the run was asked to stop meanwhile.
+   * Makes the damaged files of `producer` again for `reader`, which started when `producer` had been repaired `seen`
+   * times. False where the run was asked to stop meanwhile.
    */
   readonly repair: <R>(
     reader: AnyNode,
@@ -108,20 +109,21 @@ export const makeRepairs = (): Repairs => {
       (error) => error.reason === "locked",
       () => Effect.void
     )
-    const made = yield* Effect.andThen(reopened, run([`damaged in the store: ${names}`])).pipe(
+    const built = yield* Effect.andThen(reopened, run([`damaged in the store: ${names}`])).pipe(
       Effect.mapError((error) =>
         error._tag === "Interrupted"
           ? error
           : failure(producer, `It could not be made again: ${sayError(error)}`, hintOf(error) ?? DISK, error)
       )
     )
-    if (made === undefined) return false
-    if (sameContent(found, made)) yield* notice(`${names} came out as before; ${reader.id} starts again`)
+    if (built === undefined) return false
+    if (sameContent(found, built)) yield* notice(`${names} came out as before; ${reader.id} starts again`)
     else if (users.length > 0)
       return yield* failure(
         producer,
         `Made again, it came out different, and ${users.join(", ")} used what was there before`,
-        "Run the same command again: what follows is decided anew. Equal inputs should give equal results: look for a clock, a random number or an unordered loop."
+        "Run the same command again: later nodes are decided again. Equal inputs should give equal results: " +
+          "look for a clock, a random number or an unordered loop."
       )
     else yield* notice(`made again, it came out different; ${reader.id} is decided again`)
     return true

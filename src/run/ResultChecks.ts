@@ -36,7 +36,8 @@ export const checkRefused = Effect.fnUntraced(function* (
     for (const [reason, rows] of Object.entries(record.refused)) by[reason] = (by[reason] ?? 0) + rows
   }
   const refused = Object.values(by).reduce((sum, rows) => sum + rows, 0)
-  // One row may be refused in several parts (a conversation with two pairs too long): without a limit nothing is counted.
+  // One row may be refused in several parts (a conversation with two pairs too long): without a limit nothing is
+  // counted.
   if (limit >= 1 || rowsIn === 0 || refused <= limit * rowsIn) return
   const top = Object.entries(by)
     .sort((a, b) => b[1] - a[1])

@@ -33,8 +33,8 @@ export const timed =
   }
 
 /**
- * The same for an attempt beside the caller. What computes without a pause cannot be ended there: it fails when it is over,
- * so that a limit is never passed in silence.
+ * The same for an attempt beside the caller. What computes without a pause cannot be ended there: it fails when it is
+ * over, so that a limit is never passed in silence.
  */
 const timedHere =
   (node: AnyNode) =>
@@ -43,14 +43,16 @@ const timedHere =
       ? attempt
       : Effect.gen(function* () {
           const started = yield* Clock.currentTimeMillis
-          const made = yield* timed(node)(attempt)
+          const built = yield* timed(node)(attempt)
           const ms = (yield* Clock.currentTimeMillis) - started
           const timeoutMs = Duration.toMillis(Duration.fromInputUnsafe(node.spec.timeout!))
-          if (ms <= timeoutMs) return made
+          if (ms <= timeoutMs) return built
           return yield* new NodeTimeout({
             node: node.id,
             timeoutMs,
-            message: `it took ${ms} ms, ${timeoutMs} are allowed; it computed without a pause and could not be ended before`,
+            message:
+              `it took ${ms} ms, ${timeoutMs} are allowed; it computed without a pause and could not be ended ` +
+              "before",
             hint: 'Declare `runs: "worker"` and run with worker threads: a thread is ended in time. Or raise `timeout`.'
           })
         })
@@ -67,7 +69,7 @@ export interface FailedAttempt {
   readonly waitMs?: number
 }
 
-/** Hears each failed attempt of a node with `retries`. Nobody, where a node runs alone. */
+/** Hears of each failed attempt of a node with `retries`; does nothing where a node runs by itself. */
 export const Attempts = Context.Reference<(failed: FailedAttempt) => Effect.Effect<void>>("millrace/run/Attempts", {
   defaultValue: () => () => Effect.void
 })
@@ -75,7 +77,9 @@ export const Attempts = Context.Reference<(failed: FailedAttempt) => Effect.Effe
 /** Milliseconds before the second attempt; twice as long before each further one. */
 const FIRST_WAIT_MS = 200
 
-/** Repeats a failed attempt `retries` times, waiting 0.2 s, 0.4 s, 0.8 s ... between. Each failure is told to `Attempts`. */
+/**
+ * Repeats a failed attempt `retries` times, waiting 0.2 s, 0.4 s, 0.8 s ... between. `Attempts` hears of each failure.
+ */
 export const retried =
   (node: AnyNode, shard?: number) =>
   <A, E, R>(attempt: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {

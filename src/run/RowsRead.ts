@@ -1,8 +1,8 @@
 /**
  * Rows that a finished node read, input by input.
  *
- * Not part of a manifest, which counts all together: examples, held-out examples and pictures are unlike things, and a
- * person is told each. Taken from the manifests of the entries that the inputs came from.
+ * Not part of a manifest, which counts all together: examples, held-out examples and images are different things, and
+ * each is shown. Taken from the manifests of the entries that the inputs came from.
  */
 import { Effect } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
@@ -10,8 +10,8 @@ import type { Manifest } from "../store/Manifest.ts"
 import { Store, type StoreError } from "../store/Store.ts"
 
 /**
- * Rows by input, in the order in which the node declares them. Undefined for a node with fewer than two inputs of rows, for
- * a sharded one (its inputs are read side by side), and where an entry is not in the store any more.
+ * Rows by input, in the order in which the node declares them. Undefined for a node with fewer than two inputs of rows,
+ * for a sharded one (its inputs are read side by side), and where an entry is not in the store any more.
  *
  * @example
  * yield* rowsReadByPort(node, manifest) // { data: 2697, heldOut: 113, images: 2750 }

@@ -9,9 +9,14 @@ export interface RunOptions {
   readonly from: ReadonlyArray<string>
   readonly until: ReadonlyArray<string>
   readonly force: ReadonlyArray<string>
-  /** Nodes whose stored result and unfinished work are taken although the code behind them changed; none when left out. */
+  /**
+   * Nodes whose stored result and unfinished work are taken although the code behind them changed; none when left out.
+   */
   readonly allowStaleCode?: ReadonlyArray<string> | false
-  /** Worker threads for CPU-bound sharded nodes, and threads of a training step and its loader; 0 runs all beside the caller. */
+  /**
+   * Worker threads for CPU-bound sharded nodes, and threads of a training step and its loader; 0 runs all beside the
+   * caller.
+   */
   readonly workers: number
   /** Steps between checkpoints of folds; when absent, one every `checkpointEveryMs`. */
   readonly checkpointEverySteps?: number

@@ -1,11 +1,11 @@
 /**
  * Runs a recipe: every node as soon as its inputs are there, cached ones without work.
  *
- * Order: a node waits for its inputs, is decided (`dag/Plan.ts`) on their real digests, takes the key's lock, is looked up
- * again (another run may have made it meanwhile), runs, commits. Nodes that compute with an engine run one at a time;
- * worker shards share one pool. The first failure stops new work: folds in flight save a checkpoint and stop, other nodes
- * are interrupted and their finished shards stay. With `keepGoing` all that does not need a failed node is finished
- * first. Nothing here decides what is done: only the store does.
+ * Order: a node waits for its inputs, is decided (`dag/Plan.ts`) on their real digests, takes the key's lock, is looked
+ * up again (another run may have made it meanwhile), runs, commits. Nodes that compute with an engine run one at a
+ * time; worker shards share one pool. The first failure stops new work: folds in flight save a checkpoint and stop,
+ * other nodes are interrupted and their finished shards stay. With `keepGoing` all that does not need a failed node is
+ * finished first. Nothing here decides what is done: only the store does.
  */
 import { Context, Deferred, Effect, type FileSystem, Layer, Schema, Semaphore } from "effect"
 import type { AnyNode, WiringError } from "../dag/Node.ts"
@@ -205,7 +205,9 @@ const fetchOnce = Effect.fnUntraced(function* (
   return (source: AnyNode) => fetched.get(source)!
 })
 
-/** Runs every node of the selection as soon as its inputs are done. A node that comes to no result ends those after it. */
+/**
+ * Runs every node of the selection as soon as its inputs are done. A node that comes to no result ends those after it.
+ */
 const runAll = Effect.fnUntraced(function* (state: RunState, failures: Failures) {
   const { nodes } = state.session.selection
   const ready = new Map<AnyNode, Deferred.Deferred<boolean>>()

@@ -12,7 +12,10 @@ export interface Selection {
   readonly forced: ReadonlySet<string>
 }
 
-/** `--until X`: X and what it needs. `--only X`: X alone, the rest from the store. `--from X`: X and what follows it, what comes before from the store; nodes that have nothing to do with X are left out. */
+/**
+ * `--until X`: X and what it needs. `--only X`: X alone, the rest from the store. `--from X`: X and what follows it,
+ * what comes before from the store; nodes that have nothing to do with X are left out.
+ */
 export const select = Effect.fnUntraced(function* (
   pipeline: Pipeline,
   options: Pick<RunOptions, "only" | "from" | "until" | "force" | "allowStaleCode">

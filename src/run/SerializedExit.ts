@@ -1,5 +1,5 @@
 /**
- * Errors as another thread or process can take them: encoded by their Schema there and decoded here, to the same class where
+ * Errors as data for another thread or process: encoded by their Schema there and decoded here, to the same class where
  * that is named (`dag/Crossing.ts`), else to an error of the same tag, fields and words.
  *
  * A cause may be anything, so only its text crosses. Secrets of the pipeline's parameters do not. Plain JSON.
@@ -45,7 +45,7 @@ export type SerializedExit =
 
 const own = ["name", "message", "stack", "cause"]
 
-/** Plain data of an error's field; what has none is told as text. */
+/** Plain data of an error's field; text where there is none. */
 const plain = (value: unknown, depth = 0): unknown => {
   if (value === null || typeof value === "string" || typeof value === "boolean" || value === undefined) return value
   if (typeof value === "number") return Number.isFinite(value) ? value : String(value)
@@ -59,18 +59,18 @@ type Fields = Readonly<Record<string, unknown>>
 const encoders = new WeakMap<object, (error: object) => Fields | undefined>()
 
 /** The fields of an error by the Schema that its class is; undefined where it is none, or has no JSON form. */
-const encoderOf = (made: object): ((error: object) => Fields | undefined) => {
-  const known = encoders.get(made)
+const encoderOf = (built: object): ((error: object) => Fields | undefined) => {
+  const known = encoders.get(built)
   if (known !== undefined) return known
   let encoder: (error: object) => Fields | undefined = () => undefined
-  if (Schema.isSchema(made) && !holdsRedacted(made as unknown as Schema.Top)) {
-    const encode = Schema.encodeUnknownResult(Schema.toCodecJson(made as unknown as Schema.Codec<unknown, unknown>))
+  if (Schema.isSchema(built) && !holdsRedacted(built as unknown as Schema.Top)) {
+    const encode = Schema.encodeUnknownResult(Schema.toCodecJson(built as unknown as Schema.Codec<unknown, unknown>))
     encoder = (error) => {
       const result = encode(error)
       return Result.isSuccess(result) ? (plain(result.success) as Fields) : undefined
     }
   }
-  encoders.set(made, encoder)
+  encoders.set(built, encoder)
   return encoder
 }
 
@@ -82,23 +82,23 @@ const withoutCause = (error: object): object =>
   }) as object
 
 export const encodeError = (error: unknown, trace: string): SerializedError => {
-  const told = (name: string, message: string, fields: Fields, encoded: boolean): SerializedError => ({
+  const serialized = (name: string, message: string, fields: Fields, encoded: boolean): SerializedError => ({
     name,
     message: scrub(message),
     fields: scrubJson(fields),
     encoded,
     trace: scrub(trace)
   })
-  if (typeof error !== "object" || error === null) return told("Error", String(error), {}, false)
+  if (typeof error !== "object" || error === null) return serialized("Error", String(error), {}, false)
   const { message, name, _tag } = error as { readonly [field: string]: unknown }
   const said = [typeof name === "string" ? name : "Error", typeof message === "string" ? message : ""] as const
   const encoded = encoderOf(error.constructor)(withoutCause(error))
   if (encoded !== undefined) {
     const { cause: _, ...fields } = encoded
-    return told(...said, { ...fields, ...(typeof _tag === "string" ? { _tag } : {}) }, true)
+    return serialized(...said, { ...fields, ...(typeof _tag === "string" ? { _tag } : {}) }, true)
   }
   const fields = Object.entries(error).filter(([field]) => !own.includes(field))
-  return told(
+  return serialized(
     ...said,
     {
       ...Object.fromEntries(fields.map(([field, value]) => [field, plain(value)])),
@@ -108,11 +108,11 @@ export const encodeError = (error: unknown, trace: string): SerializedError => {
   )
 }
 
-/** An error that was told, made again: of its class where that is named. */
+/** The error again: of its own class where that is registered (`dag/Crossing.ts`). */
 export const decodeError = ({ encoded, fields, message, name, trace }: SerializedError): Error => {
-  const made = encoded ? classOf(fields["_tag"]) : undefined
-  if (made !== undefined) {
-    const codec = Schema.toCodecJson(made as unknown as Schema.Codec<Error, unknown>)
+  const built = encoded ? classOf(fields["_tag"]) : undefined
+  if (built !== undefined) {
+    const codec = Schema.toCodecJson(built as unknown as Schema.Codec<Error, unknown>)
     const result = Schema.decodeUnknownResult(codec)(fields)
     if (Result.isSuccess(result)) {
       const error = result.success
@@ -125,7 +125,7 @@ export const decodeError = ({ encoded, fields, message, name, trace }: Serialize
   return Object.assign(error, fields)
 }
 
-/** Whether an error, or one below it, has this tag. Errors that crossed are told apart by it alone. */
+/** Whether an error, or one below it, has this tag. Errors that crossed have their tag alone. */
 export const hasTag = (error: unknown, tag: string): boolean => {
   const seen = new Set<unknown>()
   for (let at = error; typeof at === "object" && at !== null && !seen.has(at); ) {
@@ -137,7 +137,7 @@ export const hasTag = (error: unknown, tag: string): boolean => {
   return false
 }
 
-/** Runs an effect to its end and tells that. */
+/** Runs an effect, and gives its end as data. */
 export const encodeExit = <R>(effect: Effect.Effect<unknown, unknown, R>): Effect.Effect<SerializedExit, never, R> =>
   effect.pipe(
     Effect.map((value): SerializedExit => ({ ok: true, value })),
@@ -150,10 +150,10 @@ export const encodeExit = <R>(effect: Effect.Effect<unknown, unknown, R>): Effec
     })
   )
 
-/** What an effect told elsewhere, as an effect here. */
-export const decodeExit = (told: SerializedExit): Effect.Effect<unknown, Error> =>
-  told.ok
-    ? Effect.succeed(told.value)
-    : told.bug
-      ? Effect.die(decodeError(told.error))
-      : Effect.fail(decodeError(told.error))
+/** The end of an effect that ran elsewhere, as an effect here. */
+export const decodeExit = (exit: SerializedExit): Effect.Effect<unknown, Error> =>
+  exit.ok
+    ? Effect.succeed(exit.value)
+    : exit.bug
+      ? Effect.die(decodeError(exit.error))
+      : Effect.fail(decodeError(exit.error))

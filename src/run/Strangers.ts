@@ -1,10 +1,11 @@
 /**
- * Connections to rank 0's port that have not proved that they know the run's token: how many, for how long, and what is said.
+ * Connections to rank 0's port that have not proved that they know the run's token: how many, for how long, and what is
+ * logged.
  *
- * Not the proof (`Handshake.ts`). Anyone who reaches the port may connect. Such a connection costs at most `HANDSHAKE_BYTES` and
- * what one read of a socket brings (64 KiB), is closed after `helloMs`, and is never answered. When there are too many, the one
- * that came first is closed: a rank proves itself in a round trip, so it is not the one. A line of the log a minute, at
- * most, tells how many there were.
+ * Not the proof (`Handshake.ts`). Anyone who reaches the port may connect. Such a connection costs at most
+ * `HANDSHAKE_BYTES` and what one read of a socket brings (64 KiB), is closed after `helloMs`, and is never answered.
+ * When there are too many, the one that came first is closed: a rank proves itself in a round trip, so it is not the
+ * one. At most one line of the log a minute counts them.
  */
 import type { Socket } from "node:net"
 import { challenge } from "./Handshake.ts"
@@ -39,7 +40,8 @@ export const makeStrangers = (options: {
     const many = turnedAway === 1 ? "a connection" : `${turnedAway} connections`
     turnedAway = 0
     options.report(
-      `${many} to rank 0's port came without the token of this run (MILLRACE_RANKS) and ended, the last from ${from}; the run goes on`
+      `${many} to rank 0's port came without the token of this run (MILLRACE_RANKS) and ended, ` +
+        `the last from ${from}; the run goes on`
     )
   }
   return {

@@ -1,5 +1,5 @@
 /**
- * Starts a worker thread with a heap that suits one which hands through large buffers, and ends one without harm to others.
+ * Starts a worker thread with a heap that suits large buffers, and ends one without harm to others.
  *
  * Not a pool (`Workers.ts`) and not what runs in the thread (`WorkerMain.ts`).
  */
@@ -20,7 +20,9 @@ const START_MS = 10_000
 /** Kept when a thread first speaks, breaks or exits. */
 const started = new WeakMap<Worker, Promise<void>>()
 
-/** A thread of a module, by its URL, with its data. V8's flag is for the process and holds for threads started later. */
+/**
+ * A thread of a module, by its URL, with its data. V8's flag is for the process and holds for threads started later.
+ */
 export const startThread = (module: URL, workerData: unknown): Worker => {
   setFlagsFromString(`--initial-old-space-size=${FIRST_COLLECTION_MIB}`)
   const worker = new Worker(module, { workerData, execArgv: [] })
@@ -34,8 +36,8 @@ export const startThread = (module: URL, workerData: unknown): Worker => {
 }
 
 /**
- * Ends a thread; one that starts, after its first message. Node 24 ends the whole process, with a stack of V8's and no
- * word of what failed, where a thread is ended while a module runs that waited for another one's top-level `await`.
+ * Ends a thread; one that starts, after its first message. Node 24 ends the whole process, with a stack of V8 and no
+ * message, where a thread is ended while a module runs that waited for another one's top-level `await`.
  */
 export const endThread = async (worker: Worker): Promise<void> => {
   const late = new AbortController()

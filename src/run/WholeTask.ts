@@ -36,10 +36,10 @@ export const runWhole = (
       const { inputs, rowsIn } = yield* openInputs(node, entryRefs)
       const refusals = makeRefusals(node.spec.refuses ?? [])
       const run = node.spec.run as (context: unknown) => Effect.Effect<Readonly<Record<string, unknown>>, unknown>
-      const made = yield* callEffect(node.id, "its function", () =>
+      const built = yield* callEffect(node.id, "its function", () =>
         run({ params: node.params, inputs, origin, report: progress.metrics, ...refusals })
       )
-      const parts = yield* partsOf(node.id, node.spec.outputs, made)
+      const parts = yield* partsOf(node.id, node.spec.outputs, built)
       return yield* drainOutputs({ node, work, parts, refusals, rowsIn, onRows: progress.rows })
     })
   ) as Effect.Effect<Drained, unknown, Store | FileSystem.FileSystem>

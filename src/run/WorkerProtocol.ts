@@ -71,7 +71,10 @@ export const Progress = Schema.Union([
 ])
 export type Progress = typeof Progress.Type
 
-/** `bug`: the node broke (a defect), which is not tried again. `error`: the cause of the node's failure, where it crosses. */
+/**
+ * `bug`: the node broke (a defect), which is not tried again. `error`: the cause of the node's failure, where it
+ * crosses.
+ */
 const Failed = Schema.Struct({
   status: Schema.Literal("failed"),
   bug: Schema.Boolean,

@@ -48,7 +48,11 @@ const holdsStore = (layout: Layout): Effect.Effect<boolean, StoreError, FileSyst
 const write = (layout: Layout): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   writeAtomic(layout.format, checksummed({ store: storeVersion }))
 
-const mend = (layout: Layout, readOnly: boolean, why: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+const recreate = (
+  layout: Layout,
+  readOnly: boolean,
+  why: string
+): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const what = `${why}; ${layout.root} is a store of version ${storeVersion} by what else is in it`
     if (readOnly) return yield* Effect.logWarning(what)
@@ -77,7 +81,7 @@ export const openFolder = (layout: Layout, readOnly: boolean): Effect.Effect<voi
       () => Effect.succeed("damaged" as const)
     )
     if (format === "damaged") {
-      if (yield* holdsStore(layout)) return yield* mend(layout, readOnly, `${layout.format} is damaged`)
+      if (yield* holdsStore(layout)) return yield* recreate(layout, readOnly, `${layout.format} is damaged`)
       return yield* wrong(`${layout.format} is not the format file of a store, and nothing beside it is a store's`)
     }
     if (format !== undefined) {
@@ -86,7 +90,7 @@ export const openFolder = (layout: Layout, readOnly: boolean): Effect.Effect<voi
       return
     }
     if (names.some((name) => ["entries", "work", "instances"].includes(name))) {
-      if (yield* holdsStore(layout)) return yield* mend(layout, readOnly, `${layout.format} is gone`)
+      if (yield* holdsStore(layout)) return yield* recreate(layout, readOnly, `${layout.format} is gone`)
       return yield* wrong(`${layout.root} has entries but no format.json`)
     }
     if (names.some((name) => !name.startsWith(".") && !["runs", "locks", "gc.reserve", "lost+found"].includes(name)))

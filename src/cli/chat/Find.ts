@@ -1,8 +1,8 @@
 /**
  * Which checkpoint `--model` means: a folder, or the newest one that a run left in a store.
  *
- * Nothing is opened but a store, read-only. What is looked for is a port of the artifact `checkpoint`, so that a run that
- * failed after its export can be talked to as well.
+ * Nothing is opened but a store, read-only. What is looked for is a port of the artifact `checkpoint`, so that a run
+ * that failed after its export can be talked to as well.
  */
 import { existsSync, statSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
@@ -61,8 +61,8 @@ const keyOf = (node: Schema.Json): { readonly key: string; readonly code: string
 }
 
 /**
- * Folders of the checkpoints that a run made or took from the store, by node. One that another was made from, as the folder
- * with the card is made from the export, is left out.
+ * Folders of the checkpoints that a run made or took from the store, by node. One that another was made from, as the
+ * folder with the card is made from the export, is left out.
  */
 const checkpointsOf = Effect.fnUntraced(function* (run: RunLog.RunRecord) {
   const store = yield* Store
@@ -100,7 +100,9 @@ const inStore = (root: string, wanted: string | undefined) =>
         return yield* new NoModel({
           reason: "several",
           path: store.root,
-          message: `run ${run.id} has ${candidates.size} checkpoints:\n${[...candidates].map(([id, { folder }]) => `${id}  ${folder}`).join("\n")}`,
+          message:
+            `run ${run.id} has ${candidates.size} ` +
+            `checkpoints:\n${[...candidates].map(([id, { folder }]) => `${id}  ${folder}`).join("\n")}`,
           hint: "Give the folder of one of them with --model."
         })
       const [one] = candidates.values()
@@ -113,7 +115,8 @@ const inStore = (root: string, wanted: string | undefined) =>
       message:
         runs.length === 1
           ? `run ${newest.id} (${newest.pipeline}, ${newest.status}) has left no checkpoint`
-          : `none of ${runs.length} runs has left a checkpoint; the latest is ${newest.id} (${newest.pipeline}, ${newest.status})`,
+          : `none of ${runs.length} runs has left a checkpoint; the latest is ${newest.id} (${newest.pipeline}, ` +
+            `${newest.status})`,
       hint: `A run has one when its export node is done. ${train}`
     })
   }).pipe(Effect.provide(storeLayer(root, { readOnly: true })))
@@ -121,7 +124,8 @@ const inStore = (root: string, wanted: string | undefined) =>
 const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 
 /**
- * The checkpoint that is meant: a folder with a config.json, a store's newest, a run's folder, or a run's id in `store`.
+ * The checkpoint that is meant: a folder with a config.json, a store's newest, a run's folder, or a run's id in
+ * `store`.
  *
  * Fails with `NoModel`.
  *

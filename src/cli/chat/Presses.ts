@@ -1,7 +1,8 @@
 /**
  * What a Ctrl-C means in a chat: stop the answer, nothing (the same one, passed on twice), or leave.
  *
- * Pure: `Start.ts` listens and acts. Unlike a run's (`../Signals.ts`) a chat goes on after a stop, and has many answers.
+ * Pure: `Start.ts` listens and acts. Unlike a run's (`../Signals.ts`) a chat goes on after a stop, and has many
+ * answers.
  */
 import { samePressMs } from "../Signals.ts"
 

@@ -26,16 +26,16 @@ const lineReader = (open: () => Interface): Lines & { readonly close: () => void
   let ended = false
   let wake: (() => void) | undefined
   const start = (): Interface => {
-    const made = open()
-    made.on("line", (line) => {
+    const built = open()
+    built.on("line", (line) => {
       waiting.push(line)
       wake?.()
     })
-    made.on("close", () => {
+    built.on("close", () => {
       ended = true
       wake?.()
     })
-    return made
+    return built
   }
   const next = Effect.callback<string | undefined>((resume) => {
     reader ??= start()

@@ -83,7 +83,7 @@ export const oneShot = <Picture, E>(
     }
   })
 
-/** A conversation, until its lines end. What goes wrong with one line is told, and the next is read. */
+/** A conversation, until its lines end. An error of one line is printed, and the next is read. */
 export const talk = <Picture, E>(
   session: Session,
   model: Model<Picture, E>,

@@ -1,8 +1,8 @@
 /**
  * Finds out from content what a folder of goldens holds.
  *
- * Not a reader of models: a set of folders with `golden.safetensors` is named and left to `model/Golden.ts`. A folder may hold
- * several kinds, and subfolders.
+ * Not a reader of models: a set of folders with `golden.safetensors` is named and left to `model/Golden.ts`. A folder
+ * may hold several kinds, and subfolders.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { extname, join } from "node:path"

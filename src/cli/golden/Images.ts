@@ -1,7 +1,7 @@
 /**
  * Holds our decoder and resampler to what PIL made of the same pictures: no pixel may differ.
  *
- * CMYK and 16-bit sources are told and not counted: decoders disagree on them before anything is resampled.
+ * CMYK and 16-bit sources are shown and not counted: decoders disagree on them before anything is resampled.
  */
 import { readFileSync } from "node:fs"
 import { basename } from "node:path"
@@ -49,12 +49,12 @@ export const checkImages = (cases: ReadonlyArray<ImageCase>): Effect.Effect<Read
       const known = imageHeader(bytes)?.samples === "usual" && !isDeep(bytes)
       const note = known ? undefined : "CMYK or 16 bits: not counted"
       // The source is part of the golden: one that we refuse is an error of ours, not of the file.
-      const made = yield* Effect.result(decodeImage(bytes, { name: basename(source) }))
-      if (made._tag === "Failure")
-        return { ...counting(quantity, pixels, pixels, note ?? made.failure.message), counted: known }
-      const ours = fitImage(made.success, { size: wanted.width, fit })
+      const built = yield* Effect.result(decodeImage(bytes, { name: basename(source) }))
+      if (built._tag === "Failure")
+        return { ...counting(quantity, pixels, pixels, note ?? built.failure.message), counted: known }
+      const ours = fitImage(built.success, { size: wanted.width, fit })
       const { largest, pixels: wrong } = differing(ours.pixels_HWC, wanted.pixels_HWC)
-      const told = note ?? (wrong === 0 ? undefined : `largest difference ${largest} of 255`)
-      return { ...counting(quantity, wrong, pixels, told), counted: known }
+      const text = note ?? (wrong === 0 ? undefined : `largest difference ${largest} of 255`)
+      return { ...counting(quantity, wrong, pixels, text), counted: known }
     })
   )

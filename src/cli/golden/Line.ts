@@ -1,7 +1,7 @@
 /**
  * What a golden check says: one quantity, its largest error, and the tolerance it was held to.
  *
- * `counted: false` lines are told and never fail the command: what is known to differ and why.
+ * `counted: false` lines are shown and never fail the command: they are known to differ, with the reason.
  */
 import { Schema } from "effect"
 

@@ -20,8 +20,8 @@ export const checkHtml = (cases: ReadonlyArray<{ readonly html: string; readonly
   let wrong = 0
   let note: string | undefined
   for (const { html, markdown } of cases) {
-    const made = convertHtml(html)
-    if (Result.isSuccess(made) && made.success === markdown) continue
+    const built = convertHtml(html)
+    if (Result.isSuccess(built) && built.success === markdown) continue
     wrong++
     note ??= `first: ${show(html)}`
   }
@@ -36,8 +36,8 @@ export const checkTokens = (
   let wrong = 0
   let note: string | undefined
   for (const { ids, text } of cases) {
-    const made = tokenizer.encode(text, { allowSpecial: "all" })
-    if (made.length === ids.length && ids.every((id, i) => id === made[i])) continue
+    const built = tokenizer.encode(text, { allowSpecial: "all" })
+    if (built.length === ids.length && ids.every((id, i) => id === built[i])) continue
     wrong++
     note ??= `first: ${show(text)}`
   }
@@ -72,17 +72,17 @@ export const checkClean = (
     readonly conversations: ReadonlyArray<{ from: string; value: string }>
   }>
 ): Line => {
-  const made = cleanAll(input)
+  const built = cleanAll(input)
   const same = (a: (typeof expected)[number], b: Conversation): boolean =>
     a.id === b.id &&
     a.conversations.length === b.conversations.length &&
     a.conversations.every(
       (turn, i) => turn.from === b.conversations[i]!.from && turn.value === b.conversations[i]!.value
     )
-  let wrong = Math.abs(made.length - expected.length)
-  let note = wrong === 0 ? undefined : `${made.length} rows, not ${expected.length}`
-  for (let i = 0; i < Math.min(made.length, expected.length); i++) {
-    if (same(expected[i]!, made[i]!)) continue
+  let wrong = Math.abs(built.length - expected.length)
+  let note = wrong === 0 ? undefined : `${built.length} rows, not ${expected.length}`
+  for (let i = 0; i < Math.min(built.length, expected.length); i++) {
+    if (same(expected[i]!, built[i]!)) continue
     wrong++
     note ??= `first: row ${i}, id ${expected[i]!.id}`
   }

@@ -28,15 +28,15 @@ export const makeBoard = (folder: string): Effect.Effect<Board, never, FileSyste
       if (file !== undefined) return file
       yield* makeFolder(folder)
       path = join(folder, eventFileName(atMs))
-      const made = yield* withFs(path, (files) => Scope.provide(files.open(path, { flag: "a" }), scope))
-      file = made
+      const built = yield* withFs(path, (files) => Scope.provide(files.open(path, { flag: "a" }), scope))
+      file = built
       yield* Scope.addFinalizer(
         scope,
-        Effect.catch(made.sync, (error) => Effect.logWarning(`${path}: ${error.message}`))
+        Effect.catch(built.sync, (error) => Effect.logWarning(`${path}: ${error.message}`))
       )
-      yield* Effect.mapError(made.writeAll(fileVersion(atMs)), fromPlatform(path))
+      yield* Effect.mapError(built.writeAll(fileVersion(atMs)), fromPlatform(path))
       yield* syncFolder(folder)
-      return made
+      return built
     })
     const add = Effect.fnUntraced(function* (event: Event) {
       if (event.event !== "node-progress" || event.metrics === undefined) return

@@ -1,9 +1,9 @@
 /**
- * One figure over steps as inline SVG: every point faint, a running mean on top, the held-out value as a dashed line, held-out
- * values on the way as dots.
+ * One figure over steps as inline SVG: every point faint, a running mean on top, the held-out value as a dashed line,
+ * held-out values on the way as dots.
  *
- * Not a chart library: one linear axis each way, nothing interactive. Many points are drawn as the lowest and highest of
- * each column of pixels, so a peak is never lost.
+ * Not a chart library: one linear axis each way, nothing interactive. Many points are drawn as the lowest and highest
+ * of each column of pixels, so a peak is never lost.
  *
  * Units: steps on x, the figure on y; pixels in the drawing.
  */
@@ -104,7 +104,10 @@ export const curveSvg = (all: ReadonlyArray<Point>, options: CurveOptions): stri
   const ends = mean ?? points
   const rows = ticks(low, high, small ? 2 : 4).map((value) => {
     const at = y(value).toFixed(1)
-    return `<path class="grid" d="M${plot.left} ${at}H${plot.right}"/><text class="tick end" x="${plot.left - 6}" y="${at}" dy="0.32em">${escape(figure(value))}</text>`
+    return (
+      `<path class="grid" d="M${plot.left} ${at}H${plot.right}"/><text class="tick end" x="${plot.left - 6}" ` +
+      `y="${at}" dy="0.32em">${escape(figure(value))}</text>`
+    )
   })
   const steps = ticks(first.step, last.step, 4)
     .filter((step) => Number.isInteger(step))
@@ -123,7 +126,8 @@ export const curveSvg = (all: ReadonlyArray<Point>, options: CurveOptions): stri
     ...(note === undefined ? [] : [note])
   ]
   return [
-    `<figure class="curve${small ? " small" : ""}" data-points="${points.length}"><figcaption><b>${escape(title)}</b> ${escape(said.join(", "))}</figcaption>`,
+    `<figure class="curve${small ? " small" : ""}" ` +
+      `data-points="${points.length}"><figcaption><b>${escape(title)}</b> ${escape(said.join(", "))}</figcaption>`,
     `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escape(title)}">`,
     ...rows,
     ...steps,

@@ -21,7 +21,7 @@ const fits = (ref: AnyRef | undefined, artifact: Artifact): ref is AnyRef =>
 
 /** Reads the entries that the nodes of `view` ended with. */
 export const finished = (store: Store["Service"], pipeline: Pipeline, view: View): Finished => {
-  const made = Effect.fnUntraced(
+  const built = Effect.fnUntraced(
     function* <A extends Artifact>(ref: AnyRef | undefined, artifact: A) {
       if (!fits(ref, artifact)) return undefined
       if (ref.node.spec.kind === "source") {
@@ -43,7 +43,7 @@ export const finished = (store: Store["Service"], pipeline: Pipeline, view: View
   return {
     targets: (artifact) =>
       Object.entries(pipeline.targets).flatMap(([name, ref]) => (fits(ref, artifact) ? [name] : [])),
-    output: (target, artifact) => made(pipeline.targets[target], artifact),
-    input: (target, port, artifact) => made(pipeline.targets[target]?.node.inputs[port], artifact)
+    output: (target, artifact) => built(pipeline.targets[target], artifact),
+    input: (target, port, artifact) => built(pipeline.targets[target]?.node.inputs[port], artifact)
   }
 }

@@ -1,8 +1,8 @@
 /**
  * The pipeline as inline SVG: a box a node with its state and seconds, edges from top to bottom.
  *
- * Not a plan: states are those that the run ended with. Hovering a box tells rows, refusals and key, and lights up what
- * it reads and what reads it; without scripts the titles still tell.
+ * Not a plan: states are those that the run ended with. Hovering a box shows rows, refusals and key, and lights up what
+ * it reads and what reads it; without scripts the titles still show them.
  */
 import type { AnyNode } from "../../dag/Node.ts"
 import type { Pipeline } from "../../dag/Pipeline.ts"
@@ -76,7 +76,10 @@ const linkSvg = (link: Line, port: number | undefined): string => {
 /** The two ends of an edge that is not drawn: dashes below the one box and above the other. */
 const cutSvg = ({ from, into }: CutEdge, boxes: ReadonlyArray<Cell>): string => {
   const [a, b] = [boxes[from]!, boxes[into]!]
-  return `<g class="edge cut" data-from="${from}" data-into="${into}"><path d="M${a.x} ${y(a.layer) + sizes.box.height}v12M${b.x} ${y(b.layer) - 12}v12"/></g>`
+  return (
+    `<g class="edge cut" data-from="${from}" data-into="${into}"><path d="M${a.x} ` +
+    `${y(a.layer) + sizes.box.height}v12M${b.x} ${y(b.layer) - 12}v12"/></g>`
+  )
 }
 
 const boxSvg = (node: AnyNode, index: number, item: Cell, view: View): string => {
@@ -90,14 +93,16 @@ const boxSvg = (node: AnyNode, index: number, item: Cell, view: View): string =>
   return [
     `<a href="#${escape(anchor(node.id))}" class="node ${state}" data-node="${index}" data-id="${escape(node.id)}">`,
     `<title>${escape(titleOf(node, state, seen))}</title>`,
-    `<rect x="${left}" y="${top}" width="${sizes.box.width}" height="${sizes.box.height}" rx="${state === "source" ? 20 : 5}"/>`,
+    `<rect x="${left}" y="${top}" width="${sizes.box.width}" height="${sizes.box.height}" ` +
+      `rx="${state === "source" ? 20 : 5}"/>`,
     state === "source"
       ? ""
       : `<rect class="flag" x="${left}" y="${top + 6}" width="3" height="${sizes.box.height - 12}"/>`,
     `<text class="name" x="${item.x}" y="${top + 17}">${escape(cut(node.id.slice(slash + 1), letters))}</text>`,
     state === "source"
       ? `<text class="small centre" x="${item.x}" y="${top + 32}">${escape(cut(scope, letters))}</text>`
-      : `<text class="small" x="${left + 12}" y="${top + 32}">${escape(cut(scope, 12))}</text><text class="small end" x="${left + sizes.box.width - 12}" y="${top + 32}">${escape(said)}</text>`,
+      : `<text class="small" x="${left + 12}" y="${top + 32}">${escape(cut(scope, 12))}</text><text class="small ` +
+        `end" x="${left + sizes.box.width - 12}" y="${top + 32}">${escape(said)}</text>`,
     "</a>"
   ].join("")
 }
@@ -133,7 +138,8 @@ export const graphSvg = (pipeline: Pipeline, view: View): string => {
       .join(
         ""
       )}${drawn.cut.length === 0 ? "" : `<li>${number(drawn.cut.length)} long edges are drawn as dashes at both ends: hover a box to see what it reads</li>`}</ul>`,
-    `<div class="scroll"><svg class="graph" viewBox="${-margin} ${-margin} ${width} ${height}" style="width:${width}px" role="img" aria-label="the pipeline">`,
+    `<div class="scroll"><svg class="graph" viewBox="${-margin} ${-margin} ${width} ${height}" ` +
+      `style="width:${width}px" role="img" aria-label="the pipeline">`,
     ...links,
     ...boxes,
     "</svg></div>"

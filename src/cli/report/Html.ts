@@ -16,8 +16,8 @@ const entities: Readonly<Record<string, string>> = {
 }
 
 /**
- * Text for an element or a quoted attribute. Control characters, which HTML cannot hold, and bidirectional marks, which would turn
- * what stands around them, are shown by their numbers.
+ * Text for an element or a quoted attribute. Control characters, which HTML cannot hold, and bidirectional marks, which
+ * would turn what stands around them, are shown by their numbers.
  */
 export const escape = (text: string): string =>
   printable(text.replace(/\r\n?/g, "\n")).replace(/[&<>"']/g, (one) => entities[one]!)
@@ -38,7 +38,10 @@ const cellHtml = (cell: string | Cell, figures: boolean, column: string): string
   const { mark, share, text } = typeof cell === "string" ? ({ text: cell } as Cell) : cell
   const classes = [...(figures ? ["figures"] : []), ...(mark === undefined ? [] : [mark])]
   const sign = mark === undefined ? "" : `<b class="sign" title="${mark}">${signs[mark]}</b>&nbsp;`
-  return `<td${classes.length === 0 ? "" : ` class="${classes.join(" ")}"`} data-column="${escape(column)}">${bar(share)}${sign}${escape(text)}</td>`
+  return (
+    `<td${classes.length === 0 ? "" : ` class="${classes.join(" ")}"`} ` +
+    `data-column="${escape(column)}">${bar(share)}${sign}${escape(text)}</td>`
+  )
 }
 
 /** A table of plain cells. */

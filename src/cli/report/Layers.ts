@@ -74,8 +74,8 @@ export const layersOf = (inputs: ReadonlyArray<ReadonlyArray<number>>, most: num
  * Places as near to `wanted` as the distances between neighbours allow: least squares, weighted.
  *
  * Subtracting what stands to the left turns distances into an order, which pool adjacent violators solves exactly. With
- * `room`, all stay between 0 and `room`, which must hold the distances: an order that is cut off at both ends is the best
- * one between them.
+ * `room`, all stay between 0 and `room`, which must hold the distances: an order that is cut off at both ends is the
+ * best one between them.
  */
 export const spread = (
   wanted: ReadonlyArray<number>,

@@ -3,8 +3,8 @@
  *
  * Not the best order, which is hard to find (Garey and Johnson 1983): barycentres in turns from above and below, then
  * swaps of neighbours (Sugiyama, Tagawa and Toda 1981; Gansner et al. 1993). Crossings are counted as inversions with a
- * Fenwick tree (Barth, Juenger and Mutzel 2002). What is spent is counted, so that the time is bounded for any graph and
- * the same graph always gets the same order.
+ * Fenwick tree (Barth, Juenger and Mutzel 2002). What is spent is counted, so that the time is bounded for any graph
+ * and the same graph always gets the same order.
  */
 import type { Cell, Line } from "./Trunks.ts"
 

@@ -17,7 +17,7 @@ import { graphSvg, type State, stateOf } from "./Graph.ts"
 import { anchor, bar, escape, section, tableHtml } from "./Html.ts"
 import { script, style } from "./Style.ts"
 
-/** Everything that a page tells. `view` holds the last `run` event. */
+/** Everything that a page shows. `view` holds the last `run` event. */
 export interface ReportData {
   readonly pipeline: Pipeline
   readonly choice: Choice
@@ -69,7 +69,7 @@ const problems = ({ partError, view }: ReportData): string => {
       out.push(problem(`${id}: ${end.error.tag}`, end.error.message, end.error.hint, end.status))
   const metrics = view.run?.metrics
   const error = typeof metrics === "object" && metrics !== null && "error" in metrics ? metrics["error"] : undefined
-  // An error of a node is told above; what is left is one of the run itself.
+  // Errors of nodes are shown above; this one is of the run itself.
   if (error !== undefined && view.run?.status !== "completed" && out.length === 0)
     out.push(problem(textOf(error, "tag"), textOf(error, "message"), textOf(error, "hint")))
   if (partError !== undefined)
@@ -114,16 +114,16 @@ const nodeRows = ({ pipeline, view }: ReportData): string => {
     const seen = view.nodes.get(node.id)
     const end = seen?.end
     const state: State = stateOf(node, view)
-    const made = end?.status === "ran" || end?.status === "cached" ? end : undefined
+    const built = end?.status === "ran" || end?.status === "cached" ? end : undefined
     const attempts = tried ? `<td class="figures">${seen?.failedAttempts ?? ""}</td>` : ""
     const seconds = end === undefined || end.status === "cached" || end.status === "skipped" ? undefined : end.seconds
     return [
       `<tr id="${escape(anchor(node.id))}"><td>${escape(node.id)}</td>`,
       `<td><span class="state ${state}">${state}</span></td>`,
       `<td class="figures">${seconds === undefined ? "" : `${bar(slowest > 0 ? seconds / slowest : 0)}${seconds.toFixed(1)}`}</td>${attempts}`,
-      `<td class="figures rows">${made === undefined || made.rowsIn === 0 ? "" : rowParts(rowsRead(made))}</td>`,
-      `<td class="figures rows">${made === undefined || made.rowsOut === 0 ? "" : rowParts(rowsWritten(made))}</td>`,
-      `<td class="reasons">${made === undefined || made.refused === 0 ? "" : `<b>${number(made.refused)}</b> `}${reasonsHtml(made?.refusedBy ?? {})}</td>`,
+      `<td class="figures rows">${built === undefined || built.rowsIn === 0 ? "" : rowParts(rowsRead(built))}</td>`,
+      `<td class="figures rows">${built === undefined || built.rowsOut === 0 ? "" : rowParts(rowsWritten(built))}</td>`,
+      `<td class="reasons">${built === undefined || built.refused === 0 ? "" : `<b>${number(built.refused)}</b> `}${reasonsHtml(built?.refusedBy ?? {})}</td>`,
       `<td><code>${end?.key === undefined ? "" : end.key.slice(0, 12)}</code></td></tr>`
     ].join("")
   })
@@ -229,7 +229,8 @@ const settings = ({ choice, flags, pipeline }: ReportData): string => {
 const outputs = ({ link, view }: ReportData): string => {
   const rows = Object.entries(view.run?.outputs ?? {}).map(
     ([name, one]) =>
-      `<tr><td>${escape(name)}</td><td><code>${escape(one.digest.slice(0, 12))}</code></td><td class="path"><a href="${escape(link(one.path))}">${escape(one.path)}</a></td></tr>`
+      `<tr><td>${escape(name)}</td><td><code>${escape(one.digest.slice(0, 12))}</code></td><td class="path"><a ` +
+      `href="${escape(link(one.path))}">${escape(one.path)}</a></td></tr>`
   )
   return rows.length === 0
     ? `<p class="muted">None: the run did not get there.</p>`
@@ -240,31 +241,33 @@ const outputs = ({ link, view }: ReportData): string => {
 const policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 /** The page. Equal values give equal text. */
-export const page = (told: ReportData): string => {
-  const { part } = told
-  const drawn = curves(told)
+export const page = (data: ReportData): string => {
+  const { part } = data
+  const drawn = curves(data)
   const parts: ReadonlyArray<readonly [id: string, title: string, html: string]> = [
-    ["problems", "Errors and notices", problems(told)],
-    ["graph", "Graph", section("graph", "Graph", graphSvg(told.pipeline, told.view))],
+    ["problems", "Errors and notices", problems(data)],
+    ["graph", "Graph", section("graph", "Graph", graphSvg(data.pipeline, data.view))],
     [
       "curves",
       "Training",
       drawn.length === 0 ? "" : section("curves", "Training", `<div class="curves">${drawn.join("")}</div>`)
     ],
     ...(part?.sections ?? []).map((one, i) => [`part-${i}`, one.title, sectionHtml(one, i)] as const),
-    ["nodes", "Nodes", section("nodes", "Nodes", nodeRows(told))],
-    ["settings", "Settings", section("settings", "Settings", settings(told))],
-    ["outputs", "Outputs", section("outputs", "Outputs", outputs(told))]
+    ["nodes", "Nodes", section("nodes", "Nodes", nodeRows(data))],
+    ["settings", "Settings", section("settings", "Settings", settings(data))],
+    ["outputs", "Outputs", section("outputs", "Outputs", outputs(data))]
   ]
   const shown = parts.filter(([, , html]) => html !== "")
   const figures = (part?.figures ?? []).map(
     ({ name, text }) => `<div><b>${escape(text)}</b><span>${escape(name)}</span></div>`
   )
   return [
-    `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="${policy}">`,
-    `<meta name="viewport" content="width=device-width"><title>${escape(`${told.pipeline.name} ${told.view.start?.run ?? ""}`)}</title>`,
+    `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" ` +
+      `content="${policy}">`,
+    `<meta name="viewport" ` +
+      `content="width=device-width"><title>${escape(`${data.pipeline.name} ${data.view.start?.run ?? ""}`)}</title>`,
     `<link rel="icon" href="data:,"><style>${style}</style></head><body><main>`,
-    header(told),
+    header(data),
     figures.length === 0 ? "" : `<div class="figures-row">${figures.join("")}</div>`,
     `<nav>${shown.map(([id, title]) => `<a href="#${id}">${escape(title)}</a>`).join("")}</nav>`,
     ...shown.map(([, , html]) => html),

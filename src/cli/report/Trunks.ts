@@ -1,13 +1,13 @@
 /**
  * Boxes and trunks of a layered graph, with the lines between neighbouring layers.
  *
- * Not an order and no places: x is filled in later. A line that passes a layer passes it at a point, its trunk. All lines
- * that lead to the same nodes share one trunk, whichever nodes they come from: a tokenizer that ten nodes read is one
- * line with ten branches, and a thousand nodes that one node reads are one line with a thousand feeders. So from a box,
- * the boxes that are reached down (or up) through trunks are exactly those that read it (or that it reads).
+ * Not an order and no places: x is filled in later. A line that passes a layer passes it at a point, its trunk. All
+ * lines that lead to the same nodes share one trunk, whichever nodes they come from: a tokenizer that ten nodes read is
+ * one line with ten branches, and a thousand nodes that one node reads are one line with a thousand feeders. So from a
+ * box, the boxes that are reached down (or up) through trunks are exactly those that read it (or that it reads).
  *
- * Sizes are bounded: trunks are at most `TRUNKS_PER_BOX` times the boxes, whatever the graph. Lines that pass more layers
- * than that allows are not drawn; they are given as `cut`.
+ * Sizes are bounded: trunks are at most `TRUNKS_PER_BOX` times the boxes, whatever the graph. Lines that pass more
+ * layers than that allows are not drawn; they are given as `cut`.
  */
 
 /** A box, or the point where a trunk passes a layer. */
@@ -58,9 +58,9 @@ const targetLists = () => {
     const name = `${first} ${rest?.id ?? -1}`
     const found = known.get(name)
     if (found !== undefined) return found
-    const made = { first, rest, id: known.size }
-    known.set(name, made)
-    return made
+    const built = { first, rest, id: known.size }
+    known.set(name, built)
+    return built
   }
 }
 
@@ -123,7 +123,7 @@ export const withTrunks = (inputs: ReadonlyArray<ReadonlyArray<number>>, layer: 
   const most = TRUNKS_PER_BOX * inputs.length + SMALL_GRAPH_TRUNKS
   // An edge to the next layer needs no trunk, so the last one is never too large.
   for (let span = longest; ; span = Math.max(1, Math.floor(span / 2))) {
-    const made = within(consumers, layer, span, most)
-    if (made !== undefined) return made
+    const built = within(consumers, layer, span, most)
+    if (built !== undefined) return built
   }
 }

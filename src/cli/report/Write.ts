@@ -2,7 +2,7 @@
  * Makes a run's page and hands it to the record.
  *
  * Not allowed to fail a run: the page is for people, and what the run made is in the store. A recipe's part that fails
- * is left out and named on the page; a page that cannot be written is told.
+ * is left out and named on the page; a page that cannot be written is reported.
  */
 import { relative, sep } from "node:path"
 import { Cause, Clock, Effect, Exit } from "effect"
@@ -19,12 +19,12 @@ const linkFrom =
   (path: string): string =>
     relative(folder, path).split(sep).map(encodeURIComponent).join("/")
 
-const partOf = (recipe: Pick<Recipe<any, any>, "report">, told: Pick<ReportData, "pipeline" | "view">) =>
+const partOf = (recipe: Pick<Recipe<any, any>, "report">, run: Pick<ReportData, "pipeline" | "view">) =>
   Effect.gen(function* () {
     if (recipe.report === undefined) return {}
     const store = yield* Store
-    const made = Effect.suspend(() => recipe.report!(finished(store, told.pipeline, told.view)))
-    const exit: Exit.Exit<Part, unknown> = yield* Effect.exit(Effect.scoped(made))
+    const built = Effect.suspend(() => recipe.report!(finished(store, run.pipeline, run.view)))
+    const exit: Exit.Exit<Part, unknown> = yield* Effect.exit(Effect.scoped(built))
     return Exit.isSuccess(exit) ? { part: exit.value } : { partError: tell(Cause.squash(exit.cause)).message }
   })
 

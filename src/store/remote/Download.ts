@@ -373,7 +373,7 @@ export const download = (
           : Effect.void
       )
       let last: DownloadError | undefined
-      let mended = false
+      let refetched = false
       for (const url of job.urls) {
         for (;;) {
           const resumed = part.have() > 0 // of an earlier process, or of another address
@@ -387,8 +387,8 @@ export const download = (
           if (last === undefined) return yield* finish(job, part)
           yield* part.restart
           const pieced = resumed || got.success > 1
-          if (mended || !pieced) break
-          mended = true
+          if (refetched || !pieced) break
+          refetched = true
           job.onNotice?.(`${last.message}; it came in several pieces and is fetched once more`)
         }
         if (url !== job.urls.at(-1)) job.onNotice?.(`${last.message}; the next address is tried`)

@@ -52,7 +52,7 @@ const wrong = (name: string, message: string) =>
       reason: "setting",
       address: name,
       message: `${name} ${message}`,
-      hint: "Mend the variable, or unset it."
+      hint: "Fix the variable, or unset it."
     })
   )
 
