@@ -2,8 +2,9 @@
  * Questions from the rows that `holdOut` sets aside, with what their answers say as truth: a measure for whoever has
  * training rows and no questions of their own.
  *
- * Not another split. With the `share` and `seed` of `holdOut` the same images are taken, so no question is about an image
- * that was trained on. Of each row the first question alone is asked: later ones may lean on what was said before.
+ * Not another split. With the `share` and `seed` of `holdOut` the same images are taken, so no question is about an
+ * image that was trained on. Of each row the first question alone is asked: later ones may lean on what was said
+ * before.
  */
 import { Schema, Stream } from "effect"
 import { sharded } from "../dag/Node.ts"

@@ -5,10 +5,11 @@
  * `checkpoint.json` last) -> renamed to `step-NNNNNNNNN` (durable) -> dropped once newer ones suffice.
  *
  * Durable when: every file's bytes before `checkpoint.json`, which makes the names in the folder durable; then the
- * folder's own name; only after that do older ones go. One fsync a file and some five more, whatever the number of files.
+ * folder's own name; only after that do older ones go. One fsync a file and some five more, whatever the number of
+ * files.
  *
- * After a save, checkpoints of *later* steps are dropped too: they belong to a future that was given up because it could
- * not be read, and must not displace good ones.
+ * After a save, checkpoints of *later* steps are dropped too: they belong to a future that was given up because it
+ * could not be read, and must not displace good ones.
  */
 import { createHash } from "node:crypto"
 import { join } from "node:path"
@@ -139,7 +140,8 @@ const listed = (folder: string): Effect.Effect<ReadonlyArray<CheckpointManifest>
   })
 
 /**
- * Makes one checkpoint durable, then drops all but the newest `keepLast` (at least 1) and the one with the smallest score.
+ * Makes one checkpoint durable, then drops all but the newest `keepLast` (at least 1) and the one with the smallest
+ * score.
  *
  * Saving a step again replaces it. File names must be plain (no folders). Fails with `StoreError`; what was durable
  * before still is.

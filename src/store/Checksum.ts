@@ -1,12 +1,12 @@
 /**
- * JSON files that carry a checksum of themselves: manifests, records of shards, checkpoints, instances, aliases and pins,
- * and remembered digests.
+ * JSON files that carry a checksum of themselves: manifests, records of shards, checkpoints, instances, aliases and
+ * pins, and remembered digests.
  *
  *     {"checksum":"<64 hex digits>","key":...}
  *
- * The checksum is the sha256 of the canonical JSON of all other fields, and the rest of the file is that canonical JSON.
- * So it is checked over the file's bytes, before anything is parsed, and no altered byte passes. It is a checksum and
- * no signature: it tells faults of disks, copies and editors, and keeps out nobody who writes a new one.
+ * The checksum is the sha256 of the canonical JSON of all other fields, and the rest of the file is that canonical
+ * JSON. So it is checked over the file's bytes, before anything is parsed, and no altered byte passes. It is a checksum
+ * and no signature: it tells faults of disks, copies and editors, and keeps out nobody who writes a new one.
  *
  * Files without a checksum are of an earlier version. They are read where they hold the fields of their Schema and
  * nothing else: a damaged `checksum` is another field, so it does not make a file one of those.
@@ -22,7 +22,10 @@ const DIGITS = 64
 /** Bytes before the other fields: the head, the digits and `",`. */
 const BODY = HEAD.length + DIGITS + 2
 
-/** The text of a file that says `record` and carries its checksum. `record` has at least one field. Throws `NotCanonical`. */
+/**
+ * The text of a file that says `record` and carries its checksum. `record` has at least one field. Throws
+ * `NotCanonical`.
+ */
 export const checksummed = (record: Readonly<Record<string, unknown>>): string => {
   const text = canonical(record)
   return `${HEAD}${hash("sha256", text)}",${text.slice(1)}\n`
@@ -75,8 +78,8 @@ export const openerBy =
 export const opener = <A>(schema: Schema.Codec<A, any>): ((bytes: Buffer) => Opened<A>) => openerBy(decoder(schema))
 
 /**
- * `open`, which also throws where a record names another owner than the one whose place it lies in: it was moved or copied
- * there. Records of earlier versions, which name none, pass.
+ * `open`, which also throws where a record names another owner than the one whose place it lies in: it was moved or
+ * copied there. Records of earlier versions, which name none, pass.
  */
 export const openerOf =
   <A extends object>(open: (bytes: Buffer) => Opened<A>, owner: Partial<A>): ((bytes: Buffer) => Opened<A>) =>
@@ -149,8 +152,8 @@ export const readCheckedIfGood = <A extends object>(
 ): Effect.Effect<A | undefined, StoreError, FileSystem.FileSystem> => ifGood(readChecked(path, schema, owner))
 
 /**
- * For what can be derived again: undefined also where no checksum vouches for the file, which is of an earlier version or
- * has a flipped bit in the checksum's name.
+ * For what can be derived again: undefined also where no checksum vouches for the file, which is of an earlier version
+ * or has a flipped bit in the checksum's name.
  */
 export const readVouched = <A extends object>(
   path: string,

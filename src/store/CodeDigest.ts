@@ -44,7 +44,9 @@ const Cache = Schema.Struct({
 })
 type Entry = typeof Entry.Type
 
-/** What was defined where no file is (a notebook cell): says so, and never equals anything else by accident of content. */
+/**
+ * What was defined where no file is (a notebook cell): says so, and never equals anything else by accident of content.
+ */
 export const weak: Code = { digest: sha256(`millrace weak code ${ALGORITHM}`), weak: true, files: [], packages: {} }
 
 /** Changed after `sinceMs`, give or take the grain of file times: its digest must not be remembered. */

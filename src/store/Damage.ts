@@ -1,9 +1,9 @@
 /**
  * Damage that readers of this thread met: files whose bytes are not those that were written.
  *
- * Not the error itself, which the reader fails with: a node may catch that, or make a refusal of it. So every reader also
- * reports here, and a runner that asks afterwards knows, whatever the node did. Nothing here is durable; a worker thread
- * passes what it hears on to the thread that started it (`onDamage`).
+ * Not the error itself, which the reader fails with: a node may catch that, or make a refusal of it. So every reader
+ * also reports here, and a runner that asks afterwards knows, whatever the node did. Nothing here is durable; a worker
+ * thread passes what it hears on to the thread that started it (`onDamage`).
  */
 import { StoreError } from "./Store.ts"
 import type { Damaged } from "./Verify.ts"

@@ -2,8 +2,8 @@
  * What a manifest says, derived again from what it lists.
  *
  * Not about bytes of files (`Verify.ts`) and not about the manifest's own checksum (`Checksum.ts`). Pure: each function
- * gives the first thing that does not hold, in words, or undefined. `misplaced` and `strayPath` are asked on every read;
- * `underived` on every read of a manifest without a checksum, and by `--verify` of all.
+ * gives the first thing that does not hold, in words, or undefined. `misplaced` and `strayPath` are asked on every
+ * read; `underived` on every read of a manifest without a checksum, and by `--verify` of all.
  */
 import { canonical, digestOf } from "../dag/Canonical.ts"
 import { keyOf } from "../dag/Key.ts"

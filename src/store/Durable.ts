@@ -1,5 +1,6 @@
 /**
- * Durable files: temporary name, write, fsync, rename, fsync of the folder; and what the file system says as `StoreError`.
+ * Durable files: temporary name, write, fsync, rename, fsync of the folder; and what the file system says as
+ * `StoreError`.
  *
  * Not about entries: this file knows bytes and folders only. Everything goes through the `FileSystem` service, so that
  * tests can make any single operation fail. Crash rule: whoever sees the final name sees all bytes.
@@ -87,8 +88,9 @@ export const listDir = (folder: string): Effect.Effect<ReadonlyArray<string>, St
 export const token = (): string => randomBytes(8).toString("hex")
 
 /**
- * Removes files or whole folders of one folder so that nobody ever sees half of one, not after a power cut either: renamed
- * out of sight, one fsync for all, then deleted. What is not there is fine. Killed in between, `.gone-` names are left.
+ * Removes files or whole folders of one folder so that nobody ever sees half of one, not after a power cut either:
+ * renamed out of sight, one fsync for all, then deleted. What is not there is fine. Killed in between, `.gone-` names
+ * are left.
  */
 export const removeNames = (
   folder: string,

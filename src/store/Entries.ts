@@ -125,7 +125,10 @@ export const keys = (layout: Layout): Effect.Effect<ReadonlySet<string>, StoreEr
       })
   })
 
-/** Settings of all entries, for plans of nodes that never ran. A manifest that cannot be read counts as none: `find` tells of it. */
+/**
+ * Settings of all entries, for plans of nodes that never ran. A manifest that cannot be read counts as none: `find`
+ * tells of it.
+ */
 export const settings = (layout: Layout): Effect.Effect<ReadonlySet<string>, StoreError> =>
   Effect.map(keys(layout), (all) => {
     const out = new Set<string>()

@@ -95,7 +95,9 @@ export const fromPlatform =
     })
   }
 
-/** Runs a call of `node:fs` on `path`, its error as `StoreError`. For reading only: tests make changes fail elsewhere. */
+/**
+ * Runs a call of `node:fs` on `path`, its error as `StoreError`. For reading only: tests make changes fail elsewhere.
+ */
 export const now = <A>(path: string, use: () => A): Effect.Effect<A, StoreError> =>
   Effect.try({
     try: use,

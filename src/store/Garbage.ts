@@ -2,13 +2,13 @@
  * What may go from a store. Looks only: `Gc.ts` removes it.
  *
  * Kept: everything that the last manifests of the given pipelines and the pins reach through their parents
- * (`Reached.ts`); downloads that these read, or that a source of the pipelines was last; links to its files and digests of
- * them; work and downloads that a living process has locked; unfinished work and downloads that could still be resumed,
- * unless asked for; records of damage while a kept result is suspect by one, or unfinished work may be. What killed
- * processes left is garbage (`Leftovers.ts`).
+ * (`Reached.ts`); downloads that these read, or that a source of the pipelines was last; links to its files and digests
+ * of them; work and downloads that a living process has locked; unfinished work and downloads that could still be
+ * resumed, unless asked for; records of damage while a kept result is suspect by one, or unfinished work may be. What
+ * killed processes left is garbage (`Leftovers.ts`).
  *
- * Records of runs stay unless asked for (`runs`): then all but the newest of each pipeline, those younger than some days,
- * and those that made something that is kept.
+ * Records of runs stay unless asked for (`runs`): then all but the newest of each pipeline, those younger than some
+ * days, and those that made something that is kept.
  */
 import { lstatSync, readdirSync } from "node:fs"
 import { join } from "node:path"
@@ -90,8 +90,8 @@ const bytesUnder = (path: string): Effect.Effect<number, StoreError> => now(path
 /**
  * What would go, and how much. Changes nothing.
  *
- * `before`: a plan of a moment ago, for which this one looks whether it still holds. What that said of something's size,
- * and of what an entry is, is not looked up again; what is reached is.
+ * `before`: a plan of a moment ago, for which this one looks whether it still holds. What that said of something's
+ * size, and of what an entry is, is not looked up again; what is reached is.
  *
  * @example
  * const plan = yield* Gc.plan(store.root, { pipelines: ["llava-phi"] })

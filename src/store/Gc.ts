@@ -1,9 +1,9 @@
 /**
  * Removes what may go from a store, which `Garbage.ts` shows first. And pins, which keep what no pipeline reaches.
  *
- * Nothing is removed while a run is alive on the store; one that starts meanwhile waits. Gone means: renamed out of sight
- * under the entry's lock, then deleted; killed in between, the next `collect` goes on, because what is left behind is
- * garbage by its name (`Leftovers.ts`). Needs no free byte (`GcLock.ts`).
+ * Nothing is removed while a run is alive on the store; one that starts meanwhile waits. Gone means: renamed out of
+ * sight under the entry's lock, then deleted; killed in between, the next `collect` goes on, because what is left
+ * behind is garbage by its name (`Leftovers.ts`). Needs no free byte (`GcLock.ts`).
  */
 import { basename, dirname, join } from "node:path"
 import { Effect, type FileSystem } from "effect"
@@ -141,7 +141,9 @@ const unlessLocked = <R>(effect: Effect.Effect<void, StoreError, R>): Effect.Eff
     () => Effect.succeed(false)
   )
 
-/** Keeps an entry and everything it was made from, whatever pipelines do. A name pins one entry; again moves the pin. */
+/**
+ * Keeps an entry and everything it was made from, whatever pipelines do. A name pins one entry; again moves the pin.
+ */
 export const pin = (root: string, name: string, found: Found): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const layout = layoutOf(root)

@@ -36,8 +36,8 @@ export const announcedBy = (name: string): Process.Identity | undefined => {
 }
 
 /**
- * Names of others that live, or may. One that cannot be looked at is removed once its file's time stayed the same for the
- * length of a lease: its holder sets that anew, which takes no byte either.
+ * Names of others that live, or may. One that cannot be looked at is removed once its file's time stayed the same for
+ * the length of a lease: its holder sets that anew, which takes no byte either.
  */
 const announced = (
   layout: Layout,

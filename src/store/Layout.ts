@@ -32,8 +32,8 @@
  * | `sources/<id>.json` +                   | remembered digests of the files of one large folder                      |
  * | `sources.json` +, `code.json` +         | remembered digests; losing them costs time only                          |
  *
- * `+`: carries a checksum of itself (`Checksum.ts`; of a checkpoint its `checkpoint.json`). A manifest is read only in the
- * folder of its key and code, and lists only paths that stay inside, none of them through a symbolic link.
+ * `+`: carries a checksum of itself (`Checksum.ts`; of a checkpoint its `checkpoint.json`). A manifest is read only in
+ * the folder of its key and code, and lists only paths that stay inside, none of them through a symbolic link.
  *
  * Names that start with a dot or end in `.tmp` are on their way in or out and mean nothing to readers.
  */

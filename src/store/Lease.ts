@@ -8,15 +8,17 @@
  * goes to one without a name. Blanks after JSON mean nothing, so versions without leases read the same lock.
  *
  * Whoever waits looks again and again, and gives the holder up when the file stayed the same for the whole length. Time
- * is the waiter's own monotonic clock, and of a pause between two looks (a stopped process, a file server that hangs for
- * both) only a few seconds count: the clocks of two machines are never compared, and nobody is given up for a gap in
- * which nobody looked. A file without a lease, of an earlier version, has the default length and is never renewed.
+ * is the waiter's own monotonic clock, and of a pause between two looks (a stopped process, a file server that hangs
+ * for both) only a few seconds count: the clocks of two machines are never compared, and nobody is given up for a gap
+ * in which nobody looked. A file without a lease, of an earlier version, has the default length and is never renewed.
  */
 import { dirname, join } from "node:path"
 import { Clock, Effect, FileSystem, Schema } from "effect"
 import { token } from "./Durable.ts"
 
-/** Length of a lease. A process that cannot run a timer for so long may lose its locks, and notices (`Lock.stillHeld`). */
+/**
+ * Length of a lease. A process that cannot run a timer for so long may lose its locks, and notices (`Lock.stillHeld`).
+ */
 export const LEASE_MS = 60_000
 
 /** What a lock's file says of it. */
@@ -67,8 +69,8 @@ const SHOWN_AFTER = 3
 
 /**
  * For what is only shown (`runs`), without waiting: whether the file at `path` is missing, or was not renewed for three
- * leases by the file system's own clock: its time is compared with that of a file that is made beside it now. False where
- * that cannot be told. Nothing may be removed on account of it.
+ * leases by the file system's own clock: its time is compared with that of a file that is made beside it now. False
+ * where that cannot be told. Nothing may be removed on account of it.
  */
 export const looksOver = (path: string): Effect.Effect<boolean, never, FileSystem.FileSystem> =>
   Effect.gen(function* () {

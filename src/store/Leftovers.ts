@@ -61,7 +61,10 @@ const lists = (manifest: Manifest, path: string): boolean => {
   return manifest.refusedFiles.some((file) => `refused/${file.path}` === path)
 }
 
-/** In a folder that has an owner. A tree under way is emptied by whoever makes it again, so work is looked at two levels deep. */
+/**
+ * In a folder that has an owner. A tree under way is emptied by whoever makes it again, so work is looked at two levels
+ * deep.
+ */
 const inside = ({ folder, kind, lock, manifest }: Kept): ReadonlyArray<Leftover> => {
   const out: Array<Leftover> = []
   const visit = (at: string, prefix: string, depth: number): void => {
@@ -97,8 +100,8 @@ const besideRecords = (layout: Layout): ReadonlyArray<Leftover> => {
 }
 
 /**
- * By their names beside entries (`entries/<2>/<key>/<code>`), and folders of keys without an entry. `keys` gets the keys
- * whose folder holds something. Each folder is listed once.
+ * By their names beside entries (`entries/<2>/<key>/<code>`), and folders of keys without an entry. `keys` gets the
+ * keys whose folder holds something. Each folder is listed once.
  */
 const besideEntries = (layout: Layout, keys: Set<string>): ReadonlyArray<Leftover> => {
   const out: Array<Leftover> = []
@@ -130,7 +133,10 @@ const withoutKey = (layout: Layout, keys: ReadonlySet<string>): ReadonlyArray<Le
   return out
 }
 
-/** In records of runs, and runs that were killed before they had one. A run that lives is none of a collection's business. */
+/**
+ * In records of runs, and runs that were killed before they had one. A run that lives is none of a collection's
+ * business.
+ */
 const inRuns = (layout: Layout): ReadonlyArray<Leftover> => {
   const out: Array<Leftover> = []
   for (const run of entriesNow(layout.runs)) {

@@ -79,8 +79,8 @@ const met = (found: Found, port: string, file: string) => () => reportDamage({ f
  * Remote sources are fetched as the environment says (`remote/Settings.ts`), `downloads` going before it. An
  * `HttpClient` in context is used for them, else Node's network, once it is needed.
  *
- * What is opened is checked: values and the files of trees before they are given, shards block by block as they are read.
- * `treesChecked`: whoever started this thread has checked the trees that it opens.
+ * What is opened is checked: values and the files of trees before they are given, shards block by block as they are
+ * read. `treesChecked`: whoever started this thread has checked the trees that it opens.
  *
  * Fails with `StoreError`: "version" for a store of another version or a folder of other things, "read-only", "full".
  *

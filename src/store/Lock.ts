@@ -9,16 +9,17 @@
  * whoever holds the lock *of that holder's token* may remove it, after looking again. So a living lock is never removed
  * by someone who looked too early, exactly one taker wins, and a breaker that dies is broken the same way.
  *
- * Dead is a process of this boot and pid namespace that is gone, and one of an earlier boot where the disk itself proves
- * it (`Process.isOfEarlierBoot`). Any other that cannot be looked at (another machine or container; an equal host name or
- * machine id proves nothing, machines are cloned) lives as long as it renews its lease (`Lease.ts`); a file that cannot
- * be read is taken for such a one.
+ * Dead is a process of this boot and pid namespace that is gone, and one of an earlier boot where the disk itself
+ * proves it (`Process.isOfEarlierBoot`). Any other that cannot be looked at (another machine or container; an equal
+ * host name or machine id proves nothing, machines are cloned) lives as long as it renews its lease (`Lease.ts`); a
+ * file that cannot be read is taken for such a one.
  *
  * What remains possible: a holder that slept for longer than its lease, and wakes up, still runs. It notices before it
  * saves a checkpoint, gives a shard its name, empties a tree's folder or commits (`stillHeld`), and what it writes has
- * names of its own attempt, so it tears nothing. Between such a look and the next rename it can still be stopped: then two
- * processes commit the same key, of which the entry that is there first stays. A shard that comes late replaces one made
- * from the same inputs; only a node whose results change from run to run can show a difference, and `--verify` finds it.
+ * names of its own attempt, so it tears nothing. Between such a look and the next rename it can still be stopped: then
+ * two processes commit the same key, of which the entry that is there first stays. A shard that comes late replaces one
+ * made from the same inputs; only a node whose results change from run to run can show a difference, and `--verify`
+ * finds it.
  */
 import { lstatSync } from "node:fs"
 import { dirname } from "node:path"
@@ -82,7 +83,9 @@ const hintFor = (seen: Seen): string =>
     ? `Its holder cannot be seen from here; a run that waits takes the lock once it was not renewed for ${leaseOf(seen) / 1000} s.`
     : "Wait until the other run is done, or stop it."
 
-/** Creates the lock's file with its content if nobody has it; gives the file, open for the lease until the scope closes. */
+/**
+ * Creates the lock's file with its content if nobody has it; gives the file, open for the lease until the scope closes.
+ */
 const create = (
   path: string,
   holder: Holder
@@ -255,7 +258,10 @@ export const settle = (paths: ReadonlyArray<string>): Effect.Effect<void, StoreE
     { concurrency: 64, discard: true }
   )
 
-/** Fails with `lost` when the lock is not the caller's any more: it slept for longer than its lease, and another took it. */
+/**
+ * Fails with `lost` when the lock is not the caller's any more: it slept for longer than its lease, and another took
+ * it.
+ */
 export const stillHeld = ({ path, token }: Fence): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.flatMap(look(path), (seen) =>
     "holder" in seen && seen.holder.token === token
@@ -271,9 +277,9 @@ export const stillHeld = ({ path, token }: Fence): Effect.Effect<void, StoreErro
   )
 
 /**
- * Takes further locks with the identity of one that this process holds, each as a hard link to its file: neither a byte nor
- * an fsync is needed, and the lease is renewed with that of the first. Whether a link is to that file is seen by its inode:
- * the holder has the file open, so no other file can have that number. Where links are missing: `tryLock`.
+ * Takes further locks with the identity of one that this process holds, each as a hard link to its file: neither a byte
+ * nor an fsync is needed, and the lease is renewed with that of the first. Whether a link is to that file is seen by
+ * its inode: the holder has the file open, so no other file can have that number. Where links are missing: `tryLock`.
  *
  * Fails with `locked` while somebody else has the lock, and with `lost` when the first is not held any more.
  *

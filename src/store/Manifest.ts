@@ -4,8 +4,8 @@
  * A manifest is written last, so an entry that has one is whole. Digests speak of contents only; the memory figure
  * stands beside them and reaches no digest. Times, hosts and run ids live in the run's record, never here.
  *
- * The file carries a checksum of itself (`Checksum.ts`), and so does that of a shard's record. What a manifest says that
- * follows from what it lists is derived again by `Derive.ts`.
+ * The file carries a checksum of itself (`Checksum.ts`), and so does that of a shard's record. What a manifest says
+ * that follows from what it lists is derived again by `Derive.ts`.
  */
 import { Schema } from "effect"
 import { KeyParts } from "../dag/Key.ts"
@@ -69,7 +69,10 @@ export const Code = Schema.Struct({
   weak: Schema.Boolean,
   files: Schema.Array(CodeFile),
   packages: Schema.Record(Schema.String, Schema.String),
-  /** Digests of these packages' code as installed and of all that they depend on, by `name@version`; of older entries unknown. */
+  /**
+   * Digests of these packages' code as installed and of all that they depend on, by `name@version`; of older entries
+   * unknown.
+   */
   installed: Schema.optional(Schema.Record(Schema.String, Schema.String)),
   /** The file of the definition itself; of older entries unknown. */
   file: Schema.optional(Schema.String),
@@ -82,7 +85,9 @@ export type Code = typeof Code.Type
 
 /** One finished shard of a node under way: written after its files, so that what has a record is whole. */
 export const ShardRecord = Schema.Struct({
-  /** Key of the node; of older records, and of shards outside a store, unknown. A record elsewhere vouches for nothing. */
+  /**
+   * Key of the node; of older records, and of shards outside a store, unknown. A record elsewhere vouches for nothing.
+   */
   key: Schema.optional(Schema.String),
   index: Schema.Number,
   rowsIn: Schema.Number,
@@ -117,7 +122,10 @@ export const Manifest = Schema.Struct({
 })
 export type Manifest = typeof Manifest.Type
 
-/** Whether a value is a list of shards with the fields of `ShardEntry` and no others. One in doubt is left to the Schema. */
+/**
+ * Whether a value is a list of shards with the fields of `ShardEntry` and no others. One in doubt is left to the
+ * Schema.
+ */
 const isShardList = (value: unknown): value is ReadonlyArray<ShardEntry> =>
   Array.isArray(value) &&
   value.every((one: unknown) => {

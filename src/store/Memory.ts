@@ -1,10 +1,10 @@
 /**
  * The most memory that this process held while something ran: what manifests call `peakMemory`.
  *
- * Not a node's own memory: threads share a process, and so do nodes that run side by side. The system counts the peak of
- * the whole process since its start. Where that rose in between, it is the peak, exact, however short it was. Where it
- * did not (something earlier took more), the largest of samples taken every 100 ms and at every call of `sample` counts,
- * which a shorter peak may escape. Bytes of resident memory.
+ * Not a node's own memory: threads share a process, and so do nodes that run side by side. The system counts the peak
+ * of the whole process since its start. Where that rose in between, it is the peak, exact, however short it was. Where
+ * it did not (something earlier took more), the largest of samples taken every 100 ms and at every call of `sample`
+ * counts, which a shorter peak may escape. Bytes of resident memory.
  */
 import { readFileSync } from "node:fs"
 import { Effect, type Scope } from "effect"

@@ -2,7 +2,8 @@
  * How many files may be open at once (`ulimit -n`), and what is done with few.
  *
  * Not a queue of opens: a run that does not get along with its limit fails with a hint. A process needs about 25 for
- * itself, a worker thread about 10 more; readers of shards take a share of what is left and close what they used longest ago.
+ * itself, a worker thread about 10 more; readers of shards take a share of what is left and close what they used
+ * longest ago.
  */
 import { readFileSync } from "node:fs"
 import { Schema } from "effect"
@@ -43,7 +44,9 @@ const PROCESS =
   "Too many open files: raise the limit (`ulimit -n 65536`), or lower --workers. What is finished is kept."
 const MACHINE = "The machine has too many open files; close something and run again. What is finished is kept."
 
-/** What to do about an error whose code is EMFILE or ENFILE; Node's loader says it in words alone. Undefined for others. */
+/**
+ * What to do about an error whose code is EMFILE or ENFILE; Node's loader says it in words alone. Undefined for others.
+ */
 export const tooManyFilesHint = (error: unknown): string | undefined => {
   if (!(error instanceof Error)) return undefined
   const { code } = error as NodeJS.ErrnoException

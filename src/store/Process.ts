@@ -61,10 +61,10 @@ export const self = (): Identity =>
 const FIRST_NAMESPACE = "pid:[4026531836]"
 
 /**
- * Whether another process ran under a kernel that was there before this one, given that both see a folder on a disk that
- * their own kernel has mounted (`isOnDisk`). A disk is mounted by one kernel at a time, so the other one is gone, or has
- * lost the disk. Containers may be given a boot id of their own (systemd-nspawn does): only processes of the first pid
- * namespace, which no container is, are taken at their word.
+ * Whether another process ran under a kernel that was there before this one, given that both see a folder on a disk
+ * that their own kernel has mounted (`isOnDisk`). A disk is mounted by one kernel at a time, so the other one is gone,
+ * or has lost the disk. Containers may be given a boot id of their own (systemd-nspawn does): only processes of the
+ * first pid namespace, which no container is, are taken at their word.
  */
 export const isOfEarlierBoot = (other: Identity, me: Identity = self()): boolean =>
   other.boot !== "" &&
@@ -76,7 +76,9 @@ export const isOfEarlierBoot = (other: Identity, me: Identity = self()): boolean
 /** Types of file systems that one kernel mounts from a disk, as `statfs` numbers them. */
 const DISKS = new Set([0xef53, 0x58465342, 0x9123683e, 0xf2f52010]) // ext2 to ext4, XFS, Btrfs, F2FS
 
-/** Whether a type of file system is one that one kernel at a time mounts from a disk. Networks and overlays are none. */
+/**
+ * Whether a type of file system is one that one kernel at a time mounts from a disk. Networks and overlays are none.
+ */
 export const isDisk = (type: number): boolean => DISKS.has(type)
 
 /** Whether a path lies on such a file system, as this process sees it. */

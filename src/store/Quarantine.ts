@@ -1,12 +1,13 @@
 /**
  * The refused rows of a shard on disk, any number of them: written while the shard is made, read as a stream.
  *
- * Not the collector (`dag/Refusals.ts`), and no decision whether too many were refused. One JSON line a row, ordered by row.
+ * Not the collector (`dag/Refusals.ts`), and no decision whether too many were refused. One JSON line a row, ordered by
+ * row.
  *
  * Lifecycle: rows wait in the collector; every `SPILL` of them go to a part file, and to another one when they would
  * break the order. `finish` renames the part to `NNNNN.jsonl`, or merges several. Its bytes are durable when `finish`
- * returns, its name with those of the shard; visible with the shard's record or the node's manifest. Parts have names of
- * their attempt; what a killed one leaves goes when the node is begun again, under its lock.
+ * returns, its name with those of the shard; visible with the shard's record or the node's manifest. Parts have names
+ * of their attempt; what a killed one leaves goes when the node is begun again, under its lock.
  */
 import { basename, join } from "node:path"
 import { Cause, Effect, type FileSystem, Pull, Schema, Scope, Semaphore, Stream } from "effect"
@@ -182,8 +183,8 @@ const merged = (
   )
 
 /**
- * The refused rows of all shards of an entry or work folder, by shard, then row. `files` are those that a manifest lists;
- * of work under way, all that are there.
+ * The refused rows of all shards of an entry or work folder, by shard, then row. `files` are those that a manifest
+ * lists; of work under way, all that are there.
  */
 export const readRefused = (
   folder: string,

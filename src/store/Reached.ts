@@ -1,8 +1,8 @@
 /**
  * Which entries of a store are reached: by the last manifests of pipelines and by pins, through their parents.
  *
- * Looks only. A parent is reached by key *and* content: of several entries under a key, those whose outputs the consumer
- * read. A root that cannot be read fails the whole, because what it keeps is unknown.
+ * Looks only. A parent is reached by key *and* content: of several entries under a key, those whose outputs the
+ * consumer read. A root that cannot be read fails the whole, because what it keeps is unknown.
  */
 import { join } from "node:path"
 import { Effect, type FileSystem, Schema } from "effect"

@@ -2,11 +2,12 @@
  * Reading one entry: what is checked each time.
  *
  * The manifest's checksum, that it is the manifest of this folder, that its paths stay inside, and the sizes of all its
- * files. Whatever fails that is reported and counts as absent; `Work.begin` reuses its good shards. Bytes of files are not
- * read (`Verify.ts`).
+ * files. Whatever fails that is reported and counts as absent; `Work.begin` reuses its good shards. Bytes of files are
+ * not read (`Verify.ts`).
  *
- * Reading uses `node:fs` synchronously for a plan's sake (5 us a file instead of 80 through the `FileSystem` service; ten
- * thousand nodes are planned in a second). Whatever goes wrong there is done again through the service, which tells why.
+ * Reading uses `node:fs` synchronously for a plan's sake (5 us a file instead of 80 through the `FileSystem` service;
+ * ten thousand nodes are planned in a second). Whatever goes wrong there is done again through the service, which tells
+ * why.
  */
 import { lstatSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { dirname, join } from "node:path"
@@ -28,7 +29,9 @@ export const quickly = <A, R>(now: () => A, slowly: Effect.Effect<A, StoreError,
     }
   })
 
-/** A manifest as it is asked for on every read: its checksum, its place, its paths; without a checksum, also its sums. */
+/**
+ * A manifest as it is asked for on every read: its checksum, its place, its paths; without a checksum, also its sums.
+ */
 export const openIn =
   (folder: string) =>
   (bytes: Buffer): Opened<Manifest> => {
@@ -146,7 +149,9 @@ const LARGE = 1 << 16
 const KEPT = 64 << 20
 /** Files of such an entry are looked at again once this many times the last look's time has passed. */
 const LOOK_AGAIN = 20
-/** A file that changed this lately may change again without telling, ms: the grain of a file system's clock, and some. */
+/**
+ * A file that changed this lately may change again without telling, ms: the grain of a file system's clock, and some.
+ */
 const SETTLED = 50
 
 /** A large entry that this process has read: its manifest, as of the file that `identity` names. */
@@ -217,13 +222,15 @@ const wrongNow = (folder: string, manifest: Manifest): ReadonlyArray<WrongFile> 
   return wrong
 }
 
-/** A manifest through the `FileSystem` service: undefined if there is none, `damaged` if it is not as it was written. */
+/**
+ * A manifest through the `FileSystem` service: undefined if there is none, `damaged` if it is not as it was written.
+ */
 export const readManifest = (folder: string): Effect.Effect<Manifest | undefined, StoreError, FileSystem.FileSystem> =>
   Effect.map(readOpened(manifestFile(folder), openIn(folder)), (opened) => opened?.value)
 
 /**
- * Reads one entry: its manifest if its checksum, place and paths are right and all files have their sizes, else undefined
- * and a warning that says why.
+ * Reads one entry: its manifest if its checksum, place and paths are right and all files have their sizes, else
+ * undefined and a warning that says why.
  */
 export const readEntry = (folder: string): Effect.Effect<Manifest | undefined, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {

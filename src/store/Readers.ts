@@ -4,9 +4,10 @@
  * Not a cache of rows: a reader's own index (an Arrow footer, line starts) stays in memory once made, bytes do not. An
  * entry of ten thousand shards opens none of them until a row is asked for, and never more than `limit` at a time.
  *
- * A block (`Sums.ts`) is checked when it is first read, on the bytes that are handed over, and remembered while the file is
- * the same (inode, time, size); later ranges read only what they ask for. A shard without sums, of an older store, is read
- * and hashed whole before its first byte is handed over. What is not as it was written is reported (`Damage.ts`) and fails.
+ * A block (`Sums.ts`) is checked when it is first read, on the bytes that are handed over, and remembered while the
+ * file is the same (inode, time, size); later ranges read only what they ask for. A shard without sums, of an older
+ * store, is read and hashed whole before its first byte is handed over. What is not as it was written is reported
+ * (`Damage.ts`) and fails.
  */
 import { createHash } from "node:crypto"
 import { join } from "node:path"
@@ -55,7 +56,9 @@ export type Wanted = Pick<ShardEntry, "bytes" | "sha256" | "sums">
 
 /** Files opened on demand; the longest unused one is closed when there are more than `limit`. */
 export interface FilePool {
-  /** A file as `RandomAccess`; nothing is opened before the first read. `onDamage` hears when it is not what it must be. */
+  /**
+   * A file as `RandomAccess`; nothing is opened before the first read. `onDamage` hears when it is not what it must be.
+   */
   readonly access: (path: string, wanted: Wanted, onDamage?: () => void) => RandomAccess
 }
 
@@ -128,7 +131,9 @@ export const makePool = (limit = filesAPool()): Effect.Effect<FilePool, never, F
         yield* Scope.close(slot.scope, Exit.void)
       }
     })
-    /** What was checked of this very file before it was closed, or nothing. A file without sums is checked here, whole. */
+    /**
+     * What was checked of this very file before it was closed, or nothing. A file without sums is checked here, whole.
+     */
     const checkedOf = Effect.fnUntraced(function* (
       path: string,
       file: FileSystem.File,

@@ -1,9 +1,9 @@
 /**
  * Reads the records of finished shards: what is resumed after a crash, and from what a damaged manifest is made again.
  *
- * Not how they are written (`ShardFiles.ts`). A record counts if its checksum is right, its name is that of its index, it
- * is of the folder's key, and all files that it lists are there with their sizes, not through a link. Bytes are read by
- * `readShardRecords` only.
+ * Not how they are written (`ShardFiles.ts`). A record counts if its checksum is right, its name is that of its index,
+ * it is of the folder's key, and all files that it lists are there with their sizes, not through a link. Bytes are read
+ * by `readShardRecords` only.
  */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"

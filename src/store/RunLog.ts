@@ -116,8 +116,8 @@ export const start = (
       })
     const scope = yield* Effect.scope
     const begin = Effect.gen(function* () {
-      // A collection that is removing finishes first; one that comes later finds this record and leaves the store alone.
-      // The folder is made under its lock too: what a collection finds without a record is nobody's.
+      // A collection that is removing finishes first; one that comes later finds this record and leaves the store
+      // alone. The folder is made under its lock too: what a collection finds without a record is nobody's.
       yield* lockGc(layout)
       const id = yield* makeRunFolder(layout)
       const folder = layout.run(id)
@@ -178,7 +178,9 @@ export const settleRuns = (root: string): Effect.Effect<void, StoreError, FileSy
     yield* settle(locks.filter((path) => existsSync(path))) // few of many: most runs have ended
   })
 
-/** A record out of `JSON.parse`, whose values are JSON as they are: to look at each of them took longer than all else. */
+/**
+ * A record out of `JSON.parse`, whose values are JSON as they are: to look at each of them took longer than all else.
+ */
 const Parsed = Schema.Struct({
   ...RunRecord.fields,
   settings: Schema.Unknown,
@@ -203,7 +205,8 @@ export const list = (root: string): Effect.Effect<ReadonlyArray<RunRecord>, Stor
     const out: Array<RunRecord> = []
     for (const id of yield* listDir(layout.runs)) {
       const path = runFile(layout.run(id))
-      // Through the FileSystem service, or with an effect for each, five thousand records take twice to ten times as long.
+      // Through the FileSystem service, or with an effect for each, five thousand records take twice to ten times as
+      // long.
       const record = recordIfGood(path) ?? (yield* readJsonIfGood(path, RunRecord))
       if (record !== undefined) out.push(record.status === "running" ? yield* shown(layout, record) : record)
     }
@@ -232,7 +235,9 @@ export const show = (root: string, id: string): Effect.Effect<RunRecord, StoreEr
 const CHUNK = 1 << 19
 const newline = 10
 
-/** Events as they are written: texts of whole lines, each line ended by a newline; a half-written last line is left out. */
+/**
+ * Events as they are written: texts of whole lines, each line ended by a newline; a half-written last line is left out.
+ */
 const lines = (path: string): Stream.Stream<string, StoreError, FileSystem.FileSystem> =>
   Stream.unwrap(
     Effect.gen(function* () {

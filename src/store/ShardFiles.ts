@@ -105,8 +105,8 @@ const openShardWriter = (
 /**
  * Writes one shard of a sharded node and its record; all ports are drained at once.
  *
- * `refusals` is asked between batches, `rowsIn` when the ports are done. `onRows` hears of every batch of every port. Fails with the
- * streams' errors or `StoreError`; then no record exists and the shard is written anew next time.
+ * `refusals` is asked between batches, `rowsIn` when the ports are done. `onRows` hears of every batch of every port.
+ * Fails with the streams' errors or `StoreError`; then no record exists and the shard is written anew next time.
  *
  * @example
  * const record = yield* writeShard({

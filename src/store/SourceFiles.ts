@@ -1,9 +1,10 @@
 /**
  * Which files of a local folder are a source's, and the folder that a node is shown where some are not.
  *
- * Left out: what file managers, editors and archivers leave behind (`.DS_Store`, `Thumbs.db`, `._*`, `__MACOSX`, `a~`) and
- * all that is hidden; with `files`, what no name or pattern selects (`**` alone selects all, hidden or not). Where something is left out, a node is given a folder
- * of links to the rest, so that it cannot read what the digest does not cover.
+ * Left out: what file managers, editors and archivers leave behind (`.DS_Store`, `Thumbs.db`, `._*`, `__MACOSX`, `a~`)
+ * and all that is hidden; with `files`, what no name or pattern selects (`**` alone selects all, hidden or not). Where
+ * something is left out, a node is given a folder of links to the rest, so that it cannot read what the digest does not
+ * cover.
  */
 import { existsSync, readdirSync, statSync } from "node:fs"
 import { dirname, join } from "node:path"
@@ -133,8 +134,8 @@ export const filesOf = (
   })
 
 /**
- * A folder of links to the files of a source, made once for a list of files. Durable before it has its name: after a power
- * cut it is whole or not there, and is never looked into again.
+ * A folder of links to the files of a source, made once for a list of files. Durable before it has its name: after a
+ * power cut it is whole or not there, and is never looked into again.
  */
 export const linked = (
   views: string,

@@ -2,9 +2,10 @@
  * Content digests of sources, remembered so that an unchanged file is hashed once.
  *
  * Not keyed by place: the digest of a file is the sha256 of its bytes, of a folder that of its list of files. What is
- * remembered is (path, size, times, inode) -> digest; `ctime` among the times, which no program sets back. Losing it costs
- * time only, so a cache that cannot be written is reported and no error, and one that no checksum vouches for is not believed. A file that changed just now is not
- * remembered: a second write within its time stamp's grain would go unseen.
+ * remembered is (path, size, times, inode) -> digest; `ctime` among the times, which no program sets back. Losing it
+ * costs time only, so a cache that cannot be written is reported and no error, and one that no checksum vouches for is
+ * not believed. A file that changed just now is not remembered: a second write within its time stamp's grain would go
+ * unseen.
  */
 import { basename, join, resolve } from "node:path"
 import { Clock, Effect, FileSystem, Schema, Semaphore } from "effect"

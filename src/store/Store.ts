@@ -4,8 +4,8 @@
  * Not a database and not a workflow log: what is done is what has a manifest. This file is the interface and its
  * lifecycle; `LocalStore.ts` is the implementation on the `FileSystem` service.
  *
- * Lifecycle of an entry: `begin` (lock held, a work folder, invisible to readers) -> shards, checkpoints (durable one by
- * one, resumed after a crash) -> `commit` (manifest written last, folder renamed: visible, immutable). Everything is
+ * Lifecycle of an entry: `begin` (lock held, a work folder, invisible to readers) -> shards, checkpoints (durable one
+ * by one, resumed after a crash) -> `commit` (manifest written last, folder renamed: visible, immutable). Everything is
  * idempotent: committing what exists already returns the existing entry.
  */
 import { Context, type Effect, Schema, type Scope, type Stream } from "effect"
@@ -119,7 +119,10 @@ export interface WorkFolder {
     { readonly step: number; readonly files: StateFiles; readonly skipped: ReadonlyArray<string> } | undefined,
     StoreError
   >
-  /** Makes one checkpoint durable (temporary folder, fsync, rename), then drops all but the newest `keepLast` and the best. */
+  /**
+   * Makes one checkpoint durable (temporary folder, fsync, rename), then drops all but the newest `keepLast` and the
+   * best.
+   */
   readonly saveCheckpoint: (checkpoint: {
     readonly step: number
     readonly files: StateFiles
@@ -127,7 +130,10 @@ export interface WorkFolder {
     /** Smaller is better; the checkpoint with the smallest value is kept too. */
     readonly score?: number
   }) => Effect.Effect<void, StoreError>
-  /** Empty folder for a tree output, of this attempt alone; emptied first if it left something. The commit gives it its name. */
+  /**
+   * Empty folder for a tree output, of this attempt alone; emptied first if it left something. The commit gives it its
+   * name.
+   */
   readonly treeFolder: (port: string) => Effect.Effect<string, StoreError>
 }
 
@@ -195,7 +201,10 @@ export class Store extends Context.Service<
       /** The call that made the recipe whose services the node runs with, and its callers. */
       readonly services?: ReadonlyArray<SourcePosition>
     }) => Effect.Effect<Code, StoreError>
-    /** All entries under a key, that of `code` first; `aliased` is about `code`. Sizes of files are checked, digests are not. */
+    /**
+     * All entries under a key, that of `code` first; `aliased` is about `code`. Sizes of files are checked, digests are
+     * not.
+     */
     readonly find: (key: string, code: string) => Effect.Effect<ReadonlyArray<Found>, StoreError>
     /** Keys that have at least one entry: one listing for a whole plan. */
     readonly keys: Effect.Effect<ReadonlySet<string>, StoreError>
@@ -211,7 +220,10 @@ export class Store extends Context.Service<
       readonly allowStaleCode: boolean
       /** Throw away earlier unfinished work that no `fresh` call began (`--force`; again, it goes on). */
       readonly fresh: boolean
-      /** Keys of the entries that the node reads: unfinished work that may hold what was made of their damage is thrown away. */
+      /**
+       * Keys of the entries that the node reads: unfinished work that may hold what was made of their damage is thrown
+       * away.
+       */
       readonly reads?: ReadonlyArray<string>
     }) => Effect.Effect<Work, StoreError, Scope.Scope>
     /** Reads an output port of an entry. Files stay open until the scope closes. */
@@ -236,8 +248,8 @@ export class Store extends Context.Service<
       StoreError
     >
     /**
-     * Turns an entry with damaged files back into unfinished work, so that only those shards are made again; before that it
-     * is on record that they were damaged, which makes what was made from them suspect.
+     * Turns an entry with damaged files back into unfinished work, so that only those shards are made again; before
+     * that it is on record that they were damaged, which makes what was made from them suspect.
      */
     readonly reopen: (
       found: Found,

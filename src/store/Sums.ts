@@ -1,9 +1,10 @@
 /**
  * Sums of a file's blocks: a CRC-32 of each 256 KiB, so that a reader checks the part that it reads and no more.
  *
- * Not an identity of content (that is sha256, and keys are made of it): a sum tells bytes that changed on the disk, with a
- * chance of 1 in 4 billion a block that it does not; one changed bit, or any within 32 next to each other, it always tells.
- * Text form: eight hex digits a block, in order; "" of an empty file. 31 bytes of a manifest for a megabyte of rows.
+ * Not an identity of content (that is sha256, and keys are made of it): a sum tells bytes that changed on the disk,
+ * with a chance of 1 in 4 billion a block that it does not; one changed bit, or any within 32 next to each other, it
+ * always tells. Text form: eight hex digits a block, in order; "" of an empty file. 31 bytes of a manifest for a
+ * megabyte of rows.
  */
 import { crc32 } from "node:zlib"
 

@@ -1,13 +1,15 @@
 /**
  * Suspects: results that may have been made from damaged bytes.
  *
- * A result is suspect while its manifest does not say `readsChecked` (software that checked nothing made it) and an entry that
- * it read is on record as found damaged. What was made from checked bytes never is, nor is what read a suspect's files: if the
- * suspect comes out equal, those bytes were right, and if not, its digest is another and so are the keys that follow.
+ * A result is suspect while its manifest does not say `readsChecked` (software that checked nothing made it) and an
+ * entry that it read is on record as found damaged. What was made from checked bytes never is, nor is what read a
+ * suspect's files: if the suspect comes out equal, those bytes were right, and if not, its digest is another and so are
+ * the keys that follow.
  *
- * Lifecycle: the record `damaged/<key>.json` is durable before the damaged entry is taken out for repair, is merged with what
- * it said before, and stays until `gc` finds no suspect left; so every later run, of any preset or pipeline, knows. A suspect stays until its node is
- * made again: `Work.publish` then replaces it by a result that says `readsChecked`, which proves or corrects it.
+ * Lifecycle: the record `damaged/<key>.json` is durable before the damaged entry is taken out for repair, is merged
+ * with what it said before, and stays until `gc` finds no suspect left; so every later run, of any preset or pipeline,
+ * knows. A suspect stays until its node is made again: `Work.publish` then replaces it by a result that says
+ * `readsChecked`, which proves or corrects it.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname } from "node:path"

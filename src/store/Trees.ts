@@ -1,10 +1,10 @@
 /**
- * Checks the files of a stored tree before its path is given to a node: nodes read them by path, so nothing can be checked
- * while they are read. Files of refused rows are checked here too.
+ * Checks the files of a stored tree before its path is given to a node: nodes read them by path, so nothing can be
+ * checked while they are read. Files of refused rows are checked here too.
  *
- * Every file of a tree is read and hashed once a process and file: one that has the path, size, times and inode of a file that was
- * checked is taken as checked. Four files at a time. No byte that a disk loses after the check is noticed; `--verify`
- * reads again.
+ * Every file of a tree is read and hashed once a process and file: one that has the path, size, times and inode of a
+ * file that was checked is taken as checked. Four files at a time. No byte that a disk loses after the check is
+ * noticed; `--verify` reads again.
  */
 import { statSync } from "node:fs"
 import { join } from "node:path"
@@ -26,8 +26,8 @@ const identityOf = (path: string, sha256: string): string | undefined => {
 }
 
 /**
- * Whether a file is there, whole and as it was written; with `again` it is read also where it was before. What is no damage
- * (permissions, say) fails.
+ * Whether a file is there, whole and as it was written; with `again` it is read also where it was before. What is no
+ * damage (permissions, say) fails.
  */
 const isRight = (path: string, { bytes, sha256 }: FileEntry, again: boolean) =>
   Effect.gen(function* () {

@@ -1,13 +1,14 @@
 /**
- * Checks all of an entry: every byte against its manifest, and the manifest against what it lists and what lies beside it.
+ * Checks all of an entry: every byte against its manifest, and the manifest against what it lists and what lies beside
+ * it.
  *
  * Not repair: `Work.reopen` turns what is found here back into unfinished work, so that only those shards are made
  * again. Reads everything once, four files at a time; memory does not grow with their number or size.
  *
- * The manifest follows from: the key's parts (key), the folder's names (key, code), the shards, files or value (digests,
- * rows, bytes), the shards' records where there are any (rows read, refused rows, memory), the files of refused rows
- * (counts by reason), `origins.json` (codes that began it), and entries of its parents where they are here (inputs). What
- * follows from nothing, such as the files of the code, only the manifest's checksum vouches for.
+ * The manifest follows from: the key's parts (key), the folder's names (key, code), the shards, files or value
+ * (digests, rows, bytes), the shards' records where there are any (rows read, refused rows, memory), the files of
+ * refused rows (counts by reason), `origins.json` (codes that began it), and entries of its parents where they are here
+ * (inputs). What follows from nothing, such as the files of the code, only the manifest's checksum vouches for.
  */
 import { hash } from "node:crypto"
 import { readFileSync } from "node:fs"
@@ -25,8 +26,8 @@ import type { Found, StoreError } from "./Store.ts"
 
 /**
  * Something that is missing, cut off or changed; `file` is relative to the port's folder, "" for a value. Files of the
- * quarantine have the port `refused`, records of shards `shards`, the manifest `manifest`; what is made again is made with
- * all that belongs to it, so ports of those names do no harm.
+ * quarantine have the port `refused`, records of shards `shards`, the manifest `manifest`; what is made again is made
+ * with all that belongs to it, so ports of those names do no harm.
  */
 export interface Damaged {
   readonly port: string
@@ -201,8 +202,8 @@ const damagedValues = ({ folder, manifest }: Found) =>
   })
 
 /**
- * All that is damaged in an entry: first the manifest and the records, then files in the manifest's order. Fails only for
- * what is no damage (permissions, say).
+ * All that is damaged in an entry: first the manifest and the records, then files in the manifest's order. Fails only
+ * for what is no damage (permissions, say).
  *
  * @example
  * const damaged = yield* verify(layout, found)

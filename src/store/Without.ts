@@ -1,8 +1,9 @@
 /**
  * Writes that one can go without: on a store that takes no bytes, what is stored still gives answers.
  *
- * For records of runs, what instances were last, and remembered digests; never for results. A full disk, a used-up quota,
- * a read-only mount and a folder of somebody else's are told once a process and store, in one line, and end nothing.
+ * For records of runs, what instances were last, and remembered digests; never for results. A full disk, a used-up
+ * quota, a read-only mount and a folder of somebody else's are told once a process and store, in one line, and end
+ * nothing.
  */
 import { Effect } from "effect"
 import type { StoreError } from "./Store.ts"

@@ -1,7 +1,8 @@
 /**
  * Unfinished nodes: taking the lock, resuming what an earlier process left, and the commit.
  *
- * Lifecycle: `begin` (lock; work folder made, resumed or taken over) -> shards and checkpoints become durable one by one
+ * Lifecycle: `begin` (lock; work folder made, resumed or taken over) -> shards and checkpoints become durable one by
+ * one
  * -> `commit` (tree files fsynced and hashed, manifest written last, folder renamed to its entry). Killed at any point,
  * either the old state or the whole new entry is visible. Killed between manifest and rename, the next `begin` finishes
  * the rename, once it has hashed every file. An entry that exists already is kept; one that is damaged
@@ -152,7 +153,9 @@ const ownFolders = (
     return out
   })
 
-/** A file that is not what its record says when the node is committed: another process wrote there, or the disk lost it. */
+/**
+ * A file that is not what its record says when the node is committed: another process wrote there, or the disk lost it.
+ */
 const changedFiles = (folder: string, manifest: Manifest): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const wrong = yield* Effect.try({
@@ -178,8 +181,8 @@ const changedFiles = (folder: string, manifest: Manifest): Effect.Effect<void, S
   })
 
 /**
- * Removes what lies in the ports and the quarantine and is not the manifest's: of a damaged entry that this work goes on
- * from, or put there by somebody. A tree's files are all in the manifest.
+ * Removes what lies in the ports and the quarantine and is not the manifest's: of a damaged entry that this work goes
+ * on from, or put there by somebody. A tree's files are all in the manifest.
  */
 const sweepUnlisted = (folder: string, manifest: Manifest): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
@@ -254,7 +257,9 @@ const dropUntold = (folder: string): Effect.Effect<void, StoreError, FileSystem.
       )
   )
 
-/** Where an attempt makes the tree of a port; without a lock (a test, a node that runs alone) in the port's own folder. */
+/**
+ * Where an attempt makes the tree of a port; without a lock (a test, a node that runs alone) in the port's own folder.
+ */
 const treePath = (folder: string, port: string, fence: Fence | undefined): string => {
   const path = portFolder(folder, port)
   return fence === undefined ? path : join(dirname(path), `.${basename(path)}.${fence.token}.tmp`)
@@ -388,7 +393,10 @@ const dropRecords = (
     if (dropped) yield* syncFolder(recordsFolder(folder))
   })
 
-/** Ends a commit that was killed before its rename, if every byte is what the manifest says; else what is good is gone on from. */
+/**
+ * Ends a commit that was killed before its rename, if every byte is what the manifest says; else what is good is gone
+ * on from.
+ */
 const finishCommit = (layout: Layout, folder: string): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const manifest = yield* readEntry(folder)
@@ -431,7 +439,9 @@ const linksIn = (folder: string): Effect.Effect<ReadonlyArray<string>, StoreErro
       })
   })
 
-/** Makes the work folder, or finds what can be resumed: own work, a damaged entry's good shards, another code's work. */
+/**
+ * Makes the work folder, or finds what can be resumed: own work, a damaged entry's good shards, another code's work.
+ */
 const prepare = (
   layout: Layout,
   folder: string,
@@ -471,7 +481,8 @@ const prepare = (
         }
     }
     const resumed = yield* holdsWork(folder)
-    // Other software left it, which checked nothing, and what it read was found damaged: wrong shards and steps may be in it.
+    // Other software left it, which checked nothing, and what it read was found damaged: wrong shards and steps may be
+    // in it.
     const doubtful = resumed && !(yield* isChecked) && anyDamaged(layout, work.reads ?? [])
     if (doubtful) yield* removeWhole(folder)
     yield* makeFolder(folder)

@@ -2,12 +2,15 @@
  * Local modules and what of them a definition reaches: statement by statement, through imports.
  *
  * Counted: the statements that a root uses, theirs in turn, and of every module that is loaded the statements with an
- * effect of their own. A declaration that nothing reached uses does not count (a sibling node, an unused preset), unless
- * the code that makes it may change what is reached. Calls of the framework and of Effect are taken to change nothing.
+ * effect of their own. A declaration that nothing reached uses does not count (a sibling node, an unused preset),
+ * unless the code that makes it may change what is reached. Calls of the framework and of Effect are taken to change
+ * nothing.
  */
 import { DEFAULT, type ImportedName, type Module } from "./Module.ts"
 
-/** Where a specifier leads: to code that is followed, to the framework, or to a package or file that is not followed. */
+/**
+ * Where a specifier leads: to code that is followed, to the framework, or to a package or file that is not followed.
+ */
 export type Target =
   | { readonly kind: "module"; readonly path: string }
   | { readonly kind: "framework" }

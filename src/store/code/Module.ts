@@ -32,7 +32,10 @@ export interface Statement {
   readonly gives: ReadonlyArray<{ readonly to: string; readonly name: string }>
   /** Changes something that no module declares (`globalThis.x = 1`). */
   readonly changesGlobals: boolean
-  /** Runs code when the module is loaded: `none` for functions and literals, `value` for `const x = f()`, `effect` for the rest. */
+  /**
+   * Runs code when the module is loaded: `none` for functions and literals, `value` for `const x = f()`, `effect` for
+   * the rest.
+   */
   readonly runs: "none" | "value" | "effect"
   /** Name of the function that an `effect` statement calls, if that is all it does. */
   readonly callee: string | undefined

@@ -13,8 +13,8 @@
  * | `locks/<digest>.lock`   | held while content gets its name, which it may get from two addresses                 |
  *
  * An address is asked once. Later runs take what it gave then, without a request, as they take a file on disk; removing
- * `<digest>/` makes the next run that needs it ask again. The folder is `downloads` in the store, or MILLRACE_DOWNLOADS,
- * which several stores may share and which `gc` leaves alone.
+ * `<digest>/` makes the next run that needs it ask again. The folder is `downloads` in the store, or
+ * MILLRACE_DOWNLOADS, which several stores may share and which `gc` leaves alone.
  */
 import { join, resolve } from "node:path"
 import { Context, Effect, FileSystem, Layer, type Option, Schema, type Scope, Semaphore } from "effect"
@@ -327,7 +327,9 @@ const allBytes = (wanted: ReadonlyArray<Wanted>, spec: SourceSpec): number | und
     0
   )
 
-/** Removes what an earlier list of files left beside those of this one, durably: the folder's digest is of all in it. */
+/**
+ * Removes what an earlier list of files left beside those of this one, durably: the folder's digest is of all in it.
+ */
 const sweep = Effect.fnUntraced(function* (folder: string, files: ReadonlyArray<{ readonly path: string }>) {
   const fs = yield* FileSystem.FileSystem
   const keep = new Set(files.map(({ path }) => path))

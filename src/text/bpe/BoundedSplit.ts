@@ -1,10 +1,11 @@
 /**
- * Cuts a long text by a pattern, and counts before each attempt how many characters it may pass: a text on which the pattern
- * would take a time that grows with the square of a run is refused, by the same count on every machine.
+ * Cuts a long text by a pattern, and counts before each attempt how many characters it may pass: a text on which the
+ * pattern would take a time that grows with the square of a run is refused, by the same count on every machine.
  *
- * Not the pattern's own check (`SafePattern.ts`), which keeps one attempt's time in proportion to the runs that it passes.
- * What is left is the same run passed again from each of its characters: `a+b` on many `a`, `\\d{1,3}(?=(?:\\d{3})*\\b)` on
- * many digits. Most patterns take what they pass, and stay at a few characters per character.
+ * Not the pattern's own check (`SafePattern.ts`), which keeps one attempt's time in proportion to the runs that it
+ * passes. What is left is the same run passed again from each of its characters: `a+b` on many `a`,
+ * `\\d{1,3}(?=(?:\\d{3})*\\b)` on many digits. Most patterns take what they pass, and stay at a few characters per
+ * character.
  */
 import { isMember, type Scan, scansOf } from "./SafePattern.ts"
 
@@ -47,8 +48,8 @@ const counter = (text: string, scans: ReadonlyArray<Scan>): ((at: number) => num
 }
 
 /**
- * Gives what cuts a text as `pattern` with the flags `gu` does: calls `emit` with each match that is not empty, in order.
- * Throws `TextTooCostly`.
+ * Gives what cuts a text as `pattern` with the flags `gu` does: calls `emit` with each match that is not empty, in
+ * order. Throws `TextTooCostly`.
  *
  * @example
  * boundedMatches("\\\\d+x")("1".repeat(1e6), () => undefined) // throws: the run is passed from each of its digits

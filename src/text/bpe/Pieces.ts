@@ -88,8 +88,8 @@ export class UnsafePattern extends Error {
  * Pieces by a regular expression (the `Split` step of newer tokenizers): matches and the text between them.
  *
  * `\s` and `\S` in the pattern are taken as Unicode's White_Space, `\p{L}` and `\p{N}` from the pinned table of
- * `Classes` (other categories follow the engine's Unicode version), possessive quantifiers as greedy ones.
- * Throws `SyntaxError` for a pattern that JavaScript cannot express, `UnsafePattern` for one that may take for ever; what it
+ * `Classes` (other categories follow the engine's Unicode version), possessive quantifiers as greedy ones. Throws
+ * `SyntaxError` for a pattern that JavaScript cannot express, `UnsafePattern` for one that may take for ever; what it
  * gives throws `TextTooCostly` for a text on which the time would grow with the square of a run (`BoundedSplit.ts`).
  *
  * @example
