@@ -1,5 +1,6 @@
 /**
- * A run that is ended from outside, or has few files to open, ends soon, says what happened and keeps what is finished.
+ * A run that is stopped from outside, or has a low limit on open files, ends promptly, says why and keeps finished
+ * results.
  */
 import { readdirSync, readFileSync } from "node:fs"
 import { createRequire } from "node:module"

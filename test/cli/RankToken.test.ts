@@ -1,4 +1,4 @@
-/** The token of ranks that a launcher starts: given, or in a file that rank 0 makes and nobody else may read. */
+/** The token of ranks that a launcher starts: given, or in a file that rank 0 creates and other users cannot read. */
 import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

@@ -1,4 +1,4 @@
-/** What ends a process from outside of any effect is told with the node it belongs to, and never as a success. */
+/** A stray error, timer or `process.exit` is reported with its node, and the run never ends as a success. */
 import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "vitest"
 import { folder, start } from "./process.ts"

@@ -1,4 +1,4 @@
-/** What is not known of a plan's data is told as unknown, never as zero. */
+/** Unknown sizes of a plan's data are printed as unknown, never as zero. */
 import { expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import llavaPhi, { presets } from "../../pipelines/llava-phi.ts"

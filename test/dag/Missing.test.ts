@@ -1,5 +1,5 @@
 /**
- * A package that is not there is told by name with the line to type; every other failure of an import stays as it is.
+ * A missing package is reported by name with its install command; every other failure of an import is unchanged.
  */
 import { createRequire } from "node:module"
 import { expect, it } from "@effect/vitest"

@@ -1,5 +1,5 @@
 /**
- * What a node is given and what it returns, wrong: each is said with the node, the field, what was got and what to do.
+ * Wrong inputs and results of a node are errors with the node, the field, the value received and a hint.
  */
 import { expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Redacted, Result, Schema, Stream } from "effect"

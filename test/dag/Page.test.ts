@@ -1,4 +1,4 @@
-/** A pipeline's page says of every node what it is, what it takes, what it gives and its parameters. */
+/** A pipeline's page lists every node with its kind, inputs, outputs and parameters. */
 import { expect, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
 import { pipeline, rows, sharded, source, toMarkdown, tree, value, whole } from "../../src/dag/index.ts"

@@ -1,4 +1,4 @@
-/** What is shown as it is and what by its number; and that this is the same for a line of JSON. */
+/** Which characters are printed and which are shown by number; the same holds for a line of JSON. */
 import { describe, expect, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { printable, printableLine } from "../../src/dag/Printable.ts"

@@ -1,4 +1,4 @@
-/** Zip, tar and folder answer to the same names, whatever `./` and `//` stand in them; what Python opens is opened. */
+/** Zip, tar and folder resolve the same names, with or without `./` and `//`; archives that Python opens are opened. */
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join, posix } from "node:path"

@@ -1,4 +1,4 @@
-/** A card's `configs` are followed as `datasets` follows them, and what of them is not read is said. */
+/** A card's `configs` are resolved as in `datasets`; unsupported ones are errors. */
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"

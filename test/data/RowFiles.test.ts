@@ -1,4 +1,4 @@
-/** A folder is its parts, in name order, and nothing else that lies there. */
+/** A folder is read as its parts, in name order, and other files are ignored. */
 import { copyFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { gzipSync } from "node:zlib"

@@ -1,5 +1,5 @@
 /**
- * A folder's rows are those of one split, and nothing is guessed: what is not clear is an error with the names found.
+ * A folder's rows are those of one split. Nothing is guessed: an ambiguous folder is an error with the names found.
  */
 import { cpSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"

@@ -1,5 +1,5 @@
 /**
- * A run's page in a real browser: nothing is fetched, nothing is said on the console, and what should be there is.
+ * A run's page in a real browser: it fetches nothing, logs nothing, and shows all its parts.
  *
  * The small recipe runs as a process, Chromium opens the file it names. A machine without Chromium (Debian's package
  * `chromium`, or `MILLRACE_CHROMIUM` for another place) skips with that reason.

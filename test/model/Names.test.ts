@@ -1,4 +1,4 @@
-/** Every spelling of the weights in the wild loads to the same model, and what does not fit is named. */
+/** Every known naming of the weights loads to the same model, and tensors that do not fit are named. */
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

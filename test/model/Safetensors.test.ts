@@ -1,4 +1,4 @@
-/** Safetensors: what is written is read back, equal input gives equal bytes, and a damaged file is a typed error. */
+/** Safetensors: files are read as written, equal input gives equal bytes, and a damaged file is a typed error. */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

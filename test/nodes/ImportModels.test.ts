@@ -1,5 +1,5 @@
 /**
- * What was exported comes back as the parts it was made of, whoever spelled the names; other folders say what they are.
+ * An exported model is imported as its parts, under every naming; the error for another folder says what it is.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"

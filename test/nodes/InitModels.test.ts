@@ -1,4 +1,4 @@
-/** Fresh models are pure functions of sizes and seed, and a random tower lets images be told apart. */
+/** Fresh models are pure functions of sizes and seed, and a random tower distinguishes images. */
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"

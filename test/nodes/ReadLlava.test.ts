@@ -1,5 +1,6 @@
 /**
- * LLaVA's files become rows; a row of the wrong shape is refused once, where it stands, however often the file is read.
+ * LLaVA's files become rows; a row of the wrong shape is refused once, with its position, however often the file is
+ * read.
  */
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"

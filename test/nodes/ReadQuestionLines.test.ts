@@ -1,4 +1,4 @@
-/** Questions keep their ids and their order, images come once, and what is no question is refused by its line. */
+/** Questions keep their ids and order, each image is given once, and other lines are refused with their number. */
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"

@@ -1,4 +1,4 @@
-/** A file of conversations is read element by element; what is no conversation is refused where it stands. */
+/** A file of conversations is read element by element; other elements are refused with their position. */
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

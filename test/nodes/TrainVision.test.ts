@@ -1,4 +1,4 @@
-/** The stages over images train what they say and nothing else, the same however a batch is cut. */
+/** The stages over images train the stated weights and no others, with equal results for every size of micro-batch. */
 import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"

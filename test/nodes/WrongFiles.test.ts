@@ -1,4 +1,4 @@
-/** Every reader says of every wrong file what it is, in the same words and with something to do. */
+/** Every reader names the kind of every wrong file, in the same words and with a hint. */
 import { readFileSync, writeFileSync } from "node:fs"
 import { basename, join } from "node:path"
 import { gzipSync, zstdCompressSync } from "node:zlib"

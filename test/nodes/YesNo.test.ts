@@ -1,5 +1,5 @@
 /**
- * Yes and no are what the published scripts take them for, figure by figure, and nothing else is counted in silence.
+ * Yes and no are counted as in the published scripts, and other answers are counted visibly.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"

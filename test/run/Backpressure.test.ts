@@ -1,4 +1,4 @@
-/** A slow consumer holds up its producer: what lies between the two is bounded, however much is still to come. */
+/** A slow consumer blocks its producer: the buffer between them is bounded. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

@@ -1,4 +1,4 @@
-/** A stage that is left without rows is told of at the node that emptied it, and at no other. */
+/** A stage without rows is reported at the node that dropped the last ones, and at no other. */
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect } from "effect"

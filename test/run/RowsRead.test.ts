@@ -1,4 +1,4 @@
-/** Rows of several inputs are told one by one, from the entries that were read. */
+/** Rows read are reported per input, from the entries that were read. */
 import { expect, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import llavaPhi from "../../pipelines/llava-phi.ts"

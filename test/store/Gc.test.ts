@@ -1,4 +1,6 @@
-/** Garbage is shown first; what a pipeline, a pin, a living process or a resumable state reaches is never removed. */
+/**
+ * Garbage is listed first; entries that a pipeline, a pin, a live process or resumable work needs are never removed.
+ */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"

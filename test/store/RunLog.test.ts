@@ -1,4 +1,4 @@
-/** A run's record tells how it went, also when nobody was left to say so. */
+/** A run's record says how the run ended, also when its process was killed. */
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"

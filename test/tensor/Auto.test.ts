@@ -1,4 +1,4 @@
-/** `auto` is libtorch where its addon lies, else wasm; its fingerprint is that engine's. Nothing is loaded here. */
+/** `auto` is libtorch if its addon is built, else wasm; its fingerprint is that engine's. No engine is loaded here. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

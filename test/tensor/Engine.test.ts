@@ -1,4 +1,6 @@
-/** Engines: what is not built says so, running out of memory is typed, and the same work gives the same bits. */
+/**
+ * Engines: an engine that is not built is a typed error, so is running out of memory, and equal work gives equal bits.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import * as Engine from "../../src/tensor/Engine.ts"

@@ -1,4 +1,4 @@
-/** The fingerprint names the engine, its precision and the content of what computes; it is the same in every call. */
+/** The fingerprint names the engine, its precision and the digest of its kernels; every call gives the same one. */
 import { existsSync } from "node:fs"
 import { expect, it } from "@effect/vitest"
 import { numerics, wasmFiles } from "../../src/tensor/Fingerprint.ts"

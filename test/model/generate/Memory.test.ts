@@ -1,4 +1,4 @@
-/** A remembered row says what a row read at once says, reads only what is new, and leaves nothing behind. */
+/** A cached row gives the same tokens as a fresh one, computes only new tokens, and frees its memory. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
 import { type GenerateOptions, generateLlava } from "../../../src/model/Generate.ts"

@@ -1,5 +1,5 @@
 /**
- * Adapters as PEFT writes them: what is accepted is merged as PEFT merges it, everything else is refused by its name.
+ * Adapters that PEFT wrote: accepted ones are merged as PEFT merges them, all others are refused by name.
  */
 import { copyFileSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -1,4 +1,4 @@
-/** Cells run in a real kernel; all that they show arrives, and a kernel that ends is told. */
+/** Cells run in a real kernel; all their output arrives, and the end of a kernel is reported. */
 import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { expect, it } from "@effect/vitest"

@@ -1,4 +1,4 @@
-/** Sources at an address: fetched once whoever asks, known by content, and nothing half or wrong is ever to be seen. */
+/** Sources at an address: downloaded once for all callers, identified by content, and never visible half or wrong. */
 import { spawn } from "node:child_process"
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"

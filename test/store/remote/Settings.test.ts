@@ -1,4 +1,4 @@
-/** The environment is read as the field reads it; what cannot be read is an error, and the token shows nowhere. */
+/** Variables have their usual meaning; a wrong value is an error, and the token is never printed. */
 import { assert, describe, it } from "@effect/vitest"
 import { Redacted, Result, Schema } from "effect"
 import { candidates, fromEnvironment, mayHaveToken } from "../../../src/store/remote/Settings.ts"

@@ -1,4 +1,4 @@
-/** Which libtorch is taken, and what is said where there is none. None is needed here. */
+/** Which libtorch is chosen, and the error if there is none. The test needs none. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

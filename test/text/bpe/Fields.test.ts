@@ -1,4 +1,4 @@
-/** A tokenizer.json with a field that nobody here knows the meaning of is refused by its name. */
+/** A tokenizer.json with an unknown field is refused, and the error names the field. */
 import { readFileSync } from "node:fs"
 import { expect, it } from "@effect/vitest"
 import { fromTokenizerJson } from "../../../src/text/Tokenizer.ts"
