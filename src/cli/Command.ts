@@ -128,7 +128,8 @@ const undef = Option.getOrUndefined
 /**
  * The command of a recipe. `moduleUrl` is the recipe's module, which worker threads import.
  *
- * Its effect fails with what the work fails with; nothing about failures is printed here.
+ * Its effect fails with what the work fails with; nothing about failures is printed here. Longer than a screen: flags
+ * and descriptions of all subcommands, in the order of `--help`.
  */
 export const makeCommand = <S, R>(recipe: Recipe<S, R>, moduleUrl: string, session: Session) => {
   const base = Command.make(recipe.name, local).pipe(

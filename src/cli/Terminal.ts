@@ -61,7 +61,8 @@ const statusColor: Readonly<Record<"ran" | "cached" | "failed" | "interrupted" |
 const longest = 400
 
 /**
- * A terminal on `screen`; `quiet` keeps the view up to date and writes nothing.
+ * A terminal on `screen`; `quiet` keeps the view up to date and writes nothing. Longer than a screen: drawing, erasing
+ * and permanent lines share what is on the screen now.
  *
  * @example
  * const terminal = make({ write: (t) => process.stderr.write(t), live: false, color: false, columns: () => 80, rows: () => 24 })

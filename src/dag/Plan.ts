@@ -154,7 +154,10 @@ export const suspectOf = (node: AnyNode, suspect: NonNullable<Known["suspect"]>)
     `${[...new Set(suspect.map(({ from, port }) => node.inputs[port]?.node.id ?? from))].join(", ")}`
 ]
 
-/** Decides one node: take a stored entry, or run and why. Fails only where a fact fails. */
+/**
+ * Decides one node: take a stored entry, or run and why. Fails only where the context does. It has no span: a plan calls
+ * it for each of thousands of nodes.
+ */
 export const decide = Effect.fnUntraced(function* <K extends Known, E, R>(
   node: AnyNode,
   inputs: Readonly<Record<string, string>>,
@@ -254,7 +257,7 @@ const sameAs = (first: AnyNode): string => `is the same as ${first.id}, whose re
 const promised = (parts: KeyParts, code: CodeIdentity): string => `${keyOf(parts)} ${code.digest}`
 
 /** Plans the given nodes (inputs before consumers). */
-export const plan = Effect.fnUntraced(function* <K extends Known, E, R>(
+export const plan = Effect.fn("dag.plan")(function* <K extends Known, E, R>(
   pipeline: Pick<Pipeline, "nodes">,
   context: PlanContext<K, E, R>
 ): Effect.fn.Return<Plan<K>, E, R> {

@@ -93,7 +93,7 @@ export const execute = Effect.fn("run.execute")(function* (
 })
 
 /** Takes the key's lock; gives the result instead where another run made it while this one waited. */
-const lock = Effect.fnUntraced(function* ({
+const lock = Effect.fn("run.lock")(function* ({
   decision,
   done,
   node,
@@ -131,7 +131,7 @@ const lock = Effect.fnUntraced(function* ({
 })
 
 /** Fetches the sources that the node reads, and states its task. */
-const fetch = Effect.fnUntraced(function* ({ decision, done, node, session }: NodeRun, { work }: Locked) {
+const fetch = Effect.fn("run.fetch")(function* ({ decision, done, node, session }: NodeRun, { work }: Locked) {
   yield* Effect.forEach(sourcesBehind(node), session.fetchSource, { concurrency: "unbounded", discard: true })
   const entryRefs = entryRefsFor(node, done) // now with the paths of fetched sources
   const count =
@@ -167,7 +167,7 @@ const rowsInOf = Effect.fnUntraced(function* (node: AnyNode, done: ReadonlyMap<A
 })
 
 /** Runs the node where it belongs, and looks at its inputs before and after. */
-const dispatch = Effect.fnUntraced(function* (
+const dispatch = Effect.fn("run.dispatch")(function* (
   run: NodeRun,
   { inputs, mark, work }: Locked,
   fetched: Fetched
@@ -282,7 +282,7 @@ const runOnRanks = Effect.fnUntraced(function* (
 })
 
 /** Checks the result and makes it visible in the store. */
-const commit = Effect.fnUntraced(function* (run: NodeRun, { work }: Locked, { drained, peakMemory }: Dispatched) {
+const commit = Effect.fn("run.commit")(function* (run: NodeRun, { work }: Locked, { drained, peakMemory }: Dispatched) {
   const { decision, done, node } = run
   yield* checkRefused(node, drained, work.folder)
   yield* checkSourcesUnchanged(node, done, decision)

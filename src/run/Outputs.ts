@@ -27,7 +27,7 @@ export interface Drained {
   readonly values: Readonly<Record<string, Schema.Json>>
 }
 
-export const drainOutputs = Effect.fnUntraced(function* (options: {
+export const drainOutputs = Effect.fn("run.drainOutputs")(function* (options: {
   readonly node: AnyNode
   readonly work: WorkFolder
   readonly parts: Readonly<Record<string, unknown>>

@@ -106,7 +106,7 @@ const openClosure = (node: AnyNode, names: ReadonlyArray<string>) =>
  * Different definitions of one id, version and code would take each other's results. Those made by one function from
  * values that their text shows have different code; all others must differ in their keys.
  */
-export const checkDefinitions = Effect.fnUntraced(function* <E, R>(
+export const checkDefinitions = Effect.fn("run.checkDefinitions")(function* <E, R>(
   nodes: ReadonlyArray<AnyNode>,
   context: Pick<PlanContext<Entry, E, R>, "code">
 ): Effect.fn.Return<void, E | WiringError, R> {
@@ -142,7 +142,7 @@ export interface StorePlanContext extends PlanContext<Entry, StoreError | Source
  * A `PlanContext` from the store. Code is digested once a definition: what runs is what was imported at the start,
  * whatever is edited meanwhile.
  */
-export const storePlanContext = Effect.fnUntraced(function* (
+export const storePlanContext = Effect.fn("run.storePlanContext")(function* (
   options: PlanContextOptions
 ): Effect.fn.Return<StorePlanContext, StoreError, Store> {
   const store = yield* Store
@@ -215,7 +215,7 @@ export const storePlanContext = Effect.fnUntraced(function* (
 })
 
 /** Looks at all sources before anything else, so that one error names all that are missing. */
-export const checkSources = Effect.fnUntraced(function* (
+export const checkSources = Effect.fn("run.checkSources")(function* (
   nodes: ReadonlyArray<AnyNode>,
   context: Pick<StorePlanContext, "source">
 ): Effect.fn.Return<void, StoreError | SourceError> {

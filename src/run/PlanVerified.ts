@@ -33,7 +33,7 @@ const suspecting = (store: Store["Service"], found: Map<string, DamageRecord>): 
 }
 
 /** As `planRecipe`; what is damaged, and what was made from it unchecked, will run and says why. */
-export const planVerified = Effect.fnUntraced(function* <S, R>(
+export const planVerified = Effect.fn("run.planVerified")(function* <S, R>(
   recipe: Recipe<S, R>,
   choice: Choice,
   options: RunOptions,

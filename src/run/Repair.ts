@@ -7,14 +7,15 @@
  * run fails. One repair a file and run: a file that is damaged again after it was written anew points at the disk or
  * memory.
  */
-import { Clock, Effect, Semaphore } from "effect"
+import { Effect, Semaphore } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import { damagedFile } from "../store/Damage.ts"
 import { type Found, Store } from "../store/Store.ts"
 import { type Damaged, sayDamaged } from "../store/Verify.ts"
-import { Events } from "./Events.ts"
+import type { Events } from "./Events.ts"
 import { describeError, hintOf } from "./Failure.ts"
 import type { DamagedInput } from "./Inspect.ts"
+import { notice } from "./NodeEvents.ts"
 import { NodeFailed } from "./Run.ts"
 import type { RunError } from "./RunSession.ts"
 
@@ -53,7 +54,7 @@ export interface Remake<R> {
 }
 
 /** The words of an error; those of a node name what failed already. */
-const sayError = (error: RunError): string => (error instanceof NodeFailed ? error.message : describeError(error))
+const errorText = (error: RunError): string => (error instanceof NodeFailed ? error.message : describeError(error))
 
 const DISK = "Check the disk's health and the machine's memory before you run again."
 
@@ -78,12 +79,7 @@ export const makeRepairs = (): Repairs => {
     { refused, run, users }: Remake<R>
   ) {
     const store = yield* Store
-    const events = yield* Events
     const names = damagedNames(damaged)
-    const notice = (message: string) =>
-      Effect.flatMap(Clock.currentTimeMillis, (at) =>
-        events.publish({ event: "notice", at, node: producer.id, message })
-      )
     const failure = (node: AnyNode, why: string, hint: string, cause?: unknown) =>
       new NodeFailed({
         node: node.id,
@@ -102,7 +98,7 @@ export const makeRepairs = (): Repairs => {
       )
     for (const key of keys) repaired.add(key)
     counts.set(producer, count(producer) + 1)
-    yield* notice(`damaged in the store: ${names}; ${reader.id} met it, and it is made again`)
+    yield* notice(producer, `damaged in the store: ${names}; ${reader.id} met it, and it is made again`)
     // Another run may repair it at this moment: then its lock is waited for where the producer is begun.
     const reopened = Effect.catchIf(
       store.reopen(found, damaged),
@@ -113,11 +109,11 @@ export const makeRepairs = (): Repairs => {
       Effect.mapError((error) =>
         error._tag === "Interrupted"
           ? error
-          : failure(producer, `It could not be made again: ${sayError(error)}`, hintOf(error) ?? DISK, error)
+          : failure(producer, `It could not be made again: ${errorText(error)}`, hintOf(error) ?? DISK, error)
       )
     )
     if (built === undefined) return false
-    if (sameContent(found, built)) yield* notice(`${names} came out as before; ${reader.id} starts again`)
+    if (sameContent(found, built)) yield* notice(producer, `${names} came out as before; ${reader.id} starts again`)
     else if (users.length > 0)
       return yield* failure(
         producer,
@@ -125,7 +121,7 @@ export const makeRepairs = (): Repairs => {
         "Run the same command again: later nodes are decided again. Equal inputs should give equal results: " +
           "look for a clock, a random number or an unordered loop."
       )
-    else yield* notice(`made again, it came out different; ${reader.id} is decided again`)
+    else yield* notice(producer, `made again, it came out different; ${reader.id} is decided again`)
     return true
   })
 

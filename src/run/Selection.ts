@@ -16,7 +16,7 @@ export interface Selection {
  * `--until X`: X and what it needs. `--only X`: X alone, the rest from the store. `--from X`: X and what follows it,
  * what comes before from the store; nodes that have nothing to do with X are left out.
  */
-export const select = Effect.fnUntraced(function* (
+export const select = Effect.fn("run.select")(function* (
   pipeline: Pipeline,
   options: Pick<RunOptions, "only" | "from" | "until" | "force" | "allowStaleCode">
 ): Effect.fn.Return<Selection, SelectionError> {

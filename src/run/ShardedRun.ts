@@ -14,7 +14,7 @@ import { runShard } from "./ShardTask.ts"
 const rowsOfRecord = (record: ShardRecord) => Object.values(record.ports).reduce((sum, port) => sum + port.rows, 0)
 
 /** Runs the shards that are missing in the work folder. A stop lets those in flight finish, and then fails. */
-export const runSharded = Effect.fnUntraced(function* (
+export const runSharded = Effect.fn("run.runSharded")(function* (
   session: RunSession,
   node: AnyNode,
   work: Work,

@@ -11,7 +11,7 @@ import { retrying } from "./Retry.ts"
 import type { NodeFailed } from "./Run.ts"
 
 /** Opens every input of a node whole; also counts the rows of rows inputs. */
-export const openInputs = Effect.fnUntraced(function* (node: AnyNode, entryRefs: EntryRefs) {
+export const openInputs = Effect.fn("run.openInputs")(function* (node: AnyNode, entryRefs: EntryRefs) {
   const inputs: Record<string, unknown> = {}
   let rowsIn = 0
   for (const [port, ref] of Object.entries(node.inputs)) {

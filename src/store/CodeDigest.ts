@@ -147,7 +147,10 @@ export interface CodeDigests {
   readonly digest: (definition: Definition) => Effect.Effect<Code, StoreError>
 }
 
-/** Code digests with the store's memory; `readOnly` remembers in this process only. */
+/**
+ * Code digests with the store's memory; `readOnly` remembers in this process only. Longer than a screen: loading, saving
+ * and computing share one memory.
+ */
 export const make = (
   layout: Layout,
   options: { readonly readOnly: boolean }

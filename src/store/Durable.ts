@@ -175,7 +175,8 @@ const sliced = (bytes: Uint8Array): ReadonlyArray<Uint8Array> => {
  * `sweepFolder` removes. `hashOnly` writes nothing, `readOnly` leaves a file that nobody may write to,
  * `sums` takes sums of its blocks too.
  *
- * Pieces are copied or written before `write` returns, so an encoder may reuse its buffers.
+ * Pieces are copied or written before `write` returns, so an encoder may reuse its buffers. Longer than a screen: its
+ * operations share one staging buffer.
  */
 export const openWriter = (
   path: string,

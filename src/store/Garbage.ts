@@ -93,6 +93,8 @@ const bytesUnder = (path: string): Effect.Effect<number, StoreError> => now(path
  * `before`: a plan of a moment ago, for which this one looks whether it still holds. What that said of something's
  * size, and of what an entry is, is not looked up again; what is reached is.
  *
+ * Longer than a screen: one pass over each kind of thing in the store.
+ *
  * @example
  * const plan = yield* Gc.plan(store.root, { pipelines: ["llava-phi"] })
  * yield* Gc.collect(store.root, plan)

@@ -82,6 +82,8 @@ const met = (found: Found, port: string, file: string) => () => reportDamage({ f
  * What is opened is checked: values and the files of trees before they are given, shards block by block as they are
  * read. `treesChecked`: whoever started this thread has checked the trees that it opens.
  *
+ * Longer than a screen: one closure holds what all operations of the service share.
+ *
  * Fails with `StoreError`: "version" for a store of another version or a folder of other things, "read-only", "full".
  *
  * @example
@@ -139,6 +141,8 @@ export const layer = (options: {
           found.list === undefined || pipeline === undefined ? Effect.void : here(remember(spec, pipeline, found))
         )
       const here = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provideService(effect, FileSystem.FileSystem, fs)
+      /** `here` with a span, for operations that read or write files of a size; `find` of a plan is called too often. */
+      const traced = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>) => Effect.withSpan(here(effect), name)
       const writable = Effect.suspend(() =>
         readOnly
           ? Effect.fail(
@@ -198,7 +202,8 @@ export const layer = (options: {
           isRemote(spec.location) ? here(downloads.look(spec)) : lookHere(spec, pipeline),
         fetchSource: (spec, { pipeline, ...watch }) =>
           isRemote(spec.location)
-            ? here(
+            ? traced(
+                "store.fetchSource",
                 Effect.gen(function* () {
                   const found = yield* downloads.look(spec)
                   const fetched = found.here ? found : yield* downloads.fetch(spec, watch)
@@ -206,7 +211,8 @@ export const layer = (options: {
                   return fetched
                 })
               )
-            : here(
+            : traced(
+                "store.fetchSource",
                 Effect.gen(function* () {
                   const found = yield* local(spec)
                   const path = found.partly === true ? yield* sources.shown(spec.location, spec.files) : undefined
@@ -220,9 +226,9 @@ export const layer = (options: {
         keys: Entries.keys(layout),
         settings: Entries.settings(layout),
         alias: (found, code) => Effect.andThen(writable, here(Entries.alias(layout, found, code))),
-        begin: (work) => Effect.andThen(writable, here(Work.begin(layout, work))),
+        begin: (work) => Effect.andThen(writable, traced("store.begin", Work.begin(layout, work))),
         open: <A extends Artifact>(found: Found, port: string, artifact: A) =>
-          here(open(found, port, artifact)) as Effect.Effect<Handle<A>, StoreError, never>,
+          traced("store.open", open(found, port, artifact)) as Effect.Effect<Handle<A>, StoreError, never>,
         openShard: (found, port, artifact, index) =>
           here(
             Effect.gen(function* () {
@@ -239,8 +245,9 @@ export const layer = (options: {
               return lazyReader(yield* makePool(1), portFolder(found.folder, port), shard, artifact, onDamage)
             })
           ),
-        verify: (found, onChecked) => here(verify(layout, found, onChecked)),
-        reopen: (found, damaged) => Effect.andThen(writable, here(Work.reopen(layout, found, damaged))),
+        verify: (found, onChecked) => traced("store.verify", verify(layout, found, onChecked)),
+        reopen: (found, damaged) =>
+          Effect.andThen(writable, traced("store.reopen", Work.reopen(layout, found, damaged))),
         refused: (found) =>
           Stream.provideService(
             Stream.unwrap(

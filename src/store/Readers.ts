@@ -115,7 +115,7 @@ const readChecked = Effect.fnUntraced(function* (
   return out
 })
 
-/** A pool whose files are closed with the scope. */
+/** A pool whose files are closed with the scope. Longer than a screen: its operations share open files and counts. */
 export const makePool = (limit = filesAPool()): Effect.Effect<FilePool, never, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem

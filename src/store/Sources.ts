@@ -52,7 +52,10 @@ export interface Sources {
   ) => Effect.Effect<void>
 }
 
-/** Digests with the store's memory; `readOnly` remembers in this process only. */
+/**
+ * Digests with the store's memory; `readOnly` remembers in this process only. Longer than a screen: its operations share
+ * one memory and its locks.
+ */
 export const make = (
   layout: Layout,
   options: { readonly readOnly: boolean }

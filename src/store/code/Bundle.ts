@@ -353,7 +353,10 @@ const rootsOf = (asked: Asked, closure: Closure | undefined): ReadonlyArray<Root
   ]
 }
 
-/** Bundles what a definition (or a recipe's property) reaches. Fails where esbuild does. */
+/**
+ * Bundles what a definition (or a recipe's property) reaches. Fails where esbuild does. Longer than a screen: the hooks
+ * of one esbuild run share what they collected.
+ */
 export const bundle = async (asked: Asked): Promise<Bundled> => {
   const { build: esbuild } = await import("esbuild") // 30 ms that a warm plan does not pay
   const collected: Collected = { packages: new Map(), raw: new Set() }

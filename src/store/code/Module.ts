@@ -189,7 +189,10 @@ export interface Meets {
   readonly node?: (node: Syntax, free: (name: string) => boolean) => void
 }
 
-/** Walks what runs (no types), with scopes. Only names that are bound outside of `root` are met. */
+/**
+ * Walks what runs (no types), with scopes. Only names that are bound outside of `root` are met. Longer than a screen: one
+ * case a kind of syntax.
+ */
 export const walk = (root: Syntax, meets: Meets): void => {
   const scopes: Array<ReadonlySet<string>> = []
   const free = (name: string) => !scopes.some((scope) => scope.has(name))

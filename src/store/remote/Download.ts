@@ -75,7 +75,10 @@ type Patience = Pick<Settings, "stallMs" | "attempts" | "backoffMs" | "longestWa
 
 const empty = (): PartRecord => ({ format: 1, from: "", bytes: 0, sha256: sha256(""), done: false })
 
-/** The part on disk: appended to, hashed on the way, made durable together with its record. */
+/**
+ * The part on disk: appended to, hashed on the way, made durable together with its record. Longer than a screen: its
+ * operations share the file, the hash and the record.
+ */
 const openPart = Effect.fnUntraced(function* (job: Job, syncBytes: number) {
   const fs = yield* FileSystem.FileSystem
   yield* makeFolder(dirname(job.part))

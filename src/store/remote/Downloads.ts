@@ -103,6 +103,7 @@ const asSourceError =
 
 /**
  * The downloads of a store. `folder` is the store's own; `given` goes before the environment, `client` before undici.
+ * Longer than a screen: its operations share settings, locks and the client.
  */
 export const make = (
   folder: string,
@@ -179,7 +180,10 @@ export const make = (
     }
   })
 
-  /** Fetches all files of one target; the caller holds its lock. */
+  /**
+   * Fetches all files of one target; the caller holds its lock. Longer than a screen: a sequence of steps that each need
+   * the results of those before.
+   */
   const bring = Effect.fnUntraced(function* (
     one: Target,
     watch: Watch
