@@ -6,7 +6,7 @@
  */
 import { execFileSync } from "node:child_process"
 import { createHash, randomBytes } from "node:crypto"
-import { readFileSync } from "node:fs"
+import { chmodSync, readFileSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -169,6 +169,26 @@ describe.skipIf(missing !== "")(`ranks${missing}`, () => {
     }
     expectAlike(losses[0]!, losses[1]!)
     expectAlike(losses[0]!, losses[2]!)
+  }, 600_000)
+
+  test("that find a damaged input compute it again, and train with the losses of one", async () => {
+    const bench = await makeBench()
+    completed(await startWorld(bench, 1, ["--until", "sft/holdOut"]).ended)
+    const path = filesBelow(join(bench.store, "entries"), "").find((one) => /ports\/train\/00000\.\w+$/.test(one))!
+    const whole = readFileSync(path)
+    const bytes = Buffer.from(whole)
+    bytes[bytes.length >> 1]! ^= 1
+    chmodSync(path, 0o644)
+    writeFileSync(path, bytes)
+    const ended = await startWorld(bench, 2, long).ended
+    completed(ended)
+    const said = ended.events.flatMap((event) => (event.event === "notice" ? [`${event.node}: ${event.message}`] : []))
+    expect(said.filter((one) => one.startsWith("sft/holdOut"))).toEqual([
+      expect.stringMatching(/damaged in the store: train\/00000\.\w+; sft\/train met it, and it is made again/),
+      expect.stringMatching(/came out as before; sft\/train starts again/)
+    ])
+    expect(readFileSync(path)).toEqual(whole)
+    expectAlike(await undisturbed(), lossesOf(bench.store))
   }, 600_000)
 
   test("one that follows and is killed ends all with an error that names it, and the run goes on alone", async () => {
