@@ -80,13 +80,13 @@ describe("talking to what a run left", { timeout: 180_000 }, () => {
     expect(Buffer.from(entry!.data).equals(shown)).toBe(true)
   })
 
-  test("a run that has made no checkpoint says so", async () => {
+  test("a run that has exported no model says so", async () => {
     const store = join(bench.folder, "half")
     completed(await bench.run(["--store", store, "--until", "readShareGpt"]))
     const { code, stderr } = await chat("--store", store, "--prompt", "Hi")
     expect(code).toBe(1)
     expect(stderr).toMatch(
-      /^error: NoModel in .*half\n {2}run \S+ \(llava-phi, done\) has left no checkpoint\n {2}hint: /
+      /^error: NoModel in .*half\n {2}run \S+ \(llava-phi, done\) has left no exported model\n {2}hint: /
     )
   })
 

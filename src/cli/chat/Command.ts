@@ -21,7 +21,7 @@ const atLeast = (least: number, expected: string) => (flag: Flag.Flag<number>) =
 
 const flagsOf = (engines: ReadonlyArray<string>) => ({
   model: Flag.String("model").pipe(
-    Flag.withDescription("A checkpoint's folder, a store, or a run's id; default: the newest checkpoint of --store"),
+    Flag.withDescription("A model's folder, a store, or a run's id; default: the newest exported model of --store"),
     Flag.withMetavar("DIR_OR_RUN"),
     Flag.optional
   ),

@@ -1,5 +1,5 @@
 /**
- * Which checkpoint `--model` means: a folder, or the newest one that a run left in a store.
+ * Which model `--model` means: a folder, or the newest one that a run left in a store.
  *
  * Nothing is opened but a store, read-only. What is looked for is a port of the artifact `checkpoint`, so that a run
  * that failed after its export can be talked to as well.
@@ -21,7 +21,7 @@ export class NoModel extends Schema.TaggedError<NoModel>()("NoModel", {
   hint: Schema.String
 }) {}
 
-/** A checkpoint's folder, and the run that left it where one was asked for. */
+/** A model's folder, and the run that left it where one was asked for. */
 export interface Found {
   readonly folder: string
   readonly run?: string
@@ -38,14 +38,14 @@ interface Candidate {
   readonly digest: string
 }
 
-/** Every file of a checkpoint has the digest that its manifest says, or this fails with the damaged file's name. */
+/** Every file of an exported model has the digest that its manifest says, or this fails with the damaged file's name. */
 const checked = ({ entry, folder, id, port }: Candidate) =>
   Effect.gen(function* () {
     if (entry.suspect !== undefined)
       return yield* new StoreError({
         reason: "damaged",
         path: folder,
-        message: `the checkpoint of ${id} may have been made from a damaged result`,
+        message: `the exported model of ${id} may have been made from a damaged result`,
         hint: "Run the recipe again: what is suspect is made again. --model opens the folder as it is."
       })
     const store = yield* Store
@@ -61,10 +61,10 @@ const keyOf = (node: Schema.Json): { readonly key: string; readonly code: string
 }
 
 /**
- * Folders of the checkpoints that a run made or took from the store, by node. One that another was made from, as the
+ * Folders of the exported models that a run made or took from the store, by node. One that another was made from, as the
  * folder with the card is made from the export, is left out.
  */
-const checkpointsOf = Effect.fnUntraced(function* (run: RunLog.RunRecord) {
+const modelsOf = Effect.fnUntraced(function* (run: RunLog.RunRecord) {
   const store = yield* Store
   const found: Array<Candidate> = []
   const read = new Set<string>()
@@ -95,14 +95,14 @@ const inStore = (root: string, wanted: string | undefined) =>
         hint: all.length === 0 ? train : `The latest run is ${all[0]!.id}; --store names another store.`
       })
     for (const run of runs) {
-      const candidates = yield* checkpointsOf(run)
+      const candidates = yield* modelsOf(run)
       if (candidates.size > 1)
         return yield* new NoModel({
           reason: "several",
           path: store.root,
           message:
             `run ${run.id} has ${candidates.size} ` +
-            `checkpoints:\n${[...candidates].map(([id, { folder }]) => `${id}  ${folder}`).join("\n")}`,
+            `exported models:\n${[...candidates].map(([id, { folder }]) => `${id}  ${folder}`).join("\n")}`,
           hint: "Give the folder of one of them with --model."
         })
       const [one] = candidates.values()
@@ -114,8 +114,8 @@ const inStore = (root: string, wanted: string | undefined) =>
       path: store.root,
       message:
         runs.length === 1
-          ? `run ${newest.id} (${newest.pipeline}, ${newest.status}) has left no checkpoint`
-          : `none of ${runs.length} runs has left a checkpoint; the latest is ${newest.id} (${newest.pipeline}, ` +
+          ? `run ${newest.id} (${newest.pipeline}, ${newest.status}) has left no exported model`
+          : `none of ${runs.length} runs has left an exported model; the latest is ${newest.id} (${newest.pipeline}, ` +
             `${newest.status})`,
       hint: `A run has one when its export node is done. ${train}`
     })
@@ -124,7 +124,7 @@ const inStore = (root: string, wanted: string | undefined) =>
 const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 
 /**
- * The checkpoint that is meant: a folder with a config.json, a store's newest, a run's folder, or a run's id in
+ * The model that is meant: a folder with a config.json, a store's newest, a run's folder, or a run's id in
  * `store`.
  *
  * Fails with `NoModel`.

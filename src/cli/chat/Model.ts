@@ -44,6 +44,6 @@ export interface Talker<Picture, E> {
   readonly engines: ReadonlyArray<string>
   /** The engine that a name stands for (`auto`), with the reason. */
   readonly resolveEngine: (name: string) => { readonly engine: string; readonly why?: string }
-  /** Opens a checkpoint's folder; the model lives as long as the scope. */
+  /** Opens a model's folder; the model lives as long as the scope. */
   readonly open: (folder: string, engine: string) => Effect.Effect<Model<Picture, E>, E, Scope.Scope>
 }
