@@ -1,8 +1,8 @@
 /**
  * Writes images as PNG: no filter, no time and no text in it.
  *
- * Stored by default, so that the bytes depend on the pixels alone; a file is as large as its pixels then. Deflated bytes
- * are smaller, and differ between versions of zlib: for pages, not for artifacts.
+ * Stored by default, so that the bytes depend on the pixels alone; a file is as large as its pixels then. Deflated
+ * bytes are smaller, and differ between versions of zlib: for pages, not for artifacts.
  *
  * Shapes: pixels_HWC uint8, 3 channels. Source: the PNG specification, third edition; RFC 1950 and 1951.
  */

@@ -45,7 +45,9 @@ export interface Zip {
   readonly names: () => Iterable<string>
   /** An entry's bytes, checked. The result is the caller's own. */
   readonly read: (name: string) => Effect.Effect<Uint8Array, ZipError>
-  /** Where the bytes of a stored entry lie in the file: for parts of large ones. Its header is checked, its CRC is not. */
+  /**
+   * Where the bytes of a stored entry lie in the file: for parts of large ones. Its header is checked, its CRC is not.
+   */
   readonly locate: (name: string) => Effect.Effect<EntryPlace, ZipError>
 }
 
@@ -104,8 +106,8 @@ interface Directory {
 }
 
 /**
- * Where the end record is: the one whose comment ends with the file, or else the last one, as Python's zipfile takes it.
- * The latter has zeros behind it (a download that had room reserved), a comment that is cut, or other bytes.
+ * Where the end record is: the one whose comment ends with the file, or else the last one, as Python's zipfile takes
+ * it. The latter has zeros behind it (a download that had room reserved), a comment that is cut, or other bytes.
  */
 const findEnd = (tail: Buffer): number => {
   let last = -1
@@ -270,7 +272,9 @@ class OpenZip implements Zip {
     return await readExactly(this.#file, this.path, name, at + start, info.compressedSize)
   }
 
-  /** Where an entry's bytes begin behind its local header, with which `bytes` begin; it must agree with the directory. */
+  /**
+   * Where an entry's bytes begin behind its local header, with which `bytes` begin; it must agree with the directory.
+   */
   #startOf(name: string, info: ZipEntryInfo, bytes: Buffer): number {
     const at = this.#directory.base + info.offset
     if (bytes.length < LOCAL_BYTES || bytes.readUInt32LE(0) !== LOCAL_HEADER) {
@@ -291,7 +295,8 @@ class OpenZip implements Zip {
 const fromFile = async (path: string, file: FileHandle, options: ZipOptions): Promise<Zip> => {
   const { size } = await file.stat()
   const wrong = wrongFile(await readExactly(file, path, "", 0, Math.min(size, HEAD_BYTES)), size, "zip")
-  // What follows other bytes (a program that unpacks itself) is a zip all the same; what begins as nothing known, perhaps.
+  // What follows other bytes (a program that unpacks itself) is a zip all the same; what begins as nothing known,
+  // perhaps.
   const isOther = wrong !== undefined && wrong.kind !== "encrypted-zip"
   const notZip = (): ZipError => zipError(path, "", "not-a-zip", wrong!.message, undefined, wrong!.hint)
   if (isOther && size < END_BYTES) throw notZip()

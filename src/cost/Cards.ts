@@ -3,13 +3,14 @@
  *
  * Not measured. A card that is not listed has no hours and no MFU: it is said, and never guessed.
  *
- * Units: FLOP/s; `bf16` with float32 sums, `f32` without TF32, which libtorch leaves off. Memory in GiB as drivers show it.
+ * Units: FLOP/s; `bf16` with float32 sums, `f32` without TF32, which libtorch leaves off. Memory in GiB as drivers show
+ * it.
  */
 
 export interface Card {
   /** What `--gpu` takes. */
   readonly name: string
-  /** Part of the name that a driver tells. */
+  /** Part of the name that a driver reports. */
   readonly pattern: RegExp
   readonly bf16: number
   readonly f32: number

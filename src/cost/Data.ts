@@ -1,8 +1,8 @@
 /**
  * What a stage's examples come to: rows, steps, tokens, labels, and its largest micro-batch.
  *
- * From real examples with the code that training plans its batches with (`training/BatchPlan.ts`), so equal to what a run
- * counts. Where there are none, from published numbers of rows and mean lengths, as if all rows were alike.
+ * From real examples with the code that training plans its batches with (`training/BatchPlan.ts`), so equal to what a
+ * run counts. Where there are none, from published numbers of rows and mean lengths, as if all rows were alike.
  */
 import type { Tokens } from "../model/Flops.ts"
 import { groupedPlan, packedPlan, shuffledPlan } from "../training/BatchPlan.ts"
@@ -54,7 +54,7 @@ export interface Amount extends Tokens {
   /** The most micro-batches that one device has in a step. */
   readonly microBatches: number
   readonly exact: boolean
-  /** False where nothing is known of the examples: the counts are zeros then, and are not told. */
+  /** False where nothing is known of the examples: the counts are zeros then, and are not reported. */
   readonly known: boolean
   readonly source: string
 }
@@ -121,8 +121,8 @@ export const exactAmount = (lengths: Lengths, batching: Batching, world: number)
 const FILL = 0.98
 
 /**
- * The same from published numbers: rows of mean length. `patches` are an image's placeholders, `held` the share that is not
- * trained on, `longest` the longest row there can be, which decides the memory.
+ * The same from published numbers: rows of mean length. `patches` are an image's placeholders, `held` the share that is
+ * not trained on, `longest` the longest row there can be, which decides the memory.
  */
 export const assumedAmount = (
   assumed: Assumed,

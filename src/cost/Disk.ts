@@ -1,8 +1,8 @@
 /**
  * What a run writes to the store: images, tokens, models, checkpoints, the export.
  *
- * Tensors are counted exactly. Headers, ids and manifests are left out, and so are the rows of text before tokens, whose size
- * depends on the text: a plan's table has the bytes of those that are stored.
+ * Tensors are counted exactly. Headers, ids and manifests are left out, and so are the rows of text before tokens,
+ * whose size depends on the text: a plan's table has the bytes of those that are stored.
  */
 import type { AnyNode } from "../dag/Node.ts"
 import { patchCount } from "../model/clip/Config.ts"

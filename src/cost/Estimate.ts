@@ -49,7 +49,7 @@ export interface Known {
  *
  * @example estimate(asked, { published: { "sft/train": { examples: 75_000, ... } } })
  */
-const told = <F extends Readonly<Record<string, number>>>(known: boolean, figures: F) =>
+const whenKnown = <F extends Readonly<Record<string, number>>>(known: boolean, figures: F) =>
   known ? figures : (Object.fromEntries(Object.keys(figures).map((name) => [name, null])) as { [K in keyof F]: null })
 
 export const estimate = (asked: Costing, known: Known = {}): Effect.Effect<Estimate, unknown, Scope.Scope> =>
@@ -75,7 +75,7 @@ export const estimate = (asked: Costing, known: Known = {}): Effect.Effect<Estim
         exact: amount.exact,
         source: amount.source,
         shapes: stage.shapes,
-        ...told(amount.known, {
+        ...whenKnown(amount.known, {
           examples: amount.examples,
           rows: amount.rows,
           tokens: Math.round(amount.tokens),

@@ -7,8 +7,8 @@ import type { Card } from "./Cards.ts"
 import type { StageCost } from "./Stages.ts"
 
 /**
- * Share of its peak that a card reaches in products, recomputed ones among them, where `--mfu` says nothing. Public runs of
- * models of 2.65 to 8 billion weights report 33 to 62 %.
+ * Share of its peak that a card reaches in products, recomputed ones among them, where `--mfu` says nothing. Public
+ * runs of models of 2.65 to 8 billion weights report 33 to 62 %.
  */
 export const DEFAULT_MFU = 0.45
 

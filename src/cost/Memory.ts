@@ -1,9 +1,9 @@
 /**
  * Memory of one device while a stage trains: terms with names, and what they add up to.
  *
- * Weights, moments and gradients are counted exactly: float32 whatever the precision, as checkpoints hold them. Activations
- * are the tensors that gradients need, block by block, and are as good as the list below; what the allocator wastes and what
- * CUDA takes is a guess, and named so. Nothing is measured here.
+ * Weights, moments and gradients are counted exactly: float32 whatever the precision, as checkpoints hold them.
+ * Activations are the tensors that gradients need, block by block, and are as good as the list below; what the
+ * allocator wastes and what CUDA takes is a guess, and named so. Nothing is measured here.
  *
  * Units: bytes. e is 2 in bfloat16, else 4.
  */
@@ -68,8 +68,8 @@ const blocks = (layers: number, policy: Recompute) => {
 }
 
 /**
- * What a block of Phi keeps for its gradient, a token: its input, the norm, q, k, v, the heads (6 D), MLP before and after GELU
- * (2 F), two dropout masks of a byte an element. Engines without fused attention keep its scores.
+ * What a block of Phi keeps for its gradient, a token: its input, the norm, q, k, v, the heads (6 D), MLP before and
+ * after GELU (2 F), two dropout masks of a byte an element. Engines without fused attention keep its scores.
  */
 const phiBlock = (
   config: PhiConfig,
@@ -82,7 +82,9 @@ const phiBlock = (
   (isTorch(engine) ? 0 : config.heads * time * 4) +
   (lora === undefined ? 0 : loraBlock(config, e, lora, engine))
 
-/** What a block's adapters keep, a token: their inputs after dropout, with its masks, and the columns between A and B. */
+/**
+ * What a block's adapters keep, a token: their inputs after dropout, with its masks, and the columns between A and B.
+ */
 const loraBlock = (config: PhiConfig, e: number, { dropout, rank, targets }: Lora, engine: string): number => {
   const inputs = targets.reduce((sum, one) => sum + (one === "fc2" ? config.intermediateSize : config.hiddenSize), 0)
   return 2 * rank * targets.length * e + (dropout > 0 ? inputs * (e + (isTorch(engine) ? 1 : 4)) : 0)
@@ -174,8 +176,8 @@ const imageTerms = ({ engine, llava, micro, recompute, tower }: Held): ReadonlyA
 }
 
 /**
- * The terms of a device when it holds the most, and their sum: either the head is reached and all activations are there, or
- * the pass is at its end and the gradient is whole. In between one grows as the other goes.
+ * The terms of a device when it holds the most, and their sum: either the head is reached and all activations are
+ * there, or the pass is at its end and the gradient is whole. In between one grows as the other goes.
  *
  * @example memoryOf(held).bytes / 2 ** 30 // 55.3
  */

@@ -105,7 +105,10 @@ const towerOf = Effect.fnUntraced(function* (asked: Costing, stage: AnyNode) {
   return { config: yield* readClipConfig(tree), from: join(tree.path, "config.json") }
 })
 
-/** The hidden state that a stage sees: its own parameter, that of its features, or that of the projector it goes on with. */
+/**
+ * The hidden state that a stage sees: its own parameter, that of its features, or that of the projector it goes on
+ * with.
+ */
 const layerOf = (stage: AnyNode): number => {
   const stated = (node: AnyNode | undefined) =>
     (node?.params as { readonly featureLayer?: number } | undefined)?.featureLayer
@@ -114,7 +117,9 @@ const layerOf = (stage: AnyNode): number => {
   return own ?? (projector === undefined ? DEFAULT_LAYER : layerOf(projector))
 }
 
-/** Shapes of the models behind a training node. A stage of text alone has the published tower, which nothing asks for. */
+/**
+ * Shapes of the models behind a training node. A stage of text alone has the published tower, which nothing asks for.
+ */
 export const modelsOf = Effect.fnUntraced(function* (asked: Costing, stage: AnyNode) {
   const { headBias } = stage.params as { readonly headBias: "keep" | "drop" }
   const language = yield* languageOf(asked, stage, headBias === "keep")

@@ -1,4 +1,6 @@
-/** The cost of a plan as lines for people. Pure text from values. `~` marks what rests on published sizes or guesses. */
+/**
+ * The cost of a plan as lines for people. Pure text from values. `~` marks what rests on published sizes or guesses.
+ */
 import { columns } from "../dag/Describe.ts"
 import type { Written } from "./Disk.ts"
 import { unfit, wasmUnfit } from "./Fit.ts"
@@ -76,7 +78,7 @@ const memoryLines = (stages: ReadonlyArray<StageCost>): ReadonlyArray<string> =>
 
 const cardTable = ({ cards, stages: costs, world }: Costed): ReadonlyArray<string> => {
   const unknown = new Set(costs.flatMap(({ amount, node }) => (amount.known ? [] : [node.id])))
-  /** A sum that some stage is missing from is told as a bound, one of nothing not at all. */
+  /** A sum that some stage is missing from is reported as a bound, one of nothing not at all. */
   const summed = (text: string) => (unknown.size === 0 ? `~${text}` : unknown.size === costs.length ? "?" : `> ${text}`)
   return columns([
     ["card", ...(cards[0]?.stages.map(({ node }) => node) ?? []), "all", ...(world > 1 ? ["card-hours"] : []), "fits"],

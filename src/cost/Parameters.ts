@@ -1,8 +1,8 @@
 /**
  * How many weights a stage trains and how many it only reads, from the models' shapes.
  *
- * Not the weights. What is trained is what the training nodes say: the language model alone, the projector alone, both, or
- * both and the part of the tower that features depend on.
+ * Not the weights. What is trained is what the training nodes say: the language model alone, the projector alone, both,
+ * or both and the part of the tower that features depend on.
  */
 import { clipShapes } from "../model/clip/Names.ts"
 import { isUsed } from "../model/Flops.ts"
@@ -32,8 +32,8 @@ const sizeOf = (shape: Shape): number => shape.reduce((all, one) => all * one, 1
 export const countOf = (shapes: Shapes): number => Object.values(shapes).reduce((sum, shape) => sum + sizeOf(shape), 0)
 
 /**
- * Counts what a stage trains and what it loads beside it. `tower`: whether the tower is loaded at all. With `lora` adapters are
- * trained in place of the language model.
+ * Counts what a stage trains and what it loads beside it. `tower`: whether the tower is loaded at all. With `lora`
+ * adapters are trained in place of the language model.
  *
  * @example weightsOf(llava, "language", false).trained // 2779683840
  */

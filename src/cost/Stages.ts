@@ -1,8 +1,8 @@
 /**
  * A training node as numbers: what it trains, on how much, with how many operations, in how much memory.
  *
- * Knows the training nodes by their definitions, so it holds for any pipeline that uses them. Nothing is run: examples are read
- * where they are stored, shapes where there is a `config.json`.
+ * Knows the training nodes by their definitions, so it holds for any pipeline that uses them. Nothing is run: examples
+ * are read where they are stored, shapes where there is a `config.json`.
  */
 import { Effect, Stream } from "effect"
 import type { Costing } from "../dag/Costing.ts"

@@ -202,9 +202,9 @@ const checkWidth = (bytes: number, what: string): void => {
 }
 
 /**
- * Wide values of one batch, which are written from where they lie: to copy 21 MB of pixels costs more than to write them,
- * and memory of that size makes V8 collect its heap. Stands where apache-arrow has a typed array; its writer asks for
- * the length and a `subarray`, and passes it on.
+ * Wide values of one batch, which are written from where they lie: to copy 21 MB of pixels costs more than to write
+ * them, and memory of that size makes V8 collect its heap. Stands where apache-arrow has a typed array; its writer asks
+ * for the length and a `subarray`, and passes it on.
  */
 export class RowsApart {
   readonly rows: ReadonlyArray<Uint8Array>
@@ -225,7 +225,10 @@ export class RowsApart {
   }
 }
 
-/** Exactly `width` bytes a row, for example 336 * 336 * 3 pixels. Rows are not copied: leave them alone until they are written. */
+/**
+ * Exactly `width` bytes a row, for example 336 * 336 * 3 pixels. Rows are not copied: leave them alone until they are
+ * written.
+ */
 export const fixedBytes = (width: number): Column<Uint8Array> => {
   checkWidth(width, "the width of fixedBytes")
   const type = new FixedSizeBinary(width)

@@ -1,9 +1,9 @@
 /**
  * Finds the record batches of an Arrow IPC file and where each buffer lies, reading metadata only.
  *
- * Not a general Arrow reader: it takes uncompressed, little-endian files without dictionaries or nulls whose columns are
- * those that were declared, and says what is different otherwise. Everything read is checked against the file's size
- * before it is used. Format: https://arrow.apache.org/docs/format/Columnar.html, "IPC File Format".
+ * Not a general Arrow reader: it takes uncompressed, little-endian files without dictionaries or nulls whose columns
+ * are those that were declared, and says what is different otherwise. Everything read is checked against the file's
+ * size before it is used. Format: https://arrow.apache.org/docs/format/Columnar.html, "IPC File Format".
  *
  * Units: bytes from the start of the file.
  */

@@ -1,13 +1,13 @@
 /**
  * Rows of an Arrow IPC file or stream as plain objects: what `datasets` keeps on the disk (`save_to_disk`, its cache).
  *
- * Not the reader of our own shards (`ArrowShard.ts`), which knows its columns. `apache-arrow` does the decoding, a record
- * batch at a time. Values are those of `ParquetValue.ts` where both have the type: integers of 64 bits are numbers, beyond
- * 2^53 bigints; structs are objects, lists arrays, bytes are bytes. Decimals and times, which are not text here, are an
- * error in a column that is read.
+ * Not the reader of our own shards (`ArrowShard.ts`), which knows its columns. `apache-arrow` does the decoding, a
+ * record batch at a time. Values are those of `ParquetValue.ts` where both have the type: integers of 64 bits are
+ * numbers, beyond 2^53 bigints; structs are objects, lists arrays, bytes are bytes. Decimals and times, which are not
+ * text here, are an error in a column that is read.
  *
- * Memory: one record batch (`datasets` writes 1,000 rows) and its rows. What a file claims (rows of a batch, items of a list,
- * the length of a text: offsets may lead every row to the same bytes) is held against its size before it is made.
+ * Memory: one record batch (`datasets` writes 1,000 rows) and its rows. What a file claims (rows of a batch, items of a
+ * list, the length of a text: offsets may lead every row to the same bytes) is held against its size before it is made.
  */
 import { createReadStream } from "node:fs"
 import { open, stat } from "node:fs/promises"
@@ -75,7 +75,10 @@ const integer: Convert = (value: number | bigint | null) =>
 
 /** Bytes that a cell of a row or a list counts for; a text and bytes count for their length. */
 const CELL = 32
-/** Bytes that rows may take for each byte of the file, beside 64 MiB: a dictionary's entry may stand in any number of rows. */
+/**
+ * Bytes that rows may take for each byte of the file, beside 64 MiB: a dictionary's entry may stand in any number of
+ * rows.
+ */
 const A_BYTE = 1024
 const FREE = 2 ** 26
 

@@ -1,9 +1,9 @@
 /**
  * Rows as Arrow IPC files: a `ShardFormat` of declared, typed columns, with rows that are read by number.
  *
- * Not a table: one record batch per appended batch, uncompressed, no dictionaries, no nulls; other Arrow readers open it.
- * Equal rows in equal batches give equal bytes. apache-arrow lays out what is written; reading is our own, because its
- * reader loads whole batches and trusts lengths.
+ * Not a table: one record batch per appended batch, uncompressed, no dictionaries, no nulls; other Arrow readers open
+ * it. Equal rows in equal batches give equal bytes. apache-arrow lays out what is written; reading is our own, because
+ * its reader loads whole batches and trusts lengths.
  *
  * Memory: the encoder holds one batch; the reader keeps offsets and narrow columns of the batches it has visited, at
  * most 64 MiB, and reads everything else by range. Rows may alias the bytes read: copy before mutating.
@@ -245,8 +245,8 @@ class Reader<Row> implements ShardReader<Row> {
   }
 
   /**
-   * Rows `first ... first + count` of a batch. Here and below, plain generators that are delegated to: one fiber frame a
-   * call of `get` and not one a column of a row.
+   * Rows `first ... first + count` of a batch. Here and below, plain generators that are delegated to: one fiber frame
+   * a call of `get` and not one a column of a row.
    */
   *#run(batch: number, first: number, count: number): Effect.fn.Return<ReadonlyArray<Row>, ShardFormatError> {
     const rows: Array<Record<string, unknown>> = Array.from({ length: count }, () => ({}))

@@ -2,10 +2,11 @@
  * Decodes AVIF with libavif, the library that Pillow decodes it with, built to wasm (`@jsquash/avif`).
  *
  * Not libheif's decoder, which sharp has: it repeats a chroma sample over the pixels that share it, where libavif
- * interpolates (up to 121 of 255 off Pillow). Rotation and mirroring are not applied, of an animation the first frame is
- * taken, alpha is dropped: as `Image.open(f).convert("RGB")` does. Pillow's libavif turns YUV into RGB with libyuv, in
- * whole numbers; this one in its own arithmetic, so that a sample may be off by up to 3 of 255. In the last column of an
- * odd width libyuv does not interpolate chroma that is shared, and the difference there is that of the neighbours' chroma.
+ * interpolates (up to 121 of 255 off Pillow). Rotation and mirroring are not applied, of an animation the first frame
+ * is taken, alpha is dropped: as `Image.open(f).convert("RGB")` does. Pillow's libavif turns YUV into RGB with libyuv,
+ * in whole numbers; this one in its own arithmetic, so that a sample may be off by up to 3 of 255. In the last column
+ * of an odd width libyuv does not interpolate chroma that is shared, and the difference there is that of the
+ * neighbours' chroma.
  *
  * Loaded with the first AVIF. Shapes: pixels_HWC uint8, 3 channels.
  */

@@ -95,7 +95,9 @@ export const bmpHeader = (bytes: Uint8Array): BmpHeader | string | undefined => 
   return { width, height, bits, topDown, compression, order, palette: paletteOf(stored, step, colours), at }
 }
 
-/** 256 colours as r, g, b. Beyond the ones that are stored an index is black, as Pillow has it; behind greys, a grey. */
+/**
+ * 256 colours as r, g, b. Beyond the ones that are stored an index is black, as Pillow has it; behind greys, a grey.
+ */
 const paletteOf = (stored: Uint8Array, step: number, colours: number): Uint8Array => {
   const palette = new Uint8Array(768)
   let greys = true

@@ -2,11 +2,12 @@
  * Images that lie in the cells of Parquet or Arrow files, as the hub has them: `image` or `images`, `{ bytes, path }`.
  *
  * Not a reader of rows: rows name an image by the path beside its bytes, or, where there is none, by file and row
- * (`train-00000-of-00001.parquet#17`, counted from 0 in that file). A path that stands in several cells names none of them:
- * the readers' `images: "cell"` has rows name their own cell.
+ * (`train-00000-of-00001.parquet#17`, counted from 0 in that file). A path that stands in several cells names none of
+ * them: the readers' `images: "cell"` has rows name their own cell.
  *
- * Files are read forwards, a few rows at a time, and a Parquet file from the row group asked for: rows in order, as nodes ask
- * for them, are read once. Memory: some 64 cells a file in use, and the paths where an image is asked for by path.
+ * Files are read forwards, a few rows at a time, and a Parquet file from the row group asked for: rows in order, as
+ * nodes ask for them, are read once. Memory: some 64 cells a file in use, and the paths where an image is asked for by
+ * path.
  */
 import { readdir, stat } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"

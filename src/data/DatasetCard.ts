@@ -1,9 +1,10 @@
 /**
- * The splits that a data set's card (README.md) states in its `configs`, which Hugging Face `datasets` goes by before names.
+ * The splits that a data set's card (README.md) states in its `configs`, which Hugging Face `datasets` goes by before
+ * names.
  *
- * Not a YAML parser: block lists and mappings of plain or quoted texts, which is what the hub writes into that field. Anything
- * else there, several configurations of which none is the default, and a configuration without `data_files` are faults that say
- * so; the rest of the card is not looked at. Pure.
+ * Not a YAML parser: block lists and mappings of plain or quoted texts, which is what the hub writes into that field.
+ * Anything else there, several configurations of which none is the default, and a configuration without `data_files`
+ * are faults that say so; the rest of the card is not looked at. Pure.
  */
 import type { Split } from "./DatasetSplits.ts"
 

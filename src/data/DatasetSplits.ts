@@ -1,27 +1,32 @@
 /**
  * Which split each file of a folder belongs to, by the names that Hugging Face `datasets` goes by.
  *
- * Not a reader: names in, names out. Source: `datasets` 5, `data_files.py` (`_get_data_files_patterns`). The first rule that
- * fits any file is the folder's, in this order:
+ * Not a reader: names in, names out. Source: `datasets` 5, `data_files.py` (`_get_data_files_patterns`). The first rule
+ * that fits any file is the folder's, in this order:
  *
  * 1. `data/NAME-00000-of-00001.EXT`: a split NAME of any name.
  * 2. A folder called after a keyword (`train/`, `my_val/`, `test-v2/`).
  * 3. A file called after one (`train.jsonl`, `my-dev.json`, `test_0.parquet`).
  * 4. Everything is `train`.
  *
- * Keywords: train, training; validation, valid, dev, val; test, testing, eval, evaluation; in lower case, between separators.
- * A file may belong to two splits there (`train_test.jsonl`), and so it does here. Hidden files, `__` folders and the few
- * JSON files that describe a data set are none of its data. Pure. Names are relative, with forward slashes.
+ * Keywords: train, training; validation, valid, dev, val; test, testing, eval, evaluation; in lower case, between
+ * separators. A file may belong to two splits there (`train_test.jsonl`), and so it does here. Hidden files, `__`
+ * folders and the few JSON files that describe a data set are none of its data. Pure. Names are relative, with forward
+ * slashes.
  */
 
-/** A split and its files in name order. `bases` are the folders that hold it whole: more than one are several data sets. */
+/**
+ * A split and its files in name order. `bases` are the folders that hold it whole: more than one are several data sets.
+ */
 export interface Split {
   readonly name: string
   readonly files: ReadonlyArray<string>
   readonly bases: ReadonlyArray<string>
 }
 
-/** What a folder's names say. `named`: a rule other than the last one fits. `left` are files that belong to no split. */
+/**
+ * What a folder's names say. `named`: a rule other than the last one fits. `left` are files that belong to no split.
+ */
 export interface Splits {
   readonly splits: ReadonlyArray<Split>
   readonly named: boolean

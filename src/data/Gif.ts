@@ -2,9 +2,9 @@
  * Decodes a GIF's first frame to what PIL's `convert("RGB")` gives: the frame on its screen, transparent pixels in the
  * colour that the palette has for them.
  *
- * Not an animation player. Loaders that give RGBA (libnsgif in libvips, npm's omggif) write no colour at all under pixels
- * that are transparent, so that it cannot be had from them. A frame larger than the screen enlarges it; around a smaller
- * one lies the transparent colour, or colour 0 where there is none.
+ * Not an animation player. Loaders that give RGBA (libnsgif in libvips, npm's omggif) write no colour at all under
+ * pixels that are transparent, so that it cannot be had from them. A frame larger than the screen enlarges it; around a
+ * smaller one lies the transparent colour, or colour 0 where there is none.
  *
  * Source: GIF89a; Pillow's `GifImagePlugin.py` and `GifDecode.c`. Shapes: pixels_HWC uint8, 3 channels. Pure.
  */

@@ -186,7 +186,10 @@ const starts: ReadonlyArray<readonly [string, ImageType | OtherType]> = [
   ["\x1aE\xdf\xa3", "matroska"]
 ]
 
-/** Whether the header is a Targa's, which has no magic bytes: kind, colour map, sides and depth must be possible together. */
+/**
+ * Whether the header is a Targa's, which has no magic bytes: kind, colour map, sides and depth must be possible
+ * together.
+ */
 const isTga = (bytes: Uint8Array): boolean => {
   if (bytes.length < 18) return false
   const [, map, kind] = bytes

@@ -224,7 +224,8 @@ export const openFolder = (path: string, options: FolderOptions = {}): Effect.Ef
 }
 
 /**
- * Several sources under prefixes, as in LLaVA's mix665k: `coco/train2017/1.jpg` is `1.jpg` of the source at `coco/train2017`.
+ * Several sources under prefixes, as in LLaVA's mix665k: `coco/train2017/1.jpg` is `1.jpg` of the source at
+ * `coco/train2017`.
  *
  * The longest prefix that fits is asked, and it alone; a name under no prefix is missing.
  *

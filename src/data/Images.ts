@@ -5,8 +5,8 @@
  *
  * The usual JPEGs are decoded in wasm (`JpegWasm.ts`), without leaving the thread; GIF and BMP here, AVIF in libavif.
  * Everything else, and every JPEG with anything odd about it, is libvips' (through sharp), which says what of it is
- * corrupt. Nothing else of sharp is used: no colour management, no EXIF rotation. Alpha is dropped and not blended; grey
- * is repeated; CMYK and 16-bit grey follow Pillow's own formulas. Of an animation the first frame is taken.
+ * corrupt. Nothing else of sharp is used: no colour management, no EXIF rotation. Alpha is dropped and not blended;
+ * grey is repeated; CMYK and 16-bit grey follow Pillow's own formulas. Of an animation the first frame is taken.
  *
  * Shapes: pixels_HWC uint8, 3 channels.
  */
@@ -279,8 +279,8 @@ export const cropGeometry = (
 /**
  * Fits an image into `size` x `size` pixels, bit-identical to PIL (bicubic). Synchronous; about 1 ms.
  *
- * Cost follows what is kept: a crop resamples only what its window needs, a padded square is never built. The pixels are
- * written to `into`, where that is given: `size * size * 3` bytes.
+ * Cost follows what is kept: a crop resamples only what its window needs, a padded square is never built. The pixels
+ * are written to `into`, where that is given: `size * size * 3` bytes.
  *
  * @example
  * ```ts

@@ -2,8 +2,8 @@
  * Reads a JPEG's segments, and has its scans decoded by an engine: `Jpeg.ts` (plain) or `JpegWasm.ts` (fast).
  *
  * Sequential Huffman images of 8 bits only, grey or of three components whose sampling factors halve each other.
- * Everything else, and whatever is irregular, gives `undefined`: the caller asks another decoder, which has the verdict.
- * Pure; no I/O. What markers mean for colours is as libjpeg has it.
+ * Everything else, and whatever is irregular, gives `undefined`: the caller asks another decoder, which has the
+ * verdict. Pure; no I/O. What markers mean for colours is as libjpeg has it.
  *
  * Units: pixels, samples (a component's own pixels), blocks of 8 x 8 samples. Addresses count from the image's start.
  */

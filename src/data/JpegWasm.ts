@@ -88,7 +88,9 @@ interface Plane {
 
 class Engine implements JpegEngine {
   readonly #kernel = instantiate()
-  /** Fixed places: six Huffman tables, three quantisation tables, three components, counts and symbols to build from. */
+  /**
+   * Fixed places: six Huffman tables, three quantisation tables, three components, counts and symbols to build from.
+   */
   readonly #tables: number
   readonly #quants: number
   readonly #parts: number

@@ -1,9 +1,9 @@
 /**
  * Reads huge JSON arrays (and JSON Lines) as a stream of batches of parsed rows, in bounded memory.
  *
- * Not a JSON parser: bytes are cut at top-level commas by `JsonSplitter`, and each element goes through `parseJson`, which
- * keeps whole numbers exact (bigints beyond 2^53) and takes Python's `NaN` and `Infinity` for null.
- * Not a validator of rows: a row is `unknown` until a node decodes it with a Schema.
+ * Not a JSON parser: bytes are cut at top-level commas by `JsonSplitter`, and each element goes through `parseJson`,
+ * which keeps whole numbers exact (bigints beyond 2^53) and takes Python's `NaN` and `Infinity` for null. Not a
+ * validator of rows: a row is `unknown` until a node decodes it with a Schema.
  *
  * Units: `offset` and `length` are bytes of the (decompressed) file, `index` is the row, from 0, refused rows counted.
  * Memory: two read buffers of `chunkBytes`, one unfinished element of at most `maxRowBytes`, one batch of parsed rows.
@@ -29,7 +29,9 @@ export class JsonError extends Schema.TaggedError<JsonError>()("JsonError", {
   cause: Schema.optional(Schema.Unknown)
 }) {}
 
-/** One element that is not JSON, or too large to be taken, although its borders are known; the rows around it are fine. */
+/**
+ * One element that is not JSON, or too large to be taken, although its borders are known; the rows around it are fine.
+ */
 export class BadJsonRow extends Schema.TaggedError<BadJsonRow>()("BadJsonRow", {
   path: Schema.String,
   row: Schema.Number,
@@ -59,8 +61,8 @@ export interface JsonBatch {
 /** How to cut. Every field has a default. */
 export interface JsonOptions {
   /**
-   * `array` (one top-level array) or `lines` (JSON Lines). Default: by extension, `.jsonl`/`.ndjson` are lines, unless the
-   * first character is `[`: a row is no array, and `datasets` reads such a file as the array that it is.
+   * `array` (one top-level array) or `lines` (JSON Lines). Default: by extension, `.jsonl`/`.ndjson` are lines, unless
+   * the first character is `[`: a row is no array, and `datasets` reads such a file as the array that it is.
    */
   readonly layout?: "array" | "lines"
   /** Rows a batch at most. Default 1,024; a batch also ends with each chunk. */

@@ -6,13 +6,13 @@
  *
  * The rule: an element starts at the first byte that is no whitespace, and ends at the first `,` or `]` outside of
  * strings at depth 0; whitespace at its end is not part of it. Brackets are counted by kind-blind depth: a mismatched
- * pair makes its own element unparsable and leaves its neighbours whole. An element that is too large is followed to its
- * end and let go on the way: memory holds at most `maxRowBytes` of it.
+ * pair makes its own element unparsable and leaves its neighbours whole. An element that is too large is followed to
+ * its end and let go on the way: memory holds at most `maxRowBytes` of it.
  */
 
 /**
- * One element: `bytes[start, end)`; `offset` is its place in the file in bytes. One with a `fault` was not kept (its span
- * is empty) or should not be parsed: `length` is how long it was.
+ * One element: `bytes[start, end)`; `offset` is its place in the file in bytes. One with a `fault` was not kept (its
+ * span is empty) or should not be parsed: `length` is how long it was.
  */
 export interface JsonSpan {
   readonly bytes: Buffer
@@ -317,7 +317,9 @@ const hasMany = (bytes: Buffer, start: number, end: number, byte: number, count:
   return true
 }
 
-/** Whether brackets outside of strings lie more than `maxDepth` deep. Few lines have brackets enough to be looked at. */
+/**
+ * Whether brackets outside of strings lie more than `maxDepth` deep. Few lines have brackets enough to be looked at.
+ */
 const isDeep = ({ bytes, end, start }: JsonSpan, maxDepth: number): boolean => {
   const half = Math.max(1, maxDepth >> 1)
   if (!hasMany(bytes, start, end, OPEN, half) && !hasMany(bytes, start, end, 0x7b, half)) return false

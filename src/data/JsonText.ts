@@ -1,10 +1,10 @@
 /**
- * One JSON text as a value, with what JavaScript's own parser gets wrong or does not take: whole numbers beyond 2^53, and
- * the words that Python's `json.dump` writes for what no JSON number is.
+ * One JSON text as a value, with what JavaScript's own parser gets wrong or does not take: whole numbers beyond 2^53,
+ * and the words that Python's `json.dump` writes for what no JSON number is.
  *
- * Not a reader of files (`JsonArray.ts`). Values are those of `JSON.parse`, but for two: a whole number that a double does
- * not hold exactly is a bigint, and `NaN`, `Infinity` and `-Infinity` are null: the field has no value, and the row's others
- * are as they were. Both cost a second pass, and only where they occur. Pure.
+ * Not a reader of files (`JsonArray.ts`). Values are those of `JSON.parse`, but for two: a whole number that a double
+ * does not hold exactly is a bigint, and `NaN`, `Infinity` and `-Infinity` are null: the field has no value, and the
+ * row's others are as they were. Both cost a second pass, and only where they occur. Pure.
  */
 
 /** Python's words, where `JSON.parse` fails on them: outside of strings, and not inside of another word. */

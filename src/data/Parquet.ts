@@ -35,13 +35,16 @@ export interface ParquetOptions {
   readonly from?: number
   /** Rows a batch at most. Default 1,024; a batch also ends with each row group. */
   readonly batchRows?: number
-  /** 64-bit integers as numbers (default; one beyond 2^53 is an error), as bigints, or (`exact`) as bigints beyond 2^53 alone. */
+  /**
+   * 64-bit integers as numbers (default; one beyond 2^53 is an error), as bigints, or (`exact`) as bigints beyond 2^53
+   * alone.
+   */
   readonly int64?: Int64
   /** Values of JSON columns parsed (default), or as their text. */
   readonly json?: "parsed" | "text"
   /**
-   * A row with a value that stands for nothing (text that is not UTF-8, a day of 30 hours) or with too many values ends the
-   * file with an error (`fail`, default), or is left out and told (`refuse`).
+   * A row with a value that stands for nothing (text that is not UTF-8, a day of 30 hours) or with too many values ends
+   * the file with an error (`fail`, default), or is left out and reported (`refuse`).
    */
   readonly badRows?: "fail" | "refuse"
   /** What the file may cost by its real bytes; more is an error. */
@@ -122,7 +125,7 @@ const refusal = (path: string, row: number, { column, message, reason }: BadRow)
     column,
     reason,
     message: `column ${column}: ${message}`,
-    hint: "Mend the row where the file is made, or leave the column out with `ignore`; the other rows are not affected."
+    hint: "Fix the row where the file is made, or leave the column out with `ignore`; the other rows are not affected."
   })
 
 interface Plan {

@@ -1,8 +1,9 @@
 /**
  * What a Parquet file may cost, by the bytes that it really has: its own counts and sizes are claims.
  *
- * Not a limit of a disk or a cache. A run of a million equal values takes 20 bytes, so some ratio must be allowed; a real
- * file comes nowhere near these. What passes a bound is a typed error; a single row that does is refused, and read past.
+ * Not a limit of a disk or a cache. A run of a million equal values takes 20 bytes, so some ratio must be allowed; a
+ * real file comes nowhere near these. What passes a bound is a typed error; a single row that does is refused, and read
+ * past.
  */
 import { damaged, ParquetFault } from "./ParquetError.ts"
 
@@ -95,8 +96,8 @@ export class ThriftEnds extends Error {
 }
 
 /**
- * Walks a struct of Thrift's compact protocol without making anything, and gives the byte behind it. The library that makes
- * objects of it believes lengths: a list of five bytes claims two billion items, and is given room for them.
+ * Walks a struct of Thrift's compact protocol without making anything, and gives the byte behind it. The library that
+ * makes objects of it believes lengths: a list of five bytes claims two billion items, and is given room for them.
  */
 export const thriftEnd = (bytes: Uint8Array, from: number): number => {
   let at = from

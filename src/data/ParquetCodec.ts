@@ -1,7 +1,8 @@
 /**
  * Compression of Parquet pages: zstd, gzip and brotli of `node:zlib`, snappy of `hyparquet`.
  *
- * Not LZO and not Hadoop's LZ4: both are rare, and Node has neither. A page never grows beyond what its header says, which its reader has checked.
+ * Not LZO and not Hadoop's LZ4: both are rare, and Node has neither. A page never grows beyond what its header says,
+ * which its reader has checked.
  */
 import { brotliDecompressSync, gunzipSync, constants as zlib, zstdCompressSync, zstdDecompressSync } from "node:zlib"
 import { missing } from "../dag/Missing.ts"

@@ -1,8 +1,8 @@
 /**
  * What can go wrong with a Parquet file, read or written, as one typed error. Pure.
  *
- * Bytes that cannot be trusted end the file; a value that cannot be, in pages that can, costs its row (`BadParquetRow`). A
- * row of the wrong shape is its node's matter.
+ * Bytes that cannot be trusted end the file; a value that cannot be, in pages that can, costs its row
+ * (`BadParquetRow`). A row of the wrong shape is its node's matter.
  */
 import { Schema } from "effect"
 
@@ -32,7 +32,9 @@ export class ParquetError extends Schema.TaggedError<ParquetError>()("ParquetErr
   cause: Schema.optional(Schema.Unknown)
 }) {}
 
-/** One row of a file with a value that stands for nothing, or with more values than a row may have; the others are fine. */
+/**
+ * One row of a file with a value that stands for nothing, or with more values than a row may have; the others are fine.
+ */
 export class BadParquetRow extends Schema.TaggedError<BadParquetRow>()("BadParquetRow", {
   path: Schema.String,
   row: Schema.Number,
@@ -53,7 +55,7 @@ const hints: Record<Reason, string> = {
   "out-of-range": 'Read the file with int64: "bigint", or leave the column out with `ignore`.',
   "no-form": "Map the rows to a schema of texts, numbers, booleans, bytes, lists and structs first.",
   "too-large": "The file claims more than its bytes can hold; download it again and compare its digest.",
-  "bad-value": "The rows are not what their schema says; mend the node that makes them.",
+  "bad-value": "The rows are not what their schema says; fix the node that makes them.",
   unreadable: "Check that the file exists and may be read.",
   unwritable: "Check the disk's free space and the folder's permissions, then run again."
 }
@@ -81,7 +83,9 @@ export class ParquetFault extends Error {
 export const damaged = (message: string, column?: string): ParquetFault =>
   new ParquetFault("damaged", message, { column })
 
-/** A value that its bytes do not stand for, in a page that is sound: text that is not UTF-8, a time of day of 30 hours. */
+/**
+ * A value that its bytes do not stand for, in a page that is sound: text that is not UTF-8, a time of day of 30 hours.
+ */
 export class CellFault extends ParquetFault {
   constructor(message: string, options: { readonly column?: string; readonly cause?: unknown } = {}) {
     super("damaged", message, options)

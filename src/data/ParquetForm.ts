@@ -1,9 +1,9 @@
 /**
  * The Parquet form of a row Schema: columns, and how values go into them and come back equal.
  *
- * Not a codec of every Schema: texts, numbers, integers, bigints, booleans, literals, bytes, typed arrays, lists, structs,
- * JSON values, each also nullable or optional. What has no such form (records, tuples, unions of unlike things, structs
- * without fields) is a typed error that names the column. Pure; no I/O.
+ * Not a codec of every Schema: texts, numbers, integers, bigints, booleans, literals, bytes, typed arrays, lists,
+ * structs, JSON values, each also nullable or optional. What has no such form (records, tuples, unions of unlike
+ * things, structs without fields) is a typed error that names the column. Pure; no I/O.
  *
  * | Schema | column |
  * |---|---|
@@ -25,7 +25,9 @@ export interface Column {
   readonly elements: ReadonlyArray<SchemaElement>
   /** The value as the writer takes it. Throws `ParquetFault`. Adds what it weighs to `size`. */
   readonly write: (value: unknown, size: Size) => unknown
-  /** What was written, out of what a file gives with bigints and JSON as text. Throws `ParquetFault` for another value. */
+  /**
+   * What was written, out of what a file gives with bigints and JSON as text. Throws `ParquetFault` for another value.
+   */
   readonly read: (stored: unknown) => unknown
 }
 

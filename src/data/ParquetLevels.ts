@@ -1,8 +1,8 @@
 /**
  * Parquet's hybrid of runs and bit-packed groups: levels, dictionary indices, booleans.
  *
- * Not `hyparquet`'s, which neither checks its bounds nor stops at the count: this one throws `ParquetFault` on damage and
- * does no more work than there are values. Pure.
+ * Not `hyparquet`'s, which neither checks its bounds nor stops at the count: this one throws `ParquetFault` on damage
+ * and does no more work than there are values. Pure.
  */
 import { damaged, ParquetFault } from "./ParquetError.ts"
 

@@ -23,7 +23,9 @@ const { deltaBinaryUnpack, deltaByteArray, deltaLengthByteArray } = await import
   missing("hyparquet")
 )
 
-/** Levels of a page (left out where they are all 0, or where the column can neither be null nor repeat) and its values. */
+/**
+ * Levels of a page (left out where they are all 0, or where the column can neither be null nor repeat) and its values.
+ */
 export interface Page {
   readonly levels: number
   readonly reps: Uint8Array | undefined
@@ -335,7 +337,9 @@ const BITS: Readonly<Record<string, number | undefined>> = {
   INT96: 96
 }
 
-/** Blocks and miniblocks of the DELTA encodings: the library asks for room for as many as are claimed, in every block. */
+/**
+ * Blocks and miniblocks of the DELTA encodings: the library asks for room for as many as are claimed, in every block.
+ */
 const checkDelta = (bytes: Buffer, at: number): void => {
   const reader = { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), offset: at }
   const block = readVarInt(reader)
@@ -344,7 +348,9 @@ const checkDelta = (bytes: Buffer, at: number): void => {
     throw damaged(`blocks of ${block} values in ${minis} parts`)
 }
 
-/** Bytes that the values of a page repeat of the ones before them: a page of some bytes may unfold to any size by it. */
+/**
+ * Bytes that the values of a page repeat of the ones before them: a page of some bytes may unfold to any size by it.
+ */
 const prefixBytes = (bytes: Buffer, at: number, count: number): number => {
   const lengths = new Int32Array(count)
   deltaBinaryUnpack(

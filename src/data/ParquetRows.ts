@@ -1,10 +1,11 @@
 /**
  * Rows out of columns: levels and values of the leaves become nested objects and arrays, some rows at a time.
  *
- * Not a reader of bytes: `ParquetPages` gives the pages. One cursor a leaf, one function a shape, made once a row group;
- * nothing is looked up by name while rows are made.
+ * Not a reader of bytes: `ParquetPages` gives the pages. One cursor a leaf, one function a shape, made once a row
+ * group; nothing is looked up by name while rows are made.
  *
- * A row with a value that stands for nothing, or with more values than one may have, is passed and told; the next ones come.
+ * A row with a value that stands for nothing, or with more values than one may have, is passed and told; the next ones
+ * come.
  *
  * Memory: the pages that the wanted rows lie on, one or a few a leaf, counted by the tally.
  */
@@ -161,7 +162,9 @@ class Cursor {
     this.#held = stays + page.held
   }
 
-  /** Puts a page behind what is left, in room that doubles: a row of many small pages is copied twice, not once a page. */
+  /**
+   * Puts a page behind what is left, in room that doubles: a row of many small pages is copied twice, not once a page.
+   */
   #join(page: Page, left: number): void {
     if (this.#own === undefined || this.at >= left) {
       this.#own = this.values.slice(this.valueAt)

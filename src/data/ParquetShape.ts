@@ -4,8 +4,8 @@
  * Not the data. A map is a list of `{ key, value }`. Lists are read in all the forms in which files have them: three
  * levels, two levels of older writers, and a bare repeated field.
  *
- * Levels: Dremel's. At definition level `def` and above the thing itself is there; repetition level `rep` goes on with a
- * list's next item. A leaf is null below its `def`.
+ * Levels: Dremel's. At definition level `def` and above the thing itself is there; repetition level `rep` goes on with
+ * a list's next item. A leaf is null below its `def`.
  */
 import type { FileMetaData, SchemaElement } from "hyparquet"
 import { damaged, ParquetFault } from "./ParquetError.ts"

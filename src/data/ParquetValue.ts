@@ -1,10 +1,10 @@
 /**
  * What a stored Parquet value is as a JavaScript value: exact, or an error.
  *
- * Text is a string, and bytes that are not UTF-8 are an error. JSON columns are parsed. Integers and floats are numbers;
- * an int64 that no number holds is an error unless bigints are asked for, for all of the column or for such values alone. Decimals, dates, times and timestamps are
- * texts with every digit that is stored (`12.30`, `2024-02-29`, `2024-02-29T12:00:00.000001Z`, without `Z` where the file
- * names no zone): a float or a `Date` would lose some. Pure.
+ * Text is a string, and bytes that are not UTF-8 are an error. JSON columns are parsed. Integers and floats are
+ * numbers; an int64 that no number holds is an error unless bigints are asked for, for all of the column or for such
+ * values alone. Decimals, dates, times and timestamps are texts with every digit that is stored (`12.30`, `2024-02-29`,
+ * `2024-02-29T12:00:00.000001Z`, without `Z` where the file names no zone): a float or a `Date` would lose some. Pure.
  */
 import { isUtf8 } from "node:buffer"
 import { missing } from "../dag/Missing.ts"
@@ -15,8 +15,8 @@ import type { Leaf } from "./ParquetShape.ts"
 const { parseFloat16 } = await import("hyparquet/src/convert.js").catch(missing("hyparquet"))
 
 /**
- * How 64-bit integers are given: as numbers, where one that is not safe is an error; as bigints; or each as a number where
- * that is exact and as a bigint where not.
+ * How 64-bit integers are given: as numbers, where one that is not safe is an error; as bigints; or each as a number
+ * where that is exact and as a bigint where not.
  */
 export type Int64 = "number" | "bigint" | "exact"
 
@@ -122,7 +122,9 @@ export const isText = ({ element }: Leaf): boolean =>
 
 const same = (value: unknown): unknown => value
 
-/** How values of a column are read; JSON is parsed or left as its text. Throws `ParquetFault` for a type that is not. */
+/**
+ * How values of a column are read; JSON is parsed or left as its text. Throws `ParquetFault` for a type that is not.
+ */
 export const decodeOf = (leaf: Leaf, int64: Int64, json: "parsed" | "text"): Decode => {
   const { converted_type: converted, logical_type: logical, scale, type } = leaf.element
   const integer = (value: bigint): unknown => {

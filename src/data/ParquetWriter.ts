@@ -1,11 +1,11 @@
 /**
  * Writes typed rows as a Parquet file: columns from the rows' Schema, zstd, row groups of a stated size.
  *
- * Not an appender: a file is written once, under a temporary name, and has its own name when all of it is on disk. Equal
- * rows give equal bytes with one version of Node, whose zstd it is; no time or place is written.
+ * Not an appender: a file is written once, under a temporary name, and has its own name when all of it is on disk.
+ * Equal rows give equal bytes with one version of Node, whose zstd it is; no time or place is written.
  *
- * Memory: the rows of one row group and their encoded columns. A group ends at `groupRows` rows or `groupBytes` bytes of
- * values, whichever comes first.
+ * Memory: the rows of one row group and their encoded columns. A group ends at `groupRows` rows or `groupBytes` bytes
+ * of values, whichever comes first.
  */
 import { open, rename, rm } from "node:fs/promises"
 import { dirname } from "node:path"
@@ -130,8 +130,8 @@ const syncFolder = async (path: string): Promise<void> => {
 /** Writes one file: rows as they come, then `finish`. */
 export interface ParquetSink<in Row> {
   /**
-   * Gives the number of rows that were taken: all, or with `refuse` all but those that are not of the Schema, each of which it
-   * is told; without it the first of them fails the file.
+   * Gives the number of rows that were taken: all, or with `refuse` all but those that are not of the Schema, each of
+   * which it is told; without it the first of them fails the file.
    */
   readonly write: (
     rows: ReadonlyArray<Row>,
@@ -144,8 +144,8 @@ export interface ParquetSink<in Row> {
 /**
  * Opens a file for writing; until `finish` its bytes lie in `path.tmp`, which a scope that closes early removes.
  *
- * Fails with `ParquetError`: `no-form` for a Schema that has none, `bad-value` for a row that is not of it, `unwritable`
- * where the disk refuses.
+ * Fails with `ParquetError`: `no-form` for a Schema that has none, `bad-value` for a row that is not of it,
+ * `unwritable` where the disk refuses.
  */
 export const openParquetSink = Effect.fnUntraced(function* <Row>(
   path: string,

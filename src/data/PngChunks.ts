@@ -10,7 +10,10 @@ import { crc32, inflateSync } from "node:zlib"
 /** Pixels of 8 bytes, and a filter byte a row in up to seven passes. */
 const mostBytes = (width: number, height: number): number => width * height * 8 + height * 8 + 65_536
 
-/** A copy whose chunks are the header's up to the last of the pixels, with right CRCs; `undefined` where that is not due. */
+/**
+ * A copy whose chunks are the header's up to the last of the pixels, with right CRCs; `undefined` where that is not
+ * due.
+ */
 export const withRightChecksums = (bytes: Uint8Array, width: number, height: number): Uint8Array | undefined => {
   const copy = Buffer.from(bytes)
   const pixels: Array<Buffer> = []

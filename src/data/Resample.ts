@@ -138,7 +138,8 @@ export const verticalFirst = (source: { readonly width: number; readonly height:
   source.height > source.width * 100 && height < source.height
 
 /**
- * Resizes to `width` x `height` and gives the part `window` of it, as Pillow's `resize(..., BICUBIC)` then `crop` would.
+ * Resizes to `width` x `height` and gives the part `window` of it, as Pillow's `resize(..., BICUBIC)` then `crop`
+ * would.
  *
  * @example
  * ```ts

@@ -4,7 +4,8 @@
  * Not a decoder and not thread-shared: each thread that imports this module has its own instance and linear memory.
  * Input goes through in bands of rows, so linear memory grows with the output and not with the image.
  *
- * Shapes: pixels_HWC uint8, 3 channels. A canvas is an image placed on a larger, evenly coloured one without building it.
+ * Shapes: pixels_HWC uint8, 3 channels. A canvas is an image placed on a larger, evenly coloured one without building
+ * it.
  */
 import { readFileSync } from "node:fs"
 import { type Coefficients, coefficients, type Raster, verticalFirst, type Window } from "./Resample.ts"
@@ -238,7 +239,8 @@ const passes = (
 /**
  * Resizes a raster, or a canvas that holds it, to `width` x `height` bicubically and gives the part `window` of it.
  *
- * Bit-identical to Pillow's `resize((width, height), BICUBIC)` followed by `crop`. Synchronous. The pixels are written to
+ * Bit-identical to Pillow's `resize((width, height), BICUBIC)` followed by `crop`. Synchronous. The pixels are written
+ * to
  * `into`, where that is given: `window.width * window.height * 3` bytes.
  *
  * @example

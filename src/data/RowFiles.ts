@@ -1,9 +1,10 @@
 /**
- * Rows of a dataset as it lies on the disk: one file or a folder of parts, JSON, Parquet or Arrow, as one numbered stream.
+ * Rows of a dataset as it lies on the disk: one file or a folder of parts, JSON, Parquet or Arrow, as one numbered
+ * stream.
  *
- * Not a decoder: a row is unknown data until a node decodes it. Whole numbers beyond 2^53 are bigints. Which files of a folder
- * are read is `RowFolder.ts`'s matter; row numbers count on from part to part. The packages for Parquet and Arrow are loaded
- * when there is such a file, and not before.
+ * Not a decoder: a row is unknown data until a node decodes it. Whole numbers beyond 2^53 are bigints. Which files of a
+ * folder are read is `RowFolder.ts`'s matter; row numbers count on from part to part. The packages for Parquet and
+ * Arrow are loaded when there is such a file, and not before.
  */
 import { open } from "node:fs/promises"
 import { basename, relative } from "node:path"
@@ -36,11 +37,13 @@ export interface RowFileBatch {
   readonly refused: ReadonlyArray<{ readonly index: number; readonly error: BadFileRow }>
 }
 
-/** By its name; by its first bytes where the name says nothing, as that of a download often does not (`.../get?id=5`). */
+/**
+ * By its name; by its first bytes where the name says nothing, as that of a download often does not (`.../get?id=5`).
+ */
 const kindOfFile = (path: string): Effect.Effect<RowFileKind> => {
   const named = kindOf(basename(path)) ?? (/\.parquet$/i.test(path) ? "Parquet" : undefined)
   if (named !== undefined) return Effect.succeed(named)
-  // What cannot be read is its reader's to tell.
+  // Its reader reports what cannot be read.
   return Effect.promise(() => headOf(path).catch(() => "")).pipe(
     Effect.map((head) =>
       head === "PAR1" ? "Parquet" : head === "ARRO" || head === "\xff\xff\xff\xff" ? "Arrow" : "JSON"
@@ -67,8 +70,8 @@ const parquetModule = Effect.promise(() => import("./Parquet.ts"))
 const arrowModule = Effect.promise(() => import("./ArrowRows.ts"))
 
 /**
- * What to read. `layout` is of JSON files: `lines` where rows stand one a line though the name ends in `.json`. `split` chooses
- * among those of a folder.
+ * What to read. `layout` is of JSON files: `lines` where rows stand one a line though the name ends in `.json`. `split`
+ * chooses among those of a folder.
  */
 export interface RowFileOptions
   extends Pick<ParquetOptions, "columns" | "others" | "without">,
@@ -122,8 +125,8 @@ const jsonRows = (path: string, { layout }: RowFileOptions): Stream.Stream<PartB
   }))
 
 /**
- * Streams the rows of a file or of a folder's parts. Of Parquet and Arrow files only `columns` are read, as far as they are there (all
- * with `others`), and of those nothing under `without`; JSON rows come whole.
+ * Streams the rows of a file or of a folder's parts. Of Parquet and Arrow files only `columns` are read, as far as they
+ * are there (all with `others`), and of those nothing under `without`; JSON rows come whole.
  *
  * @example
  * ```ts

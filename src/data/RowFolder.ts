@@ -1,10 +1,10 @@
 /**
  * The files of a folder that hold one split of a data set, in the order in which they are read.
  *
- * Not a reader. A folder may be parts of a data set (its card says which split each is of, or `DatasetSplits.ts`), what `save_to_disk` of
- * Hugging Face `datasets` leaves (one split, or several under `dataset_dict.json`), or a repository in the hub's cache (its
- * snapshot). Nothing is guessed: more than one split and no choice, rows that would be passed over, files of two kinds are
- * errors that name what was found.
+ * Not a reader. A folder may be parts of a data set (its card says which split each is of, or `DatasetSplits.ts`), what
+ * `save_to_disk` of Hugging Face `datasets` leaves (one split, or several under `dataset_dict.json`), or a repository
+ * in the hub's cache (its snapshot). Nothing is guessed: more than one split and no choice, rows that would be passed
+ * over, files of two kinds are errors that name what was found.
  */
 import { readdir, readFile, stat } from "node:fs/promises"
 import { basename, join } from "node:path"
@@ -174,8 +174,8 @@ const leftOver = (path: string, split: string, part: string, left: ReadonlyArray
 const OTHER_TABLE = /\.(csv|tsv|txt|xml|xlsx?|orc|feather|pkl|pickle|npy|avro)(\.(gz|zst|bz2|xz|zip))?$/i
 
 /**
- * Why a choice that nobody made would be a wrong one: capitals hide splits from the rules (`Test.jsonl`), or the split for
- * training is there in a format that is not read, and another would be taken for it.
+ * Why a choice that nobody made would be a wrong one: capitals hide splits from the rules (`Test.jsonl`), or the split
+ * for training is there in a format that is not read, and another would be taken for it.
  */
 const doubtOf = Effect.fnUntraced(function* (path: string, files: ReadonlyArray<string>, { named, splits }: Splits) {
   const hidden = splitsOf(files.map((file) => file.toLowerCase()))
@@ -308,8 +308,8 @@ export const rowFilesOf: (path: string, split?: string) => Effect.Effect<Readonl
   })
 
 /**
- * The tar files of a folder that hold a webdataset's split, by name; undefined where `path` is no folder. Tar files of one
- * folder are several splits by the rule of all rows: `train-00000.tar` beside `val-00000.tar`.
+ * The tar files of a folder that hold a webdataset's split, by name; undefined where `path` is no folder. Tar files of
+ * one folder are several splits by the rule of all rows: `train-00000.tar` beside `val-00000.tar`.
  *
  * @example
  * ```ts
@@ -324,7 +324,7 @@ export const tarFilesOf = Effect.fnUntraced(function* (
   const names = yield* Effect.promise(() => readdir(path).catch(() => undefined))
   if (names === undefined && split !== undefined) return yield* oneFile(path)
   const { left, splits } = splitsOf((names ?? []).filter(isTar))
-  // What is no folder of tar files is its reader's to tell.
+  // Its reader reports what is no folder of tar files.
   if (splits.length === 0) return undefined
   const name = chosen(
     path,

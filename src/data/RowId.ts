@@ -1,13 +1,13 @@
 /**
  * The id of a row as text: one rule for every reader.
  *
- * Sources have ids as texts and as numbers, and the same data set has both from one export to the next. A whole number is its
- * digits, however large. What a double holds only nearly is no id: two of them may have been different ones.
+ * Sources have ids as texts and as numbers, and the same data set has both from one export to the next. A whole number
+ * is its digits, however large. What a double holds only nearly is no id: two of them may have been different ones.
  */
 
 /**
- * The id as text; undefined where the value is none: not there, no text and no number, a number that stands for several, or a
- * text with half of a character (a lone surrogate), which no file of UTF-8 holds.
+ * The id as text; undefined where the value is none: not there, no text and no number, a number that stands for
+ * several, or a text with half of a character (a lone surrogate), which no file of UTF-8 holds.
  *
  * @example
  * ```ts

@@ -1,11 +1,12 @@
 /**
- * Opens tar files for random reads: one file, or a folder of them as webdatasets come (`00000.tar` holding `1.jpg`, `1.json`).
+ * Opens tar files for random reads: one file, or a folder of them as webdatasets come (`00000.tar` holding `1.jpg`,
+ * `1.json`).
  *
- * Not an extractor: nothing is ever written. Headers are read once, in one pass; a name then costs one read of its bytes.
- * Plain files count, and links: hard links to earlier entries and symbolic links, also those of folders, are followed as
- * long as their target is in the archive (or in another of the folder), as Python's tarfile does; reading one that leads
- * elsewhere says so. Folders and devices are passed over, as are entries whose names leave the archive. Sparse files and
- * archives in several volumes are refused.
+ * Not an extractor: nothing is ever written. Headers are read once, in one pass; a name then costs one read of its
+ * bytes. Plain files count, and links: hard links to earlier entries and symbolic links, also those of folders, are
+ * followed as long as their target is in the archive (or in another of the folder), as Python's tarfile does; reading
+ * one that leads elsewhere says so. Folders and devices are passed over, as are entries whose names leave the archive.
+ * Sparse files and archives in several volumes are refused.
  *
  * Trusts nothing: header checksums, sizes and the end of the archive are checked against the file. Tar has no checksum
  * of contents: that an image's bytes are whole is known only from the source's digest, or from decoding it.
@@ -45,7 +46,10 @@ export interface TarOptions {
   readonly maxEntryBytes?: number
 }
 
-/** Read ahead where entries are small: one call for several headers. Measured: three times as fast as one by one at 1 KiB an entry. */
+/**
+ * Read ahead where entries are small: one call for several headers. Measured: three times as fast as one by one at 1
+ * KiB an entry.
+ */
 const WINDOW = 1 << 16
 /** Read where the next header is far. */
 const FAR_WINDOW = 1 << 12

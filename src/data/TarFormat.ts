@@ -113,7 +113,10 @@ export const isZero = (block: Buffer): boolean => {
   return true
 }
 
-/** Whether the checksum of a header block is right: its bytes' sum, that of old tars that added signed bytes, or neither. */
+/**
+ * Whether the checksum of a header block is right: its bytes' sum, that of old tars that added signed bytes, or
+ * neither.
+ */
 const isWhole = (block: Buffer): boolean => {
   const declared = numberAt(block, 148, 8)
   let sum = 8 * 0x20

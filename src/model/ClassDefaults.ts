@@ -1,9 +1,9 @@
 /**
  * What transformers takes for a field that a config.json leaves out: the defaults of its classes.
  *
- * Not this project's choice of sizes. Nested configs leave out what equals the default since 2023, so a reader has to know
- * it; the same is true of a config.json that stands alone. `scripts/class_defaults.py` prints the values, and a test holds
- * this table to what it printed.
+ * Not this project's choice of sizes. Nested configs leave out what equals the default since 2023, so a reader has to
+ * know it; the same is true of a config.json that stands alone. `scripts/class_defaults.py` prints the values, and a
+ * test holds this table to what it printed.
  *
  * Source: transformers 5.24.0, `PhiConfig`, `CLIPVisionConfig` and `LlavaConfig`.
  */

@@ -1,9 +1,10 @@
 /**
- * Which fields of a config.json are accepted, and with which values: what is known to be computed right, and nothing else.
+ * Which fields of a config.json are accepted, and with which values: what is known to be computed right, and nothing
+ * else.
  *
  * Not a decoder: sizes are decoded by the model's own `Config.ts`. Here every field that a file has is looked up in the
- * model's table. A field that no table lists is refused by name unless it is null (not set), because libraries add fields
- * that change what is computed, and a reader cannot know them beforehand.
+ * model's table. A field that no table lists is refused by name unless it is null (not set), because libraries add
+ * fields that change what is computed, and a reader cannot know them beforehand.
  */
 
 /** Whether a value of a field is accepted. */

@@ -85,8 +85,8 @@ export const toFloat32 = (bytes: Uint8Array, dtype: Dtype): Float32Array | undef
 }
 
 /**
- * Gives the memory behind an array back at once, where the collector would let it lie. The array is empty afterwards: only
- * for arrays that nobody else has.
+ * Gives the memory behind an array back at once, where the collector would let it lie. The array is empty afterwards:
+ * only for arrays that nobody else has.
  */
 export const release = ({ buffer }: Uint8Array | Float32Array): void => {
   if (buffer instanceof ArrayBuffer) buffer.transfer(0)

@@ -1,10 +1,10 @@
 /**
  * Floating-point operations of a training step's products: what a plan multiplies out and what MFU counts.
  *
- * Not what a card executes: padding of heads, the optimiser, norms and the scores that fused attention makes again are not
- * counted; blocks that are recomputed are, by functions of their own. A multiply and an add are two. A weight matrix costs 2 a
- * token forward, 2 for the gradient of its input, 2 for its own; attention costs as much as its products, of which a causal
- * mask needs half.
+ * Not what a card executes: padding of heads, the optimiser, norms and the scores that fused attention makes again are
+ * not counted; blocks that are recomputed are, by functions of their own. A multiply and an add are two. A weight
+ * matrix costs 2 a token forward, 2 for the gradient of its input, 2 for its own; attention costs as much as its
+ * products, of which a causal mask needs half.
  *
  * For a language model that is trained whole, on full rows: 6 N + 12 L d T / 2 a token, N every weight that a token is
  * multiplied with (all but the embedding table and vectors), L layers, d hidden, T tokens a row.
@@ -61,13 +61,18 @@ export const shareAgain = (config: PhiConfig, policy: Recompute): number =>
 export const layersUsed = (config: ClipConfig, featureLayer: number): number =>
   hiddenState(config, featureLayer) ?? config.layers
 
-/** Whether features depend on a weight of the tower: not on the layers above the one that is taken, nor on the last norm. */
+/**
+ * Whether features depend on a weight of the tower: not on the layers above the one that is taken, nor on the last
+ * norm.
+ */
 export const isUsed = (name: string, { featureLayer, vision }: LlavaConfig): boolean => {
   const layer = /^encoder\.layers\.(\d+)\./.exec(name)?.[1]
   return !name.startsWith("post_layernorm.") && Number(layer ?? -1) < layersUsed(vision, featureLayer)
 }
 
-/** A tower up to the layer whose features are taken: forward where it is frozen, else gradients too (none of pixels). */
+/**
+ * A tower up to the layer whose features are taken: forward where it is frozen, else gradients too (none of pixels).
+ */
 export const clipFlops = (config: ClipConfig, featureLayer: number, images: number, trained = false): number => {
   const { channels, hiddenSize: d, patchSize } = config
   const layers = layersUsed(config, featureLayer)

@@ -37,8 +37,8 @@ export interface ModelFile<Config> {
 }
 
 /**
- * What becomes of the bias of Phi's head. `keep`: the file must have one. `drop`: it is not read, and the model has none, as
- * the stock LLaVA class has none. `asStored`: the model has one where the file does.
+ * What becomes of the bias of Phi's head. `keep`: the file must have one. `drop`: it is not read, and the model has
+ * none, as the stock LLaVA class has none. `asStored`: the model has one where the file does.
  */
 export type HeadBiasRule = "keep" | "drop" | "asStored"
 

@@ -1,9 +1,9 @@
 /**
  * Compares this project's models with recorded results of the reference implementation (transformers and torch, f32).
  *
- * Not a test: a report, for folders of any sizes and seeds. A folder holds cases, found by their content: a config.json of
- * Phi, CLIP or LLaVA with model.safetensors and golden.safetensors (inputs, outputs, `grad.*`), and a golden.safetensors
- * of three AdamW steps (`loss.0..2`, `param.*`) on the Phi case beside it.
+ * Not a test: a report, for folders of any sizes and seeds. A folder holds cases, found by their content: a config.json
+ * of Phi, CLIP or LLaVA with model.safetensors and golden.safetensors (inputs, outputs, `grad.*`), and a
+ * golden.safetensors of three AdamW steps (`loss.0..2`, `param.*`) on the Phi case beside it.
  *
  * An error is the norm of the difference over the norm of the reference, by tensor.
  */

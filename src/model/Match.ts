@@ -63,8 +63,8 @@ const hint =
   "Check that config.json belongs to these weights and that every shard is there. What a file may hold beside a model's weights is known by name; anything else is a weight of another model."
 
 /**
- * Sources for all parts out of one checkpoint. `beside` tells what else such files hold: other towers, heads that are not
- * used. A tensor of a part's own spelling that is none of its weights is unexpected, however `beside` answers.
+ * Sources for all parts out of one checkpoint. `beside` says what else such files hold: other towers, heads that are
+ * not used. A tensor of a part's own spelling that is none of its weights is unexpected, however `beside` answers.
  */
 export const sourcesFrom = (
   checkpoint: Checkpoint,

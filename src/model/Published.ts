@@ -1,7 +1,9 @@
 /**
- * Shapes of the models that the full presets train, as published: for plans, benchmarks and random weights of true size.
+ * Shapes of the models that the full presets train, as published: for plans, benchmarks and random weights of true
+ * size.
  *
- * Not read where a `config.json` is. Sources: the config.json of microsoft/phi-2 and of openai/clip-vit-large-patch14-336.
+ * Not read where a `config.json` is. Sources: the config.json of microsoft/phi-2 and of
+ * openai/clip-vit-large-patch14-336.
  */
 import type { ClipConfig } from "./clip/Config.ts"
 import type { PhiConfig } from "./phi/Config.ts"

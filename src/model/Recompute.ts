@@ -4,7 +4,10 @@
  * Not how it is done: `Compute.checkpointed` does it.
  */
 
-/** `false` keeps every block's activations, `true` none but its input; a number k frees every k-th block, the first among them. */
+/**
+ * `false` keeps every block's activations, `true` none but its input; a number k frees every k-th block, the first
+ * among them.
+ */
 export type Recompute = boolean | number
 
 /**

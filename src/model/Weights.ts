@@ -1,8 +1,8 @@
 /**
  * Named weights on their way between files, seeds and an engine, one tensor in memory at a time.
  *
- * Not a file format (`Checkpoint.ts`), not what a file must hold (`Match.ts`) and not a naming scheme (`Names.ts` of each
- * model). Our names are those of the stock Hugging Face classes; a model made of models prefixes them
+ * Not a file format (`Checkpoint.ts`), not what a file must hold (`Match.ts`) and not a naming scheme (`Names.ts` of
+ * each model). Our names are those of the stock Hugging Face classes; a model made of models prefixes them
  * (`language.model.embed_tokens.weight`).
  */
 import { Effect } from "effect"
@@ -26,8 +26,9 @@ export type Shapes = Readonly<Record<string, ReadonlyArray<number>>>
 const sizeOf = ({ shape }: WeightSource<unknown>): number => shape.reduce((product, n) => product * n, 1)
 
 /**
- * Uploads every source in turn, the largest first: what one takes on its way comes on top of what is there, so the peak stays
- * within a few percent of what the engine keeps. The caller owns the tensors; a failure frees those already uploaded.
+ * Uploads every source in turn, the largest first: what one takes on its way comes on top of what is there, so the peak
+ * stays within a few percent of what the engine keeps. The caller owns the tensors; a failure frees those already
+ * uploaded.
  *
  * `frozen`: nothing trains them, so they may be kept as narrow as the engine computes.
  *
@@ -64,7 +65,9 @@ export const downloadWeights = (weights: Weights): Effect.Effect<Record<string, 
     return values
   })
 
-/** The weights under a prefix, with the prefix taken off: `language.lm_head.weight` is `lm_head.weight` of `language.`. */
+/**
+ * The weights under a prefix, with the prefix taken off: `language.lm_head.weight` is `lm_head.weight` of `language.`.
+ */
 export const under = <A>(weights: Readonly<Record<string, A>>, prefix: string): Record<string, A> =>
   Object.fromEntries(
     Object.entries(weights).flatMap(([name, w]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), w]] : []))

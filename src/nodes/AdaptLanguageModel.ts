@@ -1,8 +1,8 @@
 /**
  * Tunes a language model on conversations by adapters: packed rows, LoRA or QLoRA, the model itself frozen.
  *
- * The same stage as `TrainLanguageModel.ts` but for what is trained: no gradient and no moment of the model's own weights.
- * Besides the adapter there is the merged model, so that what comes after takes either stage's.
+ * The same stage as `TrainLanguageModel.ts` but for what is trained: no gradient and no moment of the model's own
+ * weights. Besides the adapter there is the merged model, so that what comes after takes either stage's.
  */
 import { Effect, Schema } from "effect"
 import { type FoldContext, fold } from "../dag/Fold.ts"

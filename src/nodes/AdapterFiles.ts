@@ -1,5 +1,6 @@
 /**
- * What training nodes with adapters share: the frozen base, the adapters' start, and the two forms of what they learned.
+ * What training nodes with adapters share: the frozen base, the adapters' start, and the two forms of what they
+ * learned.
  *
  * Not a node and not LoRA itself (`src/model/lora`).
  */

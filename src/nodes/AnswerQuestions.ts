@@ -1,8 +1,8 @@
 /**
  * Asks an exported model questions about images, once, and keeps the answers as rows for any number of scorers.
  *
- * Not a score. Shard by shard: of a run that was killed only the shards in flight are asked again. With `blind` each question
- * is asked a second time about another image, which shows what an answer owes to the image.
+ * Not a score. Shard by shard: of a run that was killed only the shards in flight are asked again. With `blind` each
+ * question is asked a second time about another image, which shows what an answer owes to the image.
  */
 import { Effect, Result, Schema, Stream } from "effect"
 import { broadcast } from "../dag/Artifact.ts"

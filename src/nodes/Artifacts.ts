@@ -22,7 +22,10 @@ export const MetadataFile = tree("cc595k-metadata-file")
 export const InstructFile = tree("llava-instruct-file")
 /** Held-out questions with their types. */
 export const HeldOutFile = tree("held-out-file")
-/** Questions a line, as POPE and LLaVA's evaluation have them: `question_id`, `image`, `text`, and `label` where there is one. */
+/**
+ * Questions a line, as POPE and LLaVA's evaluation have them: `question_id`, `image`, `text`, and `label` where there
+ * is one.
+ */
 export const QuestionFile = tree("question-file")
 /** Images: a zip archive, a tar, or a folder of images or tar files. */
 export const ImageFiles = tree("image-files")
@@ -35,7 +38,10 @@ export const LanguageModel = tree("language-model")
 export const VisionTower = tree("vision-tower")
 /** A projector between the two: `config.json` with its sizes, `model.safetensors` with linear_1 and linear_2. */
 export const Projector = tree("projector")
-/** A LoRA adapter in PEFT's layout, on the language model it was trained beside: `adapter_config.json`, `adapter_model.safetensors`. */
+/**
+ * A LoRA adapter in PEFT's layout, on the language model it was trained beside: `adapter_config.json`,
+ * `adapter_model.safetensors`.
+ */
 export const Adapter = tree("adapter")
 /** `LlavaForConditionalGeneration`'s layout with tokenizer and processor files: what others open. */
 export const Checkpoint = tree("checkpoint")
@@ -106,7 +112,10 @@ export const Answers = rows("answers", Answer)
 
 // ---- values
 
-/** Rows in, rows kept, and rows taken by each rule, in the order the rules are applied; a rule that took none is listed too. */
+/**
+ * Rows in, rows kept, and rows taken by each rule, in the order the rules are applied; a rule that took none is listed
+ * too.
+ */
 export const RuleCounts = Schema.Struct({
   rowsIn: Schema.Number,
   rowsOut: Schema.Number,
@@ -148,8 +157,8 @@ export const Pixels = rows(
 )
 
 /**
- * Frozen image features, P patches x D floats. `featureLayer` says of which hidden state of the tower: what is trained on
- * them fits no other, so it goes with them.
+ * Frozen image features, P patches x D floats. `featureLayer` says of which hidden state of the tower: what is trained
+ * on them fits no other, so it goes with them.
  */
 export const Features = rows(
   "image-features",
@@ -164,7 +173,8 @@ export const Features = rows(
 /**
  * Token ids with labels (-100 = no loss); `imageAt` is the first image placeholder's position, or -1.
  *
- * `group` names what must not be torn apart when examples are held out: the image, or the conversation before it was split.
+ * `group` names what must not be torn apart when examples are held out: the image, or the conversation before it was
+ * split.
  */
 export const Examples = rows(
   "examples",

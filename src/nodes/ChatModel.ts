@@ -2,9 +2,9 @@
  * An exported checkpoint as something to talk to: questions and a picture in, text as it is made out.
  *
  * Not a node, no terminal and no history: who asks gives the whole conversation each time. Keys and values of the last
- * conversation stay on the engine (`model/generate/Memory.ts`), so that of a next turn only what is new is read. Prompts are those of
- * training (Vicuna v1.1, the picture before the first question), pictures are cropped or padded as the folder's processor
- * says.
+ * conversation stay on the engine (`model/generate/Memory.ts`), so that of a next turn only what is new is read.
+ * Prompts are those of training (Vicuna v1.1, the picture before the first question), pictures are cropped or padded as
+ * the folder's processor says.
  */
 
 import { readFile } from "node:fs/promises"
@@ -52,8 +52,8 @@ export interface Piece {
   /** May be empty: a character or a stop text may not be finished. */
   readonly text: string
   /**
-   * On the last piece: the end of text came, a stop text did, as many tokens as were asked for were made, or the model's
-   * context is full.
+   * On the last piece: the end of text came, a stop text did, as many tokens as were asked for were made, or the
+   * model's context is full.
    */
   readonly stopped?: "end" | "text" | "length" | "context"
 }

@@ -1,14 +1,14 @@
 /**
- * Vicuna v1.1 as a chat template (Jinja), for those who open an exported folder. It stands in the tokenizer's config and, for
- * the processor, in a file of its own.
+ * Vicuna v1.1 as a chat template (Jinja), for those who open an exported folder. It stands in the tokenizer's config
+ * and, for the processor, in a file of its own.
  *
- * Not the renderer that training uses (`text/Template.ts`): this writes the same text, and a test compares the two. Content is
- * text or a list of `{type: "text"}` parts, in every role; a user's list may have one `{type: "image"}`, which goes to the
- * front of the first question, as the mark `<image>` does. What training has never seen is refused: other roles, roles that
- * do not alternate, other parts, more than one picture.
+ * Not the renderer that training uses (`text/Template.ts`): this writes the same text, and a test compares the two.
+ * Content is text or a list of `{type: "text"}` parts, in every role; a user's list may have one `{type: "image"}`,
+ * which goes to the front of the first question, as the mark `<image>` does. What training has never seen is refused:
+ * other roles, roles that do not alternate, other parts, more than one picture.
  *
- * An answer and its end stand inside `{% generation %}`: `apply_chat_template(..., return_assistant_tokens_mask=True)` gives
- * the tokens that carry loss here.
+ * An answer and its end stand inside `{% generation %}`: `apply_chat_template(..., return_assistant_tokens_mask=True)`
+ * gives the tokens that carry loss here.
  */
 import { END_MARK, IMAGE_MARK, VICUNA_SYSTEM } from "../text/Template.ts"
 

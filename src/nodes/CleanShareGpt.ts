@@ -1,4 +1,6 @@
-/** Cleans conversations as FastChat does: HTML to markdown, turns at the ends, banned words; each drop with its reason. */
+/**
+ * Cleans conversations as FastChat does: HTML to markdown, turns at the ends, banned words; each drop with its reason.
+ */
 import { Result, Schema } from "effect"
 import { sharded } from "../dag/Node.ts"
 import { CleanOptions, cleanConversation, Dropped } from "../text/Clean.ts"

@@ -1,7 +1,8 @@
 /**
  * What a set of conversations looks like: rows that were read, kept and made; pairs, tokens and characters a row.
  *
- * Two nodes. `measureConversations` counts tokens in worker threads, `conversationStatistics` draws the numbers together.
+ * Two nodes. `measureConversations` counts tokens in worker threads, `conversationStatistics` draws the numbers
+ * together.
  *
  * Not a count of drops by reason: a node's result is a function of the rows it is given, and rows that an earlier node
  * refused are in that node's quarantine. The report of a run and `quarantine` count those by reason.

@@ -1,8 +1,8 @@
 /**
  * Drops conversations whose id, or whose first question and reply, was seen before; the first one stays.
  *
- * Memory: two 16-byte digests a row that stays, 40 to 60 bytes with the tables' free places, not the rows: 0.6 GB at most
- * for ten million conversations.
+ * Memory: two 16-byte digests a row that stays, 40 to 60 bytes with the tables' free places, not the rows: 0.6 GB at
+ * most for ten million conversations.
  */
 import { Effect, Result, Schema, Stream } from "effect"
 import { whole } from "../dag/Node.ts"

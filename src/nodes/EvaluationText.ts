@@ -8,8 +8,8 @@ const loss = (value: number | null | undefined): string =>
   value === null || value === undefined || Number.isNaN(value) ? "-" : value.toFixed(3)
 
 /**
- * Losses by stage. A step's loss is the mean over its tokens; told is the mean of those of the first and of the last tenth of
- * the steps, each step alike. Beside it the mean over all held-out tokens.
+ * Losses by stage. A step's loss is the mean over its tokens; told is the mean of those of the first and of the last
+ * tenth of the steps, each step alike. Beside it the mean over all held-out tokens.
  */
 const stageLines = ({ stages }: Evaluation): ReadonlyArray<string> =>
   (["sft", "pretrain", "instruct"] as const).map((stage) => {

@@ -1,7 +1,8 @@
 /**
  * The model card of an exported checkpoint: what it is, how it is opened, how it was made, of what. Pure text.
  *
- * No time, path or host is in it: equal work has equal cards. Figures that are asked of the exported model are put in by
+ * No time, path or host is in it: equal work has equal cards. Figures that are asked of the exported model are put in
+ * by
  * `withResults` when the model has been asked: `writeCard` writes the folder that has them.
  */
 import type { LlavaConfig } from "../model/llava/Config.ts"

@@ -2,8 +2,8 @@
  * Writes the finished model as a folder that others open: `LlavaForConditionalGeneration`'s layout.
  *
  * Weights go through memory one tensor at a time, then the model is read back from the folder for `parity.safetensors`.
- * With a head bias the stock class would lose it, so a small custom class lies beside the weights and `auto_map` names it;
- * the card says so.
+ * With a head bias the stock class would lose it, so a small custom class lies beside the weights and `auto_map` names
+ * it; the card says so.
  *
  * Two definitions write the same files: `exportCheckpoint` of a model that came from anywhere, `exportTrained` of one
  * that the recipe trained, whose card says how and on what.
@@ -28,8 +28,9 @@ import { trainLanguageModel } from "./TrainLanguageModel.ts"
 import { trainProjector, tuneInstructions } from "./TrainVision.ts"
 
 /**
- * Names for the custom class. transformers 5 renames old layouts for its own classes only, so the head, which is the custom
- * class's, has the name that the class gives it; under the stock one it would be dropped with a warning and start fresh.
+ * Names for the custom class. transformers 5 renames old layouts for its own classes only, so the head, which is the
+ * custom class's, has the name that the class gives it; under the stock one it would be dropped with a warning and
+ * start fresh.
  */
 const customFileName = (name: string): string =>
   name.startsWith("language.lm_head.") ? name.slice("language.".length) : llavaFileName(name)
@@ -95,8 +96,8 @@ const trainers = new Map(
 )
 
 /**
- * What the recipe is made from beside the model's parts: only their digests are used. Rows as they were read, not files, so
- * that a row which is refused in any case does not change the model's folder.
+ * What the recipe is made from beside the model's parts: only their digests are used. Rows as they were read, not
+ * files, so that a row which is refused in any case does not change the model's folder.
  */
 const material = {
   shareGpt: A.RawConversations,

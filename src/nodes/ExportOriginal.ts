@@ -1,8 +1,9 @@
 /**
  * Writes a finished model in LLaVA's own layout: the language model's folder, and the projector apart.
  *
- * Not transformers' layout (`ExportCheckpoint.ts`). The tower lies in `vision_tower/`, because it may be trained or seeded;
- * `mm_vision_tower` says what the reader is to load. A head without a bias gets one of zeros, which LLaVA-Phi's class has.
+ * Not transformers' layout (`ExportCheckpoint.ts`). The tower lies in `vision_tower/`, because it may be trained or
+ * seeded; `mm_vision_tower` says what the reader is to load. A head without a bias gets one of zeros, which LLaVA-Phi's
+ * class has.
  */
 import { mkdir } from "node:fs/promises"
 import { join } from "node:path"

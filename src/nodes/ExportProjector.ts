@@ -1,5 +1,6 @@
 /**
- * Writes a projector as LLaVA's pretraining leaves it: `mm_projector.bin` and a small config.json, to share and to use again.
+ * Writes a projector as LLaVA's pretraining leaves it: `mm_projector.bin` and a small config.json, to share and to use
+ * again.
  *
  * Not a model: the language model and the tower that it was trained between are named, and lie elsewhere.
  */

@@ -1,8 +1,8 @@
 /**
  * Text rules over captions and LLaVA's noun-phrase balance; every dropped row is refused by its rule.
  *
- * Two passes over the rows: phrases are found and counted, then each caption's decision is told. Memory is some 70 bytes a
- * row and 70 a distinct phrase (see `text/Balance.ts`). The rules and their parameters are `text/Captions.ts`.
+ * Two passes over the rows: phrases are found and counted, then each caption's decision is given. Memory is some 70
+ * bytes a row and 70 a distinct phrase (see `text/Balance.ts`). The rules and their parameters are `text/Captions.ts`.
  */
 import { Effect, Result, Schema, Stream } from "effect"
 import { whole } from "../dag/Node.ts"

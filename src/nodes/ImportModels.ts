@@ -1,9 +1,9 @@
 /**
- * Reads models that were exported, by us or by others, back into the recipe's artifacts: a LLaVA of transformers' layout, one
- * of LLaVA's own, or a projector alone.
+ * Reads models that were exported, by us or by others, back into the recipe's artifacts: a LLaVA of transformers'
+ * layout, one of LLaVA's own, or a projector alone.
  *
- * Not a download (`source` fetches) and no conversion of numbers: what float32 holds comes back bit for bit. Language models
- * other than Phi are refused by name.
+ * Not a download (`source` fetches) and no conversion of numbers: what float32 holds comes back bit for bit. Language
+ * models other than Phi are refused by name.
  */
 import { existsSync, statSync } from "node:fs"
 import { join } from "node:path"

@@ -1,4 +1,6 @@
-/** Two of FastChat's format rules: runs of one digit drop a conversation, lists that start over the part they stand in. */
+/**
+ * Two of FastChat's format rules: runs of one digit drop a conversation, lists that start over the part they stand in.
+ */
 import { Result, Schema } from "effect"
 import { sharded } from "../dag/Node.ts"
 import { BadFormat, checkDigits, checkLists } from "../text/FormatFilter.ts"

@@ -43,7 +43,9 @@ export const loadTokenizer = (tree: Tree): Effect.Effect<Tokenizer, BadTokenizer
       })
   })
 
-/** Fails where a model's config and its tokenizer mean two tokens by `<image>`; a tokenizer without one says nothing. */
+/**
+ * Fails where a model's config and its tokenizer mean two tokens by `<image>`; a tokenizer without one says nothing.
+ */
 export const sameImageToken = (
   config: number,
   tokenizer: number | undefined,

@@ -1,8 +1,8 @@
 /**
  * Models as artifacts: the folder of an input opened (`model/Folder.ts` reads it), and weights written into a folder.
  *
- * Not a node. Folders hold `config.json` and weights, as safetensors or `pytorch_model.bin`, in shards or not; weights go
- * through memory one tensor at a time.
+ * Not a node. Folders hold `config.json` and weights, as safetensors or `pytorch_model.bin`, in shards or not; weights
+ * go through memory one tensor at a time.
  */
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"

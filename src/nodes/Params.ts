@@ -1,4 +1,6 @@
-/** Bounds that parameters of several nodes share: a number outside them is an error while the recipe is put together. */
+/**
+ * Bounds that parameters of several nodes share: a number outside them is an error while the recipe is put together.
+ */
 import { Schema } from "effect"
 
 /** A whole number from 1: rows of a shard, tokens, pixels a side. */

@@ -2,10 +2,11 @@
  * What an exported checkpoint answers here, written into its folder, so that whoever opens it elsewhere can compare.
  *
  * Not a test and no benchmark: inputs, our logits for them, and the greedy continuation of the first. The model is read
- * back from the folder, so rounding to the folder's element type is in the figures; they are computed in float32 whatever
- * the recipe computes in. Two images are drawn, so nothing of anybody's data is in it.
+ * back from the folder, so rounding to the folder's element type is in the figures; they are computed in float32
+ * whatever the recipe computes in. Two images are drawn, so nothing of anybody's data is in it.
  *
- * Shapes: B 2 rows, T tokens (no padding: the second row is cut to the first one's length), V vocabulary, S pixels a side.
+ * Shapes: B 2 rows, T tokens (no padding: the second row is cut to the first one's length), V vocabulary, S pixels a
+ * side.
  */
 
 import { writeFile } from "node:fs/promises"
@@ -111,8 +112,9 @@ const inFloat32 = (tensors: Tensors["Service"]) =>
 /**
  * Adds `parity.safetensors` and `parity.png` to a checkpoint's folder that holds everything else.
  *
- * Tensors: `input_ids` and `attention_mask` i64 [B, T], `pixel_values` f32 [B, 3, S, S], `logits` f32 [B, T, V], `greedy`
- * i64 [up to 16], `pixels` f32 [1, 3, S, S]: what our preprocessing makes of the image, the first of `pixel_values`.
+ * Tensors: `input_ids` and `attention_mask` i64 [B, T], `pixel_values` f32 [B, 3, S, S], `logits` f32 [B, T, V],
+ * `greedy` i64 [up to 16], `pixels` f32 [1, 3, S, S]: what our preprocessing makes of the image, the first of
+ * `pixel_values`.
  */
 export const writeParity = (folder: string, tokenizer: Tokenizer, control: ControlIds) =>
   Effect.gen(function* () {

@@ -2,8 +2,8 @@
  * How a model's folder says that images become the tower's squares: `preprocessor_config.json`, or the part of
  * `processor_config.json` where transformers 5 keeps it.
  *
- * Not a preprocessor (`data/Images.ts`). What is accepted is LLaVA's and CLIP's own way, cropped or padded to a square of the
- * tower's size, bicubic, normalised as CLIP; every other value and field is refused by name.
+ * Not a preprocessor (`data/Images.ts`). What is accepted is LLaVA's and CLIP's own way, cropped or padded to a square
+ * of the tower's size, bicubic, normalised as CLIP; every other value and field is refused by name.
  */
 import { existsSync } from "node:fs"
 import { join } from "node:path"
@@ -51,7 +51,8 @@ const fieldsFor = (side: number): Fields => ({
 })
 
 /**
- * Whether images are cropped or padded to a square. Fails with `ModelFileError`, which names the field, for another way.
+ * Whether images are cropped or padded to a square. Fails with `ModelFileError`, which names the field, for another
+ * way.
  *
  * @example const fit = yield* readFit("llava-phi", 336)
  */

@@ -4,8 +4,8 @@
  * Not the language model's initialisation: a fixed deviation of 0.02 would shrink features of any width but Phi-2's, so
  * that a narrow model hardly sees its images.
  *
- * Source: `kaiming_uniform_(a=sqrt(5))`, which is uniform between -1 and 1 over the square root of the inputs, for weights
- * and biases alike.
+ * Source: `kaiming_uniform_(a=sqrt(5))`, which is uniform between -1 and 1 over the square root of the inputs, for
+ * weights and biases alike.
  */
 import { Effect } from "effect"
 import type { ProjectorSizes } from "../model/projector/Config.ts"

@@ -1,12 +1,12 @@
 /**
- * Reads LLaVA's files into rows: CC-595K's captions, instruction data, held-out questions. JSON or Parquet, one file or a
- * folder of parts; the chat formats of `ChatRow.ts`.
+ * Reads LLaVA's files into rows: CC-595K's captions, instruction data, held-out questions. JSON or Parquet, one file or
+ * a folder of parts; the chat formats of `ChatRow.ts`.
  *
- * Not a filter. A row of the wrong shape is refused with its position; an image's name is not looked at here. A row has one
- * image or none, in `image` or `images`, and as many marks `<image>` in its questions: a mark without an image would be
- * trained as text, an image without a mark would be put where nobody asked for it. Where a Parquet file has its images
- * inside (`{ bytes, path }`), rows name them by their path, or by file and row where they have none; the bytes are not read
- * here, and `tokenizeImages` takes them from the same files.
+ * Not a filter. A row of the wrong shape is refused with its position; an image's name is not looked at here. A row has
+ * one image or none, in `image` or `images`, and as many marks `<image>` in its questions: a mark without an image
+ * would be trained as text, an image without a mark would be put where nobody asked for it. Where a Parquet file has
+ * its images inside (`{ bytes, path }`), rows name them by their path, or by file and row where they have none; the
+ * bytes are not read here, and `tokenizeImages` takes them from the same files.
  */
 import { Effect, Schema } from "effect"
 import type { Refusing } from "../dag/Node.ts"

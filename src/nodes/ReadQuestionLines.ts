@@ -1,9 +1,10 @@
 /**
- * Reads files of one question a line: POPE's, with yes or no as label, and LLaVA's `question.jsonl`, with a label or without.
+ * Reads files of one question a line: POPE's, with yes or no as label, and LLaVA's `question.jsonl`, with a label or
+ * without.
  *
- * Not the held-out scenes of the sample (`ReadLlava.ts`). Questions keep the file's ids and order, which LLaVA's scoring
- * scripts go by; images come once each, however many questions are about them. Several questions may have one id, as
- * TextVQA's have: each is known by its image and its text as well, as `eval_textvqa.py` looks them up.
+ * Not the held-out scenes of the sample (`ReadLlava.ts`). Questions keep the file's ids and order, which LLaVA's
+ * scoring scripts go by; images come once each, however many questions are about them. Several questions may have one
+ * id, as TextVQA's have: each is known by its image and its text as well, as `eval_textvqa.py` looks them up.
  */
 import { Effect, Schema } from "effect"
 import { type Refusing, whole } from "../dag/Node.ts"
@@ -21,7 +22,10 @@ const params = Schema.Struct({
   ...RowParams,
   /** Category of questions whose row names none: `popular`, say, of `coco_pope_popular.json`. */
   category: Schema.String,
-  /** Put after each question, on a line of its own: "Answer the question using a single word or phrase.", say; null adds nothing. */
+  /**
+   * Put after each question, on a line of its own: "Answer the question using a single word or phrase.", say; null adds
+   * nothing.
+   */
   instruction: Schema.NullOr(Schema.String)
 })
 type Params = typeof params.Type

@@ -1,10 +1,10 @@
 /**
- * Reads conversations into rows: ShareGPT's format, OpenAI's messages and others (`ChatRow.ts`), JSON or Parquet, a file or a
- * folder of its parts; a row that is no conversation is refused, not fatal.
+ * Reads conversations into rows: ShareGPT's format, OpenAI's messages and others (`ChatRow.ts`), JSON or Parquet, a
+ * file or a folder of its parts; a row that is no conversation is refused, not fatal.
  *
- * Not a cleaner: order of turns, HTML and dirt stay as found; a role comes out as `human`, `gpt` or `system`, whatever the file
- * calls it. Text alone: a row with an image, or with any other media, is refused. Bounded memory. In a folder the files are
- * read in name order, and row numbers count on from file to file.
+ * Not a cleaner: order of turns, HTML and dirt stay as found; a role comes out as `human`, `gpt` or `system`, whatever
+ * the file calls it. Text alone: a row with an image, or with any other media, is refused. Bounded memory. In a folder
+ * the files are read in name order, and row numbers count on from file to file.
  */
 import { Effect, Schema } from "effect"
 import { whole } from "../dag/Node.ts"
@@ -61,7 +61,9 @@ export const readShareGpt = whole(
     about: "Reads conversations (ShareGPT, OpenAI messages) row by row; rows that are none are refused.",
     params: Schema.Struct({
       ...RowParams,
-      /** Which rows are parts of one conversation, as the data set says it (`text/Group.ts`): no split tears them apart. */
+      /**
+       * Which rows are parts of one conversation, as the data set says it (`text/Group.ts`): no split tears them apart.
+       */
       group: GroupRule.pipe(Schema.withConstructorDefault(Effect.succeed<GroupRule>("sharegpt")))
     }),
     inputs: { file: ShareGptFile },

@@ -3,8 +3,9 @@
  *
  * Not a reader of images: a row names its image, and `tokenizeImages` reads it from the same files. A sample is the
  * entries that share everything before the first dot of their last part, and follow each other. Its caption is the
- * `caption` of its `.json`, or else its `.txt`, without blanks at the ends; a `.json` that is damaged, too large or has no
- * whole caption leaves it to the `.txt`. Endings are read in any case (`.JPG`, `.TXT`), as the webdataset library does.
+ * `caption` of its `.json`, or else its `.txt`, without blanks at the ends; a `.json` that is damaged, too large or has
+ * no whole caption leaves it to the `.txt`. Endings are read in any case (`.JPG`, `.TXT`), as the webdataset library
+ * does.
  */
 import { Effect, Schema, Stream } from "effect"
 import { whole } from "../dag/Node.ts"
@@ -73,7 +74,7 @@ const read = Effect.fnUntraced(function* (tar: Tar, { id, names }: Sample, row: 
   for (const suffix of [".json", ".txt"]) {
     const name = names.find((one) => one.toLowerCase().endsWith(suffix))
     if (name === undefined) continue
-    const damaged = (detail: string) => bad("bad-caption", `${name}: ${detail}`, "Mend or remove the file.")
+    const damaged = (detail: string) => bad("bad-caption", `${name}: ${detail}`, "Fix or remove the file.")
     const caption = yield* Effect.mapError(tar.read(name), (error) =>
       error.reason === "too-large"
         ? damaged(`it has more than ${MAX_CAPTION} bytes`)

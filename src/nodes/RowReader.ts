@@ -1,8 +1,9 @@
 /**
- * What every reader of row files shares: parameters, ids, the check for media that is not read, and how a row is refused.
+ * What every reader of row files shares: parameters, ids, the check for media that is not read, and how a row is
+ * refused.
  *
- * Not a node. A row is an object with an id; which keys it is made from is the reader's matter. Nothing that a reader makes
- * holds half of a character: such a text cannot be written as UTF-8, and would change on the way.
+ * Not a node. A row is an object with an id; which keys it is made from is the reader's matter. Nothing that a reader
+ * makes holds half of a character: such a text cannot be written as UTF-8, and would change on the way.
  */
 import { Schema, Stream } from "effect"
 import type { Refusing } from "../dag/Node.ts"
@@ -17,11 +18,13 @@ import { Positive } from "./Params.ts"
 export const RowParams = {
   /** Rows a shard of the output. */
   shardRows: Positive,
-  /** Which split of a folder is read, by the name that Hugging Face `datasets` finds; needed where there are several. */
+  /**
+   * Which split of a folder is read, by the name that Hugging Face `datasets` finds; needed where there are several.
+   */
   split: Schema.optional(Schema.String),
   /**
-   * What an image inside of a Parquet or Arrow file is called: the `path` beside its bytes (default), or its `cell`, file and
-   * row, which is also the name of one without a path. Of use where several cells have one path.
+   * What an image inside of a Parquet or Arrow file is called: the `path` beside its bytes (default), or its `cell`,
+   * file and row, which is also the name of one without a path. Of use where several cells have one path.
    */
   images: Schema.optional(Schema.Literals(["path", "cell"])),
   /** Keys of rows and turns that are not looked at, though what they hold may be media or change what is trained. */
@@ -35,8 +38,9 @@ export interface RowParams {
 }
 
 /**
- * A row that is what it should be and holds what is not handled: a role or call of a tool, a kind of message part, a weight of
- * its own for a turn, a key of a turn that is not known, media, marks that do not fit the images, several images, half of a character.
+ * A row that is what it should be and holds what is not handled: a role or call of a tool, a kind of message part, a
+ * weight of its own for a turn, a key of a turn that is not known, media, marks that do not fit the images, several
+ * images, half of a character.
  * `row` counts from 0 in its file, or over a folder's parts.
  */
 export class UnsupportedRow extends Schema.TaggedError<UnsupportedRow>()("UnsupportedRow", {
@@ -77,7 +81,9 @@ export interface RowReader<A, Bad> {
   readonly keys: ReadonlySet<string>
   /** The first that is there is the row's id. */
   readonly idKeys?: ReadonlyArray<string>
-  /** The id of a row that has none of these keys, in a format whose rows have no id; such a row is refused otherwise. */
+  /**
+   * The id of a row that has none of these keys, in a format whose rows have no id; such a row is refused otherwise.
+   */
   readonly idOf?: (value: Row, row: number) => string | undefined
   readonly make: (row: SourceRow) => ReadonlyArray<A> | RowFault
   /** The refusal of a row that has not the right shape. */
@@ -100,7 +106,7 @@ const hasHalfCharacter = (value: unknown): boolean => {
   return Object.values(value).some(hasHalfCharacter)
 }
 
-const mend = "Mend or remove the row in the source; the other rows are not affected."
+const fixRow = "Fix or remove the row in the source; the other rows are not affected."
 
 /**
  * A fault of a row's shape.
@@ -108,7 +114,7 @@ const mend = "Mend or remove the row in the source; the other rows are not affec
  * @example
  * shapeFault("it names no image")
  */
-export const shapeFault = (message: string, hint = mend): RowFault => ({ reason: "shape", message, hint })
+export const shapeFault = (message: string, hint = fixRow): RowFault => ({ reason: "shape", message, hint })
 
 /** Streams a file's rows, or a folder's, through `make`; what does not fit is refused where it stands. */
 export const readRows = <A, Bad>(reader: RowReader<A, Bad>): Stream.Stream<ReadonlyArray<A>, RowFileError> => {

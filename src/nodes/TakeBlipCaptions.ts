@@ -1,9 +1,10 @@
 /**
- * Gives CC-595K's images the captions that BLIP wrote for them, from `metadata.json`, in place of the raw ones or beside
- * them.
+ * Gives CC-595K's images the captions that BLIP wrote for them, from `metadata.json`, in place of the raw ones or
+ * beside them.
  *
- * Not a reader of `chat.json`, and no filter. Rows meet by id, be it text or a number, in whatever order the two files have
- * theirs; the request of a row stays as it is. Memory: BLIP's captions as UTF-8 and some 40 bytes a row of metadata, nothing else of either file.
+ * Not a reader of `chat.json`, and no filter. Rows meet by id, be it text or a number, in whatever order the two files
+ * have theirs; the request of a row stays as it is. Memory: BLIP's captions as UTF-8 and some 40 bytes a row of
+ * metadata, nothing else of either file.
  */
 import { Effect, Result, Schema, Stream } from "effect"
 import { DigestTable } from "../dag/DigestTable.ts"
@@ -59,7 +60,9 @@ export const takeBlipCaptions = whole(
       shardRows: Positive,
       /** `only`: BLIP's caption in place of the raw one. `beside`: a second row, its id the first's with `/blip`. */
       blip: Schema.Literals(["only", "beside"]),
-      /** What becomes of a row that BLIP has no caption for (one in ten): it goes to quarantine, or keeps its raw one. */
+      /**
+       * What becomes of a row that BLIP has no caption for (one in ten): it goes to quarantine, or keeps its raw one.
+       */
       missing: Schema.Literals(["refuse", "raw"]),
       /** Which split of a folder of metadata is read; needed where there are several. */
       split: Schema.optional(Schema.String)
@@ -84,7 +87,7 @@ export const takeBlipCaptions = whole(
                   row,
                   ...idOf(value),
                   message: `metadata.json: ${message}`,
-                  hint: "Mend or remove the row in metadata.json; its image is treated as one without metadata."
+                  hint: "Fix or remove the row in metadata.json; its image is treated as one without metadata."
                 })
               )
             const decoded = decode(value)

@@ -1,9 +1,9 @@
 /**
  * Decodes each row's image, fits it into a square and writes its pixels to Arrow shards; bad images are refused.
  *
- * Not a model: pixels stay uint8 (normalised when read), features are another node's. Ports from one pass: rows in input
- * order; pixels, where the k-th image belongs to the k-th row that has one; and the images that were taken although
- * their names say another type, so that a run counts them.
+ * Not a model: pixels stay uint8 (normalised when read), features are another node's. Ports from one pass: rows in
+ * input order; pixels, where the k-th image belongs to the k-th row that has one; and the images that were taken
+ * although their names say another type, so that a run counts them.
  */
 import { open, readdir, stat } from "node:fs/promises"
 import { Effect, Result, Schema, type Scope, Stream } from "effect"
@@ -60,9 +60,9 @@ const kindOf = async (path: string): Promise<"cells" | "folder" | "tar" | "zip">
 }
 
 /**
- * Opens a zip archive, a tar, a folder of tar files, a Parquet or Arrow file whose cells hold images or a folder of such, or
- * a folder of images. Fails when it is none of them, or is not there. A folder that holds a tar file is one of tar files, one
- * that holds Parquet or Arrow files is one of these; what lies beside them is not looked at.
+ * Opens a zip archive, a tar, a folder of tar files, a Parquet or Arrow file whose cells hold images or a folder of
+ * such, or a folder of images. Fails when it is none of them, or is not there. A folder that holds a tar file is one of
+ * tar files, one that holds Parquet or Arrow files is one of these; what lies beside them is not looked at.
  */
 export const openImages = (
   tree: Tree,
@@ -106,7 +106,9 @@ export const tokenizeImages = sharded(
       minSide: Positive,
       /** Longest over shortest side that is still kept. */
       maxAspect: Schema.Number.check(Schema.isGreaterThanOrEqualTo(1)),
-      /** A GIF called .jpg: refuse it, or take it for what it is (as LLaVA's loader does) and list it under `misnamed`. */
+      /**
+       * A GIF called .jpg: refuse it, or take it for what it is (as LLaVA's loader does) and list it under `misnamed`.
+       */
       misnamed: Schema.Literals(["refuse", "accept"]),
       /** Pixels of an image at most, checked before it is decoded. Default 67,108,864. */
       maxPixels: Schema.optionalKey(Positive),

@@ -1,8 +1,9 @@
 /**
- * Writes tensors as `torch.save` writes a state dict: a zip of a pickle and one record a tensor, or shards with an index.
+ * Writes tensors as `torch.save` writes a state dict: a zip of a pickle and one record a tensor, or shards with an
+ * index.
  *
- * For what other code reads in no other format (LLaVA's `mm_projector.bin`) and for files of true size in tests; exported
- * models are safetensors. Equal tensors give equal bytes.
+ * For what other code reads in no other format (LLaVA's `mm_projector.bin`) and for files of true size in tests;
+ * exported models are safetensors. Equal tensors give equal bytes.
  */
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"

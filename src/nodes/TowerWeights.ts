@@ -1,10 +1,11 @@
 /**
  * Fresh weights of a vision tower that is never trained: random features through which images can still be told apart.
  *
- * Not CLIP's initialisation, which is meant to be trained. With it a small image on bright paper gives features of which
- * 94 % (of their squares) are one constant vector: every patch answers the paper's colour first. Here position embeddings
- * take off what a patch of paper would answer, so that such a patch is its position and nothing else. And filters may be
- * random mixtures of low cosines in place of noise: as trained first layers do, they then look at shapes and not at grain.
+ * Not CLIP's initialisation, which is meant to be trained. With it a small image on bright paper gives features of
+ * which 94 % (of their squares) are one constant vector: every patch answers the paper's colour first. Here position
+ * embeddings take off what a patch of paper would answer, so that such a patch is its position and nothing else. And
+ * filters may be random mixtures of low cosines in place of noise: as trained first layers do, they then look at shapes
+ * and not at grain.
  *
  * Shapes: D hidden, C channels, P patch side; `filters_DCPP`, `positions_ND` with the class token's row first.
  */
@@ -19,8 +20,8 @@ const FILTERS = "embeddings.patch_embedding.weight"
 const POSITIONS = "embeddings.position_embedding.weight"
 
 /**
- * `std` of all weights, `positionStd` of positions where it differs. `paper`: the colour (red, green, blue, 0 to 255) that
- * patches are measured from; CLIP's mean colour when left out.
+ * `std` of all weights, `positionStd` of positions where it differs. `paper`: the colour (red, green, blue, 0 to 255)
+ * that patches are measured from; CLIP's mean colour when left out.
  */
 export interface TowerOptions {
   readonly seed: number
@@ -31,9 +32,9 @@ export interface TowerOptions {
 }
 
 /**
- * Filters as mixtures of a patch's cosines (the orthonormal DCT-II in two dimensions) of frequencies u + v <= `upTo`, whose
- * amplitudes are lifted by (1 + u + v)^`lift`, because images have the less of a frequency the higher it is. `std`: of a
- * mixing weight.
+ * Filters as mixtures of a patch's cosines (the orthonormal DCT-II in two dimensions) of frequencies u + v <= `upTo`,
+ * whose amplitudes are lifted by (1 + u + v)^`lift`, because images have the less of a frequency the higher it is.
+ * `std`: of a mixing weight.
  */
 export interface Cosines {
   readonly upTo: number

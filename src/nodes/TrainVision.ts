@@ -1,10 +1,10 @@
 /**
  * The two stages that join image and text: projector pretraining, and visual instruction tuning.
  *
- * Both take images as pixels, which go through the tower in each step, or as features computed before, where they fit the
- * disk. Pretraining trains a fresh projector alone, on captions that hardly differ in length: plain shuffling. Tuning goes on
- * from a projector and trains what `trains` says, on rows of one image and hundreds of placeholders: LLaVA's length-grouped
- * sampler, because packing would gain little and grouping saves the padding.
+ * Both take images as pixels, which go through the tower in each step, or as features computed before, where they fit
+ * the disk. Pretraining trains a fresh projector alone, on captions that hardly differ in length: plain shuffling.
+ * Tuning goes on from a projector and trains what `trains` says, on rows of one image and hundreds of placeholders:
+ * LLaVA's length-grouped sampler, because packing would gain little and grouping saves the padding.
  */
 import { Effect, Schema } from "effect"
 import { type FoldContext, fold } from "../dag/Fold.ts"
@@ -55,8 +55,8 @@ const reportOf = (params: StageParams, rows: number, { log }: Trained) =>
 const pretrainParams = Schema.Struct({
   ...stageParams,
   /**
-   * Which hidden state of the tower pixels are taken from; -2, the last layer but one, when left out. Features know their
-   * own, which this must be. The projector remembers it.
+   * Which hidden state of the tower pixels are taken from; -2, the last layer but one, when left out. Features know
+   * their own, which this must be. The projector remembers it.
    */
   featureLayer: Schema.optionalKey(Schema.Int)
 })
@@ -133,7 +133,10 @@ const tensorsOf = (
   return tensors.sort((a, b) => places.get(a.name)! - places.get(b.name)!)
 }
 
-/** The language model with what was learned, and its adapter apart; no file is in the adapter's folder where there is none. */
+/**
+ * The language model with what was learned, and its adapter apart; no file is in the adapter's folder where there is
+ * none.
+ */
 const languageOf = (language: ModelFile<PhiConfig>, trains: Trains, trained: Weights) => {
   const lora = adapterOf(trains)
   if (lora !== undefined) return learned(language, lora, trained)

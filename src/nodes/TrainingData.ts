@@ -31,7 +31,8 @@ export class NoExamples extends Schema.TaggedError<NoExamples>()("NoExamples", {
 }) {}
 
 /**
- * Lengths of all examples of a stage, read once: tokens, words as a length-grouped sampler takes them, and what was cut off.
+ * Lengths of all examples of a stage, read once: tokens, words as a length-grouped sampler takes them, and what was cut
+ * off.
  *
  * Fails with `NoExamples` where there are none.
  */

@@ -1,8 +1,8 @@
 /**
  * A training stage over images: opens models, images and examples, and says which weights learn.
  *
- * Not a node (`TrainVision.ts`) and not a loop (`training/TrainingFold.ts`). Weights of the three models are one list, their
- * names after `vision.`, `projector.` and `language.`.
+ * Not a node (`TrainVision.ts`) and not a loop (`training/TrainingFold.ts`). Weights of the three models are one list,
+ * their names after `vision.`, `projector.` and `language.`.
  */
 import { Effect, Schema } from "effect"
 import { oneOf, type Rows } from "../dag/Artifact.ts"

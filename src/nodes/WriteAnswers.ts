@@ -1,11 +1,11 @@
 /**
- * Writes answers as LLaVA's own evaluation does, a line each, for its scoring scripts: `eval_pope.py`, `eval_science_qa.py` and
- * what reads the same.
+ * Writes answers as LLaVA's own evaluation does, a line each, for its scoring scripts: `eval_pope.py`,
+ * `eval_science_qa.py` and what reads the same.
  *
- * Not a score. Lines are in the order of the questions: `eval_pope.py` matches answers and labels by position, so a question
- * without an answer fails the node unless it may be left out. A question is known by its id, its image and its text, since
- * TextVQA has one id for several questions about an image (`eval_textvqa.py` goes by id and text). Ids are written with all
- * their digits. `answer_id` is a digest of the line's content, not drawn.
+ * Not a score. Lines are in the order of the questions: `eval_pope.py` matches answers and labels by position, so a
+ * question without an answer fails the node unless it may be left out. A question is known by its id, its image and its
+ * text, since TextVQA has one id for several questions about an image (`eval_textvqa.py` goes by id and text). Ids are
+ * written with all their digits. `answer_id` is a digest of the line's content, not drawn.
  */
 import { createWriteStream } from "node:fs"
 import { join } from "node:path"

@@ -1,8 +1,9 @@
 /**
- * Writes an exported checkpoint again with a card that says what the model was found to do: the folder that a run ends with.
+ * Writes an exported checkpoint again with a card that says what the model was found to do: the folder that a run ends
+ * with.
  *
- * Not an export and no evaluation: `exportTrained` writes the weights, `evaluate` asks that folder, and a folder cannot say
- * what is only known after it was asked. All files but README.md are copies, by reference where the file system can
+ * Not an export and no evaluation: `exportTrained` writes the weights, `evaluate` asks that folder, and a folder cannot
+ * say what is only known after it was asked. All files but README.md are copies, by reference where the file system can
  * (btrfs, XFS, APFS), so that weights take no second place there.
  */
 import { constants } from "node:fs"

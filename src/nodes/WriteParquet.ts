@@ -2,9 +2,9 @@
  * Makes a node that writes rows of one artifact as Parquet files, for whatever reads Parquet.
  *
  * Not a shard format: rows between nodes stay as they are, and this is for the end of a pipeline. Columns follow from
- * the artifact's Schema (`ParquetForm.ts`); a Schema that has no Parquet form is an error before any row is read. A row with
- * a value that no file can hold (half of a character, an integer that its column has no room for) is refused, and the others
- * are written.
+ * the artifact's Schema (`ParquetForm.ts`); a Schema that has no Parquet form is an error before any row is read. A row
+ * with a value that no file can hold (half of a character, an integer that its column has no room for) is refused, and
+ * the others are written.
  */
 import { join } from "node:path"
 import { Effect, Schema, Stream } from "effect"
@@ -34,8 +34,8 @@ const versionOf = (schema: Schema.Codec<any, any>): string =>
   `2, columns ${sha256(JSON.stringify(formOf(schema).elements)).slice(0, 12)}`
 
 /**
- * A node for rows of `artifact`: `writeParquet(Captions)` is a definition like any other. Throws `ParquetFault` where the
- * artifact's Schema has no Parquet form.
+ * A node for rows of `artifact`: `writeParquet(Captions)` is a definition like any other. Throws `ParquetFault` where
+ * the artifact's Schema has no Parquet form.
  *
  * @example
  * ```ts
@@ -100,4 +100,4 @@ export const writeParquet = <const Tag extends string, Row>(artifact: RowsArtifa
       })
   )
 
-const hint = "Mend the value in the source; the other rows are written."
+const hint = "Fix the value in the source; the other rows are written."

@@ -1,9 +1,10 @@
 /**
- * Scores answers to yes-or-no questions as POPE does: accuracy, precision, recall, F1 and the share of yes, by category.
+ * Scores answers to yes-or-no questions as POPE does: accuracy, precision, recall, F1 and the share of yes, by
+ * category.
  *
- * Not a reader of minds: an answer is no where its first sentence has the word `No`, `no` or `not`, and yes otherwise, as the
- * scripts of POPE and LLaVA take it. So an empty answer is a yes; `neither` counts those in which neither word stands.
- * Positive is yes. A truth that is neither yes nor no is refused, where the scripts would take it for yes.
+ * Not a reader of minds: an answer is no where its first sentence has the word `No`, `no` or `not`, and yes otherwise,
+ * as the scripts of POPE and LLaVA take it. So an empty answer is a yes; `neither` counts those in which neither word
+ * stands. Positive is yes. A truth that is neither yes nor no is refused, where the scripts would take it for yes.
  */
 import { Effect, Result, Schema, Stream } from "effect"
 import { value } from "../dag/Artifact.ts"

@@ -1,8 +1,8 @@
 /**
  * AdamW with decoupled weight decay (Loshchilov and Hutter, 2019), as torch computes it.
  *
- * Not a loop and not a schedule: one update of named tensors. Defaults are the recipe's. Decay applies to matrices only:
- * biases and norms (one dimension or none) are left alone. What is frozen is simply absent from the state.
+ * Not a loop and not a schedule: one update of named tensors. Defaults are the recipe's. Decay applies to matrices
+ * only: biases and norms (one dimension or none) are left alone. What is frozen is simply absent from the state.
  */
 import type { Tensor, Weights } from "./Ops.ts"
 import { tf } from "./Ops.ts"
@@ -38,7 +38,8 @@ export interface AdamWScalars {
 }
 
 /**
- * Scalars for update number `update` (the first is 1) at learning rate `lr`, in doubles, for a tensor of `rank` dimensions.
+ * Scalars for update number `update` (the first is 1) at learning rate `lr`, in doubles, for a tensor of `rank`
+ * dimensions.
  *
  * @example adamWScalars(recipeAdamW, 3e-5, 1, 2).keep // 1 - 3e-5 * 0.1
  */

@@ -1,9 +1,10 @@
 /**
  * What the processes of a training step do together: sum, gather and broadcast flat vectors in an engine's memory.
  *
- * Not processes (`run/Coordinator.ts`) and not an optimiser (`training/ShardedOptimizer.ts`). Every rank calls the same operations on vectors
- * of the same sizes in the same order. An operation is started by its effect; the effect that this gives waits for its end,
- * so that other work goes on in between. All but `hear` end within a limit, with `CollectiveFailed`.
+ * Not processes (`run/Coordinator.ts`) and not an optimiser (`training/ShardedOptimizer.ts`). Every rank calls the same
+ * operations on vectors of the same sizes in the same order. An operation is started by its effect; the effect that
+ * this gives waits for its end, so that other work goes on in between. All but `hear` end within a limit, with
+ * `CollectiveFailed`.
  */
 import { Context, type Effect, type Layer, Schema, type Scope } from "effect"
 import { crossing } from "../dag/Crossing.ts"
@@ -36,8 +37,8 @@ export interface Placed {
 /** Collects gradients in buckets, and sums the buckets over ranks. */
 export interface Sink {
   /**
-   * Runs one backward pass, whose gradients are added to the buckets and freed; gives its value. With `last`, a bucket's sum
-   * over ranks is started as soon as all its gradients are there.
+   * Runs one backward pass, whose gradients are added to the buckets and freed; gives its value. With `last`, a
+   * bucket's sum over ranks is started as soon as all its gradients are there.
    */
   readonly take: <E, R>(
     pass: Effect.Effect<{ readonly value: number; readonly grads: Weights }, E, R>,

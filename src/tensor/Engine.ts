@@ -1,8 +1,8 @@
 /**
  * Layers that provide `Tensors`: which engine computes.
  *
- * Not numerics. `wasm` is the embedded default and needs nothing but `npm ci`; other engines are named here so that asking
- * for one that is not built is a typed error with a hint, before any data is read.
+ * Not numerics. `wasm` is the embedded default and needs nothing but `npm ci`; other engines are named here so that
+ * asking for one that is not built is a typed error with a hint, before any data is read.
  */
 import { Effect, Layer } from "effect"
 import { resolve } from "./Auto.ts"
@@ -109,7 +109,9 @@ const torchLayer = (name: string, precision: TorchOptions["precision"]): Layer.L
     })
   )
 
-/** libtorch in f32 through the addon that `npm run build:torch` makes: on a GPU where libtorch has one, else on the CPU. */
+/**
+ * libtorch in f32 through the addon that `npm run build:torch` makes: on a GPU where libtorch has one, else on the CPU.
+ */
 export const torch = torchLayer("torch", "f32")
 
 /** The same with regions in bfloat16 over f32 weights and moments. */

@@ -1,8 +1,9 @@
 /**
  * What an engine's results depend on beside its inputs, as a short text that reaches the keys of nodes that compute.
  *
- * Not a benchmark and not one device: two machines with the same engine have the same fingerprint. The compiled kernels,
- * the stock backend and TF.js itself are in it by content, libtorch by version and kind of device; the TypeScript that calls them by
+ * Not a benchmark and not one device: two machines with the same engine have the same fingerprint. The compiled
+ * kernels, the stock backend and TF.js itself are in it by content, libtorch by version and kind of device; the
+ * TypeScript that calls them by
  * `ENGINE_VERSION` and `TORCH_VERSION`, which whoever changes results there raises.
  */
 import { createHash } from "node:crypto"

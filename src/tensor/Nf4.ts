@@ -1,16 +1,18 @@
 /**
  * Four-bit NormalFloat with double quantisation: float32 matrices to 4.127 bits a weight, and back.
  *
- * Not an engine: this is the definition, in JavaScript, whose matrices engines equal bit for bit. Not a way to train what is
+ * Not an engine: this is the definition, in JavaScript, whose matrices engines equal bit for bit. Not a way to train
+ * what is
  * quantised: such a matrix is frozen.
  *
- * A block of 64 weights is divided by its largest magnitude, and each becomes the nearest of 16 values, the quantiles of a
- * normal distribution between -1 and 1, one of them zero. The magnitudes, less their mean, are quantised once more: in blocks
- * of 256, to 8 bits of a type whose exponent has as many bits as it needs. Source: Dettmers et al., "QLoRA" (2023), appendix E
- * for the values; "8-bit Optimizers via Block-wise Quantization" (2021) for the 8-bit type; layout as bitsandbytes has it.
+ * A block of 64 weights is divided by its largest magnitude, and each becomes the nearest of 16 values, the quantiles
+ * of a normal distribution between -1 and 1, one of them zero. The magnitudes, less their mean, are quantised once
+ * more: in blocks of 256, to 8 bits of a type whose exponent has as many bits as it needs. Source: Dettmers et al.,
+ * "QLoRA" (2023), appendix E for the values; "8-bit Optimizers via Block-wise Quantization" (2021) for the 8-bit type;
+ * layout as bitsandbytes has it.
  *
- * Shapes: a matrix [O, I], I even, is O * I / 2 bytes of codes (the first of two weights in the high half), a byte for each
- * 64 weights in row-major order, and a float for each 256 of those with the mean behind them.
+ * Shapes: a matrix [O, I], I even, is O * I / 2 bytes of codes (the first of two weights in the high half), a byte for
+ * each 64 weights in row-major order, and a float for each 256 of those with the mean behind them.
  */
 import { expectShape } from "./Errors.ts"
 import { type Tensor, tf } from "./Ops.ts"
@@ -42,8 +44,8 @@ export const nf4Values: Float32Array = Float32Array.of(
 const TENTH = Math.fround(0.1)
 
 /**
- * The 256 values of the signed 8-bit type, rising: for each of seven decimal exponents, 1, 2, .. 64 evenly spaced fractions
- * between 0.1 and 1, with both signs; zero; and one.
+ * The 256 values of the signed 8-bit type, rising: for each of seven decimal exponents, 1, 2, .. 64 evenly spaced
+ * fractions between 0.1 and 1, with both signs; zero; and one.
  */
 const makeDynamicValues = (): Float32Array => {
   const all = [0, 1]
@@ -149,7 +151,9 @@ export const dequantiseNf4 = ({ codes, magnitudes, scales }: Packed): Float32Arr
   return out
 }
 
-/** A matrix [O, I] in four bits on an engine. Bytes are held by tensors that TF.js takes for `bool` (`Compute.bytes`). */
+/**
+ * A matrix [O, I] in four bits on an engine. Bytes are held by tensors that TF.js takes for `bool` (`Compute.bytes`).
+ */
 export interface PackedTensors {
   /** [O, I / 2] */
   readonly codes: Tensor
@@ -174,8 +178,8 @@ export const checkNf4Linear = (x: Tensor, { codes, magnitudes, scales }: PackedT
 }
 
 /**
- * y = x W^T + b from the parts, for engines that have nothing of their own: the matrix is made for each product and freed
- * behind it. Differentiable in x alone.
+ * y = x W^T + b from the parts, for engines that have nothing of their own: the matrix is made for each product and
+ * freed behind it. Differentiable in x alone.
  */
 export const nf4LinearBy =
   (linear: (x: Tensor, weight_OI: Tensor, bias?: Tensor) => Tensor) =>

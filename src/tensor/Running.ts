@@ -36,7 +36,10 @@ export const freeAll = (tensors: ReadonlyArray<Tensor | Weights>): void => {
     else for (const named of Object.values(t)) named.dispose()
 }
 
-/** Throws `ShapeMismatch` unless every weight has moments and a gradient of its shape. To be called before anything is consumed. */
+/**
+ * Throws `ShapeMismatch` unless every weight has moments and a gradient of its shape. To be called before anything is
+ * consumed.
+ */
 export const checkAdamW = (state: OptimiserTensors, grads: Weights): void => {
   for (const [name, w] of Object.entries(state.weights))
     for (const [what, other] of Object.entries({ m: state.m[name], v: state.v[name], gradient: grads[name] }))

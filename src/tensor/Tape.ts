@@ -1,9 +1,9 @@
 /**
  * Reverse-mode differentiation over the tape that TensorFlow.js records, for engines without an autograd of their own.
  *
- * Why not `tf.grads`: that frees activations and every intermediate gradient only when the whole backward pass ends, and
- * it cannot be nested inside a custom gradient. Here an operation's saved tensors and its output's gradient are freed as
- * soon as it has been differentiated, and passes nest, which activation checkpointing needs.
+ * Why not `tf.grads`: that frees activations and every intermediate gradient only when the whole backward pass ends,
+ * and it cannot be nested inside a custom gradient. Here an operation's saved tensors and its output's gradient are
+ * freed as soon as it has been differentiated, and passes nest, which activation checkpointing needs.
  *
  * Not for libtorch: an engine with its own tape replaces `gradients` and `checkpointed` and leaves this file unused.
  */

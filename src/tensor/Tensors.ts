@@ -1,9 +1,9 @@
 /**
  * The one service that hides the engine: gradients, checkpointing, the optimiser's step, memory, and the fused regions.
  *
- * Model code is a plain function of a `Compute` and tensors, runs inside `run` or `valueAndGrad`, and names no engine. An
- * engine with its own autograd (libtorch) implements `TensorsShape` with its own tape; engines that are a TF.js backend
- * share `makeTensors`.
+ * Model code is a plain function of a `Compute` and tensors, runs inside `run` or `valueAndGrad`, and names no engine.
+ * An engine with its own autograd (libtorch) implements `TensorsShape` with its own tape; engines that are a TF.js
+ * backend share `makeTensors`.
  *
  * Lifetimes: whatever is made inside `run` or `valueAndGrad` and not returned is freed when it ends, error or not.
  * What is returned belongs to the caller, who frees it with `free`.
@@ -40,7 +40,9 @@ export interface Memory {
 export interface Compute extends Regions {
   /** Runs a pure `block` keeping only its input, again when its gradient is asked for. `weights`: what it reads. */
   readonly checkpointed: (block: (x: Tensor) => Tensor, x: Tensor, weights: Weights) => Tensor
-  /** `crossEntropy(linear(x, weight, bias), labels, normaliser)`: a head and its loss, in which logits need not be kept. */
+  /**
+   * `crossEntropy(linear(x, weight, bias), labels, normaliser)`: a head and its loss, in which logits need not be kept.
+   */
   readonly linearCrossEntropy: (
     x_ND: Tensor,
     weight_VD: Tensor,
@@ -80,7 +82,9 @@ export interface TensorsShape {
     variables: Weights,
     into?: Weights
   ) => Effect.Effect<{ readonly value: number; readonly grads: Weights }, TensorError>
-  /** One AdamW update, number `update` (first 1). Consumes `state` and `grads`, which has a gradient for every weight. */
+  /**
+   * One AdamW update, number `update` (first 1). Consumes `state` and `grads`, which has a gradient for every weight.
+   */
   readonly adamW: (
     state: OptimiserTensors,
     grads: Weights,
@@ -95,7 +99,10 @@ export interface TensorsShape {
     values: Float32Array | Int32Array,
     shape: ReadonlyArray<number>
   ) => Effect.Effect<Tensor, TensorError>
-  /** Weights that nothing trains, kept as wide as the engine computes with them: half an `upload` where that is bfloat16. */
+  /**
+   * Weights that nothing trains, kept as wide as the engine computes with them: half an `upload` where that is
+   * bfloat16.
+   */
   readonly uploadFrozen: (values: Float32Array, shape: ReadonlyArray<number>) => Effect.Effect<Tensor, TensorError>
   /** Values back from the engine, in row-major order. */
   readonly read: (tensor: Tensor) => Effect.Effect<Float32Array | Int32Array, TensorError>

@@ -1,8 +1,8 @@
 /**
  * Flat float32 memory of an engine, of which tensors, gradients and optimiser slices are parts.
  *
- * Not tensors: a vector has no shape and no gradient, and is changed in place. Parts share the memory of what they are cut
- * from. What data-parallel training keeps in flat buffers is made of these (`training/ShardedOptimizer.ts`).
+ * Not tensors: a vector has no shape and no gradient, and is changed in place. Parts share the memory of what they are
+ * cut from. What data-parallel training keeps in flat buffers is made of these (`training/ShardedOptimizer.ts`).
  */
 import type { Effect } from "effect"
 import type { AdamWOptions } from "./AdamW.ts"

@@ -22,7 +22,9 @@ import { Utf8List } from "../dag/Utf8List.ts"
 import { extend, type RandomStream, stream } from "../tensor/Random.ts"
 import { type CaptionDecision, CaptionOptions, drop, KEEP, ruleOfWords, wordsOf } from "./Captions.ts"
 
-/** A caption with its noun phrases (`NounPhrases.nounPhrases`); a getter is asked only where no other rule took the row. */
+/**
+ * A caption with its noun phrases (`NounPhrases.nounPhrases`); a getter is asked only where no other rule took the row.
+ */
 export interface CaptionRow {
   readonly id: string
   readonly caption: string
@@ -109,7 +111,8 @@ class Smallest {
 /**
  * Starts pass 1 of the caption filter. `rows` is a hint of how many there will be: memory is then taken once.
  *
- * With `perPhrase: null` nothing is balanced: no row is asked for its phrases. Throws `RangeError` for options out of bounds.
+ * With `perPhrase: null` nothing is balanced: no row is asked for its phrases. Throws `RangeError` for options out of
+ * bounds.
  *
  * @example
  * const counter = countCaptions(options)

@@ -1,5 +1,6 @@
 /**
- * The caption filter's rules: which there are, their parameters, those that need one caption alone, and counts for a report.
+ * The caption filter's rules: which there are, their parameters, those that need one caption alone, and counts for a
+ * report.
  *
  * Not the noun-phrase balance, which needs all captions: see `Balance.ts`. Not what an image must be: `tokenizeImages`
  * refuses small and narrow ones, and those that do not open.

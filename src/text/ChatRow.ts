@@ -7,13 +7,13 @@
  * | OpenAI, TRL | `messages` | `role`: user, assistant, system | `content`, a text or a list of parts |
  * | LMSYS, WildChat | `conversation` | as either | as either |
  *
- * Roles and texts are taken in either spelling from any of the lists. A list may be an object of columns
- * (`{ from: [...], value: [...] }`), as Parquet files of older `datasets` have it. A `system` beside the list is its first
- * turn. An image among the parts is the mark `<image>` in the text and an image of the row.
+ * Roles and texts are taken in either spelling from any of the lists. A list may be an object of columns (`{ from:
+ * [...], value: [...] }`), as Parquet files of older `datasets` have it. A `system` beside the list is its first turn.
+ * An image among the parts is the mark `<image>` in the text and an image of the row.
  *
- * Not a cleaner: order of roles, HTML and dirt stay as found. What is not in the table is refused by its name, above all
- * roles and calls of tools: a conversation with parts left out is another one. So is a key of a turn that is no known fact
- * about it: what it says may be loss, reasoning or text that is left out. Pure.
+ * Not a cleaner: order of roles, HTML and dirt stay as found. What is not in the table is refused by its name, above
+ * all roles and calls of tools: a conversation with parts left out is another one. So is a key of a turn that is no
+ * known fact about it: what it says may be loss, reasoning or text that is left out. Pure.
  */
 import { Result } from "effect"
 import { foreignMedia, IMAGE_KEYS, imagesOf, isBlank, isFact, type RowImage } from "./RowMedia.ts"
@@ -65,7 +65,10 @@ const CALLS = ["tool_calls", "function_call", "tool_call_id", "tools", "function
 /** Whether a turn is to be learned. Loss is on the answers here, all of them. */
 const WEIGHTS = ["weight", "loss", "train"]
 const TURN_KEYS: ReadonlySet<string> = new Set(["from", "role", "value", "content", ...CALLS, ...WEIGHTS])
-/** Facts about a turn beside those about any row: who wrote it, when, how long it is. They change nothing that is trained. */
+/**
+ * Facts about a turn beside those about any row: who wrote it, when, how long it is. They change nothing that is
+ * trained.
+ */
 const TURN_FACTS: ReadonlySet<string> = new Set([
   ...["name", "user", "user_id", "message_id", "msg_id", "parent", "parent_id", "turn_id", "turn_identifier", "rank"],
   ...["create_time", "update_time", "time", "status", "end_turn", "metadata", "meta", "length", "num_tokens", "tokens"],

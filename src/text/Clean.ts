@@ -9,8 +9,8 @@
  * what follows is not looked at. Two points of the reference worth knowing: only one leading turn that is not human is
  * taken off (a second one breaks the roles), and the least length counts a question whose answer was cut off.
  *
- * What each rule looks at: roles, and banned words, the raw value; notices, the first character and the least length the
- * converted one. `test/golden/sharegpt-rules` holds that to the reference.
+ * What each rule looks at: roles, and banned words, the raw value; notices, the first character and the least length
+ * the converted one. `test/golden/sharegpt-rules` holds that to the reference.
  *
  * Source: FastChat's `fastchat/data/clean_sharegpt.py`, commit 0e6d3e4 (the release 0.2.36 on PyPI has no notices yet).
  */
@@ -21,10 +21,10 @@ import { convertHtml } from "./html/HtmlToMarkdown.ts"
 import { codePointLength, startsPrintable, strip } from "./html/PythonText.ts"
 
 /**
- * `bannedWords`: found anywhere in a raw value, whatever the case. `notices`: what a converted reply of the site, not the
- * model, begins with. `minCharacters`: in code points, over all converted turns. `values`: what the file's values are;
- * markdown is only stripped. `humanTurns`: `reference` converts them as HTML too, as FastChat does, which loses text such
- * as `i<n;i++)`; `verbatim` keeps them as typed.
+ * `bannedWords`: found anywhere in a raw value, whatever the case. `notices`: what a converted reply of the site, not
+ * the model, begins with. `minCharacters`: in code points, over all converted turns. `values`: what the file's values
+ * are; markdown is only stripped. `humanTurns`: `reference` converts them as HTML too, as FastChat does, which loses
+ * text such as `i<n;i++)`; `verbatim` keeps them as typed.
  *
  * These are parameters of `cleanShareGpt`; what may be left out is as FastChat has it.
  */
@@ -61,7 +61,10 @@ export const DropReason = Schema.Literals([
 ])
 export type DropReason = typeof DropReason.Type
 
-/** A conversation that a cleaning rule dropped. `turn` is the place in the file's list, from 0, where one turn is at fault. */
+/**
+ * A conversation that a cleaning rule dropped. `turn` is the place in the file's list, from 0, where one turn is at
+ * fault.
+ */
 export class Dropped extends Schema.TaggedError<Dropped>()("Dropped", {
   reason: DropReason,
   id: Schema.String,

@@ -1,17 +1,20 @@
 /**
  * A conversation as ShareGPT files hold it, and as it is once cleaned.
  *
- * Not a template: `Template.ts` says what a model sees. Nothing is repaired here beyond a numeric id: a row that does not
- * have this shape is one typed error, so that one bad row never stops a file.
+ * Not a template: `Template.ts` says what a model sees. Nothing is repaired here beyond a numeric id: a row that does
+ * not have this shape is one typed error, so that one bad row never stops a file.
  */
 import { Result, Schema } from "effect"
 
-/** One message as found. `from` is whatever the file says (`human`, `gpt`, `system`, ...); `value` is HTML or markdown. */
+/**
+ * One message as found. `from` is whatever the file says (`human`, `gpt`, `system`, ...); `value` is HTML or markdown.
+ */
 export const RawTurn = Schema.Struct({ from: Schema.String, value: Schema.String })
 export type RawTurn = typeof RawTurn.Type
 
 /**
- * One row of a ShareGPT file as found, HTML and all; other keys are ignored. `group`: what its reader says it belongs to.
+ * One row of a ShareGPT file as found, HTML and all; other keys are ignored. `group`: what its reader says it belongs
+ * to.
  * `plugins` null or absent: none were used.
  */
 export const RawConversation = Schema.Struct({
@@ -27,8 +30,8 @@ export const ConversationTurn = Schema.Struct({ from: Schema.Literals(["human", 
 export type ConversationTurn = typeof ConversationTurn.Type
 
 /**
- * A cleaned conversation: at least one pair, `human` and `gpt` in turn. `group`: what it must not be torn from when rows
- * are split into sides; absent where its id says that by ShareGPT's rule (`Group.ts`).
+ * A cleaned conversation: at least one pair, `human` and `gpt` in turn. `group`: what it must not be torn from when
+ * rows are split into sides; absent where its id says that by ShareGPT's rule (`Group.ts`).
  */
 export const Conversation = Schema.Struct({
   id: Schema.String,

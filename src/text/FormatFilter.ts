@@ -2,8 +2,8 @@
  * Rules on the finished text of a conversation: lists that start over, runs of one digit, and literal control tokens.
  *
  * Not a cleaner of markup. Runs of digits drop a whole conversation, lists that start over the part they stand in: so
- * FastChat's `prepare_all` has it. The third rule changes text, so that a tokenizer that matches control tokens anywhere
- * cannot be made to emit one by what a user typed.
+ * FastChat's `prepare_all` has it. The third rule changes text, so that a tokenizer that matches control tokens
+ * anywhere cannot be made to emit one by what a user typed.
  */
 import { Result, Schema } from "effect"
 import type { Conversation } from "./Conversation.ts"
@@ -93,7 +93,10 @@ export const checkDigits = (times: number) =>
     hasRepeatedDigit(value, times)
   )
 
-/** Put after the first character of a control token: `<image>` becomes `< image>`, still readable, undone by removing it. */
+/**
+ * Put after the first character of a control token: `<image>` becomes `< image>`, still readable, undone by removing
+ * it.
+ */
 const SEPARATOR = " "
 
 /** A token that text could still hold afterwards. */
@@ -104,8 +107,8 @@ export class BadSpecialTokens extends Schema.TaggedError<BadSpecialTokens>()("Ba
 }) {}
 
 /**
- * Makes a function that breaks every listed token in a text with a space, overlapping ones too. Its result holds none of
- * them, and text without any comes back as it is; so it is idempotent.
+ * Makes a function that breaks every listed token in a text with a space, overlapping ones too. Its result holds none
+ * of them, and text without any comes back as it is; so it is idempotent.
  *
  * Fails with `BadSpecialTokens` for a token of fewer than two characters or with a space in it, for then a break could
  * form a new token.

@@ -1,5 +1,6 @@
 /**
- * Which rows belong together: parts of one conversation, or rows about one image. A group lies on one side of every split.
+ * Which rows belong together: parts of one conversation, or rows about one image. A group lies on one side of every
+ * split.
  *
  * Not a guess from a row's text: the data set says how its ids are made (`group` in `datasets/`), and the reader's
  * parameter of that name repeats it. Groups are compared as text.
@@ -10,10 +11,10 @@ import { Schema } from "effect"
 /**
  * What a row's group is.
  *
- * `sharegpt`: an id of ShareGPT is seven letters or digits; FastChat's split puts `_` and the number of the part's first
- * turn behind it (`wgByO4Y_0`, `wgByO4Y_8`), once more for each time that a file is split (`wgByO4Y_8_0`). Other ids stand
- * for themselves. `part`: any id may end in `_` and such a number.
- * `id`: each id is a conversation of its own, whatever it looks like. `{ field }`: that field of the row, text or a number.
+ * `sharegpt`: an id of ShareGPT is seven letters or digits; FastChat's split puts `_` and the number of the part's
+ * first turn behind it (`wgByO4Y_0`, `wgByO4Y_8`), once more for each time that a file is split (`wgByO4Y_8_0`). Other
+ * ids stand for themselves. `part`: any id may end in `_` and such a number. `id`: each id is a conversation of its
+ * own, whatever it looks like. `{ field }`: that field of the row, text or a number.
  */
 export const GroupRule = Schema.Union([
   Schema.Literals(["sharegpt", "part", "id"]),

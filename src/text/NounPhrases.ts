@@ -2,9 +2,9 @@
  * Noun phrases of an English caption, normalised for counting.
  *
  * Not a parser: words, a tagger that says which of them are inside a phrase (`PhraseTagger.ts`), and the text between.
- * Phrases are what spaCy calls noun chunks, without what opens them: "the man's two very old hats" gives "man's two very
- * old hats". Left out are articles, demonstratives, possessive pronouns and counted numbers ("two dogs" gives "dogs");
- * "many" and "other" stay. The rules: `test/text/fixtures/noun-phrases.md`.
+ * Phrases are what spaCy calls noun chunks, without what opens them: "the man's two very old hats" gives "man's two
+ * very old hats". Left out are articles, demonstratives, possessive pronouns and counted numbers ("two dogs" gives
+ * "dogs"); "many" and "other" stay. The rules: `test/text/fixtures/noun-phrases.md`.
  *
  * The weights are `phrases.bin`; `scripts/noun-phrases` made them, and docs/noun-phrases.md says from what.
  */
@@ -21,7 +21,10 @@ export const phraseWeights = new URL("./phrases.bin", import.meta.url)
 
 let loaded: Tagger | undefined
 
-/** First and second word of a corner's name: "the bottom left of the page" is one phrase also where the tagger ends it early. */
+/**
+ * First and second word of a corner's name: "the bottom left of the page" is one phrase also where the tagger ends it
+ * early.
+ */
 const corner = { first: /^(?:top|bottom|upper|lower)$/i, second: /^(?:left|right)$/i } as const
 
 /**

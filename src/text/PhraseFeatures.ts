@@ -1,10 +1,10 @@
 /**
  * What the noun-phrase tagger looks at in a caption, as 32-bit keys, and the table of weights by key.
  *
- * Not the tagger (`PhraseTagger.ts`). Features come in two sorts: those of one word in one role (the word itself, the one
- * before, ...), which a tagger may sum once a word, and those of several words. Either is asked alone, or once for each
- * label of the word before ("paired"). A key of 0 is no feature. `scripts/noun-phrases/train.ts` learns weights for the
- * same keys.
+ * Not the tagger (`PhraseTagger.ts`). Features come in two sorts: those of one word in one role (the word itself, the
+ * one before, ...), which a tagger may sum once a word, and those of several words. Either is asked alone, or once for
+ * each label of the word before ("paired"). A key of 0 is no feature. `scripts/noun-phrases/train.ts` learns weights
+ * for the same keys.
  */
 import { brotliDecompressSync } from "node:zlib"
 
@@ -14,7 +14,9 @@ export const BEGINS = 1
 export const CONTINUES = 2
 export const LABELS = 3
 
-/** Keys of one word: the word, its last three letters, its last two with its shape (letters, digits, hyphens, other). */
+/**
+ * Keys of one word: the word, its last three letters, its last two with its shape (letters, digits, hyphens, other).
+ */
 export interface WordKeys {
   readonly word: number
   readonly end3: number
@@ -86,7 +88,10 @@ export const soloPairs = (role: 0 | 1, { end3, word }: WordKeys): ReadonlyArray<
 /** How many features of several words there are: alone, and paired. */
 export const JOINT = 9
 
-/** Features of several words, of which `here` is to be labelled: `JOINT` keys to `out`, called for each word of each caption. */
+/**
+ * Features of several words, of which `here` is to be labelled: `JOINT` keys to `out`, called for each word of each
+ * caption.
+ */
 export const jointKeys = (last: WordKeys, here: WordKeys, next: WordKeys, next2: WordKeys, out: Int32Array): void => {
   out[0] = two(8, last.word, here.word)
   out[1] = two(9, here.word, next.word)
@@ -116,8 +121,8 @@ export interface Weights {
 }
 
 /**
- * Reads weights from their file: brotli over a count, keys (sorted, as differences, 4 bytes each, little-endian), and three
- * signed bytes a key. Kept in an open table that is at most half full.
+ * Reads weights from their file: brotli over a count, keys (sorted, as differences, 4 bytes each, little-endian), and
+ * three signed bytes a key. Kept in an open table that is at most half full.
  */
 export const readWeights = (file: Uint8Array): Weights => {
   const bytes = brotliDecompressSync(file)

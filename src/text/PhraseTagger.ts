@@ -1,9 +1,9 @@
 /**
  * Which words of a caption are inside a noun phrase: a linear model over words, their ends and their neighbours.
  *
- * Not a parser, and no phrases yet: `NounPhrases.ts` cuts them out. Each word gets one of three labels (outside, begins a
- * phrase, continues one); the best sequence is found by the Viterbi algorithm. A word's own share of the scores is summed
- * once and kept, up to `MOST_WORDS` words: what is left for each caption are the features of several words.
+ * Not a parser, and no phrases yet: `NounPhrases.ts` cuts them out. Each word gets one of three labels (outside, begins
+ * a phrase, continues one); the best sequence is found by the Viterbi algorithm. A word's own share of the scores is
+ * summed once and kept, up to `MOST_WORDS` words: what is left for each caption are the features of several words.
  *
  * Source: Collins, "Discriminative Training Methods for Hidden Markov Models" (2002): perceptron weights, averaged.
  */

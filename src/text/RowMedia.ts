@@ -1,10 +1,10 @@
 /**
  * Which images a row names, and whether it carries anything else that a model would have to see or hear.
  *
- * Not a reader of images. The rule for keys that nobody here knows goes by what their values can be: numbers, truth values,
- * nothing at all and ordinary text cannot be an image, a film or a sound, and are left alone. What can be (bytes, a name of a
- * file, an address of one, base64, numbers nested as pixels are) makes the row refused by that key's name, unless the key is
- * known to hold facts about a row or is named in the reader's `ignore`. Pure.
+ * Not a reader of images. The rule for keys that nobody here knows goes by what their values can be: numbers, truth
+ * values, nothing at all and ordinary text cannot be an image, a film or a sound, and are left alone. What can be
+ * (bytes, a name of a file, an address of one, base64, numbers nested as pixels are) makes the row refused by that
+ * key's name, unless the key is known to hold facts about a row or is named in the reader's `ignore`. Pure.
  */
 import { Result } from "effect"
 
@@ -137,8 +137,8 @@ const listOf = (value: unknown, key: string): Result.Result<ReadonlyArray<RowIma
 }
 
 /**
- * The images that `image` and `images` name, in order: a name, `{ bytes, path }`, or a list of these. Fails with a sentence
- * where a value is none of these, or where both keys hold something and not the same.
+ * The images that `image` and `images` name, in order: a name, `{ bytes, path }`, or a list of these. Fails with a
+ * sentence where a value is none of these, or where both keys hold something and not the same.
  *
  * @example
  * imagesOf({ images: ["a.jpg"] }) // success [{ path: "a.jpg" }]

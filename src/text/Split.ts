@@ -3,8 +3,8 @@
  *
  * Not a tokenizer and no truncation: text is never cut. Pure over a function that counts tokens.
  *
- * FastChat's `split_long_conversation.py` loses the last pair when it overflows a part, keeps a pair that is too long by
- * itself and may write an empty part. Here every pair that fits is kept and each one that does not is refused.
+ * FastChat's `split_long_conversation.py` loses the last pair when it overflows a part, keeps a pair that is too long
+ * by itself and may write an empty part. Here every pair that fits is kept and each one that does not is refused.
  *
  * Units: lengths in tokens; a message counts `perMessage` more than its own, for its role and separators.
  */
@@ -13,8 +13,8 @@ import { type Conversation, ConversationTurn } from "./Conversation.ts"
 import { groupField, groupOf } from "./Group.ts"
 
 /**
- * `maxTokens`: most tokens in a part, overhead included. `perMessage`: overhead of one message. `perPart`: overhead of a
- * part, its system prompt (the original forgets it, and the last answer loses its end).
+ * `maxTokens`: most tokens in a part, overhead included. `perMessage`: overhead of one message. `perPart`: overhead of
+ * a part, its system prompt (the original forgets it, and the last answer loses its end).
  */
 export const SplitOptions = Schema.Struct({
   maxTokens: Schema.Number,

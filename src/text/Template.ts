@@ -1,9 +1,9 @@
 /**
  * Conversation formats: which text a model sees, and which characters of it carry loss.
  *
- * Not a cleaner and no packer. Loss is decided by character offsets and lengths, never by comparing ids: Phi-2's end
- * of text is its padding too. The space before an answer carries loss: a prompt ends with `ASSISTANT:`, so the model has to
- * write it. Mostly it is part of the answer's first token; before white space it is a token of its own.
+ * Not a cleaner and no packer. Loss is decided by character offsets and lengths, never by comparing ids: Phi-2's end of
+ * text is its padding too. The space before an answer carries loss: a prompt ends with `ASSISTANT:`, so the model has
+ * to write it. Mostly it is part of the answer's first token; before white space it is a token of its own.
  *
  * Shapes: T tokens. `ids_T` i32, `labels_T` i32 (-100 = no loss; aligned with ids, the loss shifts them by one).
  * Spans are UTF-16 code units.
@@ -15,8 +15,8 @@ import type { ConversationTurn } from "./Conversation.ts"
 import type { Tokenizer } from "./Tokenizer.ts"
 
 /**
- * What is rendered: turns that alternate from `human` to `gpt`, and whether an image belongs to them. `<image>` in a human
- * value marks its place.
+ * What is rendered: turns that alternate from `human` to `gpt`, and whether an image belongs to them. `<image>` in a
+ * human value marks its place.
  */
 export interface TemplateInput {
   readonly turns: ReadonlyArray<ConversationTurn>

@@ -23,7 +23,10 @@ interface Cut {
   readonly stopped: boolean
 }
 
-/** Cuts before the stop text that ends first, of those that end together the longest; else holds back what may become one. */
+/**
+ * Cuts before the stop text that ends first, of those that end together the longest; else holds back what may become
+ * one.
+ */
 const cut = (text: string, stops: ReadonlyArray<string>): Cut => {
   let from = -1
   let end = Infinity

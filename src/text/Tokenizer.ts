@@ -19,7 +19,9 @@ export { TokenizerJsonError } from "./bpe/Vocabulary.ts"
 export interface EncodeOptions {
   /** Whether control tokens spelled in the text become control tokens: `none` (default) or `all`. */
   readonly allowSpecial?: "none" | "all"
-  /** Whether the file's post-processor puts its ids around the text (`<s>`, `</s>`), placed at [0, 0); false by default. */
+  /**
+   * Whether the file's post-processor puts its ids around the text (`<s>`, `</s>`), placed at [0, 0); false by default.
+   */
   readonly addSpecial?: boolean
 }
 

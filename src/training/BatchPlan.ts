@@ -77,8 +77,8 @@ export const shuffledPlan = (
 }
 
 /**
- * One example a row, batches of one modality, their rows long to short (LLaVA's sampler): for instruction data, where an
- * image's hundreds of tokens make packing wasteful. Micro-batches are cut in that order, so their rows are alike in
+ * One example a row, batches of one modality, their rows long to short (LLaVA's sampler): for instruction data, where
+ * an image's hundreds of tokens make packing wasteful. Micro-batches are cut in that order, so their rows are alike in
  * length and little is padded; a batch computed whole pads as if it were unsorted. `words` is negative for text.
  */
 export const groupedPlan = (

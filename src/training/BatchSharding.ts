@@ -1,10 +1,12 @@
 /**
  * What of a step each process computes, and where each weight's gradient lies in flat buckets: arithmetic alone.
  *
- * Not communication (`ShardedOptimizer.ts`). All of it is a pure function of sizes, so that every rank knows it without asking.
+ * Not communication (`ShardedOptimizer.ts`). All of it is a pure function of sizes, so that every rank knows it without
+ * asking.
  *
- * A step's rows are cut into micro-batches, in order; micro-batch i is rank `i mod world`'s. A bucket holds whole weights, all
- * of them decayed or none, and is padded to a size that `world` divides: rank r owns the r-th of its `world` equal slices.
+ * A step's rows are cut into micro-batches, in order; micro-batch i is rank `i mod world`'s. A bucket holds whole
+ * weights, all of them decayed or none, and is padded to a size that `world` divides: rank r owns the r-th of its
+ * `world` equal slices.
  */
 
 /** One micro-batch of a global batch. */
@@ -17,8 +19,8 @@ export interface Cut<A> {
 }
 
 /**
- * The micro-batches of a step for `world` ranks: of at most `microBatch` rows, and as even as they can be, so that no rank
- * waits for another that has a whole one more.
+ * The micro-batches of a step for `world` ranks: of at most `microBatch` rows, and as even as they can be, so that no
+ * rank waits for another that has a whole one more.
  *
  * @example splitStep([0, 1, 2, 3, 4, 5], 4, 2).map(({ rows }) => rows) // [[0, 1, 2], [3, 4, 5]]
  */

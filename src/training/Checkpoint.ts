@@ -1,8 +1,8 @@
 /**
  * A training loop's state as files and back: weights, moments, step, losses. One checkpoint is the whole of it.
  *
- * Not durable by itself: the framework writes what `encode` returns. Frozen weights are not in it (they are inputs), and
- * there is no generator state: data order and dropout are functions of (seed, step). Bits survive the round trip.
+ * Not durable by itself: the framework writes what `encode` returns. Frozen weights are not in it (they are inputs),
+ * and there is no generator state: data order and dropout are functions of (seed, step). Bits survive the round trip.
  *
  * Files: `loop.json`, and `state-NNNNN.safetensors` of at most 1 GiB each (a larger tensor has one to itself).
  */

@@ -8,8 +8,8 @@
 const EPSILON = 1e-6
 
 /**
- * What a gradient of this norm is multiplied by, so that it is no longer than `limit`: limit / (norm + 1e-6), at most 1. One
- * means that it stays as it is. No limit clips nothing.
+ * What a gradient of this norm is multiplied by, so that it is no longer than `limit`: limit / (norm + 1e-6), at most
+ * 1. One means that it stays as it is. No limit clips nothing.
  *
  * @example clipCoefficient(2, 0.5) // 0.249999875
  */

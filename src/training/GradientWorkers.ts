@@ -3,11 +3,12 @@
  *
  * Not threads: `Helpers` gives those. Micro-batch `i` is computed by thread `i mod n`, 0 being the one that steps, and
  * gradients are added in the order of micro-batches, whole ones in f32, as `Tensors.valueAndGrad` adds them: the number
- * of threads shows in nothing but the clock. The first micro-batch that fails, in that order, is the one that is told.
+ * of threads shows in nothing but the clock. the first micro-batch that fails, in that order, is the one that is reported.
  *
  * Shared memory, P trained floats: the weights (P, written when a step begins), and two slots (2 P) for each helper's
- * gradients. A helper has two tasks at most, so it computes the next one while the last waits to be added; a slot is used
- * again only when its gradient has been added. Each helper holds frozen and trained weights in an engine of its own.
+ * gradients. A helper has two tasks at most, so it computes the next one while the last waits to be added; a slot is
+ * used again only when its gradient has been added. Each helper holds frozen and trained weights in an engine of its
+ * own.
  */
 import { Effect, Schema, type Scope } from "effect"
 import type { Helper, HelperFailed } from "../dag/Helpers.ts"

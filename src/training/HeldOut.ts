@@ -1,5 +1,6 @@
 /**
- * Held-out loss: measured at the end of training, and where it is asked for every few steps, with the best weights kept.
+ * Held-out loss: measured at the end of training, and where it is asked for every few steps, with the best weights
+ * kept.
  *
  * Not a stopping rule: every step is taken. Losses so far and the kept weights are part of the loop's checkpoint, so a
  * resumed run keeps what one that never stopped would keep. Kept weights lie in plain memory, not in the engine's.

@@ -4,8 +4,8 @@
  * Not a sampler: order comes from `Order` or `Sampler`. Pure; no I/O; nothing is buffered between calls: the plan is
  * made from the lengths alone, so a cursor is a row of the plan and a killed run loses nothing.
  *
- * Shapes: B rows, T tokens a row, as `model/TokenBatch.ts` has them; segments are 1, 2, ... in the row. The first token of a
- * segment has no label, so no segment is predicted from another.
+ * Shapes: B rows, T tokens a row, as `model/TokenBatch.ts` has them; segments are 1, 2, ... in the row. The first token
+ * of a segment has no label, so no segment is predicted from another.
  *
  * Source: first-fit bin packing over a window of examples in data order.
  */

@@ -1,9 +1,10 @@
 /**
  * Loads the micro-batches of the next steps while this one is computed.
  *
- * Not a buffer of many. Where the fold has a loader (`dag/Loader.ts`), its thread loads two steps ahead, whatever this thread
- * does. Elsewhere, and until the loader has opened, one step is loaded ahead in fibers of this thread, which is free while
- * files are read or a GPU is waited for, not while it computes. What is loaded is the same pure function of rows with each.
+ * Not a buffer of many. Where the fold has a loader (`dag/Loader.ts`), its thread loads two steps ahead, whatever this
+ * thread does. Elsewhere, and until the loader has opened, one step is loaded ahead in fibers of this thread, which is
+ * free while files are read or a GPU is waited for, not while it computes. What is loaded is the same pure function of
+ * rows with each.
  *
  * Memory: the micro-batches of two steps more, of one without a loader.
  */
@@ -17,7 +18,9 @@ export type RowsOf = ReadonlyArray<ReadonlyArray<number>>
 const AHEAD = { loader: 2, here: 1 }
 
 export interface Prefetch<B, E, R> {
-  /** Begins to load what this step and those after it will ask for, in order, and forgets what none of them asks for. */
+  /**
+   * Begins to load what this step and those after it will ask for, in order, and forgets what none of them asks for.
+   */
   readonly begin: (step: number) => Effect.Effect<void, never, R>
   /** A micro-batch: the one under way, or loaded now. Fails as its load does. */
   readonly load: (rows: RowsOf) => Effect.Effect<B, E, R>

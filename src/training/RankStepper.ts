@@ -1,9 +1,9 @@
 /**
  * Steps of a process group, ZeRO-1 (`ShardedOptimizer.ts`): rank 0 runs the training loop, the other ranks follow it.
  *
- * Not processes and not collectives: the runner starts the former, the engine has the latter. Before each collective part
- * of its work rank 0 broadcasts a command (take step n, save, measure, end) and all ranks do it together. Whatever fails
- * on rank 0 between two commands, the others are let go when its scope closes.
+ * Not processes and not collectives: the runner starts the former, the engine has the latter. Before each collective
+ * part of its work rank 0 broadcasts a command (take step n, save, measure, end) and all ranks do it together. Whatever
+ * fails on rank 0 between two commands, the others are let go when its scope closes.
  */
 import { Effect, type Scope } from "effect"
 import { ProcessGroup } from "../dag/ProcessGroup.ts"

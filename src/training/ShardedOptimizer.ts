@@ -1,13 +1,14 @@
 /**
  * A training step by several processes: data parallel, the optimiser's state cut over them (ZeRO-1).
  *
- * Not processes and not a model. Weights lie in flat buckets that all ranks have; moments only in slices, of which each rank
- * owns one a bucket. A step: every rank adds the gradients of its micro-batches (`BatchSharding.ts`) in order, in f32; sums over
- * ranks start bucket by bucket while the last backward pass goes on; each rank updates its slices; slices are gathered.
- * The loss is normalised over the supervised tokens of all ranks' rows. Losses, norms and refusals are the same everywhere:
- * what one rank finds not to be finite ends the step on all, with the state from before it.
+ * Not processes and not a model. Weights lie in flat buckets that all ranks have; moments only in slices, of which each
+ * rank owns one a bucket. A step: every rank adds the gradients of its micro-batches (`BatchSharding.ts`) in order, in
+ * f32; sums over ranks start bucket by bucket while the last backward pass goes on; each rank updates its slices;
+ * slices are gathered. The loss is normalised over the supervised tokens of all ranks' rows. Losses, norms and refusals
+ * are the same everywhere: what one rank finds not to be finite ends the step on all, with the state from before it.
  *
- * The same bits on every run with as many ranks; with another number, equal within rounding: sums are added in another order.
+ * The same bits on every run with as many ranks; with another number, equal within rounding: sums are added in another
+ * order.
  */
 import { Effect, type Scope } from "effect"
 import { lossTokens, type TokenBatch } from "../model/TokenBatch.ts"

@@ -1,8 +1,9 @@
 /**
- * A training stage as the loop sees it: a model, its initial weights, a batch plan, a loader of micro-batches, settings.
+ * A training stage as the loop sees it: a model, its initial weights, a batch plan, a loader of micro-batches,
+ * settings.
  *
- * Not a node and not a loop: nodes make a `Stage` from their inputs, `TrainingFold.ts` trains it. Settings are part of a
- * training node's parameters, and so of its key.
+ * Not a node and not a loop: nodes make a `Stage` from their inputs, `TrainingFold.ts` trains it. Settings are part of
+ * a training node's parameters, and so of its key.
  */
 import { type Effect, Schema } from "effect"
 import type { TokenBatch } from "../model/TokenBatch.ts"
@@ -29,11 +30,17 @@ export const TrainingSettings = {
   eps: Schema.Number,
   /** Decoupled; not applied to biases and norms. */
   weightDecay: Schema.Number,
-  /** Longest gradient, by Euclidean norm; null does not clip. Zero, which some trainers read so, would stop all learning. */
+  /**
+   * Longest gradient, by Euclidean norm; null does not clip. Zero, which some trainers read so, would stop all
+   * learning.
+   */
   maxGradNorm: Schema.NullOr(Schema.Number.check(Schema.isGreaterThan(0))),
   /** Dropout at the model's own rate while training. */
   dropout: Schema.Boolean,
-  /** Blocks of which only the input is kept, to be computed again for their gradients: all, every k-th, none. The same bits. */
+  /**
+   * Blocks of which only the input is kept, to be computed again for their gradients: all, every k-th, none. The same
+   * bits.
+   */
   recompute: Schema.Union([Schema.Boolean, Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))]),
   /** Of data order and dropout. */
   seed: Schema.Int,
@@ -48,7 +55,9 @@ export interface Cut {
   readonly tokens: number
 }
 
-/** What a stage trains and on what. Made anew when a run resumes, so it must be a pure function of the node's inputs. */
+/**
+ * What a stage trains and on what. Made anew when a run resumes, so it must be a pure function of the node's inputs.
+ */
 export interface Stage<Batch extends TokenBatch> {
   readonly model: Trainable<Batch, any>
   /** Weights that are trained, uploaded; asked for only when the stage starts from its beginning. */

@@ -4,7 +4,8 @@
  * Not a loop: order, schedule and checkpoints are the caller's. The step is a pure function of (state, batch, lr, seed,
  * step): the same on the same engine, bit for bit, however the state got there.
  *
- * The loss is normalised over the supervised tokens of the global batch, so micro-batches of unequal lengths weigh right.
+ * The loss is normalised over the supervised tokens of the global batch, so micro-batches of unequal lengths weigh
+ * right.
  */
 import { Effect, Schema } from "effect"
 import type { HelperFailed } from "../dag/Helpers.ts"
@@ -113,7 +114,8 @@ const numbered = <B extends TokenBatch>(
 /**
  * One step. Consumes `state` when it succeeds, and leaves it untouched when it fails.
  *
- * Fails with `NonFiniteLoss` (with the step and the row ids of the micro-batch), `NothingToLearn`, an engine's error, or a helper's.
+ * Fails with `NonFiniteLoss` (with the step and the row ids of the micro-batch), `NothingToLearn`, an engine's error,
+ * or a helper's.
  *
  * @example const { state: next, loss } = yield* trainStep(phiTrainable(config), state, {}, [batch], { lr: 3e-5, seed, step })
  */

@@ -1,9 +1,9 @@
 /**
  * Takes a stage's optimiser steps and holds its state: what the training loop drives, wherever the steps are computed.
  *
- * Not the loop (`TrainingFold.ts`: which step is next, checkpoints, the log). There are two: `localStepper` computes in this
- * process, on as many threads as there are; `rankStepper` (`RankStepper.ts`) in a process group, with the optimiser's
- * state cut over the ranks (ZeRO-1). Checkpoints are the same files with both.
+ * Not the loop (`TrainingFold.ts`: which step is next, checkpoints, the log). There are two: `localStepper` computes in
+ * this process, on as many threads as there are; `rankStepper` (`RankStepper.ts`) in a process group, with the
+ * optimiser's state cut over the ranks (ZeRO-1). Checkpoints are the same files with both.
  */
 import { Effect, type Scope } from "effect"
 import { type HelperFailed, Helpers } from "../dag/Helpers.ts"

@@ -1,9 +1,9 @@
 /**
  * The training loop as the functions of a fold node: start, step, checkpoint, finish.
  *
- * Not a model and not a recipe: a `Stage` says what is trained, on which batches, with which settings; a `Stepper` takes the
- * steps, in this process or in a process group. A step is a pure function of (state, step), so a run restored at any
- * step ends with the bits of one that never stopped.
+ * Not a model and not a recipe: a `Stage` says what is trained, on which batches, with which settings; a `Stepper`
+ * takes the steps, in this process or in a process group. A step is a pure function of (state, step), so a run restored
+ * at any step ends with the bits of one that never stopped.
  */
 import { Effect, type Scope } from "effect"
 import type { FoldFunctions, FoldProgress } from "../dag/Fold.ts"
@@ -68,8 +68,8 @@ const progressOf = ({ learningRate, losses, stage, step, watch }: LoopState): Fo
 
 /**
  * Fold functions of a stage. `open` loads what is frozen and plans the batches; `finish` turns trained weights into the
- * node's outputs. `openLoad` gives the stage's own `load` in a thread that has no engine; without it, batches are loaded in
- * the thread that trains.
+ * node's outputs. `openLoad` gives the stage's own `load` in a thread that has no engine; without it, batches are
+ * loaded in the thread that trains.
  *
  * @example
  * fold({ id: "trainLanguageModel", ... }, trainingFold(openStage, (context, trained) => Effect.succeed({ ... }), openBatches))

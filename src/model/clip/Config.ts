@@ -1,8 +1,8 @@
 /**
  * The shape of a CLIP vision tower, decoded from the config.json that `transformers` writes.
  *
- * Takes a `CLIPVisionModel` config, or one of CLIP or LLaVA with a `vision_config` inside. Absent fields have the defaults
- * of `transformers`' class, fields that are not known here are refused by name.
+ * Takes a `CLIPVisionModel` config, or one of CLIP or LLaVA with a `vision_config` inside. Absent fields have the
+ * defaults of `transformers`' class, fields that are not known here are refused by name.
  */
 import { Effect, Schema } from "effect"
 import { clipVisionDefaults, llavaNestedTypes, llavaVisionDefaults } from "../ClassDefaults.ts"
@@ -86,8 +86,8 @@ const towerOf = (json: unknown): unknown => {
 }
 
 /**
- * Decodes a vision config. Fails with `ConfigError`, which names the field, for another model, for patches that do not tile
- * the image, and for every field or value that is not known to be computed.
+ * Decodes a vision config. Fails with `ConfigError`, which names the field, for another model, for patches that do not
+ * tile the image, and for every field or value that is not known to be computed.
  *
  * @example const config = yield* decodeClipConfig(JSON.parse(text))
  */

@@ -1,7 +1,8 @@
 /**
  * CLIP's vision tower as LLaVA uses it: patch features of an early layer, without the class token.
  *
- * Not the contrastive model: no pooling, no text tower; layers above the wanted one and `post_layernorm` are not computed.
+ * Not the contrastive model: no pooling, no text tower; layers above the wanted one and `post_layernorm` are not
+ * computed.
  *
  * Shapes: B images, C channels, S image size and P patch size in pixels, G = S / P, N = G * G patches, D hidden.
  * `pixels_BCSS` are normalised (mean and deviation of CLIP).
@@ -50,8 +51,8 @@ const layer = (c: Compute, w: Weights, config: ClipConfig, x_BND: Tensor): Tenso
 }
 
 /**
- * `hidden_states[featureLayer][:, 1:]` of `transformers`: `pixels_BCSS` -> `features_BND`; the default -2 is the output of
- * the last layer but one.
+ * `hidden_states[featureLayer][:, 1:]` of `transformers`: `pixels_BCSS` -> `features_BND`; the default -2 is the output
+ * of the last layer but one.
  *
  * @example const features = yield* tensors.run((c) => clipFeatures(c, weights, config, pixels))
  */

@@ -1,6 +1,6 @@
 /**
- * One row at a time, remembered: keys and values of the last stay on the engine, and what begins alike is read from where
- * it differs. A conversation's next turn so costs its own tokens, not all before them, and an image is seen once.
+ * One row at a time, remembered: keys and values of the last stay on the engine, and what begins alike is read from
+ * where it differs. A conversation's next turn so costs its own tokens, not all before them, and an image is seen once.
  *
  * Not a history: the whole row is given each time. One row is remembered; a second that is asked for meanwhile is read
  * whole. Logits differ from those of a row read at once by rounding alone.

@@ -57,7 +57,10 @@ const keepTopK = (scores_V: Float32Array, k: number): void => {
   for (let i = 0; i < scores_V.length; i++) if (scores_V[i]! < least) scores_V[i] = -Infinity
 }
 
-/** Takes away the tokens of least probability as long as they have 1 - p together; of equals the lowest ids stay. In place. */
+/**
+ * Takes away the tokens of least probability as long as they have 1 - p together; of equals the lowest ids stay. In
+ * place.
+ */
 const keepTopP = (scores_V: Float32Array, p: number): void => {
   if (p >= 1) return
   const sorted = ascending(scores_V)
@@ -81,7 +84,8 @@ const keepTopP = (scores_V: Float32Array, p: number): void => {
 }
 
 /**
- * Scores that a token is drawn from: logits over the temperature, and -Infinity for what top-k and then top-p take away.
+ * Scores that a token is drawn from: logits over the temperature, and -Infinity for what top-k and then top-p take
+ * away.
  *
  * Not for a temperature of 0, which draws nothing.
  *

@@ -53,8 +53,8 @@ const fields: Fields = {
 }
 
 /**
- * Decodes config.json of a LLaVA. Fails with `ConfigError`, which names the field, for another model, for another feature
- * selection, for a projector without bias, and for every field or value that is not known to be computed.
+ * Decodes config.json of a LLaVA. Fails with `ConfigError`, which names the field, for another model, for another
+ * feature selection, for a projector without bias, and for every field or value that is not known to be computed.
  *
  * @example const config = yield* decodeLlavaConfig(JSON.parse(text), { headBias: false })
  */

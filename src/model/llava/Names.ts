@@ -1,6 +1,6 @@
 /**
- * Names of a LLaVA's weights: the parts' own names under `vision.`, `projector.` and `language.`, and how they are spelled
- * in an exported folder.
+ * Names of a LLaVA's weights: the parts' own names under `vision.`, `projector.` and `language.`, and how they are
+ * spelled in an exported folder.
  */
 import type { Effect } from "effect"
 import type { Checkpoint, CheckpointError } from "../Checkpoint.ts"
@@ -18,8 +18,9 @@ export const llavaShapes = (config: LlavaConfig): Shapes => ({
 })
 
 /**
- * A weight's name in the exported folder (`LlavaForConditionalGeneration` as transformers 4.57 and 5.x write it on disk):
- * `vision.x` -> `vision_tower.vision_model.x`, `projector.x` -> `multi_modal_projector.x`, `language.x` -> `language_model.x`.
+ * A weight's name in the exported folder (`LlavaForConditionalGeneration` as transformers 4.57 and 5.x write it on
+ * disk): `vision.x` -> `vision_tower.vision_model.x`, `projector.x` -> `multi_modal_projector.x`, `language.x` ->
+ * `language_model.x`.
  *
  * @example llavaFileName("language.lm_head.weight") // "language_model.lm_head.weight"
  */

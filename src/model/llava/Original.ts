@@ -1,6 +1,6 @@
 /**
- * LLaVA's own layout, which is older than the class in transformers: a language model's folder whose config.json has `mm_*`
- * fields, and a projector called `mm_projector`, inside of the weights or apart in `mm_projector.bin`.
+ * LLaVA's own layout, which is older than the class in transformers: a language model's folder whose config.json has
+ * `mm_*` fields, and a projector called `mm_projector`, inside of the weights or apart in `mm_projector.bin`.
  *
  * Not transformers' layout (`Names.ts`, `Config.ts`). The vision tower is named by the config, and lies elsewhere.
  *
@@ -152,8 +152,9 @@ const layersOf = (json: Readonly<Record<string, unknown>>): ReadonlyArray<number
 }
 
 /**
- * The `mm_*` fields of a config.json. Fails with `ConfigError`, which names the field, for another projector, other features,
- * and every field of LLaVA's that is not known to be computed here; what is not stated is not held against it.
+ * The `mm_*` fields of a config.json. Fails with `ConfigError`, which names the field, for another projector, other
+ * features, and every field of LLaVA's that is not known to be computed here; what is not stated is not held against
+ * it.
  */
 export const decodeOriginal = (json: unknown): Effect.Effect<OriginalFields, ConfigError> =>
   Effect.gen(function* () {
@@ -191,7 +192,8 @@ const projectorPart = (config: ProjectorSizes): Part => ({
 })
 
 /**
- * The widths of a projector as its tensors have them: the first layer is [output, input]. Undefined where there is none.
+ * The widths of a projector as its tensors have them: the first layer is [output, input]. Undefined where there is
+ * none.
  *
  * @example sizesOf(yield* openTorchFile("mm_projector.bin")) // { inputSize: 1024, outputSize: 2560, activation: "erf" }
  */

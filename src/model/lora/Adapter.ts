@@ -1,8 +1,9 @@
 /**
  * Adapters in PEFT's layout: `adapter_config.json`, `adapter_model.safetensors`, `README.md`.
  *
- * Not the model that they adapt: that is a `PhiForCausalLM` folder of its own. Read back is what PEFT writes for plain LoRA
- * and rsLoRA on the linears of a Phi, as `adapter_model.safetensors` or as `adapter_model.bin`; what is accepted of
+ * Not the model that they adapt: that is a `PhiForCausalLM` folder of its own. Read back is what PEFT writes for plain
+ * LoRA and rsLoRA on the linears of a Phi, as `adapter_model.safetensors` or as `adapter_model.bin`; what is accepted
+ * of
  * `adapter_config.json` stands in `PeftFields.ts`.
  *
  * Names in the file: `base_model.model.` before those of the model, as in
@@ -186,7 +187,8 @@ const openFile = (folder: string): Effect.Effect<Checkpoint, AdapterError | Chec
 }
 
 /**
- * Opens an adapter's folder for a model. Fails with `AdapterError` where it is of another kind, or does not fit the model.
+ * Opens an adapter's folder for a model. Fails with `AdapterError` where it is of another kind, or does not fit the
+ * model.
  *
  * @example const { lora, sources } = yield* openAdapter("my-adapter", config)
  */

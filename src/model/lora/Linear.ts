@@ -1,7 +1,7 @@
 /**
  * A linear of a model that may have an adapter beside it, and whose matrix may be in four bits.
  *
- * Not a layer with state: which of these it is, is told by the names among the weights. Shapes: x [.., I], y [.., O].
+ * Not a layer with state: the names among the weights say which of these it is. Shapes: x [.., I], y [.., O].
  */
 import { expectShape } from "../../tensor/Errors.ts"
 import type { Tensor, Weights } from "../../tensor/Ops.ts"
@@ -26,7 +26,8 @@ const base = (c: Compute, w: Weights, name: string, x: Tensor): Tensor => {
 }
 
 /**
- * y = x W^T + b, and where `name` has an adapter + scale (drop(x) A^T) B^T. The scale is applied to the R columns between.
+ * y = x W^T + b, and where `name` has an adapter + scale (drop(x) A^T) B^T. The scale is applied to the R columns
+ * between.
  *
  * @example adaptedLinear(c, w, "self_attn.q_proj", y_BTD, { scale: 2, drop: (x) => x })
  */

@@ -1,10 +1,11 @@
 /**
  * LoRA: low-rank adapters beside a language model's frozen linears, y = x W^T + b + (alpha / rank) (drop(x) A^T) B^T.
  *
- * Not a file format (`Adapter.ts`) and not a merge (`Merge.ts`). Here is what is chosen, which linears have an adapter, under
- * which names and from which weights it starts.
+ * Not a file format (`Adapter.ts`) and not a merge (`Merge.ts`). Here is what is chosen, which linears have an adapter,
+ * under which names and from which weights it starts.
  *
- * Shapes: W [O, I], A [R, I], B [O, R]; R is the rank. Source: Hu et al., "LoRA" (2021); names and initialisation are PEFT's.
+ * Shapes: W [O, I], A [R, I], B [O, R]; R is the rank. Source: Hu et al., "LoRA" (2021); names and initialisation are
+ * PEFT's.
  */
 import { Effect, Schema } from "effect"
 import { fillUniform, stream } from "../../tensor/Random.ts"
@@ -25,7 +26,9 @@ export const Lora = Schema.Struct({
   /** Share of an adapter's inputs that is dropped while training; each adapter has masks of its own. */
   dropout: Schema.Number.check(Schema.isGreaterThanOrEqualTo(0), Schema.isLessThan(1)),
   targets: Schema.NonEmptyArray(LoraTarget),
-  /** `nf4`: the blocks' linears are kept in four bits with double quantisation (QLoRA), those without an adapter too. */
+  /**
+   * `nf4`: the blocks' linears are kept in four bits with double quantisation (QLoRA), those without an adapter too.
+   */
   quantise: Schema.Literals(["none", "nf4"]),
   /** With `nf4`, what the adapter is merged into: the values it was trained beside, or those of the file. */
   mergeInto: Schema.Literals(["dequantised", "original"])
@@ -89,8 +92,8 @@ export const loraShapes = (config: PhiConfig, { rank, targets }: Pick<Lora, "ran
   )
 
 /**
- * Fresh adapters: A as torch's `nn.Linear` starts (`kaiming_uniform_(a=sqrt(5))`, uniform within 1 / sqrt(I)), B zero, so
- * that the model computes what it did. A pure function of (seed, name).
+ * Fresh adapters: A as torch's `nn.Linear` starts (`kaiming_uniform_(a=sqrt(5))`, uniform within 1 / sqrt(I)), B zero,
+ * so that the model computes what it did. A pure function of (seed, name).
  */
 export const freshLora = (
   config: PhiConfig,

@@ -1,9 +1,9 @@
 /**
- * Fields of PEFT's `adapter_config.json` that are accepted, and with which values: those with which an adapter is LoRA or
- * rsLoRA beside the weights of the base as they are.
+ * Fields of PEFT's `adapter_config.json` that are accepted, and with which values: those with which an adapter is LoRA
+ * or rsLoRA beside the weights of the base as they are.
  *
- * Not a reader of weights (`Adapter.ts`). A field that is not listed is refused by name unless it is off (null, false, an
- * empty list or object): PEFT adds variants as fields that are off in an adapter without them, and writes them all.
+ * Not a reader of weights (`Adapter.ts`). A field that is not listed is refused by name unless it is off (null, false,
+ * an empty list or object): PEFT adds variants as fields that are off in an adapter without them, and writes them all.
  *
  * Source: PEFT 0.21.2, `LoraConfig` with what it inherits, and `LoraLayer.update_layer` for what an initialisation does
  * to the base when an adapter is loaded.
@@ -15,7 +15,8 @@ import { blockLinear, type LoraTarget, loraTargets } from "./Lora.ts"
 
 /**
  * Initialisations that leave the base alone and give B A = 0, or numbers that the file replaces. Not `pissa`, `olora`,
- * `corda`, `loftq` and `lora_ga`, which take from the base what the adapter starts as; nor `mica`, a variant of its own.
+ * `corda`, `loftq` and `lora_ga`, which take from the base what the adapter starts as; nor `mica`, a variant of its
+ * own.
  */
 const plainInits = [true, false, "gaussian", "eva", "orthogonal"] as const
 
@@ -68,7 +69,10 @@ export const initHint =
 
 const plainEnd = /^[\w.]+$/
 
-/** Whether a regular expression of Python's matches all of a name; undefined where it cannot be read as one of JavaScript's. */
+/**
+ * Whether a regular expression of Python's matches all of a name; undefined where it cannot be read as one of
+ * JavaScript's.
+ */
 const matcher = (pattern: string): ((name: string) => boolean) | undefined => {
   try {
     const whole = new RegExp(`^(?:${pattern})$`)
@@ -80,7 +84,8 @@ const matcher = (pattern: string): ((name: string) => boolean) | undefined => {
 
 /**
  * The targets that `target_modules` names, each in all blocks, in the order of `loraTargets`; undefined where it names
- * something else of a Phi, a part of the blocks, or cannot be read. Names that a Phi has not are passed over, as PEFT does.
+ * something else of a Phi, a part of the blocks, or cannot be read. Names that a Phi has not are passed over, as PEFT
+ * does.
  *
  * @example namedTargets(["q_proj", "o_proj"], config) // ["q_proj"]
  */

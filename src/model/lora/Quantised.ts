@@ -1,8 +1,9 @@
 /**
- * A language model whose blocks' matrices are in four bits: uploaded as parts, or read as the values that the parts stand for.
+ * A language model whose blocks' matrices are in four bits: uploaded as parts, or read as the values that the parts
+ * stand for.
  *
- * Not the format (`src/tensor/Nf4.ts`). Embeddings, head, norms and biases stay in float32, as QLoRA has them. A matrix's
- * parts are weights of their own: its name and `.codes`, `.magnitudes`, `.scales`.
+ * Not the format (`src/tensor/Nf4.ts`). Embeddings, head, norms and biases stay in float32, as QLoRA has them. A
+ * matrix's parts are weights of their own: its name and `.codes`, `.magnitudes`, `.scales`.
  */
 import { Effect } from "effect"
 import { expectShape, type TensorError } from "../../tensor/Errors.ts"
@@ -45,8 +46,8 @@ export const uploadPacked = (
   })
 
 /**
- * Uploads every source in turn, as `uploadWeights` does what is frozen, but the blocks' matrices in four bits. Names of the
- * language model come after `prefix`. The caller owns the tensors; a failure frees those already uploaded.
+ * Uploads every source in turn, as `uploadWeights` does what is frozen, but the blocks' matrices in four bits. Names of
+ * the language model come after `prefix`. The caller owns the tensors; a failure frees those already uploaded.
  */
 export const uploadQuantised = <E>(
   sources: ReadonlyArray<WeightSource<E>>,

@@ -1,7 +1,8 @@
 /**
  * The shape of a Phi language model, decoded from the config.json that `transformers` writes.
  *
- * Not the recipe: no training setting is here but the model's own dropout rate. A field that is absent has the default of
+ * Not the recipe: no training setting is here but the model's own dropout rate. A field that is absent has the default
+ * of
  * `transformers`' class (`ClassDefaults.ts`), a field that is not known here is refused by name (`ConfigFields.ts`).
  */
 import { Effect, Schema } from "effect"
@@ -72,7 +73,9 @@ const rotary: Fields = {
   type: only("default")
 }
 
-/** Fields of a Phi's config.json and the values that are computed. `transformers` writes the rest of `PhiConfig` too. */
+/**
+ * Fields of a Phi's config.json and the values that are computed. `transformers` writes the rest of `PhiConfig` too.
+ */
 const fields: Fields = {
   ...transformersFields,
   ...listed("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
@@ -117,8 +120,9 @@ const ropeOf = (json: Readonly<Record<string, unknown>>): Readonly<Record<string
  * Decodes config.json of a `PhiForCausalLM` (or the `text_config` of a LLaVA).
  *
  * Takes rope settings as `rope_parameters` (5.x) or as `rope_theta` and `partial_rotary_factor` (4.x). Fails with
- * `ConfigError`, which names the field, for another model and for every field or value that is not known to be computed:
- * grouped keys, query-key norms, scaled rope, tied embeddings, dropout of embeddings or attention, what a later version adds.
+ * `ConfigError`, which names the field, for another model and for every field or value that is not known to be
+ * computed: grouped keys, query-key norms, scaled rope, tied embeddings, dropout of embeddings or attention, what a
+ * later version adds.
  *
  * @example const config = yield* decodePhiConfig(JSON.parse(text), { headBias: true })
  */

@@ -52,11 +52,17 @@ export const phiEmbed = (c: Compute, w: Weights, ids_BT: Tensor): Tensor =>
 type Attend = (q_BTD: Tensor, k_BTD: Tensor, v_BTD: Tensor) => Tensor
 type Drop = (x_BTD: Tensor, site: string) => Tensor
 
-/** Positions in the rotary table: the model's, or the next power of two past it for longer rows, as `transformers` goes on. */
+/**
+ * Positions in the rotary table: the model's, or the next power of two past it for longer rows, as `transformers` goes
+ * on.
+ */
 const rotaryPositions = (config: PhiConfig, length: number): number =>
   length <= config.maxPositions ? config.maxPositions : 2 ** Math.ceil(Math.log2(length))
 
-/** One block: x + dense(attention(LN x)) + fc2(gelu(fc1(LN x))). `w` holds this layer's names; positions are below `length`. */
+/**
+ * One block: x + dense(attention(LN x)) + fc2(gelu(fc1(LN x))). `w` holds this layer's names; positions are below
+ * `length`.
+ */
 const block = (
   c: Compute,
   w: Weights,
@@ -204,8 +210,8 @@ export interface PhiCache {
 /**
  * Hidden states of new tokens over a cache, and the cache with them. For decoding: no gradient, no dropout.
  *
- * `segments_BK` covers cached and new keys (0 = not to be seen). One token of each row sees all of them; several, with or
- * without a cache before them, see each other causally.
+ * `segments_BK` covers cached and new keys (0 = not to be seen). One token of each row sees all of them; several, with
+ * or without a cache before them, see each other causally.
  */
 export const phiExtend = (
   c: Compute,

@@ -1,9 +1,9 @@
 /**
  * Names and shapes of Phi's weights, and the ways files spell them.
  *
- * Ours are those of `PhiForCausalLM`. Files may be a language model alone (`model.layers.0...`, or without `model.`), part of a LLaVA written
- * by transformers 4.57 or 5.x (`language_model.model.layers.0...`), part of one named as in memory
- * (`model.language_model.layers.0...`), or old, with q, k and v fused as `query_key_value`.
+ * Ours are those of `PhiForCausalLM`. Files may be a language model alone (`model.layers.0...`, or without `model.`),
+ * part of a LLaVA written by transformers 4.57 or 5.x (`language_model.model.layers.0...`), part of one named as in
+ * memory (`model.language_model.layers.0...`), or old, with q, k and v fused as `query_key_value`.
  */
 import { Effect } from "effect"
 import type { Checkpoint, CheckpointError } from "../Checkpoint.ts"

@@ -40,8 +40,8 @@ const ascii = (value: string): Buffer => Buffer.from(value, "latin1")
 const tuple = (items: ReadonlyArray<Buffer>): Buffer => Buffer.concat([ascii("("), ...items, ascii("t")])
 
 /**
- * The pickle of a dictionary of contiguous tensors; tensor `i` is all of storage `i`. Fails for a format without a storage
- * of torch's; `path` is where the file will lie, for the error.
+ * The pickle of a dictionary of contiguous tensors; tensor `i` is all of storage `i`. Fails for a format without a
+ * storage of torch's; `path` is where the file will lie, for the error.
  *
  * @example
  * yield* statePickle("mm_projector.bin", [{ name: "model.mm_projector.0.bias", dtype: "F32", shape: [2560] }])

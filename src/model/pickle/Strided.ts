@@ -1,7 +1,8 @@
 /**
  * A view of a storage as rows one after another: contiguous ones are one read, others are put in order piece by piece.
  *
- * Not arithmetic: elements are moved as bits, whatever they mean. Memory: the result and one piece of at most `pieceBytes`.
+ * Not arithmetic: elements are moved as bits, whatever they mean. Memory: the result and one piece of at most
+ * `pieceBytes`.
  *
  * Shapes and strides are in elements; a stride may be 0 (expanded) or make elements overlap.
  */

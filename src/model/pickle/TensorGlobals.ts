@@ -1,5 +1,6 @@
 /**
- * The Python names that a checkpoint may ask for, and what each makes here: a dictionary, a storage's place, a tensor's.
+ * The Python names that a checkpoint may ask for, and what each makes here: a dictionary, a storage's place, a
+ * tensor's.
  *
  * Nothing is read: a tensor is a view (offset, sizes, strides) of a storage that lies in the archive. Units: elements.
  */

@@ -1,8 +1,8 @@
 /**
  * Opens `pytorch_model.bin`, or its shards with an index, as a checkpoint: what `torch.save` writes of a state dict.
  *
- * Not `torch.load`: nothing in the file is run (see `Unpickle.ts`), and a tensor's bytes are read when they are asked for.
- * The layout before torch 1.6, which is no zip, is refused with what to do.
+ * Not `torch.load`: nothing in the file is run (see `Unpickle.ts`), and a tensor's bytes are read when they are asked
+ * for. The layout before torch 1.6, which is no zip, is refused with what to do.
  *
  * An archive NAME/ holds `data.pkl`, a dictionary of names and views, and `data/KEY`, the storages that they view.
  */

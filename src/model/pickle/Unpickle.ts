@@ -1,13 +1,13 @@
 /**
  * A restricted unpickler: Python's pickle protocols 0 to 5 as far as containers, texts and numbers go.
  *
- * Not Python's: it imports nothing and calls nothing. A global is a name that the caller's table knows, a call is a function
- * of that table; any other name ends the reading with an error that says it. Opcodes that make objects by other ways
- * (NEWOBJ, INST, OBJ, EXT, PERSID) and sets, byte arrays and long integers are refused.
+ * Not Python's: it imports nothing and calls nothing. A global is a name that the caller's table knows, a call is a
+ * function of that table; any other name ends the reading with an error that says it. Opcodes that make objects by
+ * other ways (NEWOBJ, INST, OBJ, EXT, PERSID) and sets, byte arrays and long integers are refused.
  *
- * Dictionaries are `Map`s, so that no key reaches a prototype. Values are never walked: what refers to itself, or to one
- * list a million times, costs what its opcodes cost. Bounds: bytes of the pickle, opcodes, and no length is believed
- * before so many bytes are there.
+ * Dictionaries are `Map`s, so that no key reaches a prototype. Values are never walked: what refers to itself, or to
+ * one list a million times, costs what its opcodes cost. Bounds: bytes of the pickle, opcodes, and no length is
+ * believed before so many bytes are there.
  */
 import { type Reason, torchError } from "./TorchFileError.ts"
 

@@ -16,7 +16,10 @@ export const ProjectorSizes = Schema.Struct(sizes)
 /** And what it was trained on: a projector fits one hidden state of its tower and no other. */
 export const ProjectorConfig = Schema.Struct({
   ...sizes,
-  /** Which hidden state of the tower: -2 is the output of the last layer but one, which every file without the field means. */
+  /**
+   * Which hidden state of the tower: -2 is the output of the last layer but one, which every file without the field
+   * means.
+   */
   featureLayer: Schema.Int.pipe(Schema.withDecodingDefaultKey(Effect.succeed(-2)))
 })
 export interface ProjectorConfig extends Schema.Schema.Type<typeof ProjectorConfig> {}

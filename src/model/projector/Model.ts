@@ -1,4 +1,7 @@
-/** The projector: `features_BND` of the vision tower -> `features_BNE` of the language model's width. No files, no state. */
+/**
+ * The projector: `features_BND` of the vision tower -> `features_BNE` of the language model's width. No files, no
+ * state.
+ */
 import type { Tensor, Weights } from "../../tensor/Ops.ts"
 import type { Compute } from "../../tensor/Tensors.ts"
 import type { ProjectorSizes } from "./Config.ts"

@@ -1,10 +1,10 @@
 /**
  * The backend of the user's TensorFlow for Node, as an engine.
  *
- * The package brings a TF.js core of its own, but all copies of the core in a thread keep one engine and one registry of
- * kernels, on the global object: ours, which is there first. So loading the package registers its backend and kernels
- * where model code finds them; what is left to do is to see which backend came, and to keep arrays apart. Any package
- * that registers a TF.js backend can be given.
+ * The package brings a TF.js core of its own, but all copies of the core in a thread keep one engine and one registry
+ * of kernels, on the global object: ours, which is there first. So loading the package registers its backend and
+ * kernels where model code finds them; what is left to do is to see which backend came, and to keep arrays apart. Any
+ * package that registers a TF.js backend can be given.
  *
  * Not regions: they run from plain operations, differentiated by `Tape.ts`. What this cannot do: anything but float32,
  * more than one GPU, the same bits on another GPU.

@@ -1,8 +1,8 @@
 /**
  * The door to the addon: loads it, calls its operations, and turns its errors into typed ones.
  *
- * Not a tensor library: a tensor here is a handle, a number that is freed by hand (`free`); nothing is left to the garbage
- * collector. Arguments and results travel in one Float64Array that both sides see (`native/torch/core.h`).
+ * Not a tensor library: a tensor here is a handle, a number that is freed by hand (`free`); nothing is left to the
+ * garbage collector. Arguments and results travel in one Float64Array that both sides see (`native/torch/core.h`).
  */
 import { existsSync, readFileSync } from "node:fs"
 import { createRequire } from "node:module"
@@ -91,7 +91,9 @@ export interface Made {
   readonly shape: Array<number>
 }
 
-/** One argument of an operator: handles and numbers, lists of them, text, or null for an optional one that is left out. */
+/**
+ * One argument of an operator: handles and numbers, lists of them, text, or null for an optional one that is left out.
+ */
 export type Argument = number | boolean | string | null | ReadonlyArray<number>
 
 export interface Addon {
@@ -129,19 +131,22 @@ const sidecar = (): Sidecar | undefined => {
 export const builtOver = (): string => sidecar()?.torch ?? "unbuilt"
 
 /**
- * What computes: `cuda` where libtorch was built with it and an NVIDIA driver is there, else `cpu`. `CUDA_VISIBLE_DEVICES`
- * empty keeps to the CPU. Known without loading libtorch, since it is part of keys.
+ * What computes: `cuda` where libtorch was built with it and an NVIDIA driver is there, else `cpu`.
+ * `CUDA_VISIBLE_DEVICES` empty keeps to the CPU. Known without loading libtorch, since it is part of keys.
  */
 export const deviceType = (): "cpu" | "cuda" =>
   sidecar()?.cuda === true && existsSync("/dev/nvidiactl") && !isEmpty(variables.devices) ? "cuda" : "cpu"
 
 /**
- * Whether a GPU is to give the same bits each time, at some cost in speed: `--deterministic`, or `MILLRACE_DETERMINISTIC`. A
- * CPU always does.
+ * Whether a GPU is to give the same bits each time, at some cost in speed: `--deterministic`, or
+ * `MILLRACE_DETERMINISTIC`. A CPU always does.
  */
 export const deterministic = (): boolean => read(variables.deterministic)
 
-/** Makes `deviceType` compute from now on: of GPUs, number `LOCAL_RANK`, or `SLURM_LOCALID` (0 without them). Throws `EngineUnavailable`. */
+/**
+ * Makes `deviceType` compute from now on: of GPUs, number `LOCAL_RANK`, or `SLURM_LOCALID` (0 without them). Throws
+ * `EngineUnavailable`.
+ */
 export const useDevice = (addon: Addon): "cpu" | "cuda" => {
   const device = deviceType()
   const index = read(variables.localRank) ?? read(variables.slurmLocal) ?? 0

@@ -1,9 +1,9 @@
 /**
  * Attention by ATen's fused kernels, without a mask matrix where the rows allow it.
  *
- * Not the other regions. Shapes as in `../Regions.ts`. Rows that are one segment each run as one causal batch; packed and
- * padded ones piece by piece (`Pieces.ts`), or on a GPU in half precision as one call over all segments; anything else
- * takes a mask. Which it is, is known from the segments as they were uploaded.
+ * Not the other regions. Shapes as in `../Regions.ts`. Rows that are one segment each run as one causal batch; packed
+ * and padded ones piece by piece (`Pieces.ts`), or on a GPU in half precision as one call over all segments; anything
+ * else takes a mask. Which it is, is known from the segments as they were uploaded.
  */
 import type { Tensor } from "../Ops.ts"
 import { allowed_BQK, check, type Mask, type Regions } from "../Regions.ts"

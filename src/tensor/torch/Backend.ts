@@ -1,8 +1,8 @@
 /**
  * libtorch as a TensorFlow.js backend: where a tensor's values lie, and how they come and go.
  *
- * Not kernels (`Kernels.ts`) and no gradients (`Tensors.ts` beside this file). TF.js counts references and disposes; a handle is
- * freed when its last reference goes.
+ * Not kernels (`Kernels.ts`) and no gradients (`Tensors.ts` beside this file). TF.js counts references and disposes; a
+ * handle is freed when its last reference goes.
  */
 import type { BackendValues, DataType, TensorInfo } from "@tensorflow/tfjs-core"
 import { EngineFailure } from "../Errors.ts"

@@ -1,9 +1,10 @@
 /**
  * `Collective` over c10d: Gloo on CPUs, NCCL on GPUs.
  *
- * Not the rendezvous's choice: the runner says where it is (`dag/ProcessGroup.ts`). Three groups: one for what rank 0 tells next,
- * which may take as long as it takes; one for a few numbers; one for vectors. Nothing here blocks the thread but the engine's
- * own computation. The limit of a collective is `MILLRACE_COLLECTIVE_SECONDS`, 45 when it is not set.
+ * Not the rendezvous's choice: the runner says where it is (`dag/ProcessGroup.ts`). Three groups: one for what rank 0
+ * tells next, which may take as long as it takes; one for a few numbers; one for vectors. Nothing here blocks the
+ * thread but the engine's own computation. The limit of a collective is `MILLRACE_COLLECTIVE_SECONDS`, 45 when it is
+ * not set.
  */
 import { Effect, type Scope } from "effect"
 import { read, variables } from "../../dag/Environment.ts"

@@ -1,8 +1,9 @@
 /**
  * A language model's head with its loss: logits are made for some rows at a time and never kept.
  *
- * Not a sampler: no logits come out. The gradient by the hidden states, the weight and the bias is made beside the loss, so
- * that no logits are made twice; it waits on the tape until the loss is differentiated (`known` in `native/torch/fused.cc`).
+ * Not a sampler: no logits come out. The gradient by the hidden states, the weight and the bias is made beside the
+ * loss, so that no logits are made twice; it waits on the tape until the loss is differentiated (`known` in
+ * `native/torch/fused.cc`).
  *
  * The way of Liger's fused linear cross-entropy (Hsu et al., 2024). Shapes: N rows, D width, V vocabulary.
  */

@@ -1,8 +1,8 @@
 /**
  * What is said when an index is out of range: which one, where, and what to do.
  *
- * Integers that were uploaded are looked at before: a GPU that meets a bad index is lost to its process. Those made on the
- * device are read only when libtorch refuses them.
+ * Integers that were uploaded are looked at before: a GPU that meets a bad index is lost to its process. Those made on
+ * the device are read only when libtorch refuses them.
  */
 import type { TensorInfo } from "@tensorflow/tfjs-core"
 import { EngineFailure, ShapeMismatch } from "../Errors.ts"
@@ -11,7 +11,9 @@ import type { TorchBackend } from "./Backend.ts"
 const HINT =
   "Check that the tokenizer and the vocabulary size agree, and that positions fit the model's context length."
 
-/** Throws `ShapeMismatch` for the first of `indices` that is outside `0..limit - 1`. Negative ones are `ignored` or not. */
+/**
+ * Throws `ShapeMismatch` for the first of `indices` that is outside `0..limit - 1`. Negative ones are `ignored` or not.
+ */
 export const expectInRange = (
   operation: string,
   indices: ArrayLike<number>,

@@ -1,8 +1,8 @@
 /**
  * Finds the user's libtorch: headers, libraries, version, and whether it computes on CUDA.
  *
- * Not the build (`scripts/build-torch.ts`) and not the addon (`Addon.ts`). Nothing is downloaded. Places, in order: what is
- * asked for, `$LIBTORCH`, the `torch` package of `python3`, Debian's `libtorch-dev`.
+ * Not the build (`scripts/build-torch.ts`) and not the addon (`Addon.ts`). Nothing is downloaded. Places, in order:
+ * what is asked for, `$LIBTORCH`, the `torch` package of `python3`, Debian's `libtorch-dev`.
  */
 import { execFile } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"

@@ -1,8 +1,8 @@
 /**
  * Euclidean norms of tensors, computed in doubles.
  *
- * Not of TF.js: handles in, a handle out. In f32, libtorch on a CPU adds a tensor's squares one after another, a lane each,
- * and loses what is small beside the sum.
+ * Not of TF.js: handles in, a handle out. In f32, libtorch on a CPU adds a tensor's squares one after another, a lane
+ * each, and loses what is small beside the sum.
  */
 import { type Addon, dtypes } from "./Addon.ts"
 

@@ -5,7 +5,9 @@
  * one causal piece of its own; a run of padding sees every real key before it, and where there is none it is `empty`.
  */
 
-/** Queries `[start, end)` of a row against keys `[keysStart, keysEnd)` of it. All counted in flat tokens (row * T + t). */
+/**
+ * Queries `[start, end)` of a row against keys `[keysStart, keysEnd)` of it. All counted in flat tokens (row * T + t).
+ */
 export interface Piece {
   readonly start: number
   readonly end: number
@@ -16,8 +18,8 @@ export interface Piece {
 }
 
 /**
- * Pieces in the order of tokens, each token in one of them; undefined where a segment comes back after another one or real
- * keys are not side by side, which takes a mask.
+ * Pieces in the order of tokens, each token in one of them; undefined where a segment comes back after another one or
+ * real keys are not side by side, which takes a mask.
  *
  * @example piecesOf(Int32Array.of(1, 1, 2, 0), 1, 4) // two causal pieces, and padding that sees keys 0 to 3
  */

@@ -17,8 +17,8 @@ import { makeNf4 } from "./Nf4.ts"
 const SUM = 2
 
 /**
- * How the engine computes. `bf16`: regions round activations and weights to bfloat16 on the way in; weights and moments stay
- * f32, and so do sums, losses and gradients by weights.
+ * How the engine computes. `bf16`: regions round activations and weights to bfloat16 on the way in; weights and moments
+ * stay f32, and so do sums, losses and gradients by weights.
  */
 export interface TorchOptions {
   readonly device: "cpu" | "cuda"

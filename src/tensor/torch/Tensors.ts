@@ -111,7 +111,10 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
   const run = running("torch", backendName)
   const active = <A>(f: () => A) => run(() => withoutTape(f))
 
-  /** Values of a tensor: at once on a CPU; from a GPU without blocking this thread, which can load the next batch meanwhile. */
+  /**
+   * Values of a tensor: at once on a CPU; from a GPU without blocking this thread, which can load the next batch
+   * meanwhile.
+   */
   const readBack = <A extends Float32Array | Float64Array>(into: A, handle: number): Effect.Effect<A, TensorError> =>
     options.device === "cpu"
       ? active(() => addon.read(into, handle))

@@ -1,8 +1,8 @@
 /**
  * Flat vectors over libtorch: one-dimensional float32 tensors, changed in place.
  *
- * Not tensors of TF.js: these are freed by hand alone. A view of a vector is a TF.js tensor in the vector's memory, so that
- * an update of the vector shows in it.
+ * Not tensors of TF.js: these are freed by hand alone. A view of a vector is a TF.js tensor in the vector's memory, so
+ * that an update of the vector shows in it.
  */
 import { Effect } from "effect"
 import type { TensorError } from "../Errors.ts"

@@ -1,7 +1,8 @@
 /** How the kernels are compiled: shared by scripts/vendor-tfjs.ts and the test that the committed binary is current. */
 
 /**
- * Arguments of the AssemblyScript compiler. The kernels import TF.js's memory, so they hold no static data and no runtime.
+ * Arguments of the AssemblyScript compiler. The kernels import TF.js's memory, so they hold no static data and no
+ * runtime.
  *
  * @example await main([...kernelFlags(root, "src/tensor/wasm/kernels.wasm")])
  */

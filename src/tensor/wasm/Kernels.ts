@@ -25,7 +25,9 @@ const geluKinds = { tanh: 0, erf: 1, quick: 2 } as const
 const regionNames = ["Linear", "LayerNorm", "Gelu", "Rotary", "Attention", "CrossEntropy", "Dropout", "Rows"] as const
 type RegionName = (typeof regionNames)[number]
 
-/** Registers everything and returns the native regions. Call once per process, after the backend `wasm` is registered. */
+/**
+ * Registers everything and returns the native regions. Call once per process, after the backend `wasm` is registered.
+ */
 export const registerKernels = (engine: WasmEngine): Regions => {
   const { backend, kernels, reserveAttention } = engine
   const at = (x: Info): number => backend.dataIdMap.get(x.dataId).memoryOffset

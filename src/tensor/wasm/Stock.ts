@@ -1,4 +1,7 @@
-/** Where the stock wasm backend's compiled kernels lie: in the installed package, whose loader is in the vendored bundle. */
+/**
+ * Where the stock wasm backend's compiled kernels lie: in the installed package, whose loader is in the vendored
+ * bundle.
+ */
 import { createRequire } from "node:module"
 import { missing } from "../../dag/Missing.ts"
 

@@ -1,4 +1,6 @@
-/** The part of the WebAssembly interface used here, typed: TypeScript keeps it in the browser's library, which is off. */
+/**
+ * The part of the WebAssembly interface used here, typed: TypeScript keeps it in the browser's library, which is off.
+ */
 
 export interface Memory {
   readonly buffer: ArrayBuffer

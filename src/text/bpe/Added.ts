@@ -25,8 +25,8 @@ export interface AddedToken {
 }
 
 /**
- * Hears of every stretch in order: `added` is undefined for ordinary text. With a normalizer, `text` may be a normalised
- * section, whose code units stood at `places` in the original.
+ * Hears of every stretch in order: `added` is undefined for ordinary text. With a normalizer, `text` may be a
+ * normalised section, whose code units stood at `places` in the original.
  */
 export type Emit = (
   text: string,

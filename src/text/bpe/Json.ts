@@ -1,8 +1,8 @@
 /**
  * tokenizer.json: the file format of Hugging Face `tokenizers`, for byte-level BPE.
  *
- * Not every tokenizer: what would give other ids than the original (another model, SentencePiece's spelling, a normalizer
- * that changes more than the form of characters) is refused with the reason, never approximated.
+ * Not every tokenizer: what would give other ids than the original (another model, SentencePiece's spelling, a
+ * normalizer that changes more than the form of characters) is refused with the reason, never approximated.
  *
  * | part | read |
  * |---|---|

@@ -48,7 +48,9 @@ const splitLlama =
       while (at < to && left-- > 0 && classAt(at) === wanted) at += widthAt(at)
       return at
     }
-    /** End of the white space piece that starts at `at`: to behind its last line break, else all but its last character. */
+    /**
+     * End of the white space piece that starts at `at`: to behind its last line break, else all but its last character.
+     */
     const spaceEnd = (at: number): number => {
       const end = runEnd(at, SPACE)
       for (let last = end - 1; last >= at; last--) if (isBreak(text.charCodeAt(last))) return last + 1

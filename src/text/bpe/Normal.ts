@@ -1,9 +1,9 @@
 /**
  * Unicode's composed form (NFC) as Hugging Face `tokenizers` makes it, and where its characters came from.
  *
- * Not `String.prototype.normalize` alone: the original's tables stem from an older Unicode, so marks and letters that came
- * later neither move nor combine there. They are set apart here and the text between them is left to the engine (assigned
- * characters never change their form).
+ * Not `String.prototype.normalize` alone: the original's tables stem from an older Unicode, so marks and letters that
+ * came later neither move nor combine there. They are set apart here and the text between them is left to the engine
+ * (assigned characters never change their form).
  *
  * Units: UTF-16 code units.
  */
@@ -51,7 +51,8 @@ export const composed = (text: string): string => {
 }
 
 /**
- * Where the code units of `composed(text)` came from, `base` added; the units of a changed cluster share its whole range.
+ * Where the code units of `composed(text)` came from, `base` added; the units of a changed cluster share its whole
+ * range.
  *
  * @example
  * placesOf("ae\u0301", 0) // starts [0, 1], ends [1, 3]

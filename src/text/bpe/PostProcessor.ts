@@ -1,8 +1,9 @@
 /**
  * The ids that a tokenizer.json's post-processor puts around a text: `<s>` and `</s>`, `<|begin_of_text|>`.
  *
- * Not asked unless the caller says so (`addSpecial`): templates write their own control tokens. One text only, no pairs.
- * A post-processor's `trim_offsets` is not followed: offsets here always include the space that belongs to a token.
+ * Not asked unless the caller says so (`addSpecial`): templates write their own control tokens. One text only, no
+ * pairs. A post-processor's `trim_offsets` is not followed: offsets here always include the space that belongs to a
+ * token.
  */
 import { Schema } from "effect"
 import { TokenizerJsonError } from "./Vocabulary.ts"

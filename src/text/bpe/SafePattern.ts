@@ -1,11 +1,12 @@
 /**
- * Says whether a backtracking engine can be trusted with a pattern that came from a file: whether it may take a time that
- * doubles, or grows by another power, with each character of the text.
+ * Says whether a backtracking engine can be trusted with a pattern that came from a file: whether it may take a time
+ * that doubles, or grows by another power, with each character of the text.
  *
- * Not an engine, and no list of bad patterns: what is known to be harmless is taken, all else is refused by name. Taken:
- * alternatives of characters and classes, each with any quantifier; groups once or optional; groups of a fixed length
- * repeated (`(?:\d{3})*`); assertions. In no alternative may two long runs of characters that both can take stand before
- * something that must follow: `a*a*b` tries every way to share the run, `\s*[\r\n]+` finds the last break at once.
+ * Not an engine, and no list of bad patterns: what is known to be harmless is taken, all else is refused by name.
+ * Taken: alternatives of characters and classes, each with any quantifier; groups once or optional; groups of a fixed
+ * length repeated (`(?:\d{3})*`); assertions. In no alternative may two long runs of characters that both can take
+ * stand before something that must follow: `a*a*b` tries every way to share the run, `\s*[\r\n]+` finds the last break
+ * at once.
  *
  * What is left is a time that may grow with the square of one run of characters (`a+b` on many `a`), as in any engine that
  * looks for every match: `scansOf` says which runs, and `BoundedSplit.ts` counts them. Pure; for patterns in JavaScript's

@@ -2,8 +2,8 @@
  * The named character references of HTML, as data.
  *
  * Not a parser: `Entities.ts` looks names up here. Source: the WHATWG HTML standard, section 13.5, the same 2,231 names
- * that Python's `html.entities.html5` holds. Each entry is `name=code points in hexadecimal`, joined by `_` where a name
- * stands for two. Longer than other files because it is a table.
+ * that Python's `html.entities.html5` holds. Each entry is `name=code points in hexadecimal`, joined by `_` where a
+ * name stands for two. Longer than other files because it is a table.
  */
 
 /** Every name without its semicolon. */

@@ -24,7 +24,10 @@ export class HtmlRejected extends Schema.TaggedError<HtmlRejected>()("HtmlReject
 
 const parse = (html: string): Tree => parseHtml(dropOpeningTags(dropOpeningTags(html, "div"), "span"))
 
-/** UTF-16 units that marks may bring a text to. Quotations in quotations mark every line once a level: some kilobytes make gigabytes. */
+/**
+ * UTF-16 units that marks may bring a text to. Quotations in quotations mark every line once a level: some kilobytes
+ * make gigabytes.
+ */
 export const maxMarkdown = (size: number): number => 16 * size + 2 ** 20
 
 const finish = (text: string): string => dropSiteNoise(strip(text))

@@ -5,8 +5,8 @@
  * training data was made from. Underlined h1 and h2, ATX below; bullets `*+-` by depth; two spaces and a newline for
  * `br`; `*` and `_` escaped outside code; autolinks.
  *
- * An explicit stack instead of recursion. Where the original raises (an `hn` or `soup` element, an `ol` whose `start` is
- * no number) the element is passed through, or numbered from 1; a heading's level is bounded by `maxHeadingLevel`.
+ * An explicit stack instead of recursion. Where the original raises (an `hn` or `soup` element, an `ol` whose `start`
+ * is no number) the element is passed through, or numbered from 1; a heading's level is bounded by `maxHeadingLevel`.
  */
 import { asciiDigits, codePointLength, isBlank, rstrip, strip } from "./PythonText.ts"
 import type { ElementNode, HtmlNode, Tree } from "./Tree.ts"
@@ -242,12 +242,13 @@ const write = (frame: Frame): string => {
 }
 
 /**
- * Writes a tree as markdown of some `limit` UTF-16 units; consumes the tree, whose blank text is dropped on the way. Never
- * throws. From the first element on whose marks would take the text past the limit, elements give their text alone, and
+ * Writes a tree as markdown of some `limit` UTF-16 units; consumes the tree, whose blank text is dropped on the way.
+ * Never throws. From the first element on whose marks would take the text past the limit, elements give their text
+ * alone, and
  * `tooLarge` says so.
  *
- * Algorithm: `MarkdownConverter.process_tag` of markdownify 0.11.6. A list or a quotation marks every line once a level,
- * so that without a limit the output may be the input's size times its depth.
+ * Algorithm: `MarkdownConverter.process_tag` of markdownify 0.11.6. A list or a quotation marks every line once a
+ * level, so that without a limit the output may be the input's size times its depth.
  */
 export const writeBounded = (tree: Tree, limit: number): { readonly text: string; readonly tooLarge: boolean } => {
   let tooLarge = false

@@ -1,5 +1,6 @@
 /**
- * The few text operations of Python 3.11 whose JavaScript namesakes differ: whitespace, stripping, lengths, printability.
+ * The few text operations of Python 3.11 whose JavaScript namesakes differ: whitespace, stripping, lengths,
+ * printability.
  *
  * Not a general shim: only what the reference cleaner calls. JavaScript's `\s` and `trim` know U+FEFF and not
  * U+001C..U+001F or U+0085, and its `length` counts UTF-16 units where Python counts code points.

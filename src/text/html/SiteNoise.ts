@@ -2,8 +2,8 @@
  * What FastChat's cleaner does to the text before and after the conversion to markdown: tags taken out beforehand, the
  * site's buttons and counters taken out of the result.
  *
- * Not a parser: plain scans. FastChat uses regular expressions, whose time is quadratic on hostile input; these find the
- * same matches in linear time, and the tests hold them against the regular expressions.
+ * Not a parser: plain scans. FastChat uses regular expressions, whose time is quadratic on hostile input; these find
+ * the same matches in linear time, and the tests hold them against the regular expressions.
  */
 import { isPythonSpace, skipSpace, strip } from "./PythonText.ts"
 
@@ -76,7 +76,10 @@ export const moveLanguages = (text: string): string => {
   return kept === 0 ? text : out + text.slice(kept)
 }
 
-/** Removes fences that hold nothing but a language and the button: <code>```(.*?)Copy code\s*```</code>, `.` without newline. */
+/**
+ * Removes fences that hold nothing but a language and the button: <code>```(.*?)Copy code\s*```</code>, `.` without
+ * newline.
+ */
 export const dropEmptyFences = (text: string): string => {
   let out = ""
   let kept = 0

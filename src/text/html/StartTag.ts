@@ -3,8 +3,8 @@
  * do (`locatestarttagend_tolerant`, `attrfind_tolerant`), their backtracking included.
  *
  * Not a validator: `<a "b=>` is a fine tag here. Hand-written instead of a regular expression so that a file of broken
- * tags costs linear time: once `rememberFailures` is called, the positions an unfinished tag went through are kept, and a
- * later tag that meets one of them is unfinished too.
+ * tags costs linear time: once `rememberFailures` is called, the positions an unfinished tag went through are kept, and
+ * a later tag that meets one of them is unfinished too.
  *
  * Offsets are UTF-16 units of the input.
  */

@@ -2,8 +2,8 @@
  * Splits HTML into text, tags and markup to ignore exactly as `html.parser` of Python 3.11.7 does for Beautiful Soup
  * (`convert_charrefs=False`, one `feed`, one `close`).
  *
- * Not an HTML 5 tokenizer: the quirks for bad markup are the point. A broken construct first stops the parser as if more
- * input were to come; at the end of the input it goes on from there in a second, laxer mode (`closing`). A broken
+ * Not an HTML 5 tokenizer: the quirks for bad markup are the point. A broken construct first stops the parser as if
+ * more input were to come; at the end of the input it goes on from there in a second, laxer mode (`closing`). A broken
  * character reference in that mode turns everything after it into text.
  *
  * Time is linear in the input. Where the original scans the rest of the input once for every broken construct, this

@@ -1,10 +1,10 @@
 /**
  * Builds the tree that Beautiful Soup 4.15 builds with its `html.parser` builder.
  *
- * Not the HTML 5 tree construction: nothing is implied or moved. An end tag closes up to its nearest open namesake and is
- * ignored without one; an element still open at the end simply ends there. Kept quirks: text that is only ASCII
- * whitespace becomes one newline or one space outside `pre` and `textarea`, but each piece by itself, and an ignored end
- * tag still cuts text in two pieces; `<br></br>` is one `br`, and its end tag does not cut.
+ * Not the HTML 5 tree construction: nothing is implied or moved. An end tag closes up to its nearest open namesake and
+ * is ignored without one; an element still open at the end simply ends there. Kept quirks: text that is only ASCII
+ * whitespace becomes one newline or one space outside `pre` and `textarea`, but each piece by itself, and an ignored
+ * end tag still cuts text in two pieces; `<br></br>` is one `br`, and its end tag does not cut.
  *
  * Depth is bounded: elements below `maxDepth` are not built, their text goes to the deepest one that is. The original
  * runs out of stack near 970 levels.

@@ -1,8 +1,8 @@
 /**
  * Convolutions of two and three dimensions, depthwise ones, and their gradients.
  *
- * TF.js has channels last and filters `[..space, in, out]`; ATen has channels first and `[out, in, ..space]`. Paddings may be
- * uneven, so the input is padded (or cut) to what the output needs, and ATen pads nothing.
+ * TF.js has channels last and filters `[..space, in, out]`; ATen has channels first and `[out, in, ..space]`. Paddings
+ * may be uneven, so the input is padded (or cut) to what the output needs, and ATen pads nothing.
  *
  * Shapes: N images, S the sizes of space, C channels.
  */

@@ -1,8 +1,8 @@
 /**
  * How a TensorFlow.js kernel is written as ATen operators: what all files of this folder share.
  *
- * Not kernels. A kernel is one operator (`op`), or `steps` of which the last is kept and the others are freed, also when
- * one of them fails.
+ * Not kernels. A kernel is one operator (`op`), or `steps` of which the last is kept and the others are freed, also
+ * when one of them fails.
  */
 import type { DataType, TensorInfo } from "@tensorflow/tfjs-core"
 import { tf } from "../../Ops.ts"

@@ -1,4 +1,7 @@
-/** Pooling of two and three dimensions, and its gradients. Paddings count for nothing: not as the largest, not in a mean. */
+/**
+ * Pooling of two and three dimensions, and its gradients. Paddings count for nothing: not as the largest, not in a
+ * mean.
+ */
 import type { TensorInfo } from "@tensorflow/tfjs-core"
 import { tf } from "../../Ops.ts"
 import { codeOf } from "../Backend.ts"
@@ -102,7 +105,8 @@ export const registerPool = ({ h, kernel, manySteps, steps }: Define): void => {
       })
     })
   }
-  // Places are TF.js's: (row * width + column) * channels + channel, and from the batch's start where that is asked for.
+  // Places are TF.js's: (row * width + column) * channels + channel, and from the batch's start where that is asked
+  // for.
   kernel("MaxPoolWithArgmax", ({ x }, a) => {
     const w = windowFor(x!, a, 2)
     const [[top], [left, right]] = w.room as [readonly [number, number], readonly [number, number]]
