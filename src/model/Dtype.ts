@@ -53,10 +53,6 @@ const halfTable = (): Float32Array => {
   return table
 }
 
-/** Whether `toFloat32` knows the format. */
-export const isFloat = (dtype: Dtype): boolean =>
-  dtype === "F32" || dtype === "F16" || dtype === "BF16" || dtype === "F64"
-
 /** Floats of any width as float32; F64 rounds. May alias `bytes` for F32. `undefined` for another kind of number. */
 export const toFloat32 = (bytes: Uint8Array, dtype: Dtype): Float32Array | undefined => {
   const n = bytes.byteLength / dtypeBytes[dtype]

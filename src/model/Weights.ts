@@ -56,15 +56,6 @@ export const uploadWeights = <E>(
     return Object.fromEntries(sources.map(({ name }) => [name, uploaded[name]!]))
   })
 
-/** Reads every tensor back, by name. */
-export const downloadWeights = (weights: Weights): Effect.Effect<Record<string, Float32Array>, TensorError, Tensors> =>
-  Effect.gen(function* () {
-    const tensors = yield* Tensors
-    const values: Record<string, Float32Array> = {}
-    for (const [name, tensor] of Object.entries(weights)) values[name] = (yield* tensors.read(tensor)) as Float32Array
-    return values
-  })
-
 /**
  * The weights under a prefix, with the prefix taken off: `language.lm_head.weight` is `lm_head.weight` of `language.`.
  */

@@ -6,7 +6,7 @@
  * this gives waits for its end, so that other work goes on in between. All but `hear` end within a limit, with
  * `CollectiveFailed`.
  */
-import { Context, type Effect, type Layer, Schema, type Scope } from "effect"
+import { Context, type Effect, Schema, type Scope } from "effect"
 import { crossing } from "../dag/Crossing.ts"
 import type { Rendezvous } from "../dag/ProcessGroup.ts"
 import type { TensorError } from "./Errors.ts"
@@ -77,9 +77,6 @@ export class Collective extends Context.Service<Collective, CollectiveShape>()("
 
 /** An engine's way to a `Collective` at a rendezvous; left with the scope. */
 export type Join = (rendezvous: Rendezvous) => Effect.Effect<CollectiveShape, CollectiveFailed, Scope.Scope>
-
-/** A layer of what is joined at a rendezvous. */
-export type Joined = Layer.Layer<Collective, CollectiveFailed>
 
 /** Text as numbers, for `tell`: UTF-16 code units. */
 export const numbersOf = (text: string): ReadonlyArray<number> =>

@@ -11,7 +11,6 @@ import { expectShape } from "./Errors.ts"
 import type { Tensor } from "./Ops.ts"
 import { tf } from "./Ops.ts"
 import { fillUniform, type RandomStream } from "./Random.ts"
-import { gradients } from "./Tape.ts"
 
 /**
  * What a query may see.
@@ -279,11 +278,4 @@ export const plain: Regions = {
     check.rows(table, indices)
     return tf.reshape(tf.gather(table, tf.reshape(indices, [-1]) as tf.Tensor1D), [...indices.shape, table.shape[1]!])
   }
-}
-
-/** Gradients of a region by the tape, for tests that compare a native region with its plain form. */
-export const gradientsOf = (f: () => Tensor, inputs: ReadonlyArray<Tensor>, dy: Tensor): Array<Tensor> => {
-  const { value, grads } = gradients(f, inputs, dy)
-  value.dispose()
-  return grads
 }

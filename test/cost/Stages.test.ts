@@ -5,7 +5,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { flopsOf } from "../../src/cost/Stages.ts"
-import { llavaShapes } from "../../src/model/llava/Names.ts"
 import { phiShapes } from "../../src/model/phi/Names.ts"
 import { lossTokens } from "../../src/model/TokenBatch.ts"
 import { llavaTrainable, phiTrainable, type Trainable } from "../../src/model/Trainable.ts"
@@ -14,7 +13,7 @@ import { type Tensor, tf, type Weights } from "../../src/tensor/Ops.ts"
 import { Tensors } from "../../src/tensor/Tensors.ts"
 import { gradientOf } from "../../src/training/Gradient.ts"
 import { splitTrained } from "../../src/training/Step.ts"
-import { imageBatch, textBatch, tinyLlava, tinyPhi, upload } from "../model/support.ts"
+import { imageBatch, llavaShapes, textBatch, tinyLlava, tinyPhi, upload } from "../model/support.ts"
 
 /** Counts multiplications and additions of all matrix products that `work` asks the engine for. */
 const counted = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<number, E, R> =>

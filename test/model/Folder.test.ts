@@ -6,11 +6,11 @@ import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { openClip, openLlava, openPhi } from "../../src/model/Folder.ts"
-import { downloadWeights, under, uploadWeights } from "../../src/model/Weights.ts"
+import { under, uploadWeights } from "../../src/model/Weights.ts"
 import * as Engine from "../../src/tensor/Engine.ts"
 import { relativeError } from "../tensor/support.ts"
 import { saveClip, saveLlava, savePhi } from "./save.ts"
-import { tinyLlava, tinyPhi, uploadLlava, uploadPhi } from "./support.ts"
+import { downloadWeights, tinyLlava, tinyPhi, uploadLlava, uploadPhi } from "./support.ts"
 
 const folder = Effect.acquireRelease(
   Effect.promise(() => mkdtemp(join(tmpdir(), "folder-"))),

@@ -6,13 +6,13 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { clipName, clipShapes } from "../../src/model/clip/Names.ts"
 import { decodeLlavaConfig, LlavaConfig, llavaConfigJson } from "../../src/model/llava/Config.ts"
-import { llavaFileName, llavaShapes, llavaSources } from "../../src/model/llava/Names.ts"
+import { llavaFileName, llavaSources } from "../../src/model/llava/Names.ts"
 import { decodePhiConfig, phiConfigJson, rotaryDim } from "../../src/model/phi/Config.ts"
 import { phiName, phiShapes, phiSources } from "../../src/model/phi/Names.ts"
 import { projectorName } from "../../src/model/projector/Names.ts"
 import { openSafetensors, writeSafetensors } from "../../src/model/Safetensors.ts"
 import { initialWeights, type WeightSource } from "../../src/model/Weights.ts"
-import { tinyLlava, tinyPhi } from "./support.ts"
+import { llavaShapes, tinyLlava, tinyPhi } from "./support.ts"
 
 const file = (
   tensors: ReadonlyArray<{

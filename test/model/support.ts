@@ -1,13 +1,17 @@
 /** Small models and batches for the model and training tests. */
 import { Effect } from "effect"
-import type { LlavaConfig } from "../../src/model/llava/Config.ts"
+import { clipShapes } from "../../src/model/clip/Names.ts"
+import { type LlavaConfig, projectorOf } from "../../src/model/llava/Config.ts"
 import type { LlavaBatch } from "../../src/model/llava/Model.ts"
-import { llavaShapes } from "../../src/model/llava/Names.ts"
 import type { PhiConfig } from "../../src/model/phi/Config.ts"
 import { phiShapes } from "../../src/model/phi/Names.ts"
+import { projectorShapes } from "../../src/model/projector/Names.ts"
 import { segmentsOfLengths, type TokenBatch } from "../../src/model/TokenBatch.ts"
-import { initialWeights, type Shapes, uploadWeights } from "../../src/model/Weights.ts"
+import { initialWeights, prefixed, type Shapes, uploadWeights } from "../../src/model/Weights.ts"
+import type { TensorError } from "../../src/tensor/Errors.ts"
+import type { Weights } from "../../src/tensor/Ops.ts"
 import { fillUniform, stream } from "../../src/tensor/Random.ts"
+import { Tensors } from "../../src/tensor/Tensors.ts"
 
 export const tinyPhi: PhiConfig = {
   vocabSize: 61,
@@ -47,6 +51,22 @@ export const tinyLlava: LlavaConfig = {
   imageToken: 60,
   featureLayer: -2
 }
+
+/** Names and shapes of all of a LLaVA's weights. */
+export const llavaShapes = (config: LlavaConfig): Shapes => ({
+  ...prefixed(clipShapes(config.vision), "vision."),
+  ...prefixed(projectorShapes(projectorOf(config)), "projector."),
+  ...prefixed(phiShapes(config.text), "language.")
+})
+
+/** Reads every tensor back, by name. */
+export const downloadWeights = (weights: Weights): Effect.Effect<Record<string, Float32Array>, TensorError, Tensors> =>
+  Effect.gen(function* () {
+    const tensors = yield* Tensors
+    const values: Record<string, Float32Array> = {}
+    for (const [name, tensor] of Object.entries(weights)) values[name] = (yield* tensors.read(tensor)) as Float32Array
+    return values
+  })
 
 /** Fresh weights, uploaded; a larger deviation than the recipe's makes small models say something. */
 export const upload = (shapes: Shapes, seed = 0) => uploadWeights(initialWeights(shapes, seed, 0.3))

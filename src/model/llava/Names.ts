@@ -4,18 +4,12 @@
  */
 import type { Effect } from "effect"
 import type { Checkpoint, CheckpointError } from "../Checkpoint.ts"
-import { clipPart, clipShapes, isClipText } from "../clip/Names.ts"
+import { clipPart, isClipText } from "../clip/Names.ts"
 import { type CheckpointMismatch, sourcesFrom } from "../Match.ts"
-import { phiPart, phiShapes } from "../phi/Names.ts"
-import { projectorPart, projectorShapes } from "../projector/Names.ts"
-import { prefixed, type Shapes, type WeightSource } from "../Weights.ts"
+import { phiPart } from "../phi/Names.ts"
+import { projectorPart } from "../projector/Names.ts"
+import type { WeightSource } from "../Weights.ts"
 import { type LlavaConfig, projectorOf } from "./Config.ts"
-
-export const llavaShapes = (config: LlavaConfig): Shapes => ({
-  ...prefixed(clipShapes(config.vision), "vision."),
-  ...prefixed(projectorShapes(projectorOf(config)), "projector."),
-  ...prefixed(phiShapes(config.text), "language.")
-})
 
 /**
  * A weight's name in the exported folder (`LlavaForConditionalGeneration` as transformers 4.57 and 5.x write it on

@@ -23,7 +23,6 @@ const lastOf = (x: Info): number => x.shape[x.shape.length - 1]!
 const maskKinds = { none: 0, causal: 1, keys: 2 } as const
 const geluKinds = { tanh: 0, erf: 1, quick: 2 } as const
 const regionNames = ["Linear", "LayerNorm", "Gelu", "Rotary", "Attention", "CrossEntropy", "Dropout", "Rows"] as const
-type RegionName = (typeof regionNames)[number]
 
 /**
  * Registers everything and returns the native regions. Call once per process, after the backend `wasm` is registered.
@@ -503,6 +502,3 @@ const nativeRegions = (
     }
   }
 }
-
-/** Names of the regions this engine provides natively. */
-export const nativeRegionNames: ReadonlyArray<RegionName> = regionNames

@@ -17,9 +17,6 @@ const { default: r50k } = await import("tiktoken/encoders/r50k_base.json", { wit
 /** End of text: also the padding and the unknown token of the original, so masks must come from lengths. */
 export const PHI2_EOS = { content: "<|endoftext|>", id: 50256 } as const
 
-/** Rows of Phi-2's embedding that no token uses: names for them need no resize. */
-export const PHI2_FREE_IDS = { first: 50295, last: 51199 } as const
-
 const added = (id: number, content: string, special: boolean): AddedToken => ({
   id,
   content,

@@ -1,4 +1,5 @@
 /** The case that `scripts/peft_golden.py` recorded, and what an engine makes of it. */
+
 import { join } from "node:path"
 import { Effect } from "effect"
 import { openPhi } from "../../../src/model/Folder.ts"
@@ -8,10 +9,11 @@ import { phiEmbed, phiHidden, phiLogits, prepareTokens } from "../../../src/mode
 import { openSafetensors } from "../../../src/model/Safetensors.ts"
 import { lossTokens, segmentsOfLengths, type TokenBatch } from "../../../src/model/TokenBatch.ts"
 import { phiTrainable } from "../../../src/model/Trainable.ts"
-import { downloadWeights, uploadWeights } from "../../../src/model/Weights.ts"
+import { uploadWeights } from "../../../src/model/Weights.ts"
 import type { Weights } from "../../../src/tensor/Ops.ts"
 import { Tensors } from "../../../src/tensor/Tensors.ts"
 import { gradientOf } from "../../../src/training/Gradient.ts"
+import { downloadWeights } from "../support.ts"
 
 const fixtures = join(import.meta.dirname, "fixtures")
 export const baseFolder = join(fixtures, "base")

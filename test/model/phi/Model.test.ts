@@ -5,12 +5,11 @@ import { greedyText } from "../../../src/model/Generate.ts"
 import { phiEmbed, phiHidden, phiLogits, phiLoss, prepareTokens } from "../../../src/model/phi/Model.ts"
 import { positionsOf, supervised, type TokenBatch } from "../../../src/model/TokenBatch.ts"
 import { phiTrainable } from "../../../src/model/Trainable.ts"
-import { downloadWeights } from "../../../src/model/Weights.ts"
 import * as Engine from "../../../src/tensor/Engine.ts"
 import type { tf, Weights } from "../../../src/tensor/Ops.ts"
 import { Tensors } from "../../../src/tensor/Tensors.ts"
 import { relativeError } from "../../tensor/support.ts"
-import { textBatch, tinyPhi, uploadPhi } from "../support.ts"
+import { downloadWeights, textBatch, tinyPhi, uploadPhi } from "../support.ts"
 
 const logitsOf = (w: Weights, batch: TokenBatch) =>
   Effect.gen(function* () {
