@@ -5,8 +5,8 @@
  *     npx tsx pipelines/finetune.ts --preset lora --model DIR --data rows.json --images DIR --plan
  *     npx tsx pipelines/chat.ts --image FILE                         talk with the result
  *
- * The example's model is the sample of `llava-phi.ts`: what its store holds is taken from it, the rest is trained first.
- * docs/tutorial-own-images.md walks through it with data of your own.
+ * The example's model is the sample of `llava-phi.ts`: what its store holds is taken from it, the rest is trained
+ * first. docs/tutorial-own-images.md walks through it with data of your own.
  */
 import { locate } from "../datasets/Dataset.ts"
 import { signalsSample } from "../datasets/signals.ts"

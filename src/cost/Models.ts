@@ -41,7 +41,9 @@ const originOf = (node: AnyNode | undefined, port: string): AnyNode | undefined 
   return at
 }
 
-/** What `config.json` of an imported LLaVA says; undefined where its folder is not here, or it was made by other nodes. */
+/**
+ * What `config.json` of an imported LLaVA says; undefined where its folder is not here, or it was made by other nodes.
+ */
 const importedOf = Effect.fnUntraced(function* (asked: Costing, origin: AnyNode | undefined, headBias: boolean) {
   const imports = { importLlava: Checkpoint, importOriginal: OriginalLlava } as const
   const artifact = imports[origin?.spec.id as keyof typeof imports]

@@ -3,7 +3,8 @@
  *
  * Not threads: `Helpers` gives those. Micro-batch `i` is computed by thread `i mod n`, 0 being the one that steps, and
  * gradients are added in the order of micro-batches, whole ones in f32, as `Tensors.valueAndGrad` adds them: the number
- * of threads shows in nothing but the clock. the first micro-batch that fails, in that order, is the one that is reported.
+ * of threads shows in nothing but the clock. the first micro-batch that fails, in that order, is the one that is
+ * reported.
  *
  * Shared memory, P trained floats: the weights (P, written when a step begins), and two slots (2 P) for each helper's
  * gradients. A helper has two tasks at most, so it computes the next one while the last waits to be added; a slot is

@@ -22,7 +22,6 @@ const size = (x: Info): number => tf.util.sizeFromShape(x.shape)
 const lastOf = (x: Info): number => x.shape[x.shape.length - 1]!
 const maskKinds = { none: 0, causal: 1, keys: 2 } as const
 const geluKinds = { tanh: 0, erf: 1, quick: 2 } as const
-const regionNames = ["Linear", "LayerNorm", "Gelu", "Rotary", "Attention", "CrossEntropy", "Dropout", "Rows"] as const
 
 /**
  * Registers everything and returns the native regions. Call once per process, after the backend `wasm` is registered.

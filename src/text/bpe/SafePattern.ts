@@ -8,9 +8,9 @@
  * stand before something that must follow: `a*a*b` tries every way to share the run, `\s*[\r\n]+` finds the last break
  * at once.
  *
- * What is left is a time that may grow with the square of one run of characters (`a+b` on many `a`), as in any engine that
- * looks for every match: `scansOf` says which runs, and `BoundedSplit.ts` counts them. Pure; for patterns in JavaScript's
- * `u` mode.
+ * What is left is a time that may grow with the square of one run of characters (`a+b` on many `a`), as in any engine
+ * that looks for every match: `scansOf` says which runs, and `BoundedSplit.ts` counts them. Pure; for patterns in
+ * JavaScript's `u` mode.
  */
 
 /** One step of a way through the pattern: a class of characters, so many times; none where it only asserts. */
@@ -236,7 +236,10 @@ const scanOf = (way: Way): Scan => {
   return typeof out.at(-1) === "number" ? out.slice(0, -1) : out
 }
 
-/** The ways through a pattern that pass a run of any length, each once. The pattern is one that is trusted (`whyUnsafe`). */
+/**
+ * The ways through a pattern that pass a run of any length, each once. The pattern is one that is trusted
+ * (`whyUnsafe`).
+ */
 export const scansOf = (pattern: string): ReadonlyArray<Scan> => {
   const scans = new Map<string, Scan>()
   const visit = (way: Way): void => {
