@@ -49,8 +49,14 @@ const pad = (index: number): string => String(index).padStart(5, "0")
 export const encodeName = (name: string): string =>
   encodeURIComponent(name).replace(/^\./, "%2E").replaceAll("*", "%2A")
 
-/** The name that `encodeName` was given. */
-export const decodeName = (name: string): string => decodeURIComponent(name)
+/** The name that `encodeName` was given. A file that somebody else put there may have a name that it never gives: that. */
+export const decodeName = (name: string): string => {
+  try {
+    return decodeURIComponent(name)
+  } catch {
+    return name // URIError: a per cent sign without two digits
+  }
+}
 
 /** Names inside an entry or a work folder. */
 export const shardFile = (index: number, extension: string): string => `${pad(index)}.${extension}`

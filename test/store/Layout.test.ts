@@ -17,6 +17,10 @@ describe("Layout", () => {
     assert.strictEqual(dirname(layoutOf("/s").instance(name, name)), layoutOf("/s").pipeline(name))
   })
 
+  it("a file's name that no name gives is itself, so that a store with a strange file can be read", () => {
+    for (const name of ["%", "%zz", "a%2", "%ff"]) assert.strictEqual(decodeName(name), name)
+  })
+
   it("shards and steps sort by number as long as their width holds, and keep their number beyond", () => {
     assert.strictEqual(shardFile(7, "arrow"), "00007.arrow")
     assert.strictEqual(shardFile(123456, "jsonl"), "123456.jsonl")

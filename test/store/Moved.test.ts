@@ -135,6 +135,8 @@ describe("A record in another's place", () => {
       assert.lengthOf(yield* Gc.pins(root), 2)
       swap(join(root, "pins/a.json"), join(root, "pins/b.json"))
       assert.deepStrictEqual(yield* Gc.pins(root), [])
+      writeFileSync(join(root, "pins/%zz.json"), "{}")
+      assert.deepStrictEqual(yield* Gc.pins(root), [])
       assert.strictEqual((yield* Effect.flip(Gc.plan(root))).reason, "damaged")
     }).pipe(Effect.provide(storeAt(temporaryFolder())))
   )
