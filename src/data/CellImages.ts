@@ -143,6 +143,8 @@ const SEVERAL = 'Set the reader\'s `images` to "cell": rows then name their own 
 /**
  * Opens the images of a Parquet or Arrow file, or of a folder of them. Closed with the scope.
  *
+ * Long: names of cells are collected and looked up in tables that only this closure sees.
+ *
  * @example
  * ```ts
  * const images = yield* openCells("llava-instruct-mix/data")

@@ -174,6 +174,8 @@ const refuse = (path: string, span: JsonSpan, reason: BadJsonRow["reason"], deta
  * Cuts and parses chunks that come from anywhere; `path` only names them in errors.
  *
  * Chunks may be reused by their producer once the next one is asked for.
+ *
+ * Long: one loop over chunks, whose state is the row that is cut by their ends.
  */
 export async function* parseChunks(
   chunks: AsyncIterable<Uint8Array>,

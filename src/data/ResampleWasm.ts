@@ -144,7 +144,11 @@ const whole = (source: Raster): Canvas => ({
   background: [0, 0, 0]
 })
 
-/** One horizontal pass, then one vertical pass. */
+/**
+ * One horizontal pass, then one vertical pass.
+ *
+ * Long: it lays out the memory of the kernel and runs both passes over it.
+ */
 const passes = (
   source: Raster,
   width: number,

@@ -60,6 +60,8 @@ interface State extends PhiCache {
  * computed when it is asked for, so who stops listening stops the work; the cache is freed then. Positions past the
  * model's context go on, as in `transformers`. Fails with `BadSampling`, or with `ShapeMismatch` for an empty prompt.
  *
+ * Long: the loop over tokens owns the cache, and frees it wherever it ends.
+ *
  * @example
  * generate(weights, config, (c) => phiEmbed(c, weights, ids), [5, 3], { maxNewTokens: 32, stopTokens: [50256] })
  */

@@ -337,6 +337,11 @@ const checkLlava = (label: string, { folder, config: json }: Case) =>
     )
   })
 
+/**
+ * Compares three steps of AdamW with the reference: losses, then every weight.
+ *
+ * Long: the steps and their comparison own the same weights.
+ */
 const checkAdamW = (label: string, { folder }: Case, phi: Case) =>
   Effect.gen(function* () {
     const checkpoint = yield* openCheckpoint(phi.folder)

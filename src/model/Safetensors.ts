@@ -314,6 +314,8 @@ export const encodeHeader = (
 /**
  * Writes one file: into a temporary file beside it, fsync, rename. One tensor is in memory at a time.
  *
+ * Long: one file from its header to its rename; every way out removes the temporary file.
+ *
  * @example yield* writeSafetensors("out.safetensors", [{ name: "w", dtype: "F32", shape: [2], bytes: Effect.succeed(b) }])
  */
 export const writeSafetensors = <T extends TensorSource<any, any>>(

@@ -106,6 +106,8 @@ const checkKind = Effect.fnUntraced(function* (folder: string) {
 /**
  * Opens an exported checkpoint and uploads its weights, which are freed with the scope.
  *
+ * Long: `picture` and `ask` share the opened model.
+ *
  * @example
  * const model = yield* openChatModel("llava-phi")
  * const pieces = model.ask([{ from: "human", value: "Who are you?" }], undefined, { maxNewTokens: 64 })

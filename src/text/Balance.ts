@@ -114,6 +114,8 @@ class Smallest {
  * With `perPhrase: null` nothing is balanced: no row is asked for its phrases. Throws `RangeError` for options out of
  * bounds.
  *
+ * Long: both passes share the counts of all phrases.
+ *
  * @example
  * const counter = countCaptions(options)
  * for (const row of rows) counter.add(row)

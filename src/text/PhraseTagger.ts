@@ -37,6 +37,8 @@ export interface Tagger {
 /**
  * A tagger over weights.
  *
+ * Long: its passes share flat arrays, which are made once.
+ *
  * @example
  * tagger(weights).label(["a", "red", "square"]) // [OUTSIDE, BEGINS, CONTINUES]
  */

@@ -85,6 +85,8 @@ const sharedFloats = (floats: number): Effect.Effect<SharedArrayBuffer, OutOfMem
 /**
  * This thread and its helpers. `weights` are those that are trained: their names and shapes are what is shared.
  *
+ * Long: `begin` and the tasks under way share slots of memory that only this closure may give out.
+ *
  * @example const workers = yield* gradientWorkers(yield* (yield* Helpers)(3), state.weights)
  */
 export const gradientWorkers = (

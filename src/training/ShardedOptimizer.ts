@@ -80,6 +80,8 @@ const hearText = Effect.gen(function* () {
 /**
  * Shares rank 0's state with the ranks that follow; it is consumed. The others give none.
  *
+ * Long: `step` and `save` share buckets and moments that only this closure may touch.
+ *
  * @example const optimizer = yield* shardOptimizer(yield* restoreState(saved)) // and `shardOptimizer(undefined)` on the other ranks
  */
 export const shardOptimizer = (

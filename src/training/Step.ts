@@ -117,6 +117,8 @@ const numbered = <B extends TokenBatch>(
  * Fails with `NonFiniteLoss` (with the step and the row ids of the micro-batch), `NothingToLearn`, an engine's error,
  * or a helper's.
  *
+ * Long: gradients are freed wherever it fails, so it is one sequence.
+ *
  * @example const { state: next, loss } = yield* trainStep(phiTrainable(config), state, {}, [batch], { lr: 3e-5, seed, step })
  */
 export const trainStep = <Batch extends TokenBatch, Prepared extends tf.TensorContainer>(

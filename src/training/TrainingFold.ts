@@ -71,6 +71,8 @@ const progressOf = ({ learningRate, losses, stage, step, watch }: LoopState): Fo
  * node's outputs. `openLoad` gives the stage's own `load` in a thread that has no engine; without it, batches are
  * loaded in the thread that trains.
  *
+ * Long: the functions of one fold, which share the types of its stage.
+ *
  * @example
  * fold({ id: "trainLanguageModel", ... }, trainingFold(openStage, (context, trained) => Effect.succeed({ ... }), openBatches))
  */

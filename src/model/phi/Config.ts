@@ -124,6 +124,8 @@ const ropeOf = (json: Readonly<Record<string, unknown>>): Readonly<Record<string
  * computed: grouped keys, query-key norms, scaled rope, tied embeddings, dropout of embeddings or attention, what a
  * later version adds.
  *
+ * Long: a list of fields and what is accepted of each.
+ *
  * @example const config = yield* decodePhiConfig(JSON.parse(text), { headBias: true })
  */
 export const decodePhiConfig = (json: unknown, options: PhiOptions): Effect.Effect<PhiConfig, ConfigError> =>

@@ -197,6 +197,11 @@ export const openAddon = (path: string = addonPath()): Addon => {
   return addon
 }
 
+/**
+ * Binds the addon at a path.
+ *
+ * Long: a list of calls into the addon, over one scratch buffer.
+ */
 const attach = (path: string): Addon => {
   const native = load(path)
   const scratch = new Float64Array(SCRATCH)

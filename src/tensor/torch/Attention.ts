@@ -42,7 +42,11 @@ export const inSteps = (backend: TorchBackend, run: (keep: Keep) => Made): Tenso
   }
 }
 
-/** `varlen`: whether flash attention over segments of different lengths can be had (CUDA, bf16). */
+/**
+ * `varlen`: whether flash attention over segments of different lengths can be had (CUDA, bf16).
+ *
+ * Long: the ways to compute one region, which share the handles of its inputs.
+ */
 export const makeAttention = (
   backend: TorchBackend,
   wide: (x: Tensor, keep: Keep) => number,

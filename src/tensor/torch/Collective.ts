@@ -22,7 +22,11 @@ const MEETING_MS = 120_000
 /** What rank 0 may take between two steps, a day: whether it is alive is seen by the runner. */
 const PATIENT_MS = 86_400_000
 
-/** The way of a torch engine into a group of processes. */
+/**
+ * The way of a torch engine into a group of processes.
+ *
+ * Long: joining and leaving, and a list of exchanges over the groups that were joined.
+ */
 export const joinOf =
   (backend: TorchBackend, active: Active): Join =>
   (rendezvous) =>

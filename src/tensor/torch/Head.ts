@@ -18,6 +18,11 @@ import { expectKnownInRange } from "./Indices.ts"
 /** Logits at a time: 128 MiB of float32 on a CPU, 1 GiB on a GPU. */
 const LOGITS = { cpu: 2 ** 25, cuda: 2 ** 28 } as const
 
+/**
+ * The head's product with its loss, for a torch engine.
+ *
+ * Long: the forward and backward pass of one region, step by step over slices of the vocabulary.
+ */
 export const makeHead = (
   backend: TorchBackend,
   wide: (x: Tensor, keep: Keep) => number,

@@ -25,6 +25,11 @@ export interface TorchOptions {
   readonly precision: "f32" | "bf16"
 }
 
+/**
+ * The regions that a torch engine computes natively.
+ *
+ * Long: a list of regions, each of a few lines, over one backend.
+ */
 export const makeRegions = (
   backend: TorchBackend,
   { device, precision }: TorchOptions

@@ -30,6 +30,11 @@ interface Segment {
   readonly block: (x: Tensor) => Tensor
 }
 
+/**
+ * The service `Tensors` of a torch engine.
+ *
+ * Long: a list of the functions of one service, over one backend and one record of what is held.
+ */
 export const makeTensors = (backend: TorchBackend, backendName: string, options: TorchOptions): TensorsShape => {
   const { addon } = backend
   const record = (on: boolean): void => backend.record(on)

@@ -25,6 +25,8 @@ const geluKinds = { tanh: 0, erf: 1, quick: 2 } as const
 
 /**
  * Registers everything and returns the native regions. Call once per process, after the backend `wasm` is registered.
+ *
+ * Long: a list of kernels, each of a few lines, over the handles of one engine.
  */
 export const registerKernels = (engine: WasmEngine): Regions => {
   const { backend, kernels, reserveAttention } = engine

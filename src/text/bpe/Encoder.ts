@@ -86,7 +86,11 @@ const measure = (text: string, at: number, end: number): number => {
   return 13
 }
 
-/** A tokenizer from its parts. */
+/**
+ * A tokenizer from its parts.
+ *
+ * Long: its functions share tables and scratch buffers, which are the point of its speed.
+ */
 export const makeTokenizer = ({
   added,
   around,

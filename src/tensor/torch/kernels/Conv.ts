@@ -120,6 +120,11 @@ const backward = (
     [which === 0, which === 1, false].map(Number)
   )[which]!
 
+/**
+ * Registers the kernels of convolutions.
+ *
+ * Long: a list of kernels, each of a few lines.
+ */
 export const registerConv = ({ h, kernel, steps }: Define): void => {
   const blank = (op: Steps, shape: ReadonlyArray<number>): number =>
     op("zeros", shape, codeOf("float32"), null, "device", null)
