@@ -10,7 +10,7 @@ import type { Costing, Estimate } from "../dag/Costing.ts"
 import type { AnyNode, AnyRef } from "../dag/Node.ts"
 import type { PlanStep } from "../dag/Plan.ts"
 import { isRemote } from "../dag/Source.ts"
-import type { Entry } from "../run/PlanContext.ts"
+import type { StoredPlanEntry } from "../run/PlanContext.ts"
 import type { Recipe } from "../run/Recipe.ts"
 import { Store } from "../store/Store.ts"
 import type { Chosen } from "./Choose.ts"
@@ -27,7 +27,7 @@ export const costOf = <S, R>(
   recipe: Recipe<S, R>,
   chosen: Chosen<R>,
   nodes: ReadonlyArray<AnyNode>,
-  steps: ReadonlyArray<PlanStep<Entry>>,
+  steps: ReadonlyArray<PlanStep<StoredPlanEntry>>,
   flags: CostFlags
 ): Effect.Effect<Estimate | undefined, any, Store> =>
   Effect.gen(function* () {

@@ -2,7 +2,7 @@
 import { Clock, Effect } from "effect"
 import type { Plan, PlanStep } from "../dag/Plan.ts"
 import type { Event } from "../run/Events.ts"
-import type { Entry } from "../run/PlanContext.ts"
+import type { StoredPlanEntry } from "../run/PlanContext.ts"
 import type { Recipe } from "../run/Recipe.ts"
 import type { RunOptions } from "../run/Run.ts"
 import { planRecipe } from "../run/Scheduler.ts"
@@ -16,7 +16,7 @@ import type { RunFlags } from "./RunFlags.ts"
 import type { Session } from "./Session.ts"
 
 /** Checks every byte of what a plan would take from the store: what is damaged, by node. A run checks as it goes. */
-const verifyStored = Effect.fnUntraced(function* <K extends Entry>(plan: Plan<K>) {
+const verifyStored = Effect.fnUntraced(function* <K extends StoredPlanEntry>(plan: Plan<K>) {
   const store = yield* Store
   const damage = new Map<string, string>()
   for (const { decision, node } of plan.steps) {
@@ -48,7 +48,7 @@ export const startEvent = (
 })
 
 /** The steps of a plan as events, and the last event of a command that ran nothing. */
-const emitPlan = (session: Session, steps: ReadonlyArray<PlanStep<Entry>>): void => {
+const emitPlan = (session: Session, steps: ReadonlyArray<PlanStep<StoredPlanEntry>>): void => {
   for (const step of steps)
     session.emit({
       event: "plan",
@@ -69,7 +69,7 @@ export const showPlan = Effect.fn("cli.showPlan")(function* <S, R>(
   flags: RunFlags,
   session: Session
 ) {
-  const cost = Effect.fnUntraced(function* (steps: ReadonlyArray<PlanStep<Entry>>) {
+  const cost = Effect.fnUntraced(function* (steps: ReadonlyArray<PlanStep<StoredPlanEntry>>) {
     const nodes = steps.length > 0 ? steps.map(({ node }) => node) : (yield* select(chosen.pipeline, options)).nodes
     const estimate = yield* costOf(recipe, chosen, nodes, steps, flags)
     if (estimate === undefined) return

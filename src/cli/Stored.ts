@@ -17,7 +17,7 @@ import { type RunRules, runRules } from "../store/Garbage.ts"
 import * as Gc from "../store/Gc.ts"
 import { type Manifest, rowsRefused } from "../store/Manifest.ts"
 import * as RunLog from "../store/RunLog.ts"
-import { type Found, Store, StoreError } from "../store/Store.ts"
+import { Store, type StoredEntry, StoreError } from "../store/Store.ts"
 import { nodeCalled, UsageError } from "./Choose.ts"
 import { encodeEvent } from "./EventJson.ts"
 import { makeEventSummary } from "./EventSummary.ts"
@@ -197,7 +197,7 @@ const entryCalled = Effect.fnUntraced(function* (called: string) {
   const store = yield* Store
   const [, prefix = "", code = ""] = /^([0-9a-f]{6,64})(?:\/([0-9a-f]{1,64}))?$/.exec(called) ?? []
   const keys = prefix === "" ? [] : [...(yield* store.keys)].filter((key) => key.startsWith(prefix))
-  const entries: Array<Found> = []
+  const entries: Array<StoredEntry> = []
   for (const key of keys)
     for (const found of yield* store.find(key, "")) if (found.manifest.code.digest.startsWith(code)) entries.push(found)
   if (entries.length === 1) return entries[0]!

@@ -12,7 +12,7 @@ import type { AnyNode } from "./Node.ts"
 import type { Pipeline } from "./Pipeline.ts"
 
 /** A stored result, as far as planning needs to know it. */
-export interface Known {
+export interface PlanEntry {
   /** Code digest that the entry was made with. */
   readonly code: string
   /** The file of the definition that made it, where known. */
@@ -60,7 +60,7 @@ export interface SourceState {
 }
 
 /** Where the planner gets what it plans with; the store answers in runs, literals in tests. */
-export interface PlanContext<K extends Known, E = never, R = never> {
+export interface PlanContext<K extends PlanEntry, E = never, R = never> {
   readonly source: (node: AnyNode) => Effect.Effect<SourceState, E, R>
   readonly code: (node: AnyNode) => Effect.Effect<CodeIdentity, E, R>
   readonly entries: (key: string, code: string) => Effect.Effect<ReadonlyArray<K>, E, R>
@@ -78,7 +78,7 @@ export interface PlanContext<K extends Known, E = never, R = never> {
 }
 
 /** The verdict on one node whose input digests are known. */
-export interface Decision<K extends Known> {
+export interface Decision<K extends PlanEntry> {
   readonly parts: KeyParts
   readonly key: string
   readonly code: CodeIdentity
@@ -149,7 +149,7 @@ export const partChanges = (now: KeyParts, then: KeyParts, node: AnyNode): Reado
 }
 
 /** Why a stored result is not taken although its key is the same: `suspect: made from a damaged clean`. */
-export const suspectOf = (node: AnyNode, suspect: NonNullable<Known["suspect"]>): ReadonlyArray<string> => [
+export const suspectOf = (node: AnyNode, suspect: NonNullable<PlanEntry["suspect"]>): ReadonlyArray<string> => [
   "suspect: made from a damaged " +
     `${[...new Set(suspect.map(({ from, port }) => node.inputs[port]?.node.id ?? from))].join(", ")}`
 ]
@@ -158,7 +158,7 @@ export const suspectOf = (node: AnyNode, suspect: NonNullable<Known["suspect"]>)
  * Decides one node: take a stored entry, or run and why. Fails only where the context does. It has no span: a plan calls
  * it for each of thousands of nodes.
  */
-export const decide = Effect.fnUntraced(function* <K extends Known, E, R>(
+export const decide = Effect.fnUntraced(function* <K extends PlanEntry, E, R>(
   node: AnyNode,
   inputs: Readonly<Record<string, string>>,
   context: PlanContext<K, E, R>
@@ -198,7 +198,7 @@ export const decide = Effect.fnUntraced(function* <K extends Known, E, R>(
 })
 
 /** One line of a plan. */
-export interface PlanStep<K extends Known> {
+export interface PlanStep<K extends PlanEntry> {
   readonly node: AnyNode
   readonly status: "source" | "cached" | "run" | "maybe"
   readonly because: ReadonlyArray<string>
@@ -209,11 +209,11 @@ export interface PlanStep<K extends Known> {
   readonly decision?: Decision<K>
 }
 
-export interface Plan<K extends Known> {
+export interface Plan<K extends PlanEntry> {
   readonly steps: ReadonlyArray<PlanStep<K>>
 }
 
-const sizeOf = ({ bytes, rows, rowsByPort }: Pick<Known, "rows" | "rowsByPort" | "bytes">) => ({
+const sizeOf = ({ bytes, rows, rowsByPort }: Pick<PlanEntry, "rows" | "rowsByPort" | "bytes">) => ({
   rows,
   ...(rowsByPort === undefined ? {} : { rowsByPort }),
   bytes
@@ -225,7 +225,7 @@ const estimate = (before: Before | undefined) => (before === undefined ? {} : si
  * Why a node whose inputs are not known yet may or must run. What its inputs will be is not known, so an earlier run
  * may have left just this result, and an equal node of this run may make it.
  */
-const guess = Effect.fnUntraced(function* <K extends Known, E, R>(
+const guess = Effect.fnUntraced(function* <K extends PlanEntry, E, R>(
   node: AnyNode,
   parts: KeyParts,
   code: CodeIdentity,
@@ -257,7 +257,7 @@ const sameAs = (first: AnyNode): string => `is the same as ${first.id}, whose re
 const promised = (parts: KeyParts, code: CodeIdentity): string => `${keyOf(parts)} ${code.digest}`
 
 /** Plans the given nodes (inputs before consumers). */
-export const plan = Effect.fn("dag.plan")(function* <K extends Known, E, R>(
+export const plan = Effect.fn("dag.plan")(function* <K extends PlanEntry, E, R>(
   pipeline: Pick<Pipeline, "nodes">,
   context: PlanContext<K, E, R>
 ): Effect.fn.Return<Plan<K>, E, R> {

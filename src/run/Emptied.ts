@@ -8,7 +8,7 @@ import { Effect, type FileSystem, Option, Stream } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import { rowsOut } from "../store/Manifest.ts"
 import { readRefused } from "../store/Quarantine.ts"
-import type { Found, StoreError } from "../store/Store.ts"
+import type { StoredEntry, StoreError } from "../store/Store.ts"
 import { hintOf } from "./Failure.ts"
 
 const number = (value: number): string => value.toLocaleString("en-US")
@@ -22,7 +22,7 @@ const number = (value: number): string => value.toLocaleString("en-US")
  */
 export const emptyStageNotice = (
   node: AnyNode,
-  { folder, manifest }: Found
+  { folder, manifest }: StoredEntry
 ): Effect.Effect<string | undefined, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const outputs = Object.values(node.spec.outputs).filter(({ kind }) => kind === "rows")

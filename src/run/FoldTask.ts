@@ -12,7 +12,7 @@ import type { AnyNode } from "../dag/Node.ts"
 import { makeRefusals } from "../dag/Refusals.ts"
 import { checkedFold, partsOf } from "../dag/Results.ts"
 import { damageMark } from "../store/Damage.ts"
-import type { Store, StoreError, WorkFolder } from "../store/Store.ts"
+import type { PendingFolder, Store, StoreError } from "../store/Store.ts"
 import { asNodeFailed } from "./Failure.ts"
 import type { EntryRefs } from "./Inputs.ts"
 import { failIfDamaged } from "./Inspect.ts"
@@ -34,7 +34,7 @@ export interface FoldWatch {
 export const runFold = (
   node: AnyNode,
   entryRefs: EntryRefs,
-  work: WorkFolder,
+  work: PendingFolder,
   options: Pick<RunOptions, "checkpointEverySteps" | "checkpointEveryMs">,
   watch: FoldWatch
 ): Effect.Effect<Drained, NodeFailed | Interrupted, Store | FileSystem.FileSystem | Stop> => {

@@ -13,7 +13,7 @@ import { type Artifact, InputUnavailable, type RowsArtifact } from "../dag/Artif
 import { shardParts } from "../dag/FanOut.ts"
 import type { AnyNode, AnyRef } from "../dag/Node.ts"
 import { makeRefusals, type Refusals } from "../dag/Refusals.ts"
-import { type Found, Store, StoreError } from "../store/Store.ts"
+import { Store, type StoredEntry, StoreError } from "../store/Store.ts"
 
 /** A finished node: its entry in the store, or a source's path. */
 export const EntryRef = Schema.Union([
@@ -106,7 +106,7 @@ export const shardCount = Effect.fnUntraced(function* (node: AnyNode, entryRefs:
   return count ?? 1
 })
 
-const readShard = <Row>(found: Found, port: string, artifact: RowsArtifact<string, Row>, index: number) =>
+const readShard = <Row>(found: StoredEntry, port: string, artifact: RowsArtifact<string, Row>, index: number) =>
   Effect.map(
     Effect.flatMap(Store, (store) => store.openShard(found, port, artifact, index)),
     (reader) =>

@@ -9,25 +9,25 @@ import { Effect } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import { damagedFile, damageSince } from "../store/Damage.ts"
 import { layoutOf } from "../store/Layout.ts"
-import { type Found, Store, type StoreError } from "../store/Store.ts"
+import { Store, type StoredEntry, type StoreError } from "../store/Store.ts"
 import type { Damaged } from "../store/Verify.ts"
 import { type EntryRefs, findEntry, isTransient } from "./Inputs.ts"
 
 /** Entries that a node reads, by the instance that made them. */
-export type StoredInputs = ReadonlyMap<string, Found>
+export type StoredInputs = ReadonlyMap<string, StoredEntry>
 
 /** An input that is not what was written. */
 export interface DamagedInput {
   /** The instance that made it. */
   readonly producer: string
-  readonly found: Found
+  readonly found: StoredEntry
   readonly damaged: ReadonlyArray<Damaged>
 }
 
 /** The stored results that a node reads. */
 export const storedInputs = (entryRefs: EntryRefs): Effect.Effect<StoredInputs, StoreError, Store> =>
   Effect.gen(function* () {
-    const inputs = new Map<string, Found>()
+    const inputs = new Map<string, StoredEntry>()
     for (const [id, entryRef] of Object.entries(entryRefs))
       if (entryRef.kind === "entry") inputs.set(id, yield* findEntry(entryRef))
     return inputs

@@ -10,7 +10,7 @@ import { canonical } from "../dag/Canonical.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import { decide } from "../dag/Plan.ts"
 import type { Code } from "../store/Manifest.ts"
-import { type Found, Store } from "../store/Store.ts"
+import { Store, type StoredEntry } from "../store/Store.ts"
 import { orWithout } from "../store/Without.ts"
 import { emptyStageNotice } from "./Emptied.ts"
 import { Events, nodeEnd } from "./Events.ts"
@@ -25,10 +25,10 @@ import { Interrupted, SelectionError, Stop } from "./Run.ts"
 import { type RunError, type RunSession, stoppedBefore } from "./RunSession.ts"
 
 /** A finished node: where its result is and the digest of each output. `found` is absent for sources. */
-export interface Done {
+export interface FinishedNode {
   readonly entryRef: EntryRef
   readonly digests: Readonly<Record<string, string>>
-  readonly found?: Found
+  readonly found?: StoredEntry
 }
 
 /** What the nodes of a run share while it goes on. */
@@ -36,7 +36,7 @@ export interface RunState {
   readonly session: RunSession
   readonly context: StorePlanContext
   readonly repairs: Repairs
-  readonly done: Map<AnyNode, Done>
+  readonly done: Map<AnyNode, FinishedNode>
   readonly entryRefs: Map<AnyNode, EntryRef>
   /** How each finished node came by its result. */
   readonly ways: Map<AnyNode, "ran" | "cached">
@@ -45,11 +45,11 @@ export interface RunState {
 }
 
 type Services = Store | Events | Stop | FileSystem.FileSystem
-type Made = Done & { readonly found: Found }
+type Made = FinishedNode & { readonly found: StoredEntry }
 
 /** A result that an attempt came by, when that began, and the digest of the node's code. */
 interface Kept {
-  readonly found: Found
+  readonly found: StoredEntry
   readonly ran: boolean
   readonly startedMs: number
   readonly code: string
@@ -186,7 +186,7 @@ const attempt = Effect.fnUntraced(function* (
 const CHECKED_EVERY_MS = 10_000
 
 /** Reads every byte of a stored result; gives what is damaged. A node that may run has its damaged files taken out. */
-const verify = Effect.fnUntraced(function* (node: AnyNode, found: Found, mayRun: boolean) {
+const verify = Effect.fnUntraced(function* (node: AnyNode, found: StoredEntry, mayRun: boolean) {
   const store = yield* Store
   const events = yield* Events
   const clock = yield* Clock.Clock
@@ -207,7 +207,12 @@ const verify = Effect.fnUntraced(function* (node: AnyNode, found: Found, mayRun:
 })
 
 /** Records that a result of other code is used by the present code. */
-const alias = Effect.fnUntraced(function* (node: AnyNode, found: Found, code: Code, because: ReadonlyArray<string>) {
+const alias = Effect.fnUntraced(function* (
+  node: AnyNode,
+  found: StoredEntry,
+  code: Code,
+  because: ReadonlyArray<string>
+) {
   const store = yield* Store
   yield* orWithout(store.root, store.alias(found, code))
   yield* notice(node, because.join("; "))

@@ -3,7 +3,7 @@
  */
 import { Clock, Effect } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
-import type { Work } from "../store/Store.ts"
+import type { PendingEntry } from "../store/Store.ts"
 import { type Event, Events } from "./Events.ts"
 import type { NodeWatch } from "./NodeTask.ts"
 
@@ -37,7 +37,7 @@ export const notice = Effect.fnUntraced(function* (node: AnyNode, message: strin
 export interface NodeStart {
   readonly node: AnyNode
   readonly because: ReadonlyArray<string>
-  readonly work: Pick<Work, "shards">
+  readonly work: Pick<PendingEntry, "shards">
   /** Shards of a sharded node. */
   readonly count: number | undefined
   /** Rows that will be read, where that is known. */

@@ -14,7 +14,7 @@ import { damagedFile, damageMark, reportDamage } from "../store/Damage.ts"
 import { layoutOf } from "../store/Layout.ts"
 import type { Code } from "../store/Manifest.ts"
 import { memoryWatch } from "../store/Memory.ts"
-import { type Found, Store, type StoreError, type Work } from "../store/Store.ts"
+import { type PendingEntry, Store, type StoredEntry, type StoreError } from "../store/Store.ts"
 import { blaming } from "./Blame.ts"
 import { type Coordinator, isSymptom } from "./Coordinator.ts"
 import { Events } from "./Events.ts"
@@ -25,7 +25,7 @@ import { checkWhole, type DamagedInput, damagedInputs, type StoredInputs, stored
 import { announce, type NodeStart, notice, watchOf } from "./NodeEvents.ts"
 import { type NodeTask, type NodeWatch, runNode } from "./NodeTask.ts"
 import type { Drained } from "./Outputs.ts"
-import { type Entry, entryOf } from "./PlanContext.ts"
+import { entryOf, type StoredPlanEntry } from "./PlanContext.ts"
 import { watchInputs } from "./ReadOnly.ts"
 import { checkRefused, checkSourcesUnchanged } from "./ResultChecks.ts"
 import { Attempts } from "./Retry.ts"
@@ -35,7 +35,7 @@ import { runSharded } from "./ShardedRun.ts"
 
 /** How a due node ended, where it did not fail: with its result, or with inputs that must be made again first. */
 export type Executed =
-  | { readonly found: Found; readonly ran: boolean }
+  | { readonly found: StoredEntry; readonly ran: boolean }
   | { readonly damaged: ReadonlyArray<DamagedInput> }
 
 /** One due node, as every step of its run needs it. */
@@ -44,13 +44,13 @@ interface NodeRun {
   readonly node: AnyNode
   /** Finished nodes of the run, growing; of a source that is not fetched yet, an empty path. */
   readonly done: ReadonlyMap<AnyNode, EntryRef>
-  readonly decision: Decision<Entry>
+  readonly decision: Decision<StoredPlanEntry>
   readonly onStart: () => void
 }
 
 /** The key's lock is held, and the stored inputs are known. `mark`: damage reported from then on is this run's. */
 interface Locked {
-  readonly work: Work
+  readonly work: PendingEntry
   readonly inputs: StoredInputs
   readonly mark: number
 }
@@ -79,7 +79,7 @@ export const execute = Effect.fn("run.execute")(function* (
   session: RunSession,
   node: AnyNode,
   done: ReadonlyMap<AnyNode, EntryRef>,
-  decision: Decision<Entry>,
+  decision: Decision<StoredPlanEntry>,
   onStart: () => void
 ): Effect.fn.Return<Executed, RunError, Services | Scope.Scope> {
   const run: NodeRun = { session, node, done, decision, onStart }
@@ -98,7 +98,7 @@ const lock = Effect.fn("run.lock")(function* ({
   done,
   node,
   session
-}: NodeRun): Effect.fn.Return<Locked | { readonly found: Found }, RunError, Services | Scope.Scope> {
+}: NodeRun): Effect.fn.Return<Locked | { readonly found: StoredEntry }, RunError, Services | Scope.Scope> {
   const store = yield* Store
   const stop = yield* Stop
   const forced = session.selection.forced.has(node.id)
@@ -211,7 +211,7 @@ const executorOf = ({ coordinator, options }: RunSession, { spec }: AnyNode): Ex
 const body = (
   { node, session }: NodeRun,
   { engine, inThread, ranks }: Executor,
-  work: Work,
+  work: PendingEntry,
   start: NodeStart,
   { count, task }: Fetched
 ): Effect.Effect<Drained, NodeError, Services> => {

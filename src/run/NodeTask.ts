@@ -9,8 +9,8 @@ import { Effect, type FileSystem, Schema } from "effect"
 import type { AnyFold } from "../dag/Fold.ts"
 import type { AnyNode } from "../dag/Node.ts"
 import { ProcessGroup, Rendezvous } from "../dag/ProcessGroup.ts"
+import { openPendingFolder } from "../store/PendingEntry.ts"
 import type { Store } from "../store/Store.ts"
-import { openWorkFolder } from "../store/Work.ts"
 import { type FoldWatch, runFold } from "./FoldTask.ts"
 import { EntryRefs } from "./Inputs.ts"
 import type { Drained } from "./Outputs.ts"
@@ -20,7 +20,7 @@ import { openInputs, runWhole } from "./WholeTask.ts"
 export const NodeTask = Schema.Struct({
   node: Schema.String,
   entryRefs: EntryRefs,
-  /** Work folder of the node. */
+  /** Folder of the pending entry. */
   folder: Schema.String,
   /** The lock that the work is done under: whoever writes looks whether it still is held. */
   fence: Schema.optional(Schema.Struct({ path: Schema.String, token: Schema.String })),
@@ -71,7 +71,7 @@ export const runNode = (
   watch: NodeWatch
 ): Effect.Effect<Drained, NodeFailed | Interrupted, Store | FileSystem.FileSystem | Stop> =>
   Effect.gen(function* () {
-    const work = yield* openWorkFolder(task.folder, task.fence)
+    const work = yield* openPendingFolder(task.folder, task.fence)
     if (node.spec.kind === "fold")
       return yield* Effect.provideService(
         runFold(node, task.entryRefs, work, task.checkpoints, watch),

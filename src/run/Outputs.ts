@@ -1,7 +1,7 @@
 /**
  * Drains what a whole or fold node returned: row streams first, then values and trees.
  *
- * Durable when it returns, visible only after `Work.commit`.
+ * Durable when it returns, visible only after `PendingEntry.commit`.
  */
 import { Effect, type FileSystem, Schema, type Scope, type Stream } from "effect"
 import type { RowsArtifact } from "../dag/Artifact.ts"
@@ -11,7 +11,7 @@ import type { ShardEntry, ShardRecord } from "../store/Manifest.ts"
 import { residentBytes } from "../store/Memory.ts"
 import { openQuarantine } from "../store/Quarantine.ts"
 import { writeRows } from "../store/ShardFiles.ts"
-import type { WorkFolder } from "../store/Store.ts"
+import type { PendingFolder } from "../store/Store.ts"
 
 /** Rows a shard when a node has no `shardRows` parameter. */
 const SHARD_ROWS = 1024
@@ -21,7 +21,7 @@ const shardRowsOf = (node: AnyNode): number => {
   return typeof given === "number" && given > 0 ? given : SHARD_ROWS
 }
 
-/** Everything `Work.commit` needs beside the key. */
+/** Everything `PendingEntry.commit` needs beside the key. */
 export interface Drained {
   readonly shards: ReadonlyArray<ShardRecord>
   readonly values: Readonly<Record<string, Schema.Json>>
@@ -29,7 +29,7 @@ export interface Drained {
 
 export const drainOutputs = Effect.fn("run.drainOutputs")(function* (options: {
   readonly node: AnyNode
-  readonly work: WorkFolder
+  readonly work: PendingFolder
   readonly parts: Readonly<Record<string, unknown>>
   readonly refusals: Pick<Refusals, "take" | "waiting" | "seen">
   /** Rows of the rows inputs. Where there are none (a reader of files), what the node looked at counts. */

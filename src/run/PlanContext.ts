@@ -4,15 +4,22 @@ import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { canonical } from "../dag/Canonical.ts"
 import { type AnyNode, WiringError } from "../dag/Node.ts"
-import type { Before, Known, PlanContext, SourceState } from "../dag/Plan.ts"
+import type { Before, PlanContext, PlanEntry, SourceState } from "../dag/Plan.ts"
 import { isRemote } from "../dag/Source.ts"
 import { type SourcePosition, showSourceLocation } from "../dag/SourceLocation.ts"
 import { type Code, type Manifest, rowsByPort, rowsOut } from "../store/Manifest.ts"
-import { type Found, SourceError, type SourceLook, type SourceSpec, Store, type StoreError } from "../store/Store.ts"
+import {
+  SourceError,
+  type SourceLook,
+  type SourceSpec,
+  Store,
+  type StoredEntry,
+  type StoreError
+} from "../store/Store.ts"
 
 /** A stored entry as planning sees it. */
-export interface Entry extends Known {
-  readonly found: Found
+export interface StoredPlanEntry extends PlanEntry {
+  readonly found: StoredEntry
 }
 
 /** A source node as the store wants it. */
@@ -51,7 +58,7 @@ const rowsOfPorts = (manifest: Manifest): Readonly<Record<string, number>> | und
 }
 
 /** What planning needs to know of an entry; `code` is the digest of the node's present code. */
-export const entryOf = (found: Found, code: string): Entry => ({
+export const entryOf = (found: StoredEntry, code: string): StoredPlanEntry => ({
   found,
   code: found.manifest.code.digest,
   file: found.manifest.code.file,
@@ -108,7 +115,7 @@ const openClosure = (node: AnyNode, names: ReadonlyArray<string>) =>
  */
 export const checkDefinitions = Effect.fn("run.checkDefinitions")(function* <E, R>(
   nodes: ReadonlyArray<AnyNode>,
-  context: Pick<PlanContext<Entry, E, R>, "code">
+  context: Pick<PlanContext<StoredPlanEntry, E, R>, "code">
 ): Effect.fn.Return<void, E | WiringError, R> {
   const first = new Map<string, AnyNode>()
   for (const node of nodes) {
@@ -132,7 +139,7 @@ export const checkDefinitions = Effect.fn("run.checkDefinitions")(function* <E, 
 })
 
 /** The planner's context, and of sources also where they stand. */
-export interface StorePlanContext extends PlanContext<Entry, StoreError | SourceError | WiringError> {
+export interface StorePlanContext extends PlanContext<StoredPlanEntry, StoreError | SourceError | WiringError> {
   readonly source: (
     node: AnyNode
   ) => Effect.Effect<SourceState & { readonly found: SourceLook }, StoreError | SourceError>

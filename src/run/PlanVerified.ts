@@ -11,7 +11,7 @@ import { layoutOf } from "../store/Layout.ts"
 import { type SourceError, Store, type StoreError } from "../store/Store.ts"
 import { type DamageRecord, damagedDigests, suspicions } from "../store/Suspects.ts"
 import type { Damaged } from "../store/Verify.ts"
-import type { Entry } from "./PlanContext.ts"
+import type { StoredPlanEntry } from "./PlanContext.ts"
 import type { Choice, Recipe } from "./Recipe.ts"
 import { damagedNames } from "./Repair.ts"
 import type { RunOptions, SelectionError } from "./Run.ts"
@@ -38,7 +38,7 @@ export const planVerified = Effect.fn("run.planVerified")(function* <S, R>(
   choice: Choice,
   options: RunOptions,
   moduleUrl = ""
-): Effect.fn.Return<Plan<Entry>, SelectionError | StoreError | SourceError | WiringError, Store> {
+): Effect.fn.Return<Plan<StoredPlanEntry>, SelectionError | StoreError | SourceError | WiringError, Store> {
   const store = yield* Store
   const found = new Map<string, DamageRecord>()
   /** What is wrong, by the entry's folder. */

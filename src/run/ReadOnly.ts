@@ -12,13 +12,13 @@ import type { AnyNode } from "../dag/Node.ts"
 import { changesOf, type FilesState, stateOf } from "../dag/Unchanged.ts"
 import { removeFile } from "../store/Durable.ts"
 import { portFolder } from "../store/Layout.ts"
-import { type Found, Store } from "../store/Store.ts"
+import { Store, type StoredEntry } from "../store/Store.ts"
 import type { StoredInputs } from "./Inspect.ts"
 import { NodeFailed } from "./Run.ts"
 
 interface Watched {
   readonly id: string
-  readonly found: Found
+  readonly found: StoredEntry
   readonly ports: string
   readonly before: FilesState
 }

@@ -10,7 +10,7 @@
 import { Effect, Semaphore } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import { damagedFile } from "../store/Damage.ts"
-import { type Found, Store } from "../store/Store.ts"
+import { Store, type StoredEntry } from "../store/Store.ts"
 import { type Damaged, sayDamaged } from "../store/Verify.ts"
 import type { Events } from "./Events.ts"
 import { describeError, hintOf } from "./Failure.ts"
@@ -48,7 +48,7 @@ export interface Remake<R> {
   /** Why the producer cannot run; undefined where it can. */
   readonly refused: string | undefined
   /** Decides and runs the producer; undefined where the run was asked to stop. */
-  readonly run: (because: ReadonlyArray<string>) => Effect.Effect<Found | undefined, RunError, R>
+  readonly run: (because: ReadonlyArray<string>) => Effect.Effect<StoredEntry | undefined, RunError, R>
   /** Other nodes of the run that have used what the producer had made. */
   readonly users: ReadonlyArray<string>
 }
@@ -58,7 +58,7 @@ const errorText = (error: RunError): string => (error instanceof NodeFailed ? er
 
 const DISK = "Check the disk's health and the machine's memory before you run again."
 
-const sameContent = (a: Found, b: Found): boolean =>
+const sameContent = (a: StoredEntry, b: StoredEntry): boolean =>
   Object.entries(a.manifest.outputs).every(([port, { digest }]) => b.manifest.outputs[port]?.digest === digest)
 
 export const makeRepairs = (): Repairs => {

@@ -8,7 +8,7 @@ import { type SourceError, Store, type StoreError } from "../store/Store.ts"
 import { hintOf } from "./Failure.ts"
 import type { EntryRef } from "./Inputs.ts"
 import type { Drained } from "./Outputs.ts"
-import type { Entry } from "./PlanContext.ts"
+import type { StoredPlanEntry } from "./PlanContext.ts"
 import { NodeFailed } from "./Run.ts"
 
 /** A refusal in one line: its message, or else its other fields. */
@@ -62,7 +62,7 @@ export const checkRefused = Effect.fnUntraced(function* (
 export const checkSourcesUnchanged = Effect.fnUntraced(function* (
   node: AnyNode,
   done: ReadonlyMap<AnyNode, EntryRef>,
-  decision: Decision<Entry>
+  decision: Decision<StoredPlanEntry>
 ): Effect.fn.Return<void, NodeFailed | StoreError | SourceError, Store> {
   const store = yield* Store
   for (const [port, ref] of Object.entries(node.inputs)) {

@@ -21,8 +21,8 @@ import { describeError } from "./Failure.ts"
 import { type Failures, makeFailures } from "./Failures.ts"
 import { fetchSource } from "./FetchSource.ts"
 import type { EntryRef } from "./Inputs.ts"
-import { type Done, makeNode, type RunState, unlessStopped } from "./NodeAttempt.ts"
-import { checkDefinitions, checkSources, type Entry, storePlanContext } from "./PlanContext.ts"
+import { type FinishedNode, makeNode, type RunState, unlessStopped } from "./NodeAttempt.ts"
+import { checkDefinitions, checkSources, type StoredPlanEntry, storePlanContext } from "./PlanContext.ts"
 import { build, type Choice, type Recipe, recipeChain } from "./Recipe.ts"
 import { Recorded, recorded } from "./Record.ts"
 import { makeRepairs } from "./Repair.ts"
@@ -77,7 +77,7 @@ export const planRecipe = Effect.fn("run.planRecipe")(function* <S, R>(
   options: RunOptions,
   moduleUrl = "",
   pipeline: Pipeline = build(recipe, choice)
-): Effect.fn.Return<Plan<Entry>, SelectionError | StoreError | SourceError | WiringError, Store> {
+): Effect.fn.Return<Plan<StoredPlanEntry>, SelectionError | StoreError | SourceError | WiringError, Store> {
   const selection = yield* select(pipeline, options)
   const planContext = yield* planContextFor(recipe, moduleUrl, choice, pipeline, selection, options, new Map(), true)
   yield* checkSources(selection.nodes, planContext)
@@ -212,7 +212,7 @@ const runAll = Effect.fnUntraced(function* (state: RunState, failures: Failures)
   const { nodes } = state.session.selection
   const ready = new Map<AnyNode, Deferred.Deferred<boolean>>()
   for (const node of nodes) ready.set(node, yield* Deferred.make<boolean>())
-  const settle = (node: AnyNode, result: Done | undefined) =>
+  const settle = (node: AnyNode, result: FinishedNode | undefined) =>
     Effect.suspend(() => {
       if (result !== undefined) {
         state.done.set(node, result)
@@ -242,7 +242,7 @@ const useSource = Effect.fnUntraced(function* (
   state: RunState,
   node: AnyNode,
   stop: Stop["Service"]
-): Effect.fn.Return<Done | undefined, RunError> {
+): Effect.fn.Return<FinishedNode | undefined, RunError> {
   const { digest, found } = yield* state.context.source(node)
   if (!found.here && digest !== undefined) return { entryRef: { kind: "source", path: "" }, digests: { files: digest } }
   if (!found.here && stop.requested()) {
@@ -263,7 +263,7 @@ const useSource = Effect.fnUntraced(function* (
 })
 
 /** Keys, digests, paths and values of the targets that this run reached. */
-const collect = Effect.fnUntraced(function* (pipeline: Pipeline, done: ReadonlyMap<AnyNode, Done>) {
+const collect = Effect.fnUntraced(function* (pipeline: Pipeline, done: ReadonlyMap<AnyNode, FinishedNode>) {
   const outputs: Record<string, { key: string; digest: string; path: string }> = {}
   const values: Record<string, unknown> = {}
   for (const [name, ref] of Object.entries(pipeline.targets)) {

@@ -19,7 +19,7 @@ export const ShardTask = Schema.Struct({
   entryRefs: EntryRefs,
   index: Schema.Int,
   count: Schema.Int,
-  /** Work folder of the node. */
+  /** Folder of the pending entry. */
   folder: Schema.String,
   /** The lock that the work is done under: whoever writes looks whether it still is held. */
   fence: Schema.optional(Schema.Struct({ path: Schema.String, token: Schema.String })),

@@ -2,7 +2,7 @@
 import { Effect, type FileSystem } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
 import type { ShardRecord } from "../store/Manifest.ts"
-import type { Store, Work } from "../store/Store.ts"
+import type { PendingEntry, Store } from "../store/Store.ts"
 import type { Events } from "./Events.ts"
 import { progressOf } from "./NodeEvents.ts"
 import type { NodeTask } from "./NodeTask.ts"
@@ -17,7 +17,7 @@ const rowsOfRecord = (record: ShardRecord) => Object.values(record.ports).reduce
 export const runSharded = Effect.fn("run.runSharded")(function* (
   session: RunSession,
   node: AnyNode,
-  work: Work,
+  work: PendingEntry,
   count: number,
   task: Pick<NodeTask, "node" | "entryRefs" | "folder" | "fence" | "code" | "key" | "inputs">
 ): Effect.fn.Return<Drained, NodeFailed | Interrupted, Store | Events | Stop | FileSystem.FileSystem> {

@@ -3,7 +3,7 @@ import { Effect, type FileSystem } from "effect"
 import type { AnyNode, Origin } from "../dag/Node.ts"
 import { makeRefusals } from "../dag/Refusals.ts"
 import { callEffect, partsOf } from "../dag/Results.ts"
-import type { Store, WorkFolder } from "../store/Store.ts"
+import type { PendingFolder, Store } from "../store/Store.ts"
 import { asNodeFailed } from "./Failure.ts"
 import { type EntryRefs, openWhole } from "./Inputs.ts"
 import { type Drained, drainOutputs } from "./Outputs.ts"
@@ -24,7 +24,7 @@ export const openInputs = Effect.fn("run.openInputs")(function* (node: AnyNode, 
 export const runWhole = (
   node: AnyNode,
   entryRefs: EntryRefs,
-  work: WorkFolder,
+  work: PendingFolder,
   origin: Origin,
   progress: {
     readonly rows: (rows: number) => void

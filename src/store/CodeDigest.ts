@@ -36,13 +36,13 @@ const ALGORITHM = 3
 
 const Input = Schema.Struct({ path: Schema.String, stat: Schema.String })
 const Imported = Schema.Struct({ name: Schema.String, from: Schema.String })
-const Entry = Schema.Struct({ inputs: Schema.Array(Input), imports: Schema.Array(Imported), code: Code })
+const CachedDigest = Schema.Struct({ inputs: Schema.Array(Input), imports: Schema.Array(Imported), code: Code })
 const Cache = Schema.Struct({
   algorithm: Schema.Number,
-  entries: Schema.Record(Schema.String, Entry),
+  entries: Schema.Record(Schema.String, CachedDigest),
   installed: Schema.Record(Schema.String, Tree)
 })
-type Entry = typeof Entry.Type
+type CachedDigest = typeof CachedDigest.Type
 
 /**
  * What was defined where no file is (a notebook cell): says so, and never equals anything else by accident of content.
@@ -70,7 +70,7 @@ export interface Definition {
 const compute = async (
   { assets, chain = [], file, services = [] }: Definition,
   packagesAt: Installed
-): Promise<Entry> => {
+): Promise<CachedDigest> => {
   const read = reading()
   const isCode = codeExtensions.has(extname(file)) && !isVendored(file)
   const own: Bundled | undefined = isCode ? await bundle({ file, chain }) : undefined
@@ -138,7 +138,7 @@ const compute = async (
 }
 
 /** Nothing that a digest was made of is another: no file of the project, and no package as installed. */
-const isCurrent = ({ code, imports, inputs }: Entry, installed: Installed): boolean =>
+const isCurrent = ({ code, imports, inputs }: CachedDigest, installed: Installed): boolean =>
   inputs.every((input) => statLine(input.path) === input.stat) &&
   digestOf(installed.digests(imports, self, reading())) === digestOf(code.installed ?? {})
 
@@ -157,7 +157,7 @@ export const make = (
 ): Effect.Effect<CodeDigests, never, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
-    const known = new Map<string, Entry>()
+    const known = new Map<string, CachedDigest>()
     const installed = new Installed()
     const loading = yield* Semaphore.make(1)
     const saving = yield* Semaphore.make(1)

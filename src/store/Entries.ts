@@ -1,7 +1,7 @@
 /**
  * Finished nodes: finding them by key, blessing them for other code, and what plans remember of them.
  *
- * Not how they come to be (`Work.ts`), and not what a read checks (`ReadEntry.ts`).
+ * Not how they come to be (`PendingEntry.ts`), and not what a read checks (`ReadEntry.ts`).
  */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { basename, join } from "node:path"
@@ -12,7 +12,7 @@ import { listDir, makeFolder, withFs, writeAtomic } from "./Durable.ts"
 import { type Layout, manifestFile } from "./Layout.ts"
 import { Code } from "./Manifest.ts"
 import { manifestNow, quickly, readEntry } from "./ReadEntry.ts"
-import { type Found, type Last, StoreError } from "./Store.ts"
+import { type Last, type StoredEntry, StoreError } from "./Store.ts"
 import { suspicions } from "./Suspects.ts"
 
 /** "This code may use the entry of that code." Lives beside the entry, never in it. */
@@ -71,13 +71,13 @@ export const find = (
   layout: Layout,
   key: string,
   code: string
-): Effect.Effect<ReadonlyArray<Found>, StoreError, FileSystem.FileSystem> =>
+): Effect.Effect<ReadonlyArray<StoredEntry>, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const under = layout.keyFolder(key)
     const codes = (yield* quickly(() => namesNow(under), listDir(under))).filter((name) => hex.test(name))
     if (codes.length === 0) return []
     const aliases = yield* aliasesOf(layout, key)
-    const found: Array<{ readonly rank: number; readonly at: number; readonly entry: Found }> = []
+    const found: Array<{ readonly rank: number; readonly at: number; readonly entry: StoredEntry }> = []
     for (const one of codes) {
       const folder = layout.entry(key, one)
       const manifest = yield* readEntry(folder)
@@ -148,7 +148,7 @@ export const settings = (layout: Layout): Effect.Effect<ReadonlySet<string>, Sto
 /** Blesses an entry for another code. Writing the same again changes nothing. */
 export const alias = (
   layout: Layout,
-  found: Found,
+  found: StoredEntry,
   code: Code
 ): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {

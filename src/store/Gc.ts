@@ -18,7 +18,7 @@ import * as Process from "./Process.ts"
 import { hex, PinRecord } from "./Reached.ts"
 import { dropEmpty, removeEntries, removeOut } from "./RemoveEntries.ts"
 import * as RunLog from "./RunLog.ts"
-import { type Found, StoreError } from "./Store.ts"
+import { type StoredEntry, StoreError } from "./Store.ts"
 
 export { type Garbage, type GcOptions, type GcPlan, plan, type RunRules, runRules } from "./Garbage.ts"
 
@@ -144,7 +144,11 @@ const unlessLocked = <R>(effect: Effect.Effect<void, StoreError, R>): Effect.Eff
 /**
  * Keeps an entry and everything it was made from, whatever pipelines do. A name pins one entry; again moves the pin.
  */
-export const pin = (root: string, name: string, found: Found): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
+export const pin = (
+  root: string,
+  name: string,
+  found: StoredEntry
+): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const layout = layoutOf(root)
     const record = { key: found.manifest.key, code: basename(found.folder), name }

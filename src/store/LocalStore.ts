@@ -1,7 +1,7 @@
 /**
  * The `Store` service on one local folder. The folder's layout is the table in `Layout.ts`.
  *
- * Not where the work is done: finding is in `Entries.ts`, making in `Work.ts`, shards in `ShardFiles.ts` and
+ * Not where the work is done: finding is in `Entries.ts`, making in `PendingEntry.ts`, shards in `ShardFiles.ts` and
  * `Readers.ts`, digests of code and sources in `CodeDigest.ts` and `Sources.ts`. Several processes may share a store.
  */
 import { basename, dirname, resolve } from "node:path"
@@ -19,18 +19,18 @@ import * as Entries from "./Entries.ts"
 import { openFolder } from "./FormatFile.ts"
 import { layoutOf, portFolder } from "./Layout.ts"
 import type { OutputEntry } from "./Manifest.ts"
+import * as Pending from "./PendingEntry.ts"
 import { readRefused } from "./Quarantine.ts"
 import { lazyReader, makePool } from "./Readers.ts"
 import * as Downloads from "./remote/Downloads.ts"
 import type { Settings } from "./remote/Settings.ts"
 import * as Sources from "./Sources.ts"
-import { type Found, type SourceHere, type SourceSpec, Store, StoreError } from "./Store.ts"
+import { type SourceHere, type SourceSpec, Store, type StoredEntry, StoreError } from "./Store.ts"
 import { checkRefused, checkTree } from "./Trees.ts"
 import { verify } from "./Verify.ts"
 import { orWithout } from "./Without.ts"
-import * as Work from "./Work.ts"
 
-const outputOf = (found: Found, port: string, artifact: Artifact): Effect.Effect<OutputEntry, StoreError> => {
+const outputOf = (found: StoredEntry, port: string, artifact: Artifact): Effect.Effect<OutputEntry, StoreError> => {
   const output = found.manifest.outputs[port]
   if (output !== undefined && output.kind === artifact.kind && output.tag === artifact.tag)
     return Effect.succeed(output)
@@ -48,7 +48,7 @@ const outputOf = (found: Found, port: string, artifact: Artifact): Effect.Effect
 }
 
 const rowsOf = (
-  found: Found,
+  found: StoredEntry,
   port: string,
   artifact: RowsArtifact<string, any>
 ): Effect.Effect<Extract<OutputEntry, { readonly kind: "rows" }>, StoreError> =>
@@ -71,7 +71,7 @@ const rowsOf = (
   })
 
 /** Reports a damaged file of an entry. */
-const met = (found: Found, port: string, file: string) => () => reportDamage({ folder: found.folder, port, file })
+const met = (found: StoredEntry, port: string, file: string) => () => reportDamage({ folder: found.folder, port, file })
 
 /**
  * A store in the folder `root`, made if it does not exist. With `readOnly` nothing is ever written.
@@ -155,11 +155,11 @@ export const layer = (options: {
             )
           : Effect.void
       )
-      const treeOf = Effect.fnUntraced(function* (found: Found, port: string, artifact: Artifact) {
+      const treeOf = Effect.fnUntraced(function* (found: StoredEntry, port: string, artifact: Artifact) {
         const output = yield* outputOf(found, port, artifact)
         if (output.kind === "tree" && options.treesChecked !== true) yield* checkTree(found.folder, port, output.files)
       })
-      const open = (found: Found, port: string, artifact: Artifact) =>
+      const open = (found: StoredEntry, port: string, artifact: Artifact) =>
         Effect.gen(function* () {
           const folder = portFolder(found.folder, port)
           switch (artifact.kind) {
@@ -226,8 +226,8 @@ export const layer = (options: {
         keys: Entries.keys(layout),
         settings: Entries.settings(layout),
         alias: (found, code) => Effect.andThen(writable, here(Entries.alias(layout, found, code))),
-        begin: (work) => Effect.andThen(writable, traced("store.begin", Work.begin(layout, work))),
-        open: <A extends Artifact>(found: Found, port: string, artifact: A) =>
+        begin: (work) => Effect.andThen(writable, traced("store.begin", Pending.begin(layout, work))),
+        open: <A extends Artifact>(found: StoredEntry, port: string, artifact: A) =>
           traced("store.open", open(found, port, artifact)) as Effect.Effect<Handle<A>, StoreError, never>,
         openShard: (found, port, artifact, index) =>
           here(
@@ -247,7 +247,7 @@ export const layer = (options: {
           ),
         verify: (found, onChecked) => traced("store.verify", verify(layout, found, onChecked)),
         reopen: (found, damaged) =>
-          Effect.andThen(writable, traced("store.reopen", Work.reopen(layout, found, damaged))),
+          Effect.andThen(writable, traced("store.reopen", Pending.reopen(layout, found, damaged))),
         refused: (found) =>
           Stream.provideService(
             Stream.unwrap(

@@ -2,8 +2,8 @@
  * Reading one entry: what is checked each time.
  *
  * The manifest's checksum, that it is the manifest of this folder, that its paths stay inside, and the sizes of all its
- * files. Whatever fails that is reported and counts as absent; `Work.begin` reuses its good shards. Bytes of files are
- * not read (`Verify.ts`).
+ * files. Whatever fails that is reported and counts as absent; `begin` (`PendingEntry.ts`) reuses its good shards.
+ * Bytes of files are not read (`Verify.ts`).
  *
  * Reading uses `node:fs` synchronously for a plan's sake (5 us a file instead of 80 through the `FileSystem` service;
  * ten thousand nodes are planned in a second). Whatever goes wrong there is done again through the service, which tells

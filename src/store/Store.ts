@@ -86,7 +86,7 @@ export interface Suspicion {
 }
 
 /** What an entry was found under: its own code, or another's by alias or policy. */
-export interface Found {
+export interface StoredEntry {
   readonly manifest: Manifest
   /** Absolute folder of the entry. */
   readonly folder: string
@@ -109,7 +109,7 @@ export interface Fence {
 }
 
 /** Where a node under way puts what it makes. Usable from any thread of the process that holds the key's lock. */
-export interface WorkFolder {
+export interface PendingFolder {
   /** Absolute work folder; a resumed node finds its earlier shards and checkpoints here. */
   readonly folder: string
   /** The lock that this work is done under. */
@@ -138,13 +138,13 @@ export interface WorkFolder {
 }
 
 /** A node under way. Holds the key's lock until the scope closes. */
-export interface Work extends WorkFolder {
+export interface PendingEntry extends PendingFolder {
   /** Shards whose record is durable and whose files have the recorded sizes. */
   readonly shards: ReadonlyMap<number, ShardRecord>
   /** Digests of other codes whose unfinished work this goes on from (`--allow-stale-code`); the manifest keeps them. */
   readonly begunBy: ReadonlyArray<string>
   /** The entry, when another process finished it while `begin` waited for its lock: nothing is left to do. */
-  readonly existing?: Found
+  readonly existing?: StoredEntry
   /** Writes the manifest last and makes the entry visible. `values` are encoded JSON of value ports. */
   readonly commit: (done: {
     readonly parts: KeyParts
@@ -153,7 +153,7 @@ export interface Work extends WorkFolder {
     readonly values: Readonly<Record<string, Schema.Json>>
     readonly outputs: Readonly<Record<string, Artifact>>
     readonly peakMemory: number
-  }) => Effect.Effect<Found, StoreError>
+  }) => Effect.Effect<StoredEntry, StoreError>
 }
 
 /** The latest manifest of an instance in a pipeline, for plans ("lr 2e-5 to 1e-5"). */
@@ -205,13 +205,13 @@ export class Store extends Context.Service<
      * All entries under a key, that of `code` first; `aliased` is about `code`. Sizes of files are checked, digests are
      * not.
      */
-    readonly find: (key: string, code: string) => Effect.Effect<ReadonlyArray<Found>, StoreError>
+    readonly find: (key: string, code: string) => Effect.Effect<ReadonlyArray<StoredEntry>, StoreError>
     /** Keys that have at least one entry: one listing for a whole plan. */
     readonly keys: Effect.Effect<ReadonlySet<string>, StoreError>
     /** The settings (`settingsOf`) of all entries whose manifest can be read: reads every manifest once. */
     readonly settings: Effect.Effect<ReadonlySet<string>, StoreError>
     /** Records that `code` may use the entry that `found` is; lineage shows it. */
-    readonly alias: (found: Found, code: Code) => Effect.Effect<void, StoreError>
+    readonly alias: (found: StoredEntry, code: Code) => Effect.Effect<void, StoreError>
     /** Takes the lock of (key, code) and opens or resumes its work folder. Waits while a live process holds it. */
     readonly begin: (work: {
       readonly key: string
@@ -225,23 +225,23 @@ export class Store extends Context.Service<
        * away.
        */
       readonly reads?: ReadonlyArray<string>
-    }) => Effect.Effect<Work, StoreError, Scope.Scope>
+    }) => Effect.Effect<PendingEntry, StoreError, Scope.Scope>
     /** Reads an output port of an entry. Files stay open until the scope closes. */
     readonly open: <A extends Artifact>(
-      found: Found,
+      found: StoredEntry,
       port: string,
       artifact: A
     ) => Effect.Effect<Handle<A>, StoreError, Scope.Scope>
     /** Opens one shard of a rows port. */
     readonly openShard: <Row>(
-      found: Found,
+      found: StoredEntry,
       port: string,
       artifact: RowsArtifact<string, Row>,
       index: number
     ) => Effect.Effect<ShardReader<Row>, StoreError, Scope.Scope>
     /** Checks every byte of an entry, and its manifest against what it lists; names what is damaged (`Verify.ts`). */
     readonly verify: (
-      found: Found,
+      found: StoredEntry,
       onChecked?: (checked: { readonly bytes: number; readonly bytesTotal: number }) => void
     ) => Effect.Effect<
       ReadonlyArray<{ readonly port: string; readonly file: string; readonly why?: string }>,
@@ -252,11 +252,13 @@ export class Store extends Context.Service<
      * that it is on record that they were damaged, which makes what was made from them suspect.
      */
     readonly reopen: (
-      found: Found,
+      found: StoredEntry,
       damaged: ReadonlyArray<{ readonly port: string; readonly file: string }>
     ) => Effect.Effect<void, StoreError>
     /** The rows that the node refused, by shard, then row. */
-    readonly refused: (found: Found) => Stream.Stream<{ readonly shard: number; readonly refused: Refused }, StoreError>
+    readonly refused: (
+      found: StoredEntry
+    ) => Stream.Stream<{ readonly shard: number; readonly refused: Refused }, StoreError>
     readonly last: (pipeline: string, instance: string) => Effect.Effect<Last | undefined, StoreError>
     readonly remember: (pipeline: string, instance: string, last: Last) => Effect.Effect<void, StoreError>
   }

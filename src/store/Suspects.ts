@@ -18,7 +18,7 @@ import { checksummed, type Opened, opener, openerOf, readCheckedIfGood } from ".
 import { makeFolder, writeAtomic } from "./Durable.ts"
 import { type Layout, manifestFile } from "./Layout.ts"
 import { type Manifest, openManifest } from "./Manifest.ts"
-import type { Found, StoreError, Suspicion } from "./Store.ts"
+import type { StoredEntry, StoreError, Suspicion } from "./Store.ts"
 import type { Damaged } from "./Verify.ts"
 
 /** "Files of this key were found damaged": the contents that were wrong, by digest of their port. */
@@ -34,7 +34,7 @@ export type DamageRecord = typeof DamageRecord.Type
 export type FoundDamage = ReadonlyMap<string, Pick<DamageRecord, "definition" | "digests">>
 
 /** Digests of an entry's ports that damage may have altered for whoever read it. Refused rows: nothing reads them. */
-export const damagedDigests = ({ manifest }: Found, damaged: ReadonlyArray<Damaged>): ReadonlyArray<string> => {
+export const damagedDigests = ({ manifest }: StoredEntry, damaged: ReadonlyArray<Damaged>): ReadonlyArray<string> => {
   // A manifest or a shard's record that does not hold may have led readers to any of its files.
   const all = damaged.some(
     ({ port }) => (port === "manifest" || port === "shards") && manifest.outputs[port] === undefined
@@ -46,7 +46,7 @@ export const damagedDigests = ({ manifest }: Found, damaged: ReadonlyArray<Damag
 /** Records durably that files of an entry were found damaged. The same again changes nothing. */
 export const recordDamage = (
   layout: Layout,
-  found: Found,
+  found: StoredEntry,
   damaged: ReadonlyArray<Damaged>
 ): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {

@@ -2,8 +2,8 @@
  * Checks all of an entry: every byte against its manifest, and the manifest against what it lists and what lies beside
  * it.
  *
- * Not repair: `Work.reopen` turns what is found here back into unfinished work, so that only those shards are made
- * again. Reads everything once, four files at a time; memory does not grow with their number or size.
+ * Not repair: `reopen` (`PendingEntry.ts`) turns what is found here back into unfinished work, so that only those
+ * shards are made again. Reads everything once, four files at a time; memory does not grow with their number or size.
  *
  * The manifest follows from: the key's parts (key), the folder's names (key, code), the shards, files or value
  * (digests, rows, bytes), the shards' records where there are any (rows read, refused rows, memory), the files of
@@ -22,7 +22,7 @@ import { originsOf } from "./Origins.ts"
 import { readRefused } from "./Quarantine.ts"
 import { quickly, readEntry, readManifest, unlisted, wrongFile } from "./ReadEntry.ts"
 import { readRecord, recordNames } from "./Records.ts"
-import type { Found, StoreError } from "./Store.ts"
+import type { StoredEntry, StoreError } from "./Store.ts"
 
 /**
  * Something that is missing, cut off or changed; `file` is relative to the port's folder, "" for a value. Files of the
@@ -55,7 +55,7 @@ interface Wanted extends Damaged, Written {
   readonly path: string
 }
 
-function* filesOf({ folder, manifest }: Found): Generator<Wanted> {
+function* filesOf({ folder, manifest }: StoredEntry): Generator<Wanted> {
   for (const [port, output] of Object.entries(manifest.outputs)) {
     const base = portFolder(folder, port)
     if (output.kind === "rows") {
@@ -88,7 +88,7 @@ const isGood = ({ bytes, path, sha256 }: Wanted): Effect.Effect<boolean, StoreEr
 }
 
 /** Every file that the manifest lists, in its order; a few at a time, so that neither bytes nor names pile up. */
-const damagedFiles = (found: Found, onChecked: (checked: Checked) => void) =>
+const damagedFiles = (found: StoredEntry, onChecked: (checked: Checked) => void) =>
   Effect.gen(function* () {
     const bad: Array<Damaged> = []
     const { outputs, refusedFiles } = found.manifest
@@ -115,7 +115,7 @@ const damagedFiles = (found: Found, onChecked: (checked: Checked) => void) =>
   })
 
 /** The manifest as it lies on the disk now, and as it follows from what it lists. */
-const wrongManifest = (layout: Layout, found: Found) =>
+const wrongManifest = (layout: Layout, found: StoredEntry) =>
   Effect.gen(function* () {
     const { folder, manifest } = found
     const now = yield* Effect.result(readManifest(folder))
@@ -142,7 +142,7 @@ const wrongManifest = (layout: Layout, found: Found) =>
   })
 
 /** Records of shards against the manifest, where there are any: a node that is no sharded one has none. */
-const wrongRecords = ({ folder, manifest }: Found) =>
+const wrongRecords = ({ folder, manifest }: StoredEntry) =>
   Effect.gen(function* () {
     const bad: Array<Damaged> = []
     const names = new Set(yield* recordNames(folder))
@@ -166,7 +166,7 @@ const wrongRecords = ({ folder, manifest }: Found) =>
   })
 
 /** Refused rows, counted again by reason. */
-const wrongRefused = ({ folder, manifest }: Found) =>
+const wrongRefused = ({ folder, manifest }: StoredEntry) =>
   Effect.gen(function* () {
     const refused: Record<string, number> = {}
     yield* Stream.runForEach(readRefused(folder), ({ refused: { reason } }) =>
@@ -188,7 +188,7 @@ const saysValue = (text: string, value: unknown): boolean => {
   }
 }
 
-const damagedValues = ({ folder, manifest }: Found) =>
+const damagedValues = ({ folder, manifest }: StoredEntry) =>
   Effect.gen(function* () {
     const bad: Array<Damaged> = []
     for (const [port, output] of Object.entries(manifest.outputs)) {
@@ -211,7 +211,7 @@ const damagedValues = ({ folder, manifest }: Found) =>
  */
 export const verify = (
   layout: Layout,
-  found: Found,
+  found: StoredEntry,
   onChecked: (checked: Checked) => void = () => undefined
 ): Effect.Effect<ReadonlyArray<Damaged>, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {

@@ -2,4 +2,4 @@
 
 export { layer as localStore } from "./LocalStore.ts"
 export { Code, Manifest, OutputEntry } from "./Manifest.ts"
-export { type Found, SourceError, Store, StoreError } from "./Store.ts"
+export { SourceError, Store, type StoredEntry, StoreError } from "./Store.ts"

@@ -5,7 +5,7 @@ import { toJson, toMermaid, toTable } from "../../src/dag/Describe.ts"
 import { pipeline, rows, sharded, source, tree, whole } from "../../src/dag/index.ts"
 import { keyOf, keyParts, settingsOf } from "../../src/dag/Key.ts"
 import type { AnyNode } from "../../src/dag/Node.ts"
-import { type Before, type CodeIdentity, type Known, type PlanContext, plan } from "../../src/dag/Plan.ts"
+import { type Before, type CodeIdentity, type PlanContext, type PlanEntry, plan } from "../../src/dag/Plan.ts"
 
 const Words = rows("words", Schema.Struct({ text: Schema.String }))
 const File = tree("file")
@@ -44,11 +44,11 @@ const world = (
     result?: (node: AnyNode, key: string) => string
   } = {}
 ) => {
-  const entries = new Map<string, Known & { key: string }>()
+  const entries = new Map<string, PlanEntry & { key: string }>()
   const befores = new Map<string, Before>()
   const asked: Array<string> = []
   const code = options.code ?? (() => ({ digest: "c1", files: [{ path: "src/words.ts", sha256: "1" }], packages: {} }))
-  const context = (more: Partial<PlanContext<Known>> = {}): PlanContext<Known> => ({
+  const context = (more: Partial<PlanContext<PlanEntry>> = {}): PlanContext<PlanEntry> => ({
     numerics: "none",
     forced: new Set(),
     takesOldCode: () => false,
@@ -190,7 +190,7 @@ it.effect("what never ran under its name and waits for an input may take an equa
     const [loud, again] = ["loud", "again"].map((name) => shout.named(name)({ rows: first.out.rows }, { times: 2 }))
     const p = pipeline("twice", { loud: loud!.out.rows, again: again!.out.rows })
     const w = world()
-    const verdicts = Effect.fnUntraced(function* (more: Partial<PlanContext<Known>>) {
+    const verdicts = Effect.fnUntraced(function* (more: Partial<PlanContext<PlanEntry>>) {
       return (yield* plan(p, w.context(more))).steps.slice(2).map(({ because, status }) => [status, because.join("; ")])
     })
     expect(yield* verdicts({})).toEqual([

@@ -10,7 +10,7 @@ import { rows, sharded, source, tree, whole } from "../../src/dag/index.ts"
 import { keyOf, keyParts, settingsOf } from "../../src/dag/Key.ts"
 import type { AnyNode } from "../../src/dag/Node.ts"
 import { pipeline } from "../../src/dag/Pipeline.ts"
-import { type Before, decide, type Known, type PlanContext, plan } from "../../src/dag/Plan.ts"
+import { type Before, decide, type PlanContext, type PlanEntry, plan } from "../../src/dag/Plan.ts"
 
 const Rows = rows("rows", Schema.Struct({ n: Schema.Number }))
 const File = tree("file")
@@ -66,14 +66,14 @@ it.effect.prop(
   ({ nodes: all, rounds }) =>
     Effect.gen(function* () {
       const nodes = all.slice(0, 8)
-      const entries = new Map<string, Array<Known & { readonly made: string }>>()
+      const entries = new Map<string, Array<PlanEntry & { readonly made: string }>>()
       const stored = new Set<string>()
       const befores = new Map<string, Before>()
       for (const round of rounds) {
         const p = build(nodes, round.params, round.targets)
         const number = (node: AnyNode) => Number(node.id.slice(1))
         const code = (node: AnyNode) => ({ digest: round.codes[number(node)] ?? "c1", files: [], packages: {} })
-        const context = (fetched: boolean): PlanContext<Known> => ({
+        const context = (fetched: boolean): PlanContext<PlanEntry> => ({
           numerics: "none",
           forced: new Set(round.forced.map((at) => `n${Math.abs(at) % (nodes.length + 1)}`)),
           takesOldCode: () => round.accepts,

@@ -11,13 +11,13 @@ import { layoutOf } from "../../src/store/Layout.ts"
 import { lock } from "../../src/store/Lock.ts"
 import * as Process from "../../src/store/Process.ts"
 import * as RunLog from "../../src/store/RunLog.ts"
-import { type Found, Store } from "../../src/store/Store.ts"
+import { Store, type StoredEntry } from "../../src/store/Store.ts"
 import { codeOf, makeEntry, partsOf, pathsUnder, shardOf, storeAt, temporaryFolder } from "./Support.ts"
 
-const digestOf = (found: Found) => found.manifest.outputs["rows"]!.digest
+const digestOf = (found: StoredEntry) => found.manifest.outputs["rows"]!.digest
 
 /** An entry made from others: its key and parents are those a runner would give. */
-const from = (name: string, inputs: Record<string, Found>, code = "code") =>
+const from = (name: string, inputs: Record<string, StoredEntry>, code = "code") =>
   Effect.map(
     makeEntry(name, {
       code: codeOf(code),
@@ -27,7 +27,7 @@ const from = (name: string, inputs: Record<string, Found>, code = "code") =>
     ({ found }) => found
   )
 
-const remember = (pipeline: string, instance: string, found: Found) =>
+const remember = (pipeline: string, instance: string, found: StoredEntry) =>
   Effect.flatMap(Store, (store) =>
     store.remember(pipeline, instance, {
       key: found.manifest.key,
@@ -37,7 +37,7 @@ const remember = (pipeline: string, instance: string, found: Found) =>
   )
 
 /** Makes an entry's manifest one of software that did not check what it read. */
-const unchecked = ({ folder }: Found): void => {
+const unchecked = ({ folder }: StoredEntry): void => {
   const path = join(folder, "manifest.json")
   const { checksum: _, readsChecked: __, ...manifest } = JSON.parse(readFileSync(path, "utf8"))
   const outputs = Object.entries<Record<string, unknown>>(manifest.outputs).map(([port, { shards, ...output }]) => [
@@ -114,7 +114,7 @@ describe("Gc", () => {
     ({ parents, roots }) =>
       Effect.gen(function* () {
         const { root } = yield* Store
-        const made: Array<Found> = []
+        const made: Array<StoredEntry> = []
         for (const [i, above] of parents.entries()) {
           const inputs = above.filter((one) => one < i).map((one, n) => [`p${n}`, made[one]!] as const)
           made.push(yield* from(`n${i}`, Object.fromEntries(inputs)))

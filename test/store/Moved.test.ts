@@ -11,7 +11,7 @@ import * as CodeDigest from "../../src/store/CodeDigest.ts"
 import * as Gc from "../../src/store/Gc.ts"
 import { layoutOf } from "../../src/store/Layout.ts"
 import * as Sources from "../../src/store/Sources.ts"
-import { type Found, Store } from "../../src/store/Store.ts"
+import { Store, type StoredEntry } from "../../src/store/Store.ts"
 import { makeEntry, said, storeAt, temporaryFolder } from "./Support.ts"
 
 /** Longer than the grain within which a change of a file is not trusted. */
@@ -51,7 +51,7 @@ const codeDigest = (store: string, file: string) =>
     Effect.provide(NodeFileSystem.layer)
   )
 
-const remember = (pipeline: string, instance: string, { manifest }: Found) =>
+const remember = (pipeline: string, instance: string, { manifest }: StoredEntry) =>
   Effect.flatMap(Store, (store) =>
     store.remember(pipeline, instance, { key: manifest.key, code: manifest.code.digest, parts: manifest.parts })
   )

@@ -9,11 +9,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, FileSystem, Stream } from "effect"
 import { keyOf } from "../../src/dag/Key.ts"
 import * as Gc from "../../src/store/Gc.ts"
+import { openPendingFolder } from "../../src/store/PendingEntry.ts"
 import { readShardRecords } from "../../src/store/Records.ts"
 import * as RunLog from "../../src/store/RunLog.ts"
 import { writeShard } from "../../src/store/ShardFiles.ts"
 import { Store } from "../../src/store/Store.ts"
-import { openWorkFolder } from "../../src/store/Work.ts"
 import { dice, kinds, type Recording, recording } from "./PowerCut.ts"
 import {
   buryLocks,
@@ -222,7 +222,7 @@ describe("a power cut", () => {
           Effect.gen(function* () {
             const { root } = yield* Store
             const folder = join(root, "work", `${key}.${code.digest}`)
-            const newest = yield* Effect.flatMap(openWorkFolder(folder), (work) => work.newestCheckpoint)
+            const newest = yield* Effect.flatMap(openPendingFolder(folder), (work) => work.newestCheckpoint)
             const least = Math.max(0, ...[...told].map(Number))
             assert.isAtLeast(newest?.step ?? 0, least)
             if (newest === undefined) return

@@ -15,7 +15,7 @@ import type { Refusals, Refused } from "../../src/dag/Refusals.ts"
 import * as LocalStore from "../../src/store/LocalStore.ts"
 import type { Code } from "../../src/store/Manifest.ts"
 import { writeShard } from "../../src/store/ShardFiles.ts"
-import { Store, type Work } from "../../src/store/Store.ts"
+import { type PendingEntry, Store } from "../../src/store/Store.ts"
 
 const folders: Array<string> = []
 afterAll(() => {
@@ -77,7 +77,7 @@ export const shardOf = (folder: string, index: number) =>
 export const shardCount = 2
 
 /** Makes the shards that are missing, then commits; gives the indices that were made. */
-export const finish = (work: Work, parts: KeyParts, parents: Record<string, string> = {}) =>
+export const finish = (work: PendingEntry, parts: KeyParts, parents: Record<string, string> = {}) =>
   Effect.gen(function* () {
     const made: Array<number> = []
     const records = []

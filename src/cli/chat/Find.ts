@@ -10,7 +10,7 @@ import { Effect, Schema } from "effect"
 import { tree } from "../../dag/Artifact.ts"
 import { portFolder } from "../../store/Layout.ts"
 import * as RunLog from "../../store/RunLog.ts"
-import { type Found as Entry, Store, StoreError } from "../../store/Store.ts"
+import { Store, type StoredEntry, StoreError } from "../../store/Store.ts"
 import { storeLayer } from "../RunRecorder.ts"
 
 /** There is no model where one was looked for. */
@@ -22,7 +22,7 @@ export class NoModel extends Schema.TaggedError<NoModel>()("NoModel", {
 }) {}
 
 /** A model's folder, and the run that left it where one was asked for. */
-export interface Found {
+export interface FoundModel {
   readonly folder: string
   readonly run?: string
 }
@@ -32,7 +32,7 @@ const Checkpoint = tree("checkpoint")
 
 interface Candidate {
   readonly id: string
-  readonly entry: Entry
+  readonly entry: StoredEntry
   readonly port: string
   readonly folder: string
   readonly digest: string
@@ -106,7 +106,7 @@ const inStore = (root: string, wanted: string | undefined) =>
           hint: "Give the folder of one of them with --model."
         })
       const [one] = candidates.values()
-      if (one !== undefined) return { folder: yield* checked(one), run: run.id } satisfies Found
+      if (one !== undefined) return { folder: yield* checked(one), run: run.id } satisfies FoundModel
     }
     const newest = runs[0]!
     return yield* new NoModel({
@@ -136,7 +136,7 @@ export const findModel = (model: string | undefined, store: string) => {
   const path = resolve(model ?? store)
   const no = (reason: NoModel["reason"], message: string, hint: string) =>
     Effect.fail(new NoModel({ reason, path, message, hint }))
-  const found = (folder: string): Effect.Effect<Found> => Effect.succeed({ folder })
+  const found = (folder: string): Effect.Effect<FoundModel> => Effect.succeed({ folder })
   if (isFolder(path)) {
     if (existsSync(join(path, "config.json"))) return found(path)
     if (existsSync(join(path, "format.json"))) return inStore(path, undefined)

@@ -53,12 +53,12 @@ import { type Code, type Manifest, type OutputEntry, type ShardRecord, valueText
 import { originsOf, writeOrigins } from "./Origins.ts"
 import { readEntry, readManifest, unlisted, wrongFiles } from "./ReadEntry.ts"
 import { dropUnsound, isForeign, readShardRecords } from "./Records.ts"
-import { type Fence, type Found, StoreError, type Work, type WorkFolder } from "./Store.ts"
+import { type Fence, type PendingEntry, type PendingFolder, type StoredEntry, StoreError } from "./Store.ts"
 import { anyDamaged, recordDamage, suspicions } from "./Suspects.ts"
 import { type Damaged, sayDamaged, verify } from "./Verify.ts"
 
-/** What `Work.commit` is given. */
-export type Done = Parameters<Work["commit"]>[0]
+/** What `PendingEntry.commit` is given. */
+export type CommitInput = Parameters<PendingEntry["commit"]>[0]
 
 const bytesOf = (files: ReadonlyArray<{ readonly bytes: number }>): number =>
   files.reduce((sum, file) => sum + file.bytes, 0)
@@ -207,7 +207,7 @@ const publish = (
   layout: Layout,
   folder: string,
   manifest: Manifest
-): Effect.Effect<Found, StoreError, FileSystem.FileSystem> =>
+): Effect.Effect<StoredEntry, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const entry = layout.entry(manifest.key, manifest.code.digest)
     const parent = layout.keyFolder(manifest.key)
@@ -279,8 +279,8 @@ const commit = (
   folder: string,
   code: Code,
   fence: Fence,
-  done: Done
-): Effect.Effect<Found, StoreError, FileSystem.FileSystem> =>
+  done: CommitInput
+): Effect.Effect<StoredEntry, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const shards = [...done.shards].sort((a, b) => a.index - b.index)
     yield* stillHeld(fence)
@@ -500,10 +500,10 @@ const prepare = (
   })
 
 /** What a work folder is for, once its lock is held; a thread of the holding process may open it too. */
-export const openWorkFolder = (
+export const openPendingFolder = (
   folder: string,
   fence?: Fence
-): Effect.Effect<WorkFolder, never, FileSystem.FileSystem> =>
+): Effect.Effect<PendingFolder, never, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const oneSave = yield* Semaphore.make(1)
@@ -536,7 +536,7 @@ export const openWorkFolder = (
 export const begin = (
   layout: Layout,
   work: Asked
-): Effect.Effect<Work, StoreError, FileSystem.FileSystem | Scope.Scope> =>
+): Effect.Effect<PendingEntry, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const { key, code } = work
@@ -546,7 +546,7 @@ export const begin = (
     const entry = layout.entry(key, code.digest)
     const manifest = yield* readEntry(entry)
     const shards = yield* readShardRecords(folder)
-    const inFolder = yield* openWorkFolder(folder, fence)
+    const inFolder = yield* openPendingFolder(folder, fence)
     return {
       ...inFolder,
       shards,
@@ -557,7 +557,7 @@ export const begin = (
   })
 
 /** `value.json` again, from the manifest: readers take that one. */
-const rewriteValue = ({ folder, manifest }: Found, port: string) =>
+const rewriteValue = ({ folder, manifest }: StoredEntry, port: string) =>
   Effect.gen(function* () {
     const output = manifest.outputs[port]
     if (output?.kind !== "value") return
@@ -579,7 +579,7 @@ const rewriteValue = ({ folder, manifest }: Found, port: string) =>
  */
 export const reopen = (
   layout: Layout,
-  found: Found,
+  found: StoredEntry,
   damaged: ReadonlyArray<Damaged>
 ): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   Effect.scoped(

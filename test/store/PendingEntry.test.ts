@@ -60,7 +60,7 @@ const digestsOf = Effect.map(
   (found) => Object.fromEntries(Object.entries(found[0]!.manifest.outputs).map(([port, one]) => [port, one.digest]))
 )
 
-describe("Work", () => {
+describe("PendingEntry", () => {
   for (const how of ["crash", "ENOSPC"])
     it.live(
       `${how} at every change leaves the old state or the whole entry, and the next run completes it`,
