@@ -86,7 +86,7 @@ export const expectedOfRules = ({ captions, images }: CaptionSettings): Readonly
       rule: "DuplicateCaption",
       setting: `dropDuplicates=${dropDuplicates}`,
       rows: dropDuplicates ? null : 0,
-      basis: dropDuplicates ? "nobody published how many captions are alike" : off
+      basis: dropDuplicates ? "the number of equal captions is not published" : off
     },
     {
       rule: "NoFrequentPhrase",
@@ -99,7 +99,7 @@ export const expectedOfRules = ({ captions, images }: CaptionSettings): Readonly
       setting: `perPhrase=${perPhrase}`,
       rows: perPhrase === null ? 0 : again,
       basis:
-        perPhrase === null ? off : "rough: a second balance over made-up captions that were balanced once took 12.6 %"
+        perPhrase === null ? off : "rough: a second balance over generated captions that were balanced once took 12.6 %"
     },
     {
       rule: "too-small",
@@ -108,16 +108,16 @@ export const expectedOfRules = ({ captions, images }: CaptionSettings): Readonly
       basis:
         images.minSide === 1
           ? off
-          : "CC-3M's pictures have over 400 pixels a side; LLaVA's archive (11 KB a picture) holds them smaller, by how much is not published"
+          : "CC-3M's images have over 400 pixels a side; LLaVA's archive (11 KB an image) holds them smaller, by how much is not published"
     },
     {
       rule: "aspect-ratio",
       setting: `maxAspect=${images.maxAspect}`,
       rows: images.maxAspect >= 2 ? 0 : null,
-      basis: images.maxAspect >= 1e6 ? off : "CC-3M's pictures are at most twice as long as wide"
+      basis: images.maxAspect >= 1e6 ? off : "CC-3M's images are at most twice as long as wide"
     },
     {
-      rule: "unreadable or missing picture",
+      rule: "unreadable or missing image",
       setting: "always",
       rows: 0,
       basis: "the archive was made with the rows"

@@ -51,7 +51,7 @@ export const cc595kSample = dataset({
     },
     images: {
       path: "cc595k/images.zip",
-      about: "Pictures without folders",
+      about: "Images without folders",
       format: "zip",
       ...sampleFile("cc595k/images.zip")
     }
@@ -92,7 +92,7 @@ export const cc595k = dataset({
     },
     images: {
       path: "images.zip",
-      about: "Pictures without folders",
+      about: "Images without folders",
       format: "zip",
       url: at("images.zip"),
       bytes: undefined,

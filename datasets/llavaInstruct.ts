@@ -51,7 +51,7 @@ export const llavaInstructSample = dataset({
     },
     images: {
       path: "llava-instruct/train2017.zip",
-      about: "Pictures under train2017/, as COCO packs them; rows name them bare",
+      about: "Images under train2017/, as COCO packs them; rows name them without the folder",
       format: "zip",
       folder: "train2017/",
       ...sampleFile("llava-instruct/train2017.zip")
@@ -65,7 +65,7 @@ export const llavaInstructSample = dataset({
     },
     heldOutImages: {
       path: "llava-instruct/heldout.zip",
-      about: "Their pictures under val2017/; rows name them bare",
+      about: "Their images under val2017/; rows name them without the folder",
       format: "zip",
       folder: "val2017/",
       ...sampleFile("llava-instruct/heldout.zip")

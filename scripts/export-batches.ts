@@ -202,7 +202,7 @@ const writePictures = Effect.fnUntraced(function* (id: string) {
   const { bytes, shape } = flat(found)
   write(join(out, file), [tensor("pixels", "U8", shape, bytes)])
   const params = node.params as { readonly size: number; readonly fit: string; readonly folder: string }
-  console.log(`${id}: ${found.length} pictures`)
+  console.log(`${id}: ${found.length} images`)
   const images = node.inputs["images"]!.node.location
   return { node: id, file, names, images: String(images), size: params.size, fit: params.fit, folder: params.folder }
 })

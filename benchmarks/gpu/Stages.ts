@@ -143,7 +143,7 @@ const measure = async (context: Context, gpu: Gpu, name: StageName): Promise<Sta
 const about: Readonly<Record<StageName, string>> = {
   sft: "the language model on packed conversations",
   pretrain: "the projector on captions, tower and language model frozen",
-  instruct: "projector and language model on questions about pictures, tower frozen"
+  instruct: "projector and language model on questions about images, tower frozen"
 }
 
 /** What the paper's authors report for the recipe. */

@@ -46,7 +46,7 @@ const share = ({ seconds, waited }: Told): number => (100 * waited) / seconds
 export const loadingRows = (engine: string): ReadonlyArray<Benchmark> => [
   {
     name: `loading-${engine}`,
-    about: "share of a step that waits for pictures",
+    about: "share of a step that waits for images",
     unit: "%",
     better: "less",
     goal: null,
@@ -68,7 +68,7 @@ export const loadingRows = (engine: string): ReadonlyArray<Benchmark> => [
       return {
         ours: ours.map(share),
         peer: peer.map(share),
-        note: `16 pictures of 336 px a step: ${rate(ours)} steps/s, without a loader ${rate(peer)}; the same losses`,
+        note: `16 images of 336 px a step: ${rate(ours)} steps/s, without a loader ${rate(peer)}; the same losses`,
         wrong: losses.size === 1 ? undefined : "the losses differ"
       }
     }

@@ -68,13 +68,13 @@ const compareFiles = (
     rmSync(theirs)
   }
   if (bytes !== expected * BYTES) return `${bytes} bytes of pixels in place of ${expected * BYTES}`
-  return pixels === 0 ? undefined : `${pixels} pixels differ, in ${pictures} of ${expected} pictures`
+  return pixels === 0 ? undefined : `${pixels} pixels differ, in ${pictures} of ${expected} images`
 }
 
 const crop = (kind: PhotoKind, goal: number, quick: number, full: number): Benchmark => ({
   name: `crop-${kind}`,
   about: `image crop to 336, ${kind === "cc" ? "CC" : "COCO"}-like, ${WORKERS} workers`,
-  unit: "pictures/s",
+  unit: "images/s",
   better: "more",
   goal,
   peerName: `Pillow, ${WORKERS} processes`,
@@ -100,7 +100,7 @@ const crop = (kind: PhotoKind, goal: number, quick: number, full: number): Bench
         )
         await peer.ask({ do: "crop", parts, into: pairs.map(([, theirs]) => theirs) })
         const size = parts.flat().reduce((sum, path) => sum + readFileSync(path).length, 0)
-        const note = `${count} pictures of ${(size / count / 1000).toFixed(0)} KB, 0 pixels differ; ${peer.versions}`
+        const note = `${count} images of ${(size / count / 1000).toFixed(0)} KB, 0 pixels differ; ${peer.versions}`
         return { ...figures, note, wrong: compareFiles(pairs, count) }
       } finally {
         await crew.stop()
@@ -119,7 +119,7 @@ async function* entries(names: ReadonlyArray<string>) {
 export const zipToShards: Benchmark = {
   name: "zip-to-arrow",
   about: `zip to Arrow shards, CC-like, ${WORKERS} workers`,
-  unit: "pictures/s",
+  unit: "images/s",
   better: "more",
   goal: 1.1,
   peerName: `zipfile + Pillow + pyarrow, ${WORKERS} processes`,
@@ -158,7 +158,7 @@ export const zipToShards: Benchmark = {
         )
         const digest = (await peer.ask({ do: "digest", paths: mine }))["digest"]
         const other = (await peer.ask({ do: "digest", paths: theirs }))["digest"]
-        const note = `${count} pictures, rows of both shards equal; ${peer.versions}`
+        const note = `${count} images, rows of both shards equal; ${peer.versions}`
         return { ...figures, note, wrong: digest === other ? undefined : "the rows of the shards differ" }
       } finally {
         await crew.stop()

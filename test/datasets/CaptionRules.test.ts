@@ -38,7 +38,7 @@ describe("the caption rules' expected counts", () => {
     const rows = (rule: string) => String(now.find((one) => one.rule === rule)!.rows ?? "not known")
     expect(said).toEqual(
       [
-        "unreadable or missing picture",
+        "unreadable or missing image",
         "too-small",
         "aspect-ratio",
         "TooFewWords",
