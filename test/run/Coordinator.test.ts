@@ -115,20 +115,20 @@ describe("rank 0", () => {
     Effect.gen(function* () {
       const ends: ReadonlyArray<readonly [end: (socket: Socket) => void, said: RegExp]> = [
         [(socket) => socket.resetAndDestroy(), /rank 2 of 3 is gone/],
-        [(socket) => socket.write("nonsense\n"), /rank 2 of 3 says what is no message/],
-        [(socket) => socket.write("null\n"), /rank 2 of 3 says what is no message/],
-        [(socket) => socket.write("7\n"), /rank 2 of 3 says what is no message/],
-        [(socket) => socket.write(`${"[".repeat(1e6)}\n`), /rank 2 of 3 says what is no message/],
-        [(socket) => socket.write(`${"[".repeat(1e6)}${"]".repeat(1e6)}\n`), /rank 2 of 3 says what is no message/],
+        [(socket) => socket.write("nonsense\n"), /rank 2 of 3 sent what is no message/],
+        [(socket) => socket.write("null\n"), /rank 2 of 3 sent what is no message/],
+        [(socket) => socket.write("7\n"), /rank 2 of 3 sent what is no message/],
+        [(socket) => socket.write(`${"[".repeat(1e6)}\n`), /rank 2 of 3 sent what is no message/],
+        [(socket) => socket.write(`${"[".repeat(1e6)}${"]".repeat(1e6)}\n`), /rank 2 of 3 sent what is no message/],
         [
           (socket) => socket.write(Buffer.from('{"type":"followed","name":"\xff"}\n', "latin1")),
-          /rank 2 of 3 says what is no message/
+          /rank 2 of 3 sent what is no message/
         ],
-        [(socket) => socket.write('{"type":"failed","message":7}\n'), /rank 2 of 3 says what is no message/],
+        [(socket) => socket.write('{"type":"failed","message":7}\n'), /rank 2 of 3 sent what is no message/],
         [(socket) => socket.write('{"type":"shutdown","stopped":true}\n'), /rank 2 of 3 sent "shutdown"/],
         [(socket) => socket.write('{"type":"hello","rank":1,"world":3,"run":"same"}\n'), /rank 2 of 3 sent "hello"/],
         [(socket) => socket.end('{"type":"follo'), /rank 2 of 3 is gone/],
-        [(socket) => socket.write(Buffer.alloc(LINE_BYTES + 1, "x")), /says more than 4194304 bytes in one message/],
+        [(socket) => socket.write(Buffer.alloc(LINE_BYTES + 1, "x")), /sent more than 4194304 bytes in one message/],
         [
           (socket) =>
             socket.write(
