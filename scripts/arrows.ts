@@ -93,6 +93,7 @@ const overrideOf = (name: string) => {
     .filter((path) => filesOf(name).some((folder) => path.startsWith(folder)))
   const walls = Object.keys(boxes).filter((other) => other !== name && !allowed.has(other) && other !== "golden")
   const names = Object.keys(boxes).filter((other) => allowed.has(other))
+  const others = names.length === 0 ? "no other folder" : names.join(", ")
   return {
     includes: [...filesOf(name).map(glob), ...inner.map((path) => `!${glob(path)}`)],
     linter: {
@@ -104,7 +105,7 @@ const overrideOf = (name: string) => {
               patterns: [
                 {
                   group: walls.map((other) => `**/${other}/**`),
-                  message: `${filesOf(name)[0]} may import ${names.length === 0 ? "no other folder" : names.join(", ")}: see docs/architecture.md.`
+                  message: `${filesOf(name)[0]} may import ${others}: see docs/architecture.md.`
                 }
               ]
             }

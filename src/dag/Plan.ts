@@ -155,8 +155,8 @@ export const suspectOf = (node: AnyNode, suspect: NonNullable<PlanEntry["suspect
 ]
 
 /**
- * Decides one node: take a stored entry, or run and why. Fails only where the context does. It has no span: a plan calls
- * it for each of thousands of nodes.
+ * Decides one node: take a stored entry, or run and why. Fails only where the context does. It has no span: a plan
+ * calls it for each of thousands of nodes.
  */
 export const decide = Effect.fnUntraced(function* <K extends PlanEntry, E, R>(
   node: AnyNode,

@@ -148,8 +148,8 @@ export interface CodeDigests {
 }
 
 /**
- * Code digests with the store's memory; `readOnly` remembers in this process only. Longer than a screen: loading, saving
- * and computing share one memory.
+ * Code digests with the store's memory; `readOnly` remembers in this process only. Longer than a screen: loading,
+ * saving and computing share one memory.
  */
 export const make = (
   layout: Layout,

@@ -1,10 +1,10 @@
 /**
  * Opening a store's folder: its `format.json`, which says the version of the layout.
  *
- * Not the layout itself (`Layout.ts`). A store of another version is refused, and so is a folder of other things. The file
- * carries a checksum since it was found that one flipped bit makes version 1 version 3: a file that is neither of that
- * form nor exactly `{"store":N}` (an earlier version's) is damaged. Then the store is recognised by what else is in it,
- * entries that can be read or unfinished work by its name, and the file is written anew.
+ * Not the layout itself (`Layout.ts`). A store of another version is refused, and so is a folder of other things. The
+ * file carries a checksum since it was found that one flipped bit makes version 1 version 3: a file that is neither of
+ * that form nor exactly `{"store":N}` (an earlier version's) is damaged. Then the store is recognised by what else is
+ * in it, entries that can be read or unfinished work by its name, and the file is written anew.
  *
  * Lifecycle: written once, before anything else is; durable when `openFolder` returns. Two runs write the same.
  */
@@ -44,7 +44,9 @@ const holdsStore = (layout: Layout): Effect.Effect<boolean, StoreError, FileSyst
     return false
   })
 
-/** Writes the file. A store that cannot be written is used as it is: only a warning tells of it, again the next time. */
+/**
+ * Writes the file. A store that cannot be written is used as it is: only a warning tells of it, again the next time.
+ */
 const write = (layout: Layout): Effect.Effect<void, StoreError, FileSystem.FileSystem> =>
   writeAtomic(layout.format, checksummed({ store: storeVersion }))
 

@@ -49,7 +49,9 @@ const pad = (index: number): string => String(index).padStart(5, "0")
 export const encodeName = (name: string): string =>
   encodeURIComponent(name).replace(/^\./, "%2E").replaceAll("*", "%2A")
 
-/** The name that `encodeName` was given. A file that somebody else put there may have a name that it never gives: that. */
+/**
+ * The name that `encodeName` was given. A file that somebody else put there may have a name that it never gives: that.
+ */
 export const decodeName = (name: string): string => {
   try {
     return decodeURIComponent(name)

@@ -141,7 +141,9 @@ export const layer = (options: {
           found.list === undefined || pipeline === undefined ? Effect.void : here(remember(spec, pipeline, found))
         )
       const here = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provideService(effect, FileSystem.FileSystem, fs)
-      /** `here` with a span, for operations that read or write files of a size; `find` of a plan is called too often. */
+      /**
+       * `here` with a span, for operations that read or write files of a size; `find` of a plan is called too often.
+       */
       const traced = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>) => Effect.withSpan(here(effect), name)
       const writable = Effect.suspend(() =>
         readOnly

@@ -570,12 +570,10 @@ const rewriteValue = ({ folder, manifest }: StoredEntry, port: string) =>
 /**
  * Turns an entry with damaged files back into unfinished work; only what is damaged is made again.
  *
- * A `value.json` alone is written again, and the entry stays. Else the record of the damage is made first (`Suspects.ts`),
- * then the damaged shards' records go, then the manifest (the entry is invisible from here on), then the folder moves.
- * Killed in between, `begin` finds the folder where it lies and goes on. Fails with `locked` while someone works on it.
-
- * A `value.json` alone is written again, and the entry stays. Else the damaged shards' records go first, then the
- * manifest (the entry is invisible from here on), then the folder moves. Killed in between, `begin` finds the folder where it lies and goes on. Fails with `locked` while someone works on it.
+ * A `value.json` alone is written again, and the entry stays. Else the record of the damage is made first
+ * (`Suspects.ts`), then the damaged shards' records go, then the manifest (the entry is invisible from here on), then
+ * the folder moves. Killed in between, `begin` finds the folder where it lies and goes on. Fails with `locked` while
+ * someone works on it.
  */
 export const reopen = (
   layout: Layout,

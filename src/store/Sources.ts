@@ -53,8 +53,8 @@ export interface Sources {
 }
 
 /**
- * Digests with the store's memory; `readOnly` remembers in this process only. Longer than a screen: its operations share
- * one memory and its locks.
+ * Digests with the store's memory; `readOnly` remembers in this process only. Longer than a screen: its operations
+ * share one memory and its locks.
  */
 export const make = (
   layout: Layout,

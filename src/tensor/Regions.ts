@@ -16,8 +16,8 @@ import { fillUniform, type RandomStream } from "./Random.ts"
  * What a query may see.
  *
  * - `none`: every key.
- * - `causal`: `segments_BT` (0 = padding). Query i sees key j when j <= i, both are in one segment and j is no padding. A
- *   padding query sees every real key before it: its output is never used, and so it equals what `transformers` computes.
+ * - `causal`: `segments_BT` (0 = padding). Query i sees key j when j <= i, both are in one segment and j is no padding.
+ *   A padding query sees every real key before it: its output is never used, and so it equals that of `transformers`.
  * - `keys`: `segments_BK`; key j is seen unless it is 0. For decoding with a cache.
  *
  * A query that sees nothing gets zeros.

@@ -1,4 +1,6 @@
-/** Names of instances are paths of scopes; `--set` replaces a parameter of one instance, and a wrong name is an error. */
+/**
+ * Names of instances are paths of scopes; `--set` replaces a parameter of one instance, and a wrong name is an error.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
 import { instanceId, nameFault } from "../../src/dag/InstanceScope.ts"

@@ -1,4 +1,7 @@
-/** Traffic lights that ship for fine-tuning: files as described, nothing asked that was trained on, answers that are true. */
+/**
+ * Traffic lights that ship for fine-tuning: files as described, nothing asked that was trained on, answers that are
+ * true.
+ */
 import { readFileSync } from "node:fs"
 import { Result, Schema } from "effect"
 import { expect, it } from "vitest"

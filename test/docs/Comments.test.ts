@@ -123,6 +123,17 @@ describe("comments and pages", () => {
     expect(missing.map(({ name, path }) => `${path}: ${name}`)).toEqual([])
   })
 
+  it("have lines of at most 120 characters; tables, commands and examples aside", () => {
+    const long = commented.flatMap(({ comment, path }) =>
+      comment
+        .replace(/@example[\s\S]*/, "")
+        .split("\n")
+        .filter((line) => line.length > 120 && !/^ *\*( {3,}| .*\|$)/.test(line))
+        .map((line) => `${path}: ${line.trim()}`)
+    )
+    expect(long.filter((one) => !/\/assembly\//.test(one))).toEqual([])
+  })
+
   it("list no name of another program that nobody mentions", () => {
     const named = new Set(written.flatMap(({ comment }) => namesIn(comment)))
     expect(Object.keys(OTHERS).filter((name) => !named.has(name))).toEqual([])

@@ -1,8 +1,8 @@
 /**
  * Hints that pages quote are hints of the code.
  *
- * A hint may be a template with names and numbers in it, so its words are compared, four at a time: most of them stand in
- * some literal of the code in that order. Messages with more names than words are not compared.
+ * A hint may be a template with names and numbers in it, so its words are compared, four at a time: most of them stand
+ * in some literal of the code in that order. Messages with more names than words are not compared.
  */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"

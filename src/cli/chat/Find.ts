@@ -38,7 +38,9 @@ interface Candidate {
   readonly digest: string
 }
 
-/** Every file of an exported model has the digest that its manifest says, or this fails with the damaged file's name. */
+/**
+ * Every file of an exported model has the digest that its manifest says, or this fails with the damaged file's name.
+ */
 const checked = ({ entry, folder, id, port }: Candidate) =>
   Effect.gen(function* () {
     if (entry.suspect !== undefined)
@@ -61,8 +63,8 @@ const keyOf = (node: Schema.Json): { readonly key: string; readonly code: string
 }
 
 /**
- * Folders of the exported models that a run made or took from the store, by node. One that another was made from, as the
- * folder with the card is made from the export, is left out.
+ * Folders of the exported models that a run made or took from the store, by node. One that another was made from, as
+ * the folder with the card is made from the export, is left out.
  */
 const modelsOf = Effect.fnUntraced(function* (run: RunLog.RunRecord) {
   const store = yield* Store

@@ -190,8 +190,8 @@ export interface Meets {
 }
 
 /**
- * Walks what runs (no types), with scopes. Only names that are bound outside of `root` are met. Longer than a screen: one
- * case a kind of syntax.
+ * Walks what runs (no types), with scopes. Only names that are bound outside of `root` are met. Longer than a screen:
+ * one case a kind of syntax.
  */
 export const walk = (root: Syntax, meets: Meets): void => {
   const scopes: Array<ReadonlySet<string>> = []

@@ -3,10 +3,11 @@
  *
  * Not a folder of downloads and not a lock: the caller sees to it that nobody else writes the same part.
  *
- * Lifecycle: `part` (bytes) and `record` (validators, and how many of those bytes are durable, with their sha256). Every
- * `syncBytes` the part is fsynced, then the record replaced; so after SIGKILL or a power cut the first `bytes` of the
- * part are what the record says, and only what came after them is fetched again. When the file is whole and its digest
- * and length are right, the record says `done`, then the part is renamed to `to`: whoever sees `to` sees all of it.
+ * Lifecycle: `part` (bytes) and `record` (validators, and how many of those bytes are durable, with their sha256).
+ * Every `syncBytes` the part is fsynced, then the record replaced; so after SIGKILL or a power cut the first `bytes` of
+ * the part are what the record says, and only what came after them is fetched again. When the file is whole and its
+ * digest and length are right, the record says `done`, then the part is renamed to `to`: whoever sees `to` sees all of
+ * it.
  *
  * Two ranges are joined only under a strong validator (If-Range) or a known sha256; a file that changed in between is
  * started over. Without a digest from the recipe or the hub, length and validators are all there is to check.
@@ -354,8 +355,8 @@ const fault = (job: Job, part: Part): DownloadError | undefined => {
 /**
  * Fetches a file, or what is missing of it, and gives it its name. A file that is done already costs no request.
  *
- * Interrupting keeps what came. Fails with the error of the last URL; a wrong file is removed and fetched anew once when
- * it was put together from several answers.
+ * Interrupting keeps what came. Fails with the error of the last URL; a wrong file is removed and fetched anew once
+ * when it was put together from several answers.
  */
 export const download = (
   job: Job,

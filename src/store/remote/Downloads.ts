@@ -181,8 +181,8 @@ export const make = (
   })
 
   /**
-   * Fetches all files of one target; the caller holds its lock. Longer than a screen: a sequence of steps that each need
-   * the results of those before.
+   * Fetches all files of one target; the caller holds its lock. Longer than a screen: a sequence of steps that each
+   * need the results of those before.
    */
   const bring = Effect.fnUntraced(function* (
     one: Target,

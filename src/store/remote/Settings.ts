@@ -102,7 +102,9 @@ export const fromEnvironment = (env: Env): Result.Result<Settings, DownloadError
   })
 }
 
-/** Without slashes at its end: what comes after it begins with one, or the host itself would grow by what comes after. */
+/**
+ * Without slashes at its end: what comes after it begins with one, or the host itself would grow by what comes after.
+ */
 const bare = (url: string): string => url.replace(/\/+$/, "")
 
 const prefixOf = (url: string, from: string): boolean =>

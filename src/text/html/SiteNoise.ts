@@ -48,7 +48,8 @@ const button = "Copy code"
 
 /**
  * Rewrites fences that begin with a language and the button to a fence with that language:
- * <code>```\s*(.*?)(?:Copy code)+(.+?)\s*?```</code>, `.` with newline, to fence + first group + newline + second + newline + fence.
+ * <code>```\s*(.*?)(?:Copy code)+(.+?)\s*?```</code>, `.` with newline, to fence + first group + newline + second +
+ * newline + fence.
  */
 export const moveLanguages = (text: string): string => {
   let out = ""

@@ -1,4 +1,7 @@
-/** A pattern takes a number of steps in proportion to the text, however long its runs are; else the text is refused by name. */
+/**
+ * A pattern takes a number of steps in proportion to the text, however long its runs are; else the text is refused by
+ * name.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { boundedMatches, COUNTED_FROM, MOST_PER_UNIT, TextTooCostly } from "../../../src/text/bpe/BoundedSplit.ts"
 import { splitByPattern } from "../../../src/text/bpe/Pieces.ts"
