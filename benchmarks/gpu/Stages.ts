@@ -63,7 +63,7 @@ const wayOf = (sizes: Sizes, name: StageName, { microBatch, recompute }: Attempt
   const stage = sizes[name]
   const micro = batchOf(sizes, stage, microBatch, name !== "sft")
   const count = Math.ceil(stage.batch / microBatch)
-  const options = { checkpoint: recompute }
+  const options = { recompute }
   const model: Trainable<LlavaBatch, any> =
     name === "sft" ? phiTrainable(llava.text, options) : llavaTrainable(llava, options)
   return { model, batches: [[micro, micro], Array.from({ length: count }, () => micro)] }

@@ -1,7 +1,7 @@
 /**
  * Which blocks of a model are computed again for their gradients: memory for time, never bits.
  *
- * Not how it is done: `Compute.checkpointed` does it.
+ * Not how it is done: `Compute.recomputed` does it.
  */
 
 /**

@@ -39,20 +39,20 @@ export interface Trainable<in Batch extends TokenBatch, Prepared extends tf.Tens
 }
 
 /**
- * A Phi language model. `checkpoint` trades time for memory, never bits.
+ * A Phi language model. `recompute` trades time for memory, never bits.
  *
- * @example phiTrainable(config, { checkpoint: true })
+ * @example phiTrainable(config, { recompute: true })
  */
 export const phiTrainable = (
   config: PhiConfig,
-  options: { readonly checkpoint?: Recompute; readonly lora?: AppliedLora } = {}
+  options: { readonly recompute?: Recompute; readonly lora?: AppliedLora } = {}
 ): Trainable<TokenBatch, PreparedTokens & tf.TensorContainerObject> => ({
   id: "phi",
   prepare: (c, _, batch) => ({ ...prepareTokens(config, batch, c.logitsAtOnce) }),
   loss: (c, w, prepared, { normaliser, dropout }) => {
     const x_BTD = phiEmbed(c, w, prepared.ids_BT)
     const hidden = phiHidden(c, w, config, x_BTD, prepared.layout, {
-      checkpoint: options.checkpoint ?? false,
+      recompute: options.recompute ?? false,
       ...(options.lora === undefined ? {} : { lora: options.lora }),
       ...(dropout === undefined ? {} : { dropout })
     })
@@ -71,13 +71,13 @@ export interface PreparedLlava extends PreparedTokens {
  * A LLaVA. With `trainsVision` the tower is inside the gradient pass; else its features are computed before it, here or
  * by whoever made the batch.
  *
- * @example llavaTrainable(config, { checkpoint: true })
+ * @example llavaTrainable(config, { recompute: true })
  */
 export const llavaTrainable = (
   config: LlavaConfig,
-  options: { readonly checkpoint?: Recompute; readonly trainsVision?: boolean; readonly lora?: AppliedLora } = {}
+  options: { readonly recompute?: Recompute; readonly trainsVision?: boolean; readonly lora?: AppliedLora } = {}
 ): Trainable<LlavaBatch, PreparedLlava & tf.TensorContainerObject> => {
-  const checkpoint = options.checkpoint ?? false
+  const recompute = options.recompute ?? false
   return {
     id: "llava",
     prepare: (c, w, batch) => {
@@ -94,11 +94,11 @@ export const llavaTrainable = (
     loss: (c, w, prepared, { normaliser, dropout }) => {
       const features =
         prepared.features_MND ??
-        (prepared.pixels_MCSS === undefined ? undefined : towerFeatures(c, w, config, prepared.pixels_MCSS, checkpoint))
+        (prepared.pixels_MCSS === undefined ? undefined : towerFeatures(c, w, config, prepared.pixels_MCSS, recompute))
       const x_BTD = llavaEmbed(c, w, config, prepared.ids_BT, prepared.splice_BT, features)
       const language = under(w, "language.")
       const hidden = phiHidden(c, language, config.text, x_BTD, prepared.layout, {
-        checkpoint,
+        recompute,
         ...(options.lora === undefined ? {} : { lora: options.lora }),
         ...(dropout === undefined ? {} : { dropout })
       })

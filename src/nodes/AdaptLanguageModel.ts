@@ -37,7 +37,7 @@ const openStage = <E extends LoadError | AdapterError, R>(
     return {
       ...text,
       settings,
-      model: phiTrainable(config, { checkpoint: params.recompute, lora }),
+      model: phiTrainable(config, { recompute: params.recompute, lora }),
       initial: uploadWeights(initial),
       frozen: yield* loadBase(language.sources, params.lora)
     }

@@ -54,7 +54,7 @@ export const computeFeatures = sharded(
               const features = yield* tensors.run((c) =>
                 clipFeatures(c, weights, config, clipPixels(c, bytes_BSSC, side), {
                   featureLayer,
-                  checkpoint: false
+                  recompute: false
                 })
               )
               const values = (yield* tensors.read(features)) as Float32Array

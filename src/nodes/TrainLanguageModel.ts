@@ -74,7 +74,7 @@ export const trainLanguageModel = fold(
       const { config, sources } = yield* openPhi(context.inputs.model, context.params.headBias)
       return {
         ...(yield* openText(context)),
-        model: phiTrainable(config, { checkpoint: context.params.recompute }),
+        model: phiTrainable(config, { recompute: context.params.recompute }),
         initial: uploadWeights(sources),
         frozen: {}
       }

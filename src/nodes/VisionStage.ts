@@ -169,7 +169,7 @@ export const openStage = Effect.fnUntraced(function* (params: StageParams, input
   const { cut, words } = yield* readLengths(inputs.data)
   return {
     model: llavaTrainable(config, {
-      checkpoint: params.recompute,
+      recompute: params.recompute,
       trainsVision: trains.vision,
       ...(adapting === undefined ? {} : { lora: adapting.lora })
     }),

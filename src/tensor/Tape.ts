@@ -5,7 +5,7 @@
  * and it cannot be nested inside a custom gradient. Here an operation's saved tensors and its output's gradient are
  * freed as soon as it has been differentiated, and passes nest, which activation checkpointing needs.
  *
- * Not for libtorch: an engine with its own tape replaces `gradients` and `checkpointed` and leaves this file unused.
+ * Not for libtorch: an engine with its own tape replaces `gradients` and `recomputed` and leaves this file unused.
  */
 import type { Tensor, Weights } from "./Ops.ts"
 import { tf } from "./Ops.ts"
@@ -153,9 +153,9 @@ const backward = (tape: ReadonlyArray<Node>, y: Tensor, xs: ReadonlyArray<Tensor
  * `weights` are the tensors that `block` reads besides `x`; those that nobody differentiates for are skipped. `block`
  * must be a pure function: dropout masks come from a counter, not from a stream.
  *
- * @example const y = checkpointed((x) => block(c, w, x), x, w)
+ * @example const y = recomputed((x) => block(c, w, x), x, w)
  */
-export const checkpointed = (block: (x: Tensor) => Tensor, x: Tensor, weights: Weights): Tensor => {
+export const recomputed = (block: (x: Tensor) => Tensor, x: Tensor, weights: Weights): Tensor => {
   if (tapeState().gradientDepth === 0) return tf.tidy(() => block(x))
   const trained = Object.values(weights).filter(isWanted)
   const run = tf.customGrad((...args) => {

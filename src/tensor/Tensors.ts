@@ -17,7 +17,7 @@ import type { Tensor, Weights } from "./Ops.ts"
 import { tf } from "./Ops.ts"
 import { plain, type Regions } from "./Regions.ts"
 import { checkAdamW, checkLoss, freeAll, running } from "./Running.ts"
-import { checkpointed, gradients, withoutTape } from "./Tape.ts"
+import { gradients, recomputed, withoutTape } from "./Tape.ts"
 
 /** What decides the bits of a result besides its inputs; reaches the keys of nodes that compute with an engine. */
 export interface Fingerprint {
@@ -39,7 +39,7 @@ export interface Memory {
 /** What model code computes with. */
 export interface Compute extends Regions {
   /** Runs a pure `block` keeping only its input, again when its gradient is asked for. `weights`: what it reads. */
-  readonly checkpointed: (block: (x: Tensor) => Tensor, x: Tensor, weights: Weights) => Tensor
+  readonly recomputed: (block: (x: Tensor) => Tensor, x: Tensor, weights: Weights) => Tensor
   /**
    * `crossEntropy(linear(x, weight, bias), labels, normaliser)`: a head and its loss, in which logits need not be kept.
    */
@@ -63,7 +63,7 @@ export interface Compute extends Regions {
   readonly bytes: (values: Uint8Array, shape: ReadonlyArray<number>) => Tensor
   /** y = x W^T + b of a frozen matrix in four bits (`Nf4.ts`). Differentiable in x alone. */
   readonly nf4Linear: (x: Tensor, packed: PackedTensors, bias_O?: Tensor) => Tensor
-  /** Logits that `linearCrossEntropy` is best given at once; a caller cuts more into checkpointed runs. */
+  /** Logits that `linearCrossEntropy` is best given at once; a caller cuts more into recomputed runs. */
   readonly logitsAtOnce: number
 }
 
@@ -159,7 +159,7 @@ export const makeTensors = (engine: TfEngine): TensorsShape => {
   const regions: Regions = { ...plain, ...engine.native }
   const compute: Compute = {
     ...regions,
-    checkpointed,
+    recomputed,
     linearCrossEntropy: (x, w, b, labels, normaliser) =>
       regions.crossEntropy(regions.linear(x, w, b), labels, normaliser),
     pixels: uploadPixels,

@@ -65,7 +65,7 @@ describe("operations by formula are those that are asked for", () => {
       Effect.gen(function* () {
         const batch = textBatch([14, 9, 16], 16)
         const weights = yield* upload(phiShapes(tinyPhi))
-        const found = yield* counted(grads(phiTrainable(tinyPhi, { checkpoint: recompute }), weights, {}, batch))
+        const found = yield* counted(grads(phiTrainable(tinyPhi, { recompute }), weights, {}, batch))
         const llava = { ...tinyLlava, text: tinyPhi }
         close(found, flopsOf(llava, "language", "none", recompute, amount(batch, 0)).executed)
       }).pipe(Effect.provide(Engine.wasmPlain))

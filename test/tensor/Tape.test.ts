@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Engine from "../../src/tensor/Engine.ts"
 import { tf } from "../../src/tensor/Ops.ts"
-import { checkpointed, gradients, isWanted } from "../../src/tensor/Tape.ts"
+import { gradients, isWanted, recomputed } from "../../src/tensor/Tape.ts"
 import { Tensors } from "../../src/tensor/Tensors.ts"
 import { relativeError, values } from "./support.ts"
 
@@ -47,9 +47,9 @@ describe("Tape", () => {
       const grads = yield* tensors.run(() => {
         const [x, w, unused] = [tf.tensor1d([1, 2, 3]), tf.tensor1d([2, 2, 2]), tf.tensor1d([5])]
         const inner = (y: tf.Tensor) => tf.mul(y, w)
-        const outer = (y: tf.Tensor) => tf.mul(checkpointed(inner, y, { w }), tf.add(w, x))
+        const outer = (y: tf.Tensor) => tf.mul(recomputed(inner, y, { w }), tf.add(w, x))
         const make = (wrap: boolean) =>
-          gradients(() => tf.sum(wrap ? checkpointed(outer, x, { w, x }) : outer(x)), [x, w, unused]).grads
+          gradients(() => tf.sum(wrap ? recomputed(outer, x, { w, x }) : outer(x)), [x, w, unused]).grads
         return [...make(false), ...make(true)]
       })
       const arrays = yield* Effect.forEach(grads, tensors.read)

@@ -173,12 +173,12 @@ describe("Step", () => {
     }).pipe(Effect.provide(Engine.wasm))
   )
 
-  it.effect("a trained vision tower has gradients too, the same with checkpointing", () =>
+  it.effect("a trained vision tower has gradients too, the same with recomputing", () =>
     Effect.gen(function* () {
-      const run = (checkpoint: boolean) =>
+      const run = (recompute: boolean) =>
         Effect.gen(function* () {
           const state = yield* initialState(yield* uploadLlava)
-          const model = llavaTrainable(tinyLlava, { trainsVision: true, checkpoint })
+          const model = llavaTrainable(tinyLlava, { trainsVision: true, recompute })
           const result = yield* trainStep(model, state, {}, [imageBatch([12, 9], 12, 1)], {
             lr: 1e-3,
             seed: 2,

@@ -16,7 +16,7 @@ await Effect.runPromise(
       const tensors: Record<string, SavedTensor> = {}
       for (const { name, shape } of file.entries.values()) tensors[name] = { shape, values: yield* file.floats(name) }
       const state = yield* restoreState({ update: Number(file.metadata["update"]), tensors })
-      const { state: end } = yield* train(phiTrainable(tinyPhi, { checkpoint: true }), state, 3, 6, (step) => [
+      const { state: end } = yield* train(phiTrainable(tinyPhi, { recompute: true }), state, 3, 6, (step) => [
         textBatch([9, 12, 5], 12, step)
       ])
       const saved = yield* saveState(end)

@@ -61,7 +61,7 @@ export const clipFeatures = (
   w: Weights,
   config: ClipConfig,
   pixels_BCSS: Tensor,
-  options: { readonly featureLayer?: number; readonly checkpoint?: Recompute } = {}
+  options: { readonly featureLayer?: number; readonly recompute?: Recompute } = {}
 ): Tensor => {
   const batch = pixels_BCSS.shape[0]!
   const d = config.hiddenSize
@@ -82,7 +82,7 @@ export const clipFeatures = (
     const own = under(w, `encoder.layers.${i}.`)
     // Scoped, so that a frozen tower holds one layer's activations and not all of them.
     const run = (y: Tensor) => tf.tidy(() => layer(c, own, config, y))
-    x = recomputes(options.checkpoint ?? false, i) ? c.checkpointed(run, x, own) : run(x)
+    x = recomputes(options.recompute ?? false, i) ? c.recomputed(run, x, own) : run(x)
   }
   return tf.slice(x, [0, 1, 0], [batch, patchCount(config), d])
 }

@@ -80,9 +80,9 @@ export const towerFeatures = (
   w: Weights,
   config: LlavaConfig,
   pixels_MCSS: Tensor,
-  checkpoint: Recompute = false
+  recompute: Recompute = false
 ): Tensor =>
-  clipFeatures(c, under(w, "vision."), config.vision, pixels_MCSS, { featureLayer: config.featureLayer, checkpoint })
+  clipFeatures(c, under(w, "vision."), config.vision, pixels_MCSS, { featureLayer: config.featureLayer, recompute })
 
 /**
  * Embeddings with image features in place: `x_BTD`. `features_MND` is the tower's output, undefined for text alone.

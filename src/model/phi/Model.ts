@@ -31,7 +31,7 @@ export interface Dropout {
 
 export interface PhiOptions {
   /** Blocks whose inputs alone are kept, to be computed again for their gradients; default none. */
-  readonly checkpoint?: Recompute
+  readonly recompute?: Recompute
   /** Absent: no dropout (evaluation). */
   readonly dropout?: Dropout
   /** How adapters among the weights are applied: their scale, and their dropout's rate while training. */
@@ -130,7 +130,7 @@ export const phiHidden = (
     // Scoped, so that what no gradient needs is freed after each block and not after the model.
     const run = (x: Tensor) =>
       tf.tidy(() => block(c, own, config, x, layout.positions_BT, length, attend, drop, adapting))
-    hidden_BTD = recomputes(options.checkpoint ?? false, layer) ? c.checkpointed(run, hidden_BTD, own) : run(hidden_BTD)
+    hidden_BTD = recomputes(options.recompute ?? false, layer) ? c.recomputed(run, hidden_BTD, own) : run(hidden_BTD)
   }
   return finalNorm(c, w, config, hidden_BTD)
 }
@@ -195,7 +195,7 @@ export const phiLoss = (
   const losses = targets.map(({ positions_N, labels_N }) => {
     const part = (x: Tensor) =>
       c.linearCrossEntropy(c.rows(x, positions_N), w["lm_head.weight"]!, w["lm_head.bias"], labels_N, normaliser)
-    return targets.length === 1 ? part(flat_ND) : c.checkpointed(part, flat_ND, head)
+    return targets.length === 1 ? part(flat_ND) : c.recomputed(part, flat_ND, head)
   })
   // A batch without labels still has a gradient: zero.
   return losses.length === 0 ? tf.mul(tf.sum(flat_ND), tf.scalar(0)) : losses.reduce((sum, loss) => tf.add(sum, loss))

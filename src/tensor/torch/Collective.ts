@@ -141,7 +141,7 @@ export const joinOf =
                 if (late > 0)
                   return yield* new EngineFailure({
                     engine: "torch",
-                    message: `${late} gradients came after their bucket had been sent: a weight is used in two checkpointed blocks`,
+                    message: `${late} gradients came after their bucket had been sent: a weight is used in two recomputed blocks`,
                     hint: "Train with `recompute` false, or in one process."
                   })
                 if (last) sums = yield* sumsOf

@@ -52,7 +52,7 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
   /** Segments of the pass that records; undefined while none does. */
   let segments: Array<Segment> | undefined
 
-  const checkpointed = (block: (x: Tensor) => Tensor, x: Tensor): Tensor => {
+  const recomputed = (block: (x: Tensor) => Tensor, x: Tensor): Tensor => {
     if (segments === undefined) return tf.tidy(() => block(x))
     const outer = segments
     segments = undefined
@@ -73,7 +73,7 @@ export const makeTensors = (backend: TorchBackend, backendName: string, options:
   const compute: Compute = {
     ...plain,
     ...makeRegions(backend, options),
-    checkpointed,
+    recomputed,
     pixels: options.device === "cuda" ? gatherPixels(backend) : uploadPixels,
     // The head cuts them itself.
     logitsAtOnce: Number.POSITIVE_INFINITY

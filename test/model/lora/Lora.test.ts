@@ -66,7 +66,7 @@ describe("adapters", () => {
       const batch = textBatch([9, 5], 12, 1)
       const gradient = (step: number | undefined) =>
         Effect.gen(function* () {
-          const model = phiTrainable(config, { checkpoint: true, lora: { scale: 2, dropout: 0.5 } })
+          const model = phiTrainable(config, { recompute: true, lora: { scale: 2, dropout: 0.5 } })
           const { grads } = yield* gradientOf(model, fresh, frozen, {
             batch,
             normaliser: 10,

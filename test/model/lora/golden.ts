@@ -47,10 +47,10 @@ export const opened = Effect.gen(function* () {
 type Opened = Effect.Success<typeof opened>
 
 /** Loss and gradients of the adapters. */
-export const trained = ({ config, frozen, lora, weights }: Opened, batch: TokenBatch, checkpoint = false) =>
+export const trained = ({ config, frozen, lora, weights }: Opened, batch: TokenBatch, recompute = false) =>
   Effect.gen(function* () {
     const tensors = yield* Tensors
-    const { grads, value } = yield* gradientOf(phiTrainable(config, { checkpoint, lora }), weights, frozen, {
+    const { grads, value } = yield* gradientOf(phiTrainable(config, { recompute, lora }), weights, frozen, {
       batch,
       normaliser: lossTokens(batch)
     })

@@ -1,4 +1,4 @@
-/** Phi's promises beyond the goldens: packing, padding, supervised rows, checkpointing, cache, dropout. */
+/** Phi's promises beyond the goldens: packing, padding, supervised rows, recomputing, cache, dropout. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { greedyText } from "../../../src/model/Generate.ts"
@@ -23,10 +23,10 @@ const logitsOf = (w: Weights, batch: TokenBatch) =>
     return values as Float32Array
   })
 
-const gradientsOf = (w: Weights, batch: TokenBatch, checkpoint: boolean, step = 3) =>
+const gradientsOf = (w: Weights, batch: TokenBatch, recompute: boolean, step = 3) =>
   Effect.gen(function* () {
     const tensors = yield* Tensors
-    const model = phiTrainable(tinyPhi, { checkpoint })
+    const model = phiTrainable(tinyPhi, { recompute })
     const prepared = yield* tensors.run((c) => model.prepare(c, w, batch))
     const rows = Array.from({ length: batch.rows }, (_, i) => i)
     const { value, grads } = yield* tensors.valueAndGrad(
@@ -85,7 +85,7 @@ describe("Phi", () => {
     }).pipe(Effect.provide(Engine.wasm))
   )
 
-  it.effect("checkpointing changes no bit of the loss or of any gradient, dropout included, and nothing leaks", () =>
+  it.effect("recomputing changes no bit of the loss or of any gradient, dropout included, and nothing leaks", () =>
     Effect.gen(function* () {
       const tensors = yield* Tensors
       const w = yield* uploadPhi

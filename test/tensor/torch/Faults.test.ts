@@ -61,10 +61,10 @@ const loss =
       const q = c.rotary(c.linear(y, w["q"]!), given.positions, turning)
       const mixed = c.attention(q, c.linear(y, w["k"]!), y, { heads: 2, mask: packed })
       at(3)
-      return c.checkpointed(feed, tf.add(x, c.dropout(mixed, [stream(1, "a"), stream(2, "b")], 0.25)), w)
+      return c.recomputed(feed, tf.add(x, c.dropout(mixed, [stream(1, "a"), stream(2, "b")], 0.25)), w)
     }
     const embedded = c.rows(w["table"]!, tf.tensor2d(ids, [2, T], "int32"))
-    const hidden = c.checkpointed(block, c.checkpointed(block, embedded, w), w)
+    const hidden = c.recomputed(block, c.recomputed(block, embedded, w), w)
     at(4)
     const flat = tf.reshape(tf.add(hidden, embedded), [2 * T, D])
     return c.linearCrossEntropy(flat, w["head"]!, w["bias"]!, tf.tensor1d(labels, "int32"), 10)

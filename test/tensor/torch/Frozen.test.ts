@@ -64,7 +64,7 @@ describe.skipIf(missing !== "")(`frozen weights${missing}`, () => {
       const sources = initialWeights(phiShapes(tinyPhi), 0, 0.3)
       const loss = (frozen: boolean) =>
         measured(
-          phiTrainable(tinyPhi, { checkpoint: true }),
+          phiTrainable(tinyPhi, { recompute: true }),
           textBatch([9, 6], 9),
           sources,
           /layers\.0\..*q_proj/,

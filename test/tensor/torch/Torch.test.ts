@@ -113,7 +113,7 @@ describe.skipIf(missing !== "")(`the torch engine${missing}`, () => {
         const input = c.linear(x, weights["w"]!)
         const parts = [1, 2, 3].map((n) => {
           const block = (y: tf.Tensor) => tf.square(tf.mul(c.linear(y, weights["w"]!), tf.scalar(n)))
-          return again ? c.checkpointed(block, input, weights) : block(input)
+          return again ? c.recomputed(block, input, weights) : block(input)
         })
         return tf.mean(tf.addN(parts))
       }
@@ -167,7 +167,7 @@ describe.skipIf(missing !== "")(`the torch engine${missing}`, () => {
     }).pipe(Effect.provide(Engine.torch))
   )
 
-  it.effect("checkpointed blocks, one behind and one inside the other, give the gradients of plain ones", () =>
+  it.effect("recomputed blocks, one behind and one inside the other, give the gradients of plain ones", () =>
     Effect.gen(function* () {
       const tensors = yield* Tensors
       const w = yield* tensors.upload(values(64, 1), [8, 8])
@@ -176,10 +176,10 @@ describe.skipIf(missing !== "")(`the torch engine${missing}`, () => {
       const loss = (again: boolean) => (c: Compute, weights: Weights) => {
         const block = (y: tf.Tensor) => c.gelu(c.linear(c.linear(y, weights["w"]!), frozen), "tanh")
         const outer = (y: tf.Tensor) => {
-          const inner = again ? c.checkpointed(block, y, weights) : block(y)
+          const inner = again ? c.recomputed(block, y, weights) : block(y)
           return tf.add(inner, y)
         }
-        const run = (y: tf.Tensor) => (again ? c.checkpointed(outer, y, weights) : outer(y))
+        const run = (y: tf.Tensor) => (again ? c.recomputed(outer, y, weights) : outer(y))
         const first = tf.mul(c.linear(x, weights["w"]!), tf.scalar(0.5))
         // The input of a block is used once more behind it.
         return tf.mean(tf.square(tf.add(run(run(first)), first)))
