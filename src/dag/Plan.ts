@@ -74,7 +74,7 @@ export interface PlanContext<K extends PlanEntry, E = never, R = never> {
    * Take an entry whose code differs (`--allow-stale-code`, or the preset's `warn`), or run again. Never that of
    * another file.
    */
-  readonly takesOldCode: (node: AnyNode) => boolean
+  readonly allowsStaleCode: (node: AnyNode) => boolean
 }
 
 /** The verdict on one node whose input digests are known. */
@@ -85,7 +85,7 @@ export interface Decision<K extends PlanEntry> {
   /** The entry to take; absent when the node must run. */
   readonly entry?: K
   /** The entry was made by other code and is taken all the same: to be recorded as an alias. */
-  readonly oldCode: boolean
+  readonly staleCode: boolean
   /** The stored result may have been made from damaged bytes: what is made now takes its place. */
   readonly suspect?: boolean
   readonly because: ReadonlyArray<string>
@@ -165,7 +165,7 @@ export const decide = Effect.fnUntraced(function* <K extends PlanEntry, E, R>(
 ): Effect.fn.Return<Decision<K>, E, R> {
   const { key, parts } = nodeKey(node, inputs, context.numerics)
   const code = yield* context.code(node)
-  const base = { parts, key, code, oldCode: false }
+  const base = { parts, key, code, staleCode: false }
   if (context.forced.has(node.id)) return { ...base, because: ["forced"] }
   const entries = yield* context.entries(key, code.digest)
   const exact = entries.find((entry) => entry.accepted)
@@ -174,16 +174,16 @@ export const decide = Effect.fnUntraced(function* <K extends PlanEntry, E, R>(
   const before = yield* context.before(node)
   const changed = before === undefined ? [] : codeChanges(code, before.code)
   const changedCode = changed.length === 0 ? "code changed" : `code of ${changed.join(", ")} changed`
-  const takesOld = context.takesOldCode(node)
-  const other = takesOld ? entries.find((entry) => entry.file === undefined || entry.file === code.file) : undefined
+  const allowsStale = context.allowsStaleCode(node)
+  const other = allowsStale ? entries.find((entry) => entry.file === undefined || entry.file === code.file) : undefined
   if (other?.suspect !== undefined) return { ...base, because: [changedCode, ...suspectOf(node, other.suspect)] }
   if (other !== undefined)
-    return { ...base, entry: other, oldCode: true, because: [`${changedCode}; the stored result is taken`] }
+    return { ...base, entry: other, staleCode: true, because: [`${changedCode}; the stored result is taken`] }
   if (entries[0] !== undefined)
     return {
       ...base,
       because: [
-        takesOld
+        allowsStale
           ? `the stored result was made by the definition in ${entries[0].file}, not by that in ${code.file}: ` +
             "it is not taken"
           : changedCode
@@ -191,7 +191,7 @@ export const decide = Effect.fnUntraced(function* <K extends PlanEntry, E, R>(
     }
   if (before === undefined) return { ...base, because: ["not in the store"] }
   const because = partChanges(parts, before.parts, node)
-  if (takesOld && schemaChanges(parts, before.parts).length > 0)
+  if (allowsStale && schemaChanges(parts, before.parts).length > 0)
     return { ...base, because: [...because, "a result of another Schema is not taken"] }
   if (before.code.digest !== code.digest) return { ...base, because: [...because, changedCode] }
   return { ...base, because: because.length === 0 ? ["not in the store any more"] : because }

@@ -38,7 +38,7 @@ const macOf = (token: string, role: "rank" | "coordinator" | "answer", numbers: 
 
 const digest = (text: string): Buffer => createHash("sha256").update(text, "latin1").digest()
 
-/** Compares in a time that tells nothing of where two texts differ. */
+/** Compares in a time that does not depend on where two texts differ. */
 const same = (one: string, other: string): boolean => timingSafeEqual(digest(one), digest(other))
 
 /**

@@ -153,7 +153,7 @@ const attempt = Effect.fnUntraced(function* (
     }
   }
   if (found !== undefined) {
-    if (decision.oldCode) yield* alias(node, found, decision.code as Code, decision.because)
+    if (decision.staleCode) yield* alias(node, found, decision.code as Code, decision.because)
     return { found, ran: false, startedMs, code }
   }
   if (!mayRun)

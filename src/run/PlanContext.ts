@@ -74,7 +74,7 @@ export interface PlanContextOptions {
   readonly pipeline: string
   readonly numerics: string
   readonly forced: ReadonlySet<string>
-  readonly takesOldCode: (node: AnyNode) => boolean
+  readonly allowsStaleCode: (node: AnyNode) => boolean
   /** Digests taken so far: the plan of a run takes them all, so that none is taken after an edit. */
   readonly codes: Map<AnyNode["spec"], Code>
   /** The call that made the recipe: where the code of its services lies. */
@@ -170,7 +170,7 @@ export const storePlanContext = Effect.fn("run.storePlanContext")(function* (
   return {
     numerics: options.numerics,
     forced: options.forced,
-    takesOldCode: options.takesOldCode,
+    allowsStaleCode: options.allowsStaleCode,
     code,
     entries: (key, code) =>
       keys !== undefined && !keys.has(key)

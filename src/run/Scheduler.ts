@@ -58,7 +58,7 @@ const planContextFor = (
     pipeline: pipeline.name,
     numerics: recipe.numerics(choice.engine),
     forced: selection.forced,
-    takesOldCode: (node) =>
+    allowsStaleCode: (node) =>
       allowsStaleCode(options, node) || recipe.whenCodeDiffers?.(recipe.presets[choice.preset], node.id) === "warn",
     listed
   })

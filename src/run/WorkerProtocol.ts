@@ -116,7 +116,7 @@ export const FromWorker = Schema.Union([
 ])
 export type FromWorker = typeof FromWorker.Type
 
-/** A failure or defect as an exit. Damage in the store is told by its own error, however deep it lies. */
+/** A failure or defect as an exit. Damage in the store keeps its own error, however deep it is. */
 export const failedExit = (error: unknown, bug: boolean, trace: string): Failed => {
   const inner = error instanceof NodeFailed && typeof error.cause === "object" ? error.cause : error
   const stack = error instanceof NodeFailed && typeof error.cause === "string" ? error.cause : trace

@@ -320,7 +320,7 @@ const commit = (
   })
 
 /** What `Store.begin` is asked for. */
-interface Asked {
+interface BeginRequest {
   readonly key: string
   readonly code: Code
   readonly allowStaleCode: boolean
@@ -445,7 +445,7 @@ const linksIn = (folder: string): Effect.Effect<ReadonlyArray<string>, StoreErro
 const prepare = (
   layout: Layout,
   folder: string,
-  work: Asked
+  work: BeginRequest
 ): Effect.Effect<void, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
     const has = (path: string) => withFs(path, (fs) => fs.exists(path))
@@ -535,7 +535,7 @@ export const openPendingFolder = (
  */
 export const begin = (
   layout: Layout,
-  work: Asked
+  work: BeginRequest
 ): Effect.Effect<PendingEntry, StoreError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem

@@ -51,7 +51,7 @@ const world = (
   const context = (more: Partial<PlanContext<PlanEntry>> = {}): PlanContext<PlanEntry> => ({
     numerics: "none",
     forced: new Set(),
-    takesOldCode: () => false,
+    allowsStaleCode: () => false,
     source: () => Effect.succeed({ digest: options.file ?? "f1", bytes: 3 }),
     code: (node) => Effect.succeed(code(node)),
     entries: (key, now) =>
@@ -139,7 +139,7 @@ it.effect("changed code names the file; --allow-stale-code or `warn` takes the s
       "shout: run (code of src/words.ts changed)",
       "louder: maybe (if shout changes)"
     ])
-    expect(lines(yield* plan(graph(2), { ...edited, takesOldCode: () => true })).slice(2)).toEqual([
+    expect(lines(yield* plan(graph(2), { ...edited, allowsStaleCode: () => true })).slice(2)).toEqual([
       "shout: cached (code of src/words.ts changed; the stored result is taken)",
       "louder: cached"
     ])
@@ -248,7 +248,7 @@ it.effect.prop(
       const p = graph(2)
       w.run(p.nodes)
       const context = w.context({
-        takesOldCode: () => takes,
+        allowsStaleCode: () => takes,
         code: () => Effect.succeed({ digest: "now", file: own, files: [], packages: {} }),
         entries: (key) => Effect.sync(() => made.map((one) => ({ ...w.entries.get(key)!, ...one, accepted: false })))
       })

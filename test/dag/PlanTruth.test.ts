@@ -76,7 +76,7 @@ it.effect.prop(
         const context = (fetched: boolean): PlanContext<PlanEntry> => ({
           numerics: "none",
           forced: new Set(round.forced.map((at) => `n${Math.abs(at) % (nodes.length + 1)}`)),
-          takesOldCode: () => round.accepts,
+          allowsStaleCode: () => round.accepts,
           source: () =>
             Effect.succeed(fetched || !round.unfetched ? { digest: round.file } : { because: ["not here"] }),
           code: (node) => Effect.succeed(code(node)),
