@@ -12,7 +12,7 @@ import type { StageCost } from "./Stages.ts"
  */
 export const DEFAULT_MFU = 0.45
 
-/** Peak of a card for an engine, FLOP/s; undefined where the engine computes on no card. */
+/** Peak of a card for an engine, FLOP/s; undefined where the engine computes on no GPU. */
 export const peakFor = (card: Card, engine: string): number | undefined =>
   engine === "torch-bf16" ? card.bf16 : engine === "torch" || engine === "tensorflow" ? card.f32 : undefined
 

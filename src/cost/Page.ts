@@ -131,9 +131,9 @@ export const page = (costed: Costed): ReadonlyArray<string> => {
     `Memory of the host: ${memory(most)} at least while a checkpoint is saved`,
     ...diskLines(costed),
     ...(cards.length === 0
-      ? ["Hours: none, this engine computes on no card"]
+      ? ["Hours: none, this engine computes on no GPU"]
       : [
-          `Hours, if a card reaches ${(100 * mfu).toFixed(0)} % of its peak in products, recomputed ones among them${mfuGiven ? "" : " (a guess: public runs of 2.65 to 8 billion weights report 33 to 62 %; --mfu says another)"}:`,
+          `Hours, if a GPU reaches ${(100 * mfu).toFixed(0)} % of its peak in products, recomputed ones among them${mfuGiven ? "" : " (a guess: public runs of 2.65 to 8 billion weights report 33 to 62 %; --mfu says another)"}:`,
           ...cardTable(costed)
         ]),
     ...said,
