@@ -311,13 +311,13 @@ describe("a node that imports the package", () => {
       const before = await digest()
       expect(before).toMatch(/^[0-9a-f]{64}$/)
       edit("package.json", `"version": "${manifest.version}"`, '"version": "99.0.0"')
-      edit("dist/src/dag/Naming.js", "\n", "\nglobalThis.somethingNew = 1;\n")
+      edit("dist/src/dag/InstanceScope.js", "\n", "\nglobalThis.somethingNew = 1;\n")
       edit("dist/src/text/Split.js", "\n", "\nglobalThis.somethingNew = 1;\n")
       expect(await digest()).toBe(before)
       // Of another declaration in the same file, and of the one that the node uses.
-      edit("dist/src/text/Conversation.js", "model: Schema.optional", "model: Schema.optionalKey")
+      edit("dist/src/text/Conversation.js", "plugins: Schema.optional", "plugins: Schema.optionalKey")
       expect(await digest()).toBe(before)
-      edit("dist/src/text/Conversation.js", "id: Schema.String,\n    group", "id: Schema.Number,\n    group")
+      edit("dist/src/text/Conversation.js", "Schema.Array(ConversationTurn)", "Schema.NonEmptyArray(ConversationTurn)")
       expect(await digest()).not.toBe(before)
     } finally {
       own.remove()
