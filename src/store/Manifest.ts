@@ -8,6 +8,7 @@
  * that follows from what it lists is derived again by `Derive.ts`.
  */
 import { Schema } from "effect"
+import { canonical } from "../dag/Canonical.ts"
 import { KeyParts } from "../dag/Key.ts"
 import { type Decode, decoder, type Opened, openerBy } from "./Checksum.ts"
 
@@ -186,8 +187,11 @@ export const openManifest = (bytes: Buffer): Opened<Manifest> => {
   throw new Error(opened.checked ? "it has a checksum, which its format does not" : "it has lost its checksum")
 }
 
-/** The text of `value.json`. */
-export const valueText = (value: Schema.Json): string => `${JSON.stringify(value, null, 2)}\n`
+/**
+ * The text of `value.json`, its keys in the order of the manifest's copy: a file that is written again from there has
+ * the same bytes.
+ */
+export const valueText = (value: Schema.Json): string => `${JSON.stringify(JSON.parse(canonical(value)), null, 2)}\n`
 
 /** Rows of all rows outputs together. */
 export const rowsOut = (manifest: Manifest): number =>

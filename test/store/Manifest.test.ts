@@ -8,7 +8,7 @@ import { keyOf } from "../../src/dag/Key.ts"
 import { checksummed } from "../../src/store/Checksum.ts"
 import { rowsDigest } from "../../src/store/Digests.ts"
 import { layoutOf, manifestFile, portFolder, recordFile, refusedFolder, valueFile } from "../../src/store/Layout.ts"
-import { type Manifest, openManifest } from "../../src/store/Manifest.ts"
+import { type Manifest, openManifest, valueText } from "../../src/store/Manifest.ts"
 import { Store } from "../../src/store/Store.ts"
 import { codeOf, makeEntry, partsOf, said, storeAt, temporaryFolder } from "./Support.ts"
 
@@ -279,6 +279,14 @@ describe("beside a manifest", () => {
       }
     })
   )
+
+  it("a value's file has the same bytes from the node's value and from the manifest's copy, whose keys are sorted", () => {
+    const value = { rows: 562, digest: "55", inner: { b: [1, { z: 0, a: 1 }], a: null } }
+    const copy = JSON.parse(canonical(value)) as typeof value
+    assert.notStrictEqual(JSON.stringify(copy), JSON.stringify(value))
+    assert.strictEqual(valueText(copy), valueText(value))
+    assert.deepStrictEqual(JSON.parse(valueText(value)), value)
+  })
 
   it.live("a file that it does not list is noticed and goes", () =>
     Effect.gen(function* () {
