@@ -218,7 +218,9 @@ export const leftovers = (
     for (const run of yield* now(layout.runs, () => namesNow(layout.runs))) {
       const folder = join(layout.runs, run)
       const isLocked = yield* now(folder, () => namesNow(folder).some((name) => name.startsWith("run.lock")))
-      if (isLocked && !gone.has(folder)) locks.push(...(yield* deadLocks(folder, "run.lock")))
+      // The locks of a run that goes whole go with its folder.
+      const goes = gone.has(folder) || files.some(({ path }) => path === folder)
+      if (isLocked && !goes) locks.push(...(yield* deadLocks(folder, "run.lock")))
     }
     return [...files, ...locks]
   })

@@ -86,6 +86,12 @@ export const fill = Effect.gen(function* () {
     join(root, `.code.json.${token}.tmp`)
   ])
     plant(path)
+  // A run that was killed while it began holds a lock, and the file that was to become it: both go with the folder.
+  for (const name of ["run.lock", `run.lock.${token}`])
+    writeFileSync(
+      join(root, "runs", "20260101-000000-dead", name),
+      JSON.stringify({ ...Process.self(), start: "1", token: name })
+    )
   mkdirSync(join(root, "entries", "ee", "e".repeat(64)), { recursive: true })
 })
 
