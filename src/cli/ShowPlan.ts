@@ -2,6 +2,7 @@
 import { Clock, Effect } from "effect"
 import type { Plan, PlanStep } from "../dag/Plan.ts"
 import type { Event } from "../run/Events.ts"
+import { planEvent } from "../run/NodeEvents.ts"
 import type { StoredPlanEntry } from "../run/PlanContext.ts"
 import type { Recipe } from "../run/Recipe.ts"
 import type { RunOptions } from "../run/Run.ts"
@@ -49,16 +50,7 @@ export const startEvent = (
 
 /** The steps of a plan as events, and the last event of a command that ran nothing. */
 const emitPlan = (session: Session, steps: ReadonlyArray<PlanStep<StoredPlanEntry>>): void => {
-  for (const step of steps)
-    session.emit({
-      event: "plan",
-      node: step.node.id,
-      status: step.status,
-      because: step.because,
-      ...(step.rows === undefined ? {} : { rows: step.rows }),
-      ...(step.rowsByPort === undefined ? {} : { rowsByPort: step.rowsByPort }),
-      ...(step.bytes === undefined ? {} : { bytes: step.bytes })
-    })
+  for (const step of steps) session.emit(planEvent(step))
 }
 
 export const showPlan = Effect.fn("cli.showPlan")(function* <S, R>(

@@ -1,8 +1,10 @@
 /**
- * The events of one node while it runs: its start, its progress, its notices. Its end is the scheduler's to publish.
+ * The events of one node: its plan, and while it runs its start, its progress, its notices. The scheduler publishes
+ * its end.
  */
 import { Clock, Effect } from "effect"
 import type { AnyNode } from "../dag/Node.ts"
+import type { PlanStep } from "../dag/Plan.ts"
 import type { PendingEntry } from "../store/Store.ts"
 import { type Event, Events } from "./Events.ts"
 import type { NodeWatch } from "./NodeTask.ts"
@@ -11,6 +13,17 @@ import type { NodeWatch } from "./NodeTask.ts"
 const PROGRESS_EVERY_MS = 100
 /** Steps of a fold more often: curves are drawn from them, and a step that trains something is seldom shorter. */
 const STEP_EVERY_MS = 10
+
+/** What is planned for one node. */
+export const planEvent = (step: PlanStep<any>): Extract<Event, { event: "plan" }> => ({
+  event: "plan",
+  node: step.node.id,
+  status: step.status,
+  because: step.because,
+  ...(step.rows === undefined ? {} : { rows: step.rows }),
+  ...(step.rowsByPort === undefined ? {} : { rowsByPort: step.rowsByPort }),
+  ...(step.bytes === undefined ? {} : { bytes: step.bytes })
+})
 
 /** Publishes progress of one node, not more often than every so many milliseconds. */
 export const progressOf = Effect.fnUntraced(function* (node: AnyNode, everyMs = PROGRESS_EVERY_MS) {

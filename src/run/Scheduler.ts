@@ -22,6 +22,7 @@ import { type Failures, makeFailures } from "./Failures.ts"
 import { fetchSource } from "./FetchSource.ts"
 import type { EntryRef } from "./Inputs.ts"
 import { type FinishedNode, makeNode, type RunState, unlessStopped } from "./NodeAttempt.ts"
+import { planEvent } from "./NodeEvents.ts"
 import { checkDefinitions, checkSources, type StoredPlanEntry, storePlanContext } from "./PlanContext.ts"
 import { build, type Choice, type Recipe, recipeChain } from "./Recipe.ts"
 import { Recorded, recorded } from "./Record.ts"
@@ -150,16 +151,7 @@ const publishPlan = Effect.fnUntraced(function* (
   yield* checkSources(selection.nodes, context)
   yield* checkDefinitions(selection.nodes, context)
   const { steps } = yield* plan(selection, context)
-  for (const step of steps)
-    yield* events.publish({
-      event: "plan",
-      node: step.node.id,
-      status: step.status,
-      because: step.because,
-      ...(step.rows === undefined ? {} : { rows: step.rows }),
-      ...(step.rowsByPort === undefined ? {} : { rowsByPort: step.rowsByPort }),
-      ...(step.bytes === undefined ? {} : { bytes: step.bytes })
-    })
+  for (const step of steps) yield* events.publish(planEvent(step))
 })
 
 /** Threads and services of a run; they end with its scope. */
